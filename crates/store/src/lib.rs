@@ -1,1 +1,30 @@
-//! (to be written)
+//! What must survive: the journal of messages and settlements, and the definitions.
+//!
+//! One journal per node takes everything durable in one sequence of records with one group commit: messages, their
+//! acknowledgements, and changes of definitions (queues, exchanges, bindings, users). The definitions are also kept, in the
+//! background, as tables in `definitions.redb`. See `docs/format-journal.md` for the bytes.
+//!
+//! Not here: anything of AMQP (payloads, keys and values are opaque bytes, queues are numbers), sockets, an async runtime.
+//! Not yet here: paging messages out of memory, compaction of sparse segments.
+//!
+//! Read first: [`Store`], [`Batch`], [`Disk`].
+
+mod batch;
+mod definitions;
+mod disk;
+mod error;
+mod lsn;
+mod options;
+mod recovered;
+mod stats;
+mod store;
+
+pub use batch::Batch;
+pub use definitions::{Definition, Table};
+pub use disk::{Disk, DiskFile, DiskLock, LockError, MemDisk, RealDisk};
+pub use error::OpenError;
+pub use lsn::Lsn;
+pub use options::{FatalError, StoreOptions, SyncPolicy};
+pub use recovered::{Recovered, RecoveredMessage, RecoveredPlace, RecoveryReport};
+pub use stats::StoreStats;
+pub use store::{Appended, Durable, Store, Writable};

@@ -1,0 +1,82 @@
+//! Why a store could not be opened.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::Lsn;
+
+/// Why a store could not be opened. Each text is one line for the operator: what, where, and what to do.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("data directory {dir} is in use by another process{}", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), dir = .dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// The other process, if its lock file says.
+        pid: Option<u32>,
+    },
+    /// The system refused.
+    #[error("cannot {operation} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Written by a newer release.
+    #[error("{path} has format version {found}, this release reads up to {supported}: start the release that wrote it, or a newer one", path = .path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest this code knows.
+        supported: u32,
+    },
+    /// A segment between the oldest and the newest is not there.
+    #[error("segment file {path} is missing: put it back from where it was moved, or restore the data directory from a backup", path = .path.display())]
+    MissingSegment {
+        /// The file that should be there.
+        path: PathBuf,
+    },
+    /// Acknowledged data is damaged.
+    #[error(
+        "{path} is damaged at byte {offset}: records after LSN {after} were acknowledged up to LSN {durable} but cannot be read; \
+         restore the data directory from a backup, or move this segment file and all with higher numbers away to go on without what they hold",
+        path = .path.display()
+    )]
+    Damaged {
+        /// The segment file.
+        path: PathBuf,
+        /// Where the first unreadable record starts.
+        offset: u64,
+        /// The last record that could be read.
+        after: Lsn,
+        /// How far the journal was known to be durable.
+        durable: Lsn,
+    },
+    /// A segment whose header is damaged.
+    #[error(
+        "{path} does not start with a valid segment header ({reason}): restore the data directory from a backup, \
+         or move this segment file and all with higher numbers away to go on without what they hold",
+        path = .path.display()
+    )]
+    BadSegment {
+        /// The segment file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The tables of definitions cannot be used.
+    #[error("cannot read the definitions in {path}: {source}; restore the data directory from a backup", path = .path.display())]
+    Definitions {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: Box<redb::Error>,
+    },
+}

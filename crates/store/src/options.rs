@@ -1,0 +1,74 @@
+//! Settings of a store.
+
+use std::{fmt, io, path::PathBuf, process, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+/// Settings of a [`Store`](crate::Store).
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// Size of a full-grown segment in bytes. The first segments of a fresh store are smaller.
+    pub segment_bytes: u64,
+    /// Size in bytes of the first segment of a fresh store; each next one is eight times larger up to `segment_bytes`.
+    pub first_segment_bytes: u64,
+    /// When appends that ask for durability are synced.
+    pub sync: SyncPolicy,
+    /// How long acknowledgements and delivery marks alone may wait for the disk.
+    pub lazy_sync: Duration,
+    /// Quiet time after which the journal states, in the journal, how far it is durable.
+    pub idle_mark: Duration,
+    /// Bytes waiting for the disk above which lazy records are written without waiting for their time.
+    pub max_lazy_bytes: usize,
+    /// How long definition changes may wait for their table; they are durable in the journal before.
+    pub apply_definitions: Duration,
+    /// Called when the disk failed and nothing more can be promised. The default ends the process.
+    pub on_fatal: Arc<dyn Fn(FatalError) + Send + Sync>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            first_segment_bytes: 1 << 20,
+            sync: SyncPolicy::Always,
+            lazy_sync: Duration::from_millis(200),
+            idle_mark: Duration::from_millis(20),
+            max_lazy_bytes: 256 << 10,
+            apply_definitions: Duration::from_millis(500),
+            on_fatal: Arc::new(|_| process::abort()),
+        }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("segment_bytes", &self.segment_bytes)
+            .field("sync", &self.sync)
+            .field("lazy_sync", &self.lazy_sync)
+            .finish_non_exhaustive()
+    }
+}
+
+/// When an append that asks for durability counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// After the disk has said so. The default.
+    Always,
+    /// Once handed to the operating system, which is made to write it out this often: a crash of the process loses nothing, a
+    /// crash of the machine loses up to this much time of confirmed messages.
+    Interval(Duration),
+}
+
+/// The disk refused something the store cannot do without. Never retried: after a failed sync the system may have dropped
+/// the data and would call the next sync a success.
+#[derive(Debug, Error)]
+#[error("{operation} {path} failed: {source}", path = .path.display())]
+pub struct FatalError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// On which file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}

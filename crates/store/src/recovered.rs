@@ -1,0 +1,64 @@
+//! What an opened store found.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::{Lsn, Table};
+
+/// All that survived, loaded at open.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// The full state of the definitions, `(table, key, value)`, ordered by table and key.
+    pub definitions: Vec<(Table, Vec<u8>, Vec<u8>)>,
+    /// Messages not yet settled everywhere, ascending by LSN.
+    pub messages: Vec<RecoveredMessage>,
+    /// How the recovery went.
+    pub report: RecoveryReport,
+}
+
+/// A durable message still waiting in at least one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredMessage {
+    /// Its identity, as given by [`Store::append`](crate::Store::append) when it was published.
+    pub lsn: Lsn,
+    /// The queues it still waits in, in the order it was given them.
+    pub queues: SmallVec<[RecoveredPlace; 1]>,
+    /// The payload slices given to [`Batch::message`](crate::Batch::message), joined.
+    pub payload: Bytes,
+}
+
+/// A message's place in one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredPlace {
+    /// The queue.
+    pub queue: u64,
+    /// What the last [`Batch::returned`](crate::Batch::returned) said, else 0.
+    pub deliveries: u32,
+    /// Whether it had been delivered or returned.
+    pub redelivered: bool,
+}
+
+/// How the recovery went, for the log.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveryReport {
+    /// Nothing was there before: a new store.
+    pub fresh: bool,
+    /// The last process closed the store.
+    pub clean_stop: bool,
+    /// Bytes of unacknowledged, incompletely written records at the end that were cut.
+    pub torn_bytes: u64,
+    /// Segment files found.
+    pub segments: usize,
+    /// Records read.
+    pub records: u64,
+    /// Bytes of records read.
+    pub bytes: u64,
+    /// The last LSN in the journal.
+    pub last_lsn: Lsn,
+    /// Definition changes found in the journal only and folded in.
+    pub folded_definitions: u64,
+    /// Time from the call of open to its return.
+    pub took: Duration,
+}
