@@ -1,0 +1,366 @@
+//! Who may log in and what they may touch: users, passwords, permissions.
+//!
+//! [`AccessControl`] is the node's directory. It answers from memory, without I/O and without a
+//! clock; making a change durable first is the caller's task, and every value here has a byte form
+//! for that ([`User::to_bytes`], [`PermissionKey`], [`TopicPermissionKey`], ...).
+//!
+//! A session does not ask the directory for each message: it keeps a [`PermissionCache`], which
+//! compares one atomic generation number and answers from a handful of remembered names.
+
+mod cache;
+mod password;
+mod pattern;
+mod permission;
+mod record;
+mod topic_permission;
+mod user;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::{AHashMap, AHashSet};
+use parking_lot::RwLock;
+use thiserror::Error;
+
+pub use self::cache::PermissionCache;
+pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
+pub use self::pattern::{Pattern, PatternError};
+pub use self::permission::{Permission, PermissionKind};
+pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
+pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
+pub use self::user::{User, tag};
+
+/// Every user of the node with its permissions, behind one lock.
+///
+/// Reads take the lock shared for one map lookup and hand out `Arc`s. Each change bumps
+/// [`generation`](Self::generation) while the lock is still held, so a reader that sees the new
+/// number also sees the new state.
+#[derive(Debug)]
+pub struct AccessControl {
+    accounts: RwLock<AHashMap<Box<str>, Account>>,
+    generation: AtomicU64,
+    loopback_users: AHashSet<Box<str>>,
+}
+
+/// A user and what it was granted; deleting the user deletes its permissions with it.
+#[derive(Debug)]
+struct Account {
+    user: Arc<User>,
+    vhosts: AHashMap<Box<str>, Grants>,
+}
+
+/// What one user may do in one vhost.
+#[derive(Debug, Default)]
+struct Grants {
+    permission: Option<Arc<Permission>>,
+    topics: AHashMap<Box<str>, Arc<TopicGrant>>,
+}
+
+impl AccessControl {
+    /// An empty directory. The users named in `loopback_users` may log in only from the machine
+    /// itself (RabbitMQ's `loopback_users`, there and here `guest` by default).
+    pub fn new<N: Into<Box<str>>>(loopback_users: impl IntoIterator<Item = N>) -> Self {
+        Self {
+            accounts: RwLock::default(),
+            generation: AtomicU64::new(0),
+            loopback_users: loopback_users.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// A number that changes with every change of users or permissions.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Checks a login.
+    ///
+    /// An unknown user and a user without a password cost one hash like a wrong password does, so
+    /// the time of the answer does not tell which names exist. `peer_is_loopback` is
+    /// [`is_loopback`] of the peer's address.
+    ///
+    /// # Errors
+    /// The reason, for the log only: a client is told nothing but that the login was refused.
+    pub fn authenticate(
+        &self,
+        user: &str,
+        password: &[u8],
+        peer_is_loopback: bool,
+    ) -> Result<Arc<User>, AuthFailure> {
+        let Some(user) = self.user(user) else {
+            password::verify_nothing(password);
+            return Err(AuthFailure::UnknownUser);
+        };
+        let Some(hash) = &user.password_hash else {
+            password::verify_nothing(password);
+            return Err(AuthFailure::NoPassword);
+        };
+        if !hash.verify(password) {
+            return Err(AuthFailure::WrongPassword);
+        }
+        if !peer_is_loopback && self.loopback_users.contains(&*user.name) {
+            return Err(AuthFailure::NotLoopback);
+        }
+        Ok(user)
+    }
+
+    /// The user of that name.
+    pub fn user(&self, name: &str) -> Option<Arc<User>> {
+        self.accounts.read().get(name).map(|account| Arc::clone(&account.user))
+    }
+
+    /// All users, sorted by name.
+    pub fn users(&self) -> Vec<Arc<User>> {
+        let mut users: Vec<_> =
+            self.accounts.read().values().map(|account| Arc::clone(&account.user)).collect();
+        users.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        users
+    }
+
+    /// Adds a user, or replaces its password and tags; permissions stay.
+    pub fn put_user(&self, user: User) -> Change {
+        let user = Arc::new(user);
+        self.change(|accounts| match accounts.get_mut(&*user.name) {
+            Some(account) => {
+                account.user = user;
+                Change::Updated
+            }
+            None => {
+                let name = user.name.as_str().into();
+                accounts.insert(name, Account { user, vhosts: AHashMap::new() });
+                Change::Created
+            }
+        })
+    }
+
+    /// Removes a user with all its permissions; `None` when there was none.
+    ///
+    /// The keys of the removed permissions come back, for whoever keeps them on disk.
+    pub fn delete_user(&self, name: &str) -> Option<RemovedPermissions> {
+        self.change(|accounts| {
+            let account = accounts.remove(name)?;
+            let mut removed = RemovedPermissions::default();
+            for (vhost, grants) in account.vhosts {
+                removed.add(name, &vhost, grants);
+            }
+            Some(removed)
+        })
+    }
+
+    /// What the user may do in the vhost; `None` also means that it may not enter the vhost.
+    pub fn permission(&self, user: &str, vhost: &str) -> Option<Arc<Permission>> {
+        let accounts = self.accounts.read();
+        accounts.get(user)?.vhosts.get(vhost)?.permission.clone()
+    }
+
+    /// All permissions, sorted by user, then vhost.
+    pub fn permissions(&self) -> Vec<(PermissionKey, Arc<Permission>)> {
+        let mut all = Vec::new();
+        for (user, account) in &*self.accounts.read() {
+            for (vhost, grants) in &account.vhosts {
+                if let Some(permission) = &grants.permission {
+                    all.push((PermissionKey::new(&**user, &**vhost), Arc::clone(permission)));
+                }
+            }
+        }
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// Grants (or changes) what the user may do in the vhost. Whether the vhost exists is the
+    /// caller's question.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`] when there is no user of that name.
+    pub fn put_permission(
+        &self,
+        key: PermissionKey,
+        permission: Permission,
+    ) -> Result<Change, NoSuchUser> {
+        self.change(|accounts| {
+            let Some(account) = accounts.get_mut(&*key.user) else {
+                return Err(NoSuchUser(key.user));
+            };
+            let grants = account.vhosts.entry(key.vhost.into()).or_default();
+            Ok(Change::of(grants.permission.replace(Arc::new(permission)).is_some()))
+        })
+    }
+
+    /// Takes the user's permission in the vhost away; `false` when there was none. Topic
+    /// permissions stay, as in RabbitMQ.
+    pub fn delete_permission(&self, user: &str, vhost: &str) -> bool {
+        self.change(|accounts| {
+            let Some(account) = accounts.get_mut(user) else { return false };
+            let Some(grants) = account.vhosts.get_mut(vhost) else { return false };
+            let existed = grants.permission.take().is_some();
+            if grants.topics.is_empty() {
+                account.vhosts.remove(vhost);
+            }
+            existed
+        })
+    }
+
+    /// What restricts the user's routing keys on one topic exchange; `None` allows every key.
+    pub fn topic_grant(&self, user: &str, vhost: &str, exchange: &str) -> Option<Arc<TopicGrant>> {
+        let accounts = self.accounts.read();
+        accounts.get(user)?.vhosts.get(vhost)?.topics.get(exchange).cloned()
+    }
+
+    /// All topic permissions, sorted by user, vhost, exchange.
+    pub fn topic_permissions(&self) -> Vec<(TopicPermissionKey, TopicPermission)> {
+        let mut all = Vec::new();
+        for (user, account) in &*self.accounts.read() {
+            for (vhost, grants) in &account.vhosts {
+                for (exchange, grant) in &grants.topics {
+                    let key = TopicPermissionKey::new(&**user, &**vhost, &**exchange);
+                    all.push((key, grant.permission().clone()));
+                }
+            }
+        }
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// Restricts the user's routing keys on the permission's exchange.
+    ///
+    /// # Errors
+    /// [`TopicPermissionRefused`] when there is no such user, or a pattern is not valid once the
+    /// names are filled in.
+    pub fn put_topic_permission(
+        &self,
+        key: PermissionKey,
+        permission: TopicPermission,
+    ) -> Result<Change, TopicPermissionRefused> {
+        let grant = TopicGrant::new(permission, &key)?;
+        self.change(|accounts| {
+            let Some(account) = accounts.get_mut(&*key.user) else {
+                return Err(NoSuchUser(key.user).into());
+            };
+            let grants = account.vhosts.entry(key.vhost.into()).or_default();
+            let exchange = grant.permission().exchange.as_str().into();
+            Ok(Change::of(grants.topics.insert(exchange, Arc::new(grant)).is_some()))
+        })
+    }
+
+    /// Takes the user's topic permissions in the vhost away, all of them or one exchange's, and
+    /// returns the keys of those that existed.
+    pub fn delete_topic_permissions(
+        &self,
+        user: &str,
+        vhost: &str,
+        exchange: Option<&str>,
+    ) -> Vec<TopicPermissionKey> {
+        self.change(|accounts| {
+            let Some(account) = accounts.get_mut(user) else { return Vec::new() };
+            let Some(grants) = account.vhosts.get_mut(vhost) else { return Vec::new() };
+            let removed: Vec<_> = match exchange {
+                Some(exchange) => grants.topics.remove_entry(exchange).into_iter().collect(),
+                None => grants.topics.drain().collect(),
+            };
+            if grants.topics.is_empty() && grants.permission.is_none() {
+                account.vhosts.remove(vhost);
+            }
+            removed
+                .into_iter()
+                .map(|(exchange, _)| TopicPermissionKey::new(user, vhost, &*exchange))
+                .collect()
+        })
+    }
+
+    /// Removes every permission in a vhost that is being deleted and returns their keys.
+    pub fn delete_vhost(&self, vhost: &str) -> RemovedPermissions {
+        self.change(|accounts| {
+            let mut removed = RemovedPermissions::default();
+            for (user, account) in accounts {
+                if let Some(grants) = account.vhosts.remove(vhost) {
+                    removed.add(user, vhost, grants);
+                }
+            }
+            removed
+        })
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut AHashMap<Box<str>, Account>) -> R) -> R {
+        let mut accounts = self.accounts.write();
+        let result = change(&mut accounts);
+        self.generation.fetch_add(1, Ordering::Release);
+        result
+    }
+}
+
+/// Whether a put made something new (HTTP 201) or replaced what was there (HTTP 204).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There was nothing of that key.
+    Created,
+    /// An earlier value was replaced.
+    Updated,
+}
+
+impl Change {
+    fn of(existed: bool) -> Self {
+        if existed { Self::Updated } else { Self::Created }
+    }
+}
+
+/// The keys of the permissions that went away together with a user or a vhost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemovedPermissions {
+    /// Keys of permissions.
+    pub permissions: Vec<PermissionKey>,
+    /// Keys of topic permissions.
+    pub topic_permissions: Vec<TopicPermissionKey>,
+}
+
+impl RemovedPermissions {
+    fn add(&mut self, user: &str, vhost: &str, grants: Grants) {
+        if grants.permission.is_some() {
+            self.permissions.push(PermissionKey::new(user, vhost));
+        }
+        for exchange in grants.topics.keys() {
+            self.topic_permissions.push(TopicPermissionKey::new(user, vhost, &**exchange));
+        }
+    }
+}
+
+/// Why a login was refused. For the log: the client only learns that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AuthFailure {
+    /// There is no user of that name.
+    #[error("invalid credentials: no such user")]
+    UnknownUser,
+    /// The password does not belong to the user.
+    #[error("invalid credentials: wrong password")]
+    WrongPassword,
+    /// The user has no password and cannot log in with one.
+    #[error("invalid credentials: the user has no password")]
+    NoPassword,
+    /// The user may log in from the broker's own machine only, and this peer is elsewhere.
+    #[error("the user can only connect via localhost")]
+    NotLoopback,
+}
+
+/// A permission was to be given to a user that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no such user '{0}'")]
+pub struct NoSuchUser(pub String);
+
+/// A topic permission could not be set.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TopicPermissionRefused {
+    /// There is no such user.
+    #[error(transparent)]
+    NoSuchUser(#[from] NoSuchUser),
+    /// A pattern is not valid for this user and vhost.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+/// Whether a peer's address is the machine itself: 127.0.0.0/8, `::1`, and 127.0.0.0/8 in its
+/// IPv4-mapped form, which is how an IPv4 peer shows on a dual-stack listener.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests;

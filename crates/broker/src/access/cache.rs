@@ -1,0 +1,151 @@
+//! A session's memory of what it may do.
+
+use std::sync::Arc;
+
+use super::AccessControl;
+use super::permission::{Permission, PermissionKind};
+use super::topic_permission::{TopicGrant, TopicPermissionKind};
+
+/// Names remembered at a time, for each of the two kinds of entries. RabbitMQ keeps 12 a channel.
+const ENTRIES_MAX: usize = 16;
+
+/// Answers one session's permission checks.
+///
+/// It remembers the answers it gave until the directory's generation moves, so a change of
+/// permissions holds from the next check on. A hit compares the generation and looks through a
+/// few names: no lock, no allocation, no regular expression.
+#[derive(Debug)]
+pub struct PermissionCache {
+    access: Arc<AccessControl>,
+    user: Box<str>,
+    vhost: Box<str>,
+    generation: u64,
+    permission: Option<Arc<Permission>>,
+    answers: Recent<Answer>,
+    topics: Recent<Topic>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    kind: PermissionKind,
+    name: Box<str>,
+    allowed: bool,
+}
+
+#[derive(Debug)]
+struct Topic {
+    exchange: Box<str>,
+    grant: Option<Arc<TopicGrant>>,
+}
+
+impl PermissionCache {
+    /// A cache for the sessions of `user` in `vhost`.
+    pub fn new(access: Arc<AccessControl>, user: &str, vhost: &str) -> Self {
+        let generation = access.generation();
+        let permission = access.permission(user, vhost);
+        Self {
+            access,
+            user: user.into(),
+            vhost: vhost.into(),
+            generation,
+            permission,
+            answers: Recent::new(),
+            topics: Recent::new(),
+        }
+    }
+
+    /// Whether the user has any permission in the vhost, which is what lets it in.
+    pub fn may_enter(&mut self) -> bool {
+        self.refresh();
+        self.permission.is_some()
+    }
+
+    /// Whether the exchange or queue may be accessed in that way.
+    ///
+    /// The default exchange is asked for as `amq.default`.
+    pub fn allows(&mut self, kind: PermissionKind, name: &str) -> bool {
+        self.refresh();
+        let Some(permission) = &self.permission else { return false };
+        let pattern = permission.pattern(kind);
+        if pattern.matches_anything() {
+            return true;
+        }
+        if let Some(answer) =
+            self.answers.find(|answer| answer.kind == kind && *answer.name == *name)
+        {
+            return answer.allowed;
+        }
+        let allowed = pattern.matches(name);
+        self.answers.remember(Answer { kind, name: name.into(), allowed });
+        allowed
+    }
+
+    /// Whether the exchange or queue may be accessed in at least one way: what a passive
+    /// declaration asks.
+    pub fn allows_any(&mut self, name: &str) -> bool {
+        PermissionKind::ALL.into_iter().any(|kind| self.allows(kind, name))
+    }
+
+    /// Whether the key may be used on the topic exchange. Asked in addition to
+    /// [`allows`](Self::allows), and about exchanges of type topic only.
+    pub fn allows_topic(&mut self, kind: TopicPermissionKind, exchange: &str, key: &str) -> bool {
+        self.refresh();
+        if let Some(topic) = self.topics.find(|topic| *topic.exchange == *exchange) {
+            return topic.allows(kind, key);
+        }
+        let grant = self.access.topic_grant(&self.user, &self.vhost, exchange);
+        let topic = Topic { exchange: exchange.into(), grant };
+        let allowed = topic.allows(kind, key);
+        self.topics.remember(topic);
+        allowed
+    }
+
+    /// Forgets everything if anything changed. The number is read before the state: a change
+    /// between the two is looked up twice, never missed.
+    fn refresh(&mut self) {
+        let generation = self.access.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.permission = self.access.permission(&self.user, &self.vhost);
+            self.answers.forget();
+            self.topics.forget();
+        }
+    }
+}
+
+impl Topic {
+    fn allows(&self, kind: TopicPermissionKind, key: &str) -> bool {
+        self.grant.as_ref().is_none_or(|grant| grant.allows(kind, key))
+    }
+}
+
+/// The last few entries; a new one takes the place of the oldest.
+#[derive(Debug)]
+struct Recent<T> {
+    entries: Vec<T>,
+    oldest: usize,
+}
+
+impl<T> Recent<T> {
+    fn new() -> Self {
+        Self { entries: Vec::new(), oldest: 0 }
+    }
+
+    fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+        self.entries.iter().find(|entry| is_it(entry))
+    }
+
+    fn remember(&mut self, entry: T) {
+        if self.entries.len() < ENTRIES_MAX {
+            self.entries.push(entry);
+        } else if let Some(oldest) = self.entries.get_mut(self.oldest) {
+            *oldest = entry;
+            self.oldest = (self.oldest + 1) % ENTRIES_MAX;
+        }
+    }
+
+    fn forget(&mut self) {
+        self.entries.clear();
+        self.oldest = 0;
+    }
+}
