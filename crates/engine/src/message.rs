@@ -1,0 +1,208 @@
+//! A published message, immutable and shared by every queue it is in.
+
+mod arena;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use arena::{Body, LARGE_BODY, MessageArena};
+pub use stored::StoredMessageError;
+
+use bytes::Bytes;
+use leveret_codec::Properties;
+
+use crate::ids::Millis;
+
+/// A message as it was published. A clone costs a reference count, plus one small allocation if
+/// the body is large.
+///
+/// Everything but a large body lies in one stretch of bytes whose layout is also its form in the
+/// journal ([`stored_parts`](Self::stored_parts)):
+///
+/// | bytes | field |
+/// | --- | --- |
+/// | 8 | time of publication in Unix milliseconds, little-endian |
+/// | 1, n | length of the exchange's name, the name in UTF-8 |
+/// | 1, n | length of the routing key, the key in UTF-8 |
+/// | 4, n | length of the properties, little-endian; the properties as on the wire: flags, values |
+/// | n | body, up to the end |
+#[derive(Clone)]
+pub struct Message {
+    data: Bytes,
+    /// The body, when it is not at the end of `data`. Boxed to keep messages small.
+    large_body: Option<Box<Bytes>>,
+    expiration: u64,
+    properties_len: u32,
+    exchange_len: u8,
+    routing_key_len: u8,
+    priority: u8,
+    flags: u8,
+}
+
+/// [`Message::expiration`] of a message without one.
+const NO_EXPIRATION: u64 = u64::MAX;
+/// [`Message::flags`]: the message survives a restart.
+const PERSISTENT: u8 = 1;
+/// [`Message::flags`]: the message carries a priority.
+const HAS_PRIORITY: u8 = 2;
+
+/// The delivery mode that asks for persistence; any other asks for nothing.
+const DELIVERY_MODE_PERSISTENT: u8 = 2;
+
+const TIMESTAMP_LEN: usize = 8;
+const PROPERTIES_LEN_LEN: usize = 4;
+
+impl Message {
+    /// When it was published, in Unix milliseconds.
+    #[must_use]
+    pub fn timestamp(&self) -> Millis {
+        let bytes = self.data.first_chunk().copied().unwrap_or_default();
+        Millis(u64::from_le_bytes(bytes))
+    }
+
+    /// The exchange it was published to; empty for the default exchange.
+    #[must_use]
+    pub fn exchange(&self) -> &str {
+        text(self.exchange_bytes())
+    }
+
+    /// The exchange's name as it goes on the wire, which spares looking at its characters.
+    #[must_use]
+    pub fn exchange_bytes(&self) -> &[u8] {
+        self.slice(TIMESTAMP_LEN + 1, usize::from(self.exchange_len))
+    }
+
+    /// The routing key it was published with.
+    #[must_use]
+    pub fn routing_key(&self) -> &str {
+        text(self.routing_key_bytes())
+    }
+
+    /// The routing key as it goes on the wire, which spares looking at its characters.
+    #[must_use]
+    pub fn routing_key_bytes(&self) -> &[u8] {
+        let start = TIMESTAMP_LEN + 2 + usize::from(self.exchange_len);
+        self.slice(start, usize::from(self.routing_key_len))
+    }
+
+    /// Its properties as in the content header: flags and values, without the body size.
+    #[must_use]
+    pub fn properties(&self) -> &[u8] {
+        self.slice(self.properties_start(), self.properties_len())
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match &self.large_body {
+            Some(body) => body,
+            None => self.data.get(self.body_start()..).unwrap_or_default(),
+        }
+    }
+
+    /// Its body, shared rather than copied: for sending large bodies by reference.
+    #[must_use]
+    pub fn shared_body(&self) -> Bytes {
+        match &self.large_body {
+            Some(body) => Bytes::clone(body),
+            None => self.data.slice(self.body_start().min(self.data.len())..),
+        }
+    }
+
+    /// Body bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.body().len()
+    }
+
+    /// Bytes of its stored form: what it costs in the journal, and about what it costs in memory.
+    #[must_use]
+    pub fn stored_len(&self) -> usize {
+        self.data.len() + self.large_body.as_ref().map_or(0, |body| body.len())
+    }
+
+    /// The `priority` property.
+    #[must_use]
+    pub const fn priority(&self) -> Option<u8> {
+        if self.flags & HAS_PRIORITY == 0 { None } else { Some(self.priority) }
+    }
+
+    /// Whether its delivery mode asks for persistence.
+    #[must_use]
+    pub const fn is_persistent(&self) -> bool {
+        self.flags & PERSISTENT != 0
+    }
+
+    /// Its own time to live: the `expiration` property.
+    #[must_use]
+    pub const fn expiration(&self) -> Option<Millis> {
+        if self.expiration == NO_EXPIRATION { None } else { Some(Millis(self.expiration)) }
+    }
+
+    /// Its stored form in two pieces that belong together, the second one often empty.
+    #[must_use]
+    pub fn stored_parts(&self) -> [&[u8]; 2] {
+        [&self.data, self.large_body.as_deref().map_or(&[], |body| body)]
+    }
+
+    const fn properties_len(&self) -> usize {
+        self.properties_len as usize
+    }
+
+    fn properties_start(&self) -> usize {
+        let names = usize::from(self.exchange_len) + usize::from(self.routing_key_len);
+        TIMESTAMP_LEN + 2 + names + PROPERTIES_LEN_LEN
+    }
+
+    fn body_start(&self) -> usize {
+        self.properties_start() + self.properties_len()
+    }
+
+    fn slice(&self, start: usize, len: usize) -> &[u8] {
+        self.data.get(start..start + len).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", &self.exchange())
+            .field("routing_key", &self.routing_key())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the engine itself reads from the properties of a message.
+struct Traits {
+    expiration: u64,
+    priority: u8,
+    flags: u8,
+}
+
+impl Traits {
+    /// An expiration that is not a decimal number counts as none.
+    fn of(properties: &Properties<'_>) -> Self {
+        let mut flags = 0;
+        if properties.delivery_mode == Some(DELIVERY_MODE_PERSISTENT) {
+            flags |= PERSISTENT;
+        }
+        if properties.priority.is_some() {
+            flags |= HAS_PRIORITY;
+        }
+        Self {
+            expiration: properties.expiration.and_then(number).unwrap_or(NO_EXPIRATION),
+            priority: properties.priority.unwrap_or_default(),
+            flags,
+        }
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Names were UTF-8 when the message was made.
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
+}

@@ -1,0 +1,124 @@
+//! Where messages are made: many small ones in one block of memory.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use leveret_codec::Properties;
+
+use super::{Message, PROPERTIES_LEN_LEN, TIMESTAMP_LEN, Traits};
+use crate::ids::Millis;
+
+/// Bodies from this size on are kept where they were received instead of being copied.
+pub const LARGE_BODY: usize = 16 * 1024;
+
+/// The body of a message to be made.
+#[derive(Clone, Debug)]
+pub enum Body<'a> {
+    /// Is copied.
+    Copy(&'a [u8]),
+    /// Is shared if it has [`LARGE_BODY`] bytes or more, copied otherwise: a small slice must not
+    /// keep a large read buffer alive for as long as the message waits.
+    Shared(Bytes),
+}
+
+/// Makes messages; one per connection.
+///
+/// Small messages lie one behind the other in a shared block. Once all messages of a block are
+/// gone it is used again, so a connection whose messages are consumed as they come allocates
+/// nothing. While they pile up, blocks grow to 64 KiB; a block lives until the
+/// last message in it is gone.
+#[derive(Debug, Default)]
+pub struct MessageArena {
+    block: BytesMut,
+    /// Capacity the current block was allocated with.
+    block_size: usize,
+}
+
+const SMALLEST_BLOCK: usize = 4 * 1024;
+const LARGEST_BLOCK: usize = 64 * 1024;
+
+/// Messages over this size, not counting a large body, get memory of their own.
+const LARGEST_IN_BLOCK: usize = LARGEST_BLOCK / 2;
+
+impl MessageArena {
+    /// An arena without memory; the first message allocates.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes a message.
+    ///
+    /// `raw_properties` is what `properties` was parsed from: it is kept as it is. The priority,
+    /// the persistence and the expiration come from `properties`; the caller has checked that the
+    /// expiration is a number, anything else counts as none. Names are cut at 255 bytes, which is
+    /// all the protocol can carry.
+    pub fn message(
+        &mut self,
+        now: Millis,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+        raw_properties: &[u8],
+        body: Body<'_>,
+    ) -> Message {
+        let traits = Traits::of(properties);
+        let (exchange, exchange_len) = short(exchange);
+        let (routing_key, routing_key_len) = short(routing_key);
+        let properties_len = u32::try_from(raw_properties.len()).unwrap_or(u32::MAX);
+        let (inline_body, large_body) = match &body {
+            Body::Copy(body) if body.len() < LARGE_BODY => (*body, None),
+            Body::Copy(body) => (&[][..], Some(Bytes::copy_from_slice(body))),
+            Body::Shared(body) if body.len() < LARGE_BODY => (body.chunk(), None),
+            Body::Shared(body) => (&[][..], Some(body.clone())),
+        };
+
+        let names = 2 + exchange.len() + routing_key.len();
+        let head = TIMESTAMP_LEN + names + PROPERTIES_LEN_LEN + raw_properties.len();
+        let data = self.write(head + inline_body.len(), |out| {
+            out.put_u64_le(now.0);
+            out.put_u8(exchange_len);
+            out.put_slice(exchange);
+            out.put_u8(routing_key_len);
+            out.put_slice(routing_key);
+            out.put_u32_le(properties_len);
+            out.put_slice(raw_properties);
+            out.put_slice(inline_body);
+        });
+        Message {
+            data,
+            large_body: large_body.map(Box::new),
+            expiration: traits.expiration,
+            properties_len,
+            exchange_len,
+            routing_key_len,
+            priority: traits.priority,
+            flags: traits.flags,
+        }
+    }
+
+    /// Lets go of the block; for connections found idle.
+    pub fn release(&mut self) {
+        *self = Self::default();
+    }
+
+    fn write(&mut self, len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
+        if len > LARGEST_IN_BLOCK {
+            let mut own = BytesMut::with_capacity(len);
+            fill(&mut own);
+            return own.freeze();
+        }
+        if !self.block.try_reclaim(len) {
+            let doubled = (self.block_size * 2).clamp(SMALLEST_BLOCK, LARGEST_BLOCK);
+            self.block_size = doubled.max(len.next_power_of_two());
+            self.block = BytesMut::with_capacity(self.block_size);
+        }
+        fill(&mut self.block);
+        self.block.split().freeze()
+    }
+}
+
+/// A name as a short string.
+fn short(name: &str) -> (&[u8], u8) {
+    let cut = name.floor_char_boundary(u8::MAX.into());
+    let bytes = name.as_bytes().get(..cut).unwrap_or_default();
+    (bytes, u8::try_from(bytes.len()).unwrap_or_default())
+}

@@ -1,0 +1,348 @@
+//! The queue: a state machine fed with messages, consumers and time.
+
+mod consumers;
+mod entry;
+mod level_set;
+mod ready;
+mod ring;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
+pub use entry::{DropReason, Effect, Entry, Pushed};
+pub use settings::{Overflow, QueueSettings};
+
+use crate::ids::{ConsumerId, Millis};
+use consumers::Consumers;
+use ready::Ready;
+
+/// A classic queue.
+///
+/// It holds ready messages and consumers. Delivered messages are *not* in it: the receiver's
+/// table of unacknowledged deliveries holds the [`Entry`] and hands it back with
+/// [`requeue`](Self::requeue), or reports it gone with [`settle`](Self::settle); the queue only
+/// keeps counts.
+///
+/// Operations that need the caller to act push [`Effect`]s into a vector the caller owns and
+/// reuses. **After anything that can make a message or a consumer ready** (push, requeue,
+/// settle, add or remove a consumer, unblock, new settings) **call [`dispatch`](Self::dispatch)
+/// once** before letting the queue go; several pushes may share one dispatch. Length limits and
+/// deadlines are enforced there, after waiting consumers had their chance: a message with a
+/// time to live of 0, or in a queue of length 0, reaches a waiting consumer or nobody.
+///
+/// Ordering: strict by priority level, first-in first-out inside one; a requeued message goes
+/// back to its original position. Consumers take turns; those of a higher priority come first.
+#[derive(Debug, Default)]
+pub struct Queue {
+    settings: QueueSettings,
+    ready: Ready,
+    unacked: Unacked,
+    /// Boxed and created with the first consumer: most queues of a large broker idle without.
+    consumers: Option<Box<Consumers>>,
+}
+
+/// Deliveries that are neither settled nor requeued.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unacked {
+    len: u64,
+    bytes: u64,
+}
+
+/// The caller's word on whether a consumer can take a message now.
+pub trait Gate {
+    /// Asked right before each delivery, for limits the queue does not know: room in the
+    /// connection's outbox, a prefetch limit shared by a channel.
+    ///
+    /// After [`Admission::Ready`] exactly one delivery to `consumer` follows, so an
+    /// implementation may count here. [`Admission::Blocked`] takes the consumer out of turn
+    /// until [`Queue::unblock`].
+    fn admit(&mut self, consumer: ConsumerId) -> Admission;
+
+    /// Told of the delivery that followed and its body bytes, for limits in bytes: the effects
+    /// of a dispatch are carried out only after all its admissions.
+    fn delivered(&mut self, consumer: ConsumerId, bytes: usize) {
+        let _ = (consumer, bytes);
+    }
+}
+
+/// Answer of a [`Gate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// The consumer takes one message.
+    Ready,
+    /// The consumer takes none until it is unblocked.
+    Blocked,
+}
+
+impl Queue {
+    /// An empty queue. Allocates nothing.
+    #[must_use]
+    pub fn new(settings: QueueSettings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
+    /// Replaces the settings, as a changed policy does. Ready messages keep their deadline and
+    /// priority level; new limits apply at the next [`dispatch`](Self::dispatch).
+    pub fn set_settings(&mut self, settings: QueueSettings) {
+        self.settings = settings;
+        if let Some(consumers) = &mut self.consumers {
+            consumers.set_single_active(settings.single_active_consumer);
+        }
+    }
+
+    /// Appends a message. Gives it a deadline unless it has one.
+    ///
+    /// A full queue that rejects publishes refuses the entry, unless its ready consumers have
+    /// credit for everything waiting and for this entry too; should the [`Gate`] then block
+    /// them, the queue holds the entry above its limit rather than losing it.
+    pub fn push(&mut self, mut entry: Entry, now: Millis) -> Pushed {
+        if self.settings.overflow != Overflow::DropHead
+            && self.exceeds_limits(1, entry.bytes())
+            && self.consumers.as_ref().map_or(0, |consumers| consumers.ready_credit())
+                <= self.ready.len()
+        {
+            return Pushed::Refused(entry);
+        }
+        if entry.deadline.is_none() {
+            entry.deadline = self.settings.deadline(&entry.message, now);
+        }
+        self.restore(entry);
+        Pushed::Accepted
+    }
+
+    /// Appends a message that already belongs to this queue, as recovery does: nothing is
+    /// refused and nothing is added to the entry.
+    pub fn restore(&mut self, entry: Entry) {
+        self.ready.push(self.settings.level(&entry.message), entry);
+    }
+
+    /// Hands ready messages to ready consumers until either runs out, then drops what expired
+    /// or exceeds the length limit.
+    ///
+    /// A message is deliverable up to and including its deadline and is dropped afterwards.
+    pub fn dispatch(&mut self, now: Millis, gate: &mut impl Gate, effects: &mut Vec<Effect>) {
+        if self.ready.is_empty() {
+            return;
+        }
+        if let Some(consumers) = &mut self.consumers {
+            while let Some(id) = consumers.next_ready() {
+                while let Some(entry) = self.ready.pop_front_overdue(now) {
+                    effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+                }
+                if self.ready.is_empty() {
+                    return;
+                }
+                if gate.admit(id) == Admission::Blocked {
+                    consumers.block(id);
+                    continue;
+                }
+                let Some(entry) = self.ready.pop() else { return };
+                gate.delivered(id, entry.message.size());
+                if consumers.delivered(id) {
+                    self.unacked.add(entry.bytes());
+                }
+                effects.push(Effect::Deliver { consumer: id, entry });
+            }
+        }
+        self.expire(now, effects);
+        self.drop_excess(effects);
+    }
+
+    /// Takes the next message for `basic.get`. Drops expired messages on the way. Unless
+    /// `no_ack`, the caller settles or requeues it with `None` for the consumer.
+    pub fn get(&mut self, now: Millis, no_ack: bool, effects: &mut Vec<Effect>) -> Option<Entry> {
+        self.expire(now, effects);
+        let entry = self.ready.pop()?;
+        if !no_ack {
+            self.unacked.add(entry.bytes());
+        }
+        Some(entry)
+    }
+
+    /// Subscribes a consumer.
+    ///
+    /// # Errors
+    /// [`ConsumeRefused::ExclusiveInUse`] if exclusiveness forbids it: RabbitMQ's channel error
+    /// 403 `queue '<q>' in vhost '<v>' in exclusive use`.
+    pub fn add_consumer(&mut self, spec: ConsumerSpec) -> Result<(), ConsumeRefused> {
+        let consumers = self.consumers.get_or_insert_with(|| {
+            let mut consumers = Box::<Consumers>::default();
+            consumers.set_single_active(self.settings.single_active_consumer);
+            consumers
+        });
+        consumers.add(spec)
+    }
+
+    /// Unsubscribes a consumer. What it holds stays outstanding and is settled or requeued
+    /// later under its id all the same.
+    pub fn remove_consumer(&mut self, id: ConsumerId) -> RemovedConsumer {
+        let Some(consumers) = &mut self.consumers else { return RemovedConsumer::default() };
+        let removed = consumers.remove(id);
+        if removed.was_last {
+            self.consumers = None;
+        }
+        removed
+    }
+
+    /// Lets a consumer a [`Gate`] blocked take part again.
+    pub fn unblock(&mut self, id: ConsumerId) {
+        if let Some(consumers) = &mut self.consumers {
+            consumers.unblock(id);
+        }
+    }
+
+    /// `count` deliveries with `bytes` body bytes in all were acknowledged, rejected for good,
+    /// or dropped by their holder: credit returns to the consumer, if it is still there.
+    /// `None` stands for messages from [`get`](Self::get).
+    pub fn settle(&mut self, consumer: Option<ConsumerId>, count: u32, bytes: u64) {
+        self.unacked.remove(u64::from(count), bytes);
+        if let (Some(consumers), Some(id)) = (&mut self.consumers, consumer) {
+            consumers.settled(id, count);
+        }
+    }
+
+    /// A delivery comes back: credit returns, and the message takes its original position,
+    /// marked as redelivered. It is dropped instead if this is one return more than the delivery
+    /// limit allows, or if it expired meanwhile.
+    pub fn requeue(
+        &mut self,
+        consumer: Option<ConsumerId>,
+        mut entry: Entry,
+        now: Millis,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.settle(consumer, 1, entry.bytes());
+        entry.redelivered = true;
+        entry.deliveries = entry.deliveries.saturating_add(1);
+        if self.settings.delivery_limit.is_some_and(|limit| entry.deliveries > limit) {
+            effects.push(Effect::Drop { entry, reason: DropReason::DeliveryLimit });
+        } else if entry.deadline.is_some_and(|deadline| deadline < now) {
+            effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+        } else {
+            self.ready.put_back(self.settings.level(&entry.message), entry);
+        }
+    }
+
+    /// Moves all ready messages to `removed`, in delivery order. Deliveries stay outstanding.
+    pub fn purge(&mut self, removed: &mut Vec<Entry>) {
+        removed.extend(std::iter::from_fn(|| self.ready.pop()));
+        self.ready.trim();
+    }
+
+    /// Drops every message whose deadline is now or past, wherever it waits.
+    pub fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        while let Some(entry) = self.ready.pop_due(now) {
+            effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+        }
+    }
+
+    /// When to call [`expire`](Self::expire) next: the earliest deadline of all ready messages.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.ready.next_deadline()
+    }
+
+    /// The message next to be delivered.
+    #[must_use]
+    pub fn head(&self) -> Option<&Entry> {
+        self.ready.front()
+    }
+
+    /// All ready messages; in delivery order except that levels of priority are not merged with
+    /// what is outstanding.
+    pub fn ready(&self) -> impl Iterator<Item = &Entry> {
+        self.ready.iter()
+    }
+
+    /// Messages ready for delivery: the message count of declare-ok and get-ok.
+    #[must_use]
+    pub const fn ready_len(&self) -> u64 {
+        self.ready.len()
+    }
+
+    /// Body bytes of the ready messages.
+    #[must_use]
+    pub const fn ready_bytes(&self) -> u64 {
+        self.ready.bytes()
+    }
+
+    /// Deliveries neither settled nor requeued.
+    #[must_use]
+    pub const fn unacked_len(&self) -> u64 {
+        self.unacked.len
+    }
+
+    /// Body bytes of those deliveries.
+    #[must_use]
+    pub const fn unacked_bytes(&self) -> u64 {
+        self.unacked.bytes
+    }
+
+    /// Number of consumers, waiting ones included.
+    #[must_use]
+    pub fn consumer_count(&self) -> usize {
+        self.consumers.as_ref().map_or(0, |consumers| consumers.len())
+    }
+
+    /// Whether the queue has an exclusive consumer.
+    #[must_use]
+    pub fn is_exclusively_consumed(&self) -> bool {
+        self.consumers.as_ref().is_some_and(|consumers| consumers.is_exclusive())
+    }
+
+    /// All consumers in the order they subscribed.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerStatus> {
+        self.consumers.as_ref().map_or_else(Vec::new, |consumers| consumers.status())
+    }
+
+    /// Empties the queue for deletion: ready messages go to `removed`, consumers to
+    /// `cancelled`, and outstanding deliveries are forgotten.
+    pub fn drain(&mut self, removed: &mut Vec<Entry>, cancelled: &mut Vec<ConsumerId>) {
+        self.purge(removed);
+        cancelled.extend(self.consumers().into_iter().map(|consumer| consumer.spec.id));
+        *self = Self::new(self.settings);
+    }
+
+    /// Gives memory of past backlogs back; for queues found idle.
+    pub fn trim(&mut self) {
+        self.ready.trim();
+    }
+
+    fn exceeds_limits(&self, more: u64, more_bytes: u64) -> bool {
+        let over = |limit: Option<u64>, have: u64, more: u64| {
+            limit.is_some_and(|limit| have.saturating_add(more) > limit)
+        };
+        over(self.settings.max_length, self.ready.len(), more)
+            || over(self.settings.max_length_bytes, self.ready.bytes(), more_bytes)
+    }
+
+    fn drop_excess(&mut self, effects: &mut Vec<Effect>) {
+        if self.settings.overflow != Overflow::DropHead {
+            return;
+        }
+        while self.exceeds_limits(0, 0) {
+            let Some(entry) = self.ready.pop() else { return };
+            effects.push(Effect::Drop { entry, reason: DropReason::MaxLength });
+        }
+    }
+}
+
+impl Unacked {
+    const fn add(&mut self, bytes: u64) {
+        self.len += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    const fn remove(&mut self, count: u64, bytes: u64) {
+        self.len = self.len.saturating_sub(count);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}

@@ -1,0 +1,60 @@
+//! What a queue was told to be: arguments and policies, already merged by the caller.
+
+use crate::ids::Millis;
+use crate::message::Message;
+
+/// The effective settings of a queue. The default is a plain queue without limits.
+///
+/// Arguments and policies are merged outside (the lower of two numbers, the argument of two
+/// words); [`Queue::set_settings`](crate::Queue::set_settings) takes a new result at run time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// `x-max-priority`: highest priority level; `None` ignores message priorities.
+    pub max_priority: Option<u8>,
+    /// `x-message-ttl`: life of every message, counted from its arrival in this queue.
+    pub message_ttl: Option<Millis>,
+    /// `x-max-length`: most ready messages kept.
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: most body bytes of ready messages kept.
+    pub max_length_bytes: Option<u64>,
+    /// `x-overflow`: what gives way when a limit is reached.
+    pub overflow: Overflow,
+    /// `x-single-active-consumer`: only the longest subscribed consumer is served.
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`: most times a message may come back; the next return drops it.
+    pub delivery_limit: Option<u32>,
+}
+
+impl QueueSettings {
+    /// When `message`, having arrived at `arrival`, expires: the shorter of the queue's and the
+    /// message's own time to live.
+    #[must_use]
+    pub fn deadline(&self, message: &Message, arrival: Millis) -> Option<Millis> {
+        let ttl = match (self.message_ttl, message.expiration()) {
+            (Some(queue), Some(own)) => queue.min(own),
+            (queue, own) => queue.or(own)?,
+        };
+        Some(arrival.saturating_add(ttl))
+    }
+
+    /// The priority level `message` belongs to: none counts as 0, above the maximum as the
+    /// maximum.
+    pub(super) fn level(&self, message: &Message) -> u8 {
+        match self.max_priority {
+            None => 0,
+            Some(max) => message.priority().unwrap_or(0).min(max),
+        }
+    }
+}
+
+/// What gives way when a queue is over its length limit (`x-overflow`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The message next to be delivered is dropped or dead-lettered.
+    #[default]
+    DropHead,
+    /// The new message is refused; its publisher gets a nack.
+    RejectPublish,
+    /// As [`Overflow::RejectPublish`], and the caller dead-letters the refused message.
+    RejectPublishDlx,
+}
