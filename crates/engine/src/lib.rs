@@ -1,6 +1,6 @@
 //! Leveret's exchanges, bindings and queues, as pure state machines.
 //!
-//! A topology answers where a message goes; a [`Queue`] decides who gets it and when it
+//! A [`Topology`] answers where a message goes; a [`Queue`] decides who gets it and when it
 //! leaves. Both take input and time as arguments and leave all acting to the caller: a queue
 //! pushes [`Effect`]s, a topology fills a [`RouteSet`]. A [`Message`] is the immutable value that
 //! passes through them.
@@ -10,15 +10,21 @@
 //! which belongs to whoever received them; dead-lettering, which needs routing and a journal and
 //! so is the caller's answer to an [`Effect::Drop`].
 //!
-//! Read first: [`Queue`], [`Message`].
+//! Read first: [`Topology`], [`Queue`], [`Message`].
 
 mod ids;
 mod message;
 mod queue;
+mod topology;
 
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
 pub use message::{Body, LARGE_BODY, Message, MessageArena, StoredMessageError};
 pub use queue::{
     Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DropReason, Effect, Entry, Gate,
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
+};
+pub use topology::{
+    BindError, BindingRef, Bound, Destination, DestinationName, Exchange, ExchangeKind,
+    ExchangeSpec, InvalidMatch, Removed, RemovedBinding, RemovedDestination, RouteSet, Topology,
+    UnknownKind,
 };

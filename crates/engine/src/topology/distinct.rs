@@ -1,0 +1,49 @@
+//! A list without repetitions.
+
+use std::hash::Hash;
+
+use ahash::AHashSet;
+use smallvec::SmallVec;
+
+/// Values in the order of their first insertion, each once. Keeps its memory when cleared.
+#[derive(Debug)]
+pub(super) struct Distinct<T: Copy> {
+    list: SmallVec<[T; 8]>,
+    /// The same values; kept up only beyond [`SCANNED`] of them.
+    known: AHashSet<T>,
+}
+
+/// Up to this many values, looking through all of them beats hashing.
+const SCANNED: usize = 16;
+
+impl<T: Copy> Default for Distinct<T> {
+    fn default() -> Self {
+        Self { list: SmallVec::new(), known: AHashSet::default() }
+    }
+}
+
+impl<T: Copy + Eq + Hash> Distinct<T> {
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.known.clear();
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        &self.list
+    }
+
+    /// Adds `value` unless it is there.
+    pub(super) fn insert(&mut self, value: T) {
+        let is_new = if self.list.len() < SCANNED {
+            !self.list.contains(&value)
+        } else {
+            if self.known.is_empty() {
+                self.known.extend(self.list.iter().copied());
+            }
+            self.known.insert(value)
+        };
+        if is_new {
+            self.list.push(value);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The headers index: bindings matched by their arguments.
+
+use std::fmt;
+
+use leveret_codec::{Table, TableBuf, Value};
+use smallvec::SmallVec;
+
+use super::binding::{BindingId, BindingList};
+
+/// All bindings of a headers exchange, each with its compiled arguments. They are tried one by
+/// one; a bloom word of header names turns most of them away at once.
+#[derive(Debug, Default)]
+pub(super) struct HeadersIndex {
+    bindings: BindingList,
+    matchers: Vec<Matcher>,
+}
+
+/// Compiled binding arguments.
+#[derive(Debug)]
+pub(super) struct Matcher {
+    mode: Mode,
+    scope: Scope,
+    names: NameSet,
+    arguments: TableBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    All,
+    Any,
+}
+
+/// Which arguments take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    WithoutX,
+    WithX,
+}
+
+/// Why binding arguments do not compile. Displays as RabbitMQ's explanation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMatch {
+    /// `x-match` is a word that means nothing.
+    #[error("Invalid x-match field value {0}; expected all, any, all-with-x, or any-with-x")]
+    Value(String),
+    /// `x-match` is not a string.
+    #[error("Invalid x-match field type {type_name} (value {value}); expected longstr")]
+    Type {
+        /// RabbitMQ's name of the type it has.
+        type_name: &'static str,
+        /// Its value, as RabbitMQ prints it.
+        value: String,
+    },
+}
+
+const X_MATCH: &str = "x-match";
+
+impl Matcher {
+    /// Compiles binding arguments; without `x-match` they mean `all`.
+    pub(super) fn compile(arguments: &TableBuf) -> Result<Self, InvalidMatch> {
+        let table = arguments.as_table();
+        let (mode, scope) = match table.get(X_MATCH) {
+            None => (Mode::All, Scope::WithoutX),
+            Some(Value::LongStr(word)) => match word {
+                b"all" => (Mode::All, Scope::WithoutX),
+                b"any" => (Mode::Any, Scope::WithoutX),
+                b"all-with-x" => (Mode::All, Scope::WithX),
+                b"any-with-x" => (Mode::Any, Scope::WithX),
+                other => return Err(InvalidMatch::Value(ErlangBinary(other).to_string())),
+            },
+            Some(other) => {
+                let (type_name, value) = (other.type_name(), other.to_string());
+                return Err(InvalidMatch::Type { type_name, value });
+            }
+        };
+        let mut matcher =
+            Self { mode, scope, names: NameSet::default(), arguments: arguments.clone() };
+        matcher.names = matcher.tests().map(|(name, _)| NameSet::of(name)).collect();
+        Ok(matcher)
+    }
+
+    fn matches(&self, headers: &MessageHeaders<'_>) -> bool {
+        let holds = |(name, expected): (&[u8], Value<'_>)| {
+            headers.get(name).is_some_and(|value| agrees(&expected, &value))
+        };
+        match self.mode {
+            Mode::All => headers.names.contains(self.names) && self.tests().all(holds),
+            Mode::Any => headers.names.meets(self.names) && self.tests().any(holds),
+        }
+    }
+
+    fn tests(&self) -> impl Iterator<Item = (&[u8], Value<'_>)> {
+        self.arguments.as_table().into_iter().filter(|(name, _)| match self.scope {
+            Scope::WithoutX => !name.starts_with(b"x-"),
+            Scope::WithX => *name != X_MATCH.as_bytes(),
+        })
+    }
+}
+
+impl HeadersIndex {
+    pub(super) fn insert(&mut self, matcher: Matcher, id: BindingId) -> u32 {
+        self.matchers.push(matcher);
+        self.bindings.push(id)
+    }
+
+    /// Removes a binding by its place and returns the one that stands there now, if any.
+    pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
+        if (place as usize) < self.matchers.len() {
+            self.matchers.swap_remove(place as usize);
+        }
+        self.bindings.remove(place)
+    }
+
+    pub(super) fn for_each_match(
+        &self,
+        headers: &MessageHeaders<'_>,
+        mut found: impl FnMut(BindingId),
+    ) {
+        for (matcher, &id) in self.matchers.iter().zip(self.bindings.as_slice()) {
+            if matcher.matches(headers) {
+                found(id);
+            }
+        }
+    }
+}
+
+/// The headers of a message, prepared for many lookups.
+pub(super) struct MessageHeaders<'a> {
+    /// Sorted by name. Of entries with one name the last counts.
+    entries: SmallVec<[(&'a [u8], Value<'a>); 16]>,
+    names: NameSet,
+}
+
+impl<'a> MessageHeaders<'a> {
+    pub(super) fn new(headers: Option<Table<'a>>) -> Self {
+        let mut entries: SmallVec<[_; 16]> = headers.unwrap_or_default().iter().collect();
+        entries.sort_by_key(|&(name, _)| name);
+        let names = entries.iter().map(|&(name, _)| NameSet::of(name)).collect();
+        Self { entries, names }
+    }
+
+    fn get(&self, name: &[u8]) -> Option<Value<'a>> {
+        let after = self.entries.partition_point(|&(other, _)| other <= name);
+        let &(found, value) = self.entries.get(after.checked_sub(1)?)?;
+        (found == name).then_some(value)
+    }
+}
+
+/// A bloom filter of header names in one word.
+#[derive(Clone, Copy, Debug, Default)]
+struct NameSet(u64);
+
+impl NameSet {
+    fn of(name: &[u8]) -> Self {
+        let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self(1 << (hash >> 58))
+    }
+
+    /// Whether all of `other` may be in it.
+    const fn contains(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    /// Whether some of `other` may be in it.
+    const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl FromIterator<Self> for NameSet {
+    fn from_iter<I: IntoIterator<Item = Self>>(sets: I) -> Self {
+        Self(sets.into_iter().fold(0, |all, set| all | set.0))
+    }
+}
+
+/// Whether a header has the value a binding asks for. RabbitMQ compares what is left of values in
+/// Erlang: numbers by value, texts by their bytes; void asks for the header's presence only.
+fn agrees(expected: &Value<'_>, value: &Value<'_>) -> bool {
+    if *expected == Value::Void {
+        return true;
+    }
+    match (text(expected), text(value)) {
+        (Some(expected), Some(value)) => return expected == value,
+        (None, None) => {}
+        _ => return false,
+    }
+    expected.loosely_equals(value)
+}
+
+fn text<'a>(value: &Value<'a>) -> Option<&'a [u8]> {
+    match *value {
+        Value::LongStr(bytes) | Value::Binary(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Bytes as Erlang prints them.
+struct ErlangBinary<'a>(&'a [u8]);
+
+impl fmt::Display for ErlangBinary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_text = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        match str::from_utf8(self.0) {
+            Ok(text) if !text.is_empty() && is_text(self.0) => {
+                let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+                write!(f, "<<\"{escaped}\">>")
+            }
+            _ => {
+                let bytes: Vec<_> = self.0.iter().map(u8::to_string).collect();
+                write!(f, "<<{}>>", bytes.join(","))
+            }
+        }
+    }
+}
