@@ -1,14 +1,25 @@
 //! Records on their way to the journal.
 
-use crate::{Definition, Lsn};
+use crate::{
+    Definition, Lsn,
+    definitions::put_definitions,
+    record::{self, Kind, put_ranges, put_returns},
+    unit,
+};
 
 /// Records to append together: after a crash either all of them are there or none.
 ///
-/// Records are encoded with their checksums as they are added, outside any lock. [`Store::append`](crate::Store::append) empties
-/// the batch and keeps its memory for the next.
+/// Records are encoded with their checksums as they are added, outside any lock.
+/// [`Store::append`](crate::Store::append) empties the batch and keeps its memory for the next.
 #[derive(Debug, Default)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    /// Room for the unit's header, then the records; empty without records.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) digest: crc32fast::Hasher,
+    pub(crate) durable: bool,
+    lsns: Vec<u64>,
+    returns: Vec<(u64, u32)>,
 }
 
 impl Batch {
@@ -20,50 +31,222 @@ impl Batch {
 
     /// Whether it holds no record.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Drops the records added so far, keeping the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.count = 0;
+        self.digest.reset();
+        self.durable = false;
     }
 
-    /// Adds a message for `queues`; `payload` slices are joined. Asks for durability. Returns its index in the batch: its LSN
-    /// will be [`Appended::first`](crate::Appended::first) plus this.
+    /// Adds a message for `queues`; `payload` slices are joined. Asks for durability. Returns its
+    /// index in the batch: its LSN will be [`Appended::first`](crate::Appended::first) plus this.
     pub fn message(&mut self, queues: &[u64], payload: &[&[u8]]) -> usize {
-        let _ = (queues, payload);
-        unimplemented!()
+        let index = self.count as usize;
+        self.durable = true;
+        self.record(Kind::Message, |into| {
+            let count = u32::try_from(queues.len()).unwrap_or(u32::MAX);
+            into.extend_from_slice(&count.to_le_bytes());
+            into.extend_from_slice(&[0; 4]);
+            for queue in queues.iter().take(count as usize) {
+                into.extend_from_slice(&queue.to_le_bytes());
+            }
+            for slice in payload {
+                into.extend_from_slice(slice);
+            }
+        });
+        index
     }
 
     /// Settles messages in `queue`: acknowledged, expired, dropped, purged. Synced lazily. Any order.
     ///
-    /// Each place of a message is settled once, by this or by [`Batch::drop_queue`], and only messages which came from
-    /// [`Batch::message`] are: never an LSN from [`Store::reserve`](crate::Store::reserve).
+    /// Each place of a message is settled once, by this or by [`Batch::drop_queue`], and only
+    /// messages which came from [`Batch::message`] are: never an LSN from
+    /// [`Store::reserve`](crate::Store::reserve).
     pub fn ack(&mut self, queue: u64, lsns: &[Lsn]) {
-        let _ = (queue, lsns);
+        self.lsn_record(Kind::Ack, queue, lsns);
     }
 
-    /// Notes deliveries: after a crash these messages come back as redelivered. Synced lazily. Any order.
+    /// Notes deliveries: after a crash these messages come back as redelivered. Synced lazily. Any
+    /// order.
     pub fn delivered(&mut self, queue: u64, lsns: &[Lsn]) {
-        let _ = (queue, lsns);
+        self.lsn_record(Kind::Delivered, queue, lsns);
     }
 
     /// Notes messages given back to the queue with their delivery counts. Synced lazily. Any order.
     pub fn returned(&mut self, queue: u64, lsns: &[(Lsn, u32)]) {
-        let _ = (queue, lsns);
+        if lsns.is_empty() {
+            return;
+        }
+        let mut returns = std::mem::take(&mut self.returns);
+        returns.clear();
+        returns.extend(lsns.iter().map(|&(lsn, deliveries)| (lsn.0, deliveries)));
+        returns.sort_unstable();
+        returns.dedup_by_key(|&mut (lsn, _)| lsn);
+        self.record(Kind::Returned, |into| {
+            into.extend_from_slice(&queue.to_le_bytes());
+            put_returns(into, &returns);
+        });
+        self.returns = returns;
     }
 
-    /// Settles every message appended before in `queue`. Queue ids are not used again. Asks for durability.
+    /// Settles every message appended before in `queue`. Synced lazily, or with the definition change
+    /// in the same batch. Queue ids are not used again.
     pub fn drop_queue(&mut self, queue: u64) {
-        let _ = queue;
+        self.record(Kind::DropQueue, |into| into.extend_from_slice(&queue.to_le_bytes()));
     }
 
     /// Changes definitions. Asks for durability.
     pub fn define(&mut self, definitions: &[Definition]) {
-        let _ = definitions;
+        if definitions.is_empty() {
+            return;
+        }
+        self.durable = true;
+        self.record(Kind::Define, |into| put_definitions(into, definitions));
     }
 
     /// Asks for durability although the records would wait.
-    pub fn set_durable(&mut self) {}
+    pub const fn set_durable(&mut self) {
+        self.durable = true;
+    }
+
+    fn lsn_record(&mut self, kind: Kind, queue: u64, lsns: &[Lsn]) {
+        if lsns.is_empty() {
+            return;
+        }
+        let mut sorted = std::mem::take(&mut self.lsns);
+        sorted.clear();
+        sorted.extend(lsns.iter().map(|lsn| lsn.0));
+        sorted.sort_unstable();
+        sorted.dedup();
+        self.record(kind, |into| {
+            into.extend_from_slice(&queue.to_le_bytes());
+            put_ranges(into, &sorted);
+        });
+        self.lsns = sorted;
+    }
+
+    fn record(&mut self, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
+        if self.bytes.is_empty() {
+            self.bytes.resize(unit::HEADER, 0);
+        }
+        let start = self.bytes.len();
+        self.bytes.resize(start + record::HEADER, 0);
+        payload(&mut self.bytes);
+        let crc = record::seal(&mut self.bytes, start, kind);
+        self.digest.update(&crc.to_le_bytes());
+        self.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{
+        Table,
+        definitions::DefinitionsIter,
+        encoding::Reader,
+        record::{Entry, Record},
+        unit::UnitHeader,
+    };
+
+    fn entries(batch: &Batch) -> Vec<Entry<'_>> {
+        let body = &batch.bytes[unit::HEADER..];
+        let header = UnitHeader {
+            count: batch.count,
+            digest: batch.digest.clone().finalize(),
+            length: body.len() as u64,
+            ..UnitHeader::default()
+        };
+        assert!(header.vouches_for(body));
+        assert_eq!(body.len() % 8, 0);
+        let mut reader = Reader(body);
+        (0..batch.count)
+            .map(|_| Record::read(&mut reader).expect("whole").entry().expect("known"))
+            .collect()
+    }
+
+    #[test]
+    fn a_message_keeps_its_queues_and_joins_its_payload() {
+        let mut batch = Batch::new();
+        assert!(batch.is_empty());
+        assert_eq!(batch.message(&[7, 9], &[b"head", b"", b"body"]), 0);
+        assert_eq!(batch.message(&[], &[]), 1);
+        let entries = entries(&batch);
+        let [Entry::Message { queues, payload }, Entry::Message { queues: none, payload: empty }] =
+            entries.as_slice()
+        else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(queues.clone().collect::<Vec<_>>(), [7, 9]);
+        assert_eq!(*payload, b"headbody");
+        assert_eq!(none.clone().count(), 0);
+        assert!(empty.is_empty());
+    }
+
+    #[test]
+    fn definitions_come_back() {
+        let changes = [
+            Definition::Put { table: Table::Queues, key: b"k".to_vec(), value: vec![1; 300] },
+            Definition::Delete { table: Table::Policies, key: Vec::new() },
+        ];
+        let mut batch = Batch::new();
+        batch.define(&changes);
+        let entries = entries(&batch);
+        let [Entry::Define { payload }] = entries.as_slice() else { panic!() };
+        let read = DefinitionsIter::new(Reader(payload)).expect("counted");
+        assert_eq!(read.collect::<Vec<_>>(), changes);
+    }
+
+    #[test]
+    fn clearing_keeps_the_memory_and_forgets_the_records() {
+        let mut batch = Batch::new();
+        batch.message(&[1], &[&[0; 1000]]);
+        let capacity = batch.bytes.capacity();
+        batch.clear();
+        assert!(batch.is_empty() && !batch.durable);
+        assert_eq!(batch.bytes.capacity(), capacity);
+        batch.drop_queue(3);
+        assert!(matches!(entries(&batch).as_slice(), [Entry::DropQueue { queue: 3 }]));
+    }
+
+    proptest! {
+        #[test]
+        fn acknowledged_numbers_come_back_sorted(
+            lsns in vec(prop_oneof![0..50_u64, any::<u64>()], 1..100), queue: u64
+        ) {
+            let mut batch = Batch::new();
+            batch.ack(queue, &lsns.iter().copied().map(Lsn).collect::<Vec<_>>());
+            let mut sorted = lsns;
+            sorted.sort_unstable();
+            sorted.dedup();
+            // The last number cannot end a run; it is never given out.
+            sorted.retain(|&lsn| lsn != u64::MAX);
+            let entries = entries(&batch);
+            let [Entry::Ack { queue: read, ranges }] = entries.as_slice() else { panic!() };
+            prop_assert_eq!(*read, queue);
+            let read: Vec<u64> =
+                ranges.clone().flat_map(|(first, count)| first..first + count).collect();
+            prop_assert_eq!(read, sorted);
+        }
+
+        #[test]
+        fn returned_numbers_come_back_sorted(returns in vec((any::<u64>(), any::<u32>()), 1..50)) {
+            let mut batch = Batch::new();
+            let given: Vec<_> = returns.iter().map(|&(lsn, count)| (Lsn(lsn), count)).collect();
+            batch.returned(1, &given);
+            let mut sorted = returns;
+            sorted.sort_unstable();
+            sorted.dedup_by_key(|entry| entry.0);
+            let entries = entries(&batch);
+            let [Entry::Returned { queue: 1, returns }] = entries.as_slice() else { panic!() };
+            prop_assert_eq!(returns.clone().collect::<Vec<_>>(), sorted);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Definitions: what exists on the broker, as opaque keys and values in named tables.
 
+use crate::encoding::{Reader, put_varint};
+
 /// The tables of definitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -25,6 +27,25 @@ pub enum Table {
 }
 
 impl Table {
+    /// Its name in the definitions' file.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Vhosts => "vhosts",
+            Self::Users => "users",
+            Self::Permissions => "permissions",
+            Self::TopicPermissions => "topic_permissions",
+            Self::Exchanges => "exchanges",
+            Self::Queues => "queues",
+            Self::Bindings => "bindings",
+            Self::Parameters => "parameters",
+            Self::Policies => "policies",
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| *table as u8 == number)
+    }
+
     /// All tables, in the order of their numbers on disk.
     pub const ALL: [Self; 9] = [
         Self::Vhosts,
@@ -59,3 +80,63 @@ pub enum Definition {
         key: Vec<u8>,
     },
 }
+
+/// Appends `definitions` as they stand in a record: their count, then for each one the operation, the
+/// table, the key and for a put the value, each preceded by its length.
+pub(crate) fn put_definitions(into: &mut Vec<u8>, definitions: &[Definition]) {
+    let put_bytes = |into: &mut Vec<u8>, bytes: &[u8]| {
+        put_varint(into, bytes.len() as u64);
+        into.extend_from_slice(bytes);
+    };
+    put_varint(into, definitions.len() as u64);
+    for definition in definitions {
+        match definition {
+            Definition::Put { table, key, value } => {
+                into.extend_from_slice(&[PUT, *table as u8]);
+                put_bytes(into, key);
+                put_bytes(into, value);
+            }
+            Definition::Delete { table, key } => {
+                into.extend_from_slice(&[DELETE, *table as u8]);
+                put_bytes(into, key);
+            }
+        }
+    }
+}
+
+/// The definitions of a record.
+#[derive(Clone, Debug)]
+pub(crate) struct DefinitionsIter<'a> {
+    reader: Reader<'a>,
+    left: u64,
+}
+
+impl<'a> DefinitionsIter<'a> {
+    pub(crate) fn new(mut reader: Reader<'a>) -> Option<Self> {
+        let left = reader.varint()?;
+        Some(Self { reader, left })
+    }
+}
+
+impl Iterator for DefinitionsIter<'_> {
+    type Item = Definition;
+
+    fn next(&mut self) -> Option<Definition> {
+        self.left = self.left.checked_sub(1)?;
+        let operation = self.reader.u8()?;
+        let table = Table::from_number(self.reader.u8()?)?;
+        let mut bytes = || {
+            let length = self.reader.varint()?;
+            self.reader.bytes(length).map(<[u8]>::to_vec)
+        };
+        let key = bytes()?;
+        match operation {
+            PUT => Some(Definition::Put { table, key, value: bytes()? }),
+            DELETE => Some(Definition::Delete { table, key }),
+            _ => None,
+        }
+    }
+}
+
+const PUT: u8 = 1;
+const DELETE: u8 = 2;

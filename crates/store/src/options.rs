@@ -40,6 +40,13 @@ impl Default for StoreOptions {
     }
 }
 
+impl StoreOptions {
+    /// Size of the segment after one of `size` bytes.
+    pub(crate) fn next_segment(&self, size: u64) -> u64 {
+        size.saturating_mul(GROWTH).min(self.segment_bytes)
+    }
+}
+
 impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOptions")
@@ -59,6 +66,9 @@ pub enum SyncPolicy {
     /// crash of the machine loses up to this much time of confirmed messages.
     Interval(Duration),
 }
+
+/// How much larger the next segment is than the last, until they are full grown: a small broker stays small.
+const GROWTH: u64 = 8;
 
 /// The disk refused something the store cannot do without. Never retried: after a failed sync the system may have dropped
 /// the data and would call the next sync a success.

@@ -1,6 +1,9 @@
 //! Figures of a running store.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// A reading of the store's counters. Counters start at 0 when the store is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,9 +12,9 @@ pub struct StoreStats {
     pub syncs: u64,
     /// Vectored writes to the journal.
     pub writes: u64,
-    /// Records appended.
+    /// Records written.
     pub records: u64,
-    /// Bytes appended to the journal, headers included.
+    /// Bytes written to the journal, headers included.
     pub bytes: u64,
     /// Duration of the last sync.
     pub last_sync: Duration,
@@ -23,8 +26,49 @@ pub struct StoreStats {
     pub segment_bytes: u64,
     /// Places of messages (one for each queue a message is in) not yet settled.
     pub live_places: u64,
-    /// About how many bytes of records the unsettled messages take.
+    /// About how many bytes of the journal the unsettled messages take.
     pub live_bytes: u64,
-    /// The next segments could not be made because the disk is full. Publishers must be held back; settling goes on.
+    /// The next segment could not be made because the disk is full. Publishers must be held back;
+    /// settling goes on.
     pub no_space: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) syncs: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) last_sync_nanos: AtomicU64,
+    pub(crate) total_sync_nanos: AtomicU64,
+    pub(crate) segments: AtomicU64,
+    pub(crate) segment_bytes: AtomicU64,
+    pub(crate) live_places: AtomicU64,
+    pub(crate) live_bytes: AtomicU64,
+    pub(crate) no_space: AtomicBool,
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> StoreStats {
+        StoreStats {
+            syncs: self.syncs.load(Relaxed),
+            writes: self.writes.load(Relaxed),
+            records: self.records.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            last_sync: Duration::from_nanos(self.last_sync_nanos.load(Relaxed)),
+            total_sync: Duration::from_nanos(self.total_sync_nanos.load(Relaxed)),
+            segments: self.segments.load(Relaxed),
+            segment_bytes: self.segment_bytes.load(Relaxed),
+            live_places: self.live_places.load(Relaxed),
+            live_bytes: self.live_bytes.load(Relaxed),
+            no_space: self.no_space.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn synced(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.syncs.fetch_add(1, Relaxed);
+        self.last_sync_nanos.store(nanos, Relaxed);
+        self.total_sync_nanos.fetch_add(nanos, Relaxed);
+    }
 }

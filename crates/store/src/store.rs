@@ -1,17 +1,53 @@
 //! The handle of an open store.
 
 use std::{
-    future::Future,
-    path::Path,
-    pin::Pin,
+    io,
+    path::{Path, PathBuf},
     sync::Arc,
-    task::{Context, Poll},
+    thread::{self, JoinHandle},
+    time::Instant,
 };
 
-use crate::{Batch, Disk, Lsn, OpenError, Recovered, StoreOptions, StoreStats};
+use parking_lot::Mutex;
 
-/// An open store: the journal and the definitions in one data directory. Share it in an [`Arc`]; dropping it closes it.
-pub struct Store {}
+use crate::{
+    Batch, Disk, DiskLock, Durable, LockError, Lsn, OpenError, Recovered, StoreOptions, StoreStats,
+    Writable,
+    recovery::{Journal, recover, refused},
+    segment::Segment,
+    shared::Shared,
+    tables::{State, Tables, fold},
+    upkeep::{Upkeep, UpkeepThread, Work},
+    writer::Writer,
+};
+
+/// An open store: the journal and the definitions in one data directory.
+///
+/// Share it in an [`Arc`]; dropping it closes it.
+pub struct Store {
+    shared: Arc<Shared>,
+    upkeep: Arc<Upkeep>,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+/// What an open store holds until it is closed.
+struct Running {
+    writer: JoinHandle<()>,
+    upkeep: JoinHandle<()>,
+    _lock: DiskLock,
+}
+
+/// The numbers an append was given: `first` for its first record up to `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Number of the batch's first record.
+    pub first: Lsn,
+    /// Number of its last; durable when [`Store::durable_lsn`] reaches it. For an empty batch one below
+    /// `first`.
+    pub last: Lsn,
+}
 
 impl Store {
     /// Opens or creates the store in `dir` and recovers what it holds.
@@ -23,95 +59,176 @@ impl Store {
         dir: &Path,
         options: StoreOptions,
     ) -> Result<(Self, Recovered), OpenError> {
-        let _ = (disk, dir, options);
-        unimplemented!()
+        let start = Instant::now();
+        let journal_dir = dir.join(JOURNAL);
+        disk.create_dir_all(&journal_dir).map_err(refused("create", &journal_dir))?;
+        let lock = lock(&*disk, dir)?;
+        let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
+        let mut journal = recover(&*disk, &journal_dir, applied)?;
+        if journal.live.len() == 0 {
+            create_first(&*disk, dir, &journal_dir, &options, applied, &mut journal)?;
+        }
+
+        let recovered = take_recovered(&mut journal, state, start);
+        let last = journal.last.unwrap_or_default().max(applied);
+        let shared = Arc::new(Shared::new(options, last));
+        let work = Work {
+            spares: journal.spares,
+            next_number: journal.next_number,
+            next_size: shared.options.next_segment(journal.largest),
+            changes_since: (!journal.changes.is_empty()).then(Instant::now),
+            changes: journal.changes,
+            ..Work::default()
+        };
+        let upkeep = Arc::new(Upkeep::new(work, applied));
+        let thread = UpkeepThread {
+            upkeep: Arc::clone(&upkeep),
+            shared: Arc::clone(&shared),
+            disk: Arc::clone(&disk),
+            dir: journal_dir,
+            tables,
+        };
+        let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            Arc::clone(&upkeep),
+            journal.live,
+            journal.session,
+            // Units are chained by what is in the journal, even if the tables know of higher numbers.
+            journal.last.unwrap_or(last),
+            journal.report.clean_stop,
+        );
+        let writer = spawn("journal", dir, move || writer.run())?;
+        let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
+        let store =
+            Self { shared, upkeep, disk, dir: dir.to_owned(), running: Mutex::new(Some(running)) };
+        Ok((store, recovered))
     }
 
-    /// Appends the records of `batch`, which are one unit after a crash, and empties it. An empty batch takes no number.
+    /// Appends the records of `batch`, which are one unit after a crash, and empties it. An empty batch
+    /// takes no number. Takes the journal's lock once and does not wait for the disk. What is appended
+    /// after [`Store::close`] is never durable.
     pub fn append(&self, batch: &mut Batch) -> Appended {
-        let _ = batch;
-        unimplemented!()
+        self.shared.append(batch)
     }
 
     /// Takes `count` numbers for transient messages and returns the first. Nothing is written.
     pub fn reserve(&self, count: u64) -> Lsn {
-        let _ = count;
-        unimplemented!()
+        self.shared.reserve(count)
     }
 
     /// Everything appended at or below is on disk.
     pub fn durable_lsn(&self) -> Lsn {
-        unimplemented!()
+        Lsn(self.shared.durable())
     }
 
-    /// Resolves when [`Store::durable_lsn`] has reached `lsn`, which must have come from [`Store::append`].
+    /// Resolves when [`Store::durable_lsn`] has reached `lsn`, which must have come from
+    /// [`Store::append`]; never if the disk fails before.
     pub fn durable(&self, lsn: Lsn) -> Durable {
-        let _ = lsn;
-        unimplemented!()
+        Durable::new(Arc::clone(&self.shared), lsn)
     }
 
     /// Bytes appended but not yet handed to the disk.
     pub fn buffered_bytes(&self) -> usize {
-        unimplemented!()
+        self.shared.buffered()
     }
 
     /// Resolves when fewer than `limit` bytes wait for the disk.
     pub fn writable(&self, limit: usize) -> Writable {
-        let _ = limit;
-        unimplemented!()
+        Writable::new(Arc::clone(&self.shared), limit)
     }
 
     /// Settles every message in the `queues`, which the definitions do not know.
     pub fn forget_queues(&self, queues: &[u64]) {
-        let _ = queues;
+        let mut batch = Batch::new();
+        for queue in queues {
+            batch.drop_queue(*queue);
+        }
+        self.append(&mut batch);
     }
 
     /// Reads the counters.
     pub fn stats(&self) -> StoreStats {
-        StoreStats::default()
+        self.shared.counters.read()
     }
 
     /// Bytes the file system of the data directory can still take.
     ///
     /// # Errors
     /// When the system cannot tell.
-    pub fn free_space(&self) -> std::io::Result<u64> {
-        unimplemented!()
+    pub fn free_space(&self) -> io::Result<u64> {
+        self.disk.free_space(&self.dir)
     }
 
-    /// Writes and syncs everything, brings the definitions' tables up to date and ends the threads. Blocks. A second call does nothing.
-    pub fn close(&self) {}
-}
-
-/// The numbers an append was given: `first` for its first record up to `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Number of the batch's first record.
-    pub first: Lsn,
-    /// Number of its last; durable when [`Store::durable_lsn`] reaches it. For an empty batch one below `first`.
-    pub last: Lsn,
-}
-
-/// Future of [`Store::durable`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Durable {}
-
-impl Future for Durable {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+    /// Writes and syncs everything, brings the definitions' tables up to date, ends the threads and
+    /// gives up the data directory. Blocks. A second call does nothing.
+    pub fn close(&self) {
+        let Some(running) = self.running.lock().take() else { return };
+        self.shared.pending.lock().closing = true;
+        self.shared.writer_wake.notify_one();
+        // A thread that panicked has said so; there is nothing to add.
+        let _ = running.writer.join();
+        self.upkeep.close();
+        let _ = running.upkeep.join();
     }
 }
 
-/// Future of [`Store::writable`].
-#[must_use = "futures do nothing unless polled"]
-pub struct Writable {}
-
-impl Future for Writable {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
     }
 }
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OpenError> {
+    disk.lock(&dir.join(LOCK)).map_err(|error| match error {
+        LockError::Held { pid } => OpenError::InUse { dir: dir.to_owned(), pid },
+        LockError::Io { path, source } => OpenError::Io { operation: "lock", path, source },
+    })
+}
+
+/// Makes the first segment of a new journal, small so that this takes little time.
+fn create_first(
+    disk: &dyn Disk,
+    dir: &Path,
+    journal_dir: &Path,
+    options: &StoreOptions,
+    applied: u64,
+    journal: &mut Journal,
+) -> Result<(), OpenError> {
+    let size = options.first_segment_bytes.min(options.segment_bytes);
+    let segment = Segment::create(disk, journal_dir, journal.next_number, size);
+    let segment = segment.map_err(refused("create a segment in", journal_dir))?;
+    disk.sync_dir(dir).map_err(refused("sync", dir))?;
+    if let Some(parent) = dir.parent() {
+        // The data directory itself may be new. Someone else's folder may be unreadable, which is no reason not to start.
+        let _ = disk.sync_dir(parent);
+    }
+    journal.next_number += 1;
+    journal.largest = size;
+    journal.live.push(segment, applied + 1);
+    Ok(())
+}
+
+fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Recovered {
+    for (_, payload) in &journal.changes {
+        fold(&mut state, payload);
+    }
+    let definitions = state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
+    journal.report.took = start.elapsed();
+    let messages = std::mem::take(&mut journal.messages);
+    Recovered { definitions, messages, report: journal.report.clone() }
+}
+
+fn spawn(
+    name: &str,
+    dir: &Path,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(refused("start the threads of", dir))
+}
+
+const JOURNAL: &str = "journal";
+const LOCK: &str = "lock";

@@ -1,0 +1,218 @@
+//! Records: the messages, settlements and definition changes inside a unit.
+//!
+//! | bytes | field |
+//! | --- | --- |
+//! | 0..4 | CRC-32 of bytes 4 to the end of the payload |
+//! | 4 | kind |
+//! | 5 | flags, 0 |
+//! | 6..8 | reserved, 0 |
+//! | 8..16 | length of the payload |
+//! | 16.. | payload, then zeros up to a multiple of 8 |
+
+use crate::encoding::{Reader, put_varint};
+
+/// Bytes before a record's payload.
+pub(crate) const HEADER: usize = 16;
+
+/// What a record says. The numbers are those on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Message = 1,
+    Ack = 2,
+    Delivered = 3,
+    Returned = 4,
+    DropQueue = 5,
+    Define = 6,
+}
+
+/// A record as it lies in memory, its checksum verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) crc: u32,
+    kind: u8,
+    payload: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Takes the record at the front of `reader`, without looking at the checksum.
+    fn split(reader: &mut Reader<'a>) -> Option<(Self, &'a [u8])> {
+        let start = reader.0;
+        let crc = reader.u32()?;
+        let kind = reader.u8()?;
+        let flags = reader.u8()?;
+        let reserved = reader.u16()?;
+        let length = reader.u64()?;
+        let payload = reader.bytes(length)?;
+        reader.bytes(padding(length))?;
+        let summed = start.get(4..HEADER + payload.len())?;
+        (flags == 0 && reserved == 0).then_some((Self { crc, kind, payload }, summed))
+    }
+
+    /// Takes the record at the front of `reader` if it is whole.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Option<Self> {
+        let (record, summed) = Self::split(reader)?;
+        (crc32fast::hash(summed) == record.crc).then_some(record)
+    }
+
+    /// Takes the record at the front of `reader`, which this process has written.
+    pub(crate) fn read_own(reader: &mut Reader<'a>) -> Option<Self> {
+        Self::split(reader).map(|(record, _)| record)
+    }
+
+    /// What it says; `None` if this release cannot read it.
+    pub(crate) fn entry(&self) -> Option<Entry<'a>> {
+        let mut reader = Reader(self.payload);
+        Some(match self.kind {
+            kind if kind == Kind::Message as u8 => {
+                let count = reader.u32()?;
+                reader.u32()?;
+                let queues = reader.bytes(u64::from(count).checked_mul(8)?)?;
+                Entry::Message { queues: Queues(Reader(queues)), payload: reader.0 }
+            }
+            kind if kind == Kind::Ack as u8 => {
+                Entry::Ack { queue: reader.u64()?, ranges: Ranges::new(reader)? }
+            }
+            kind if kind == Kind::Delivered as u8 => {
+                Entry::Delivered { queue: reader.u64()?, ranges: Ranges::new(reader)? }
+            }
+            kind if kind == Kind::Returned as u8 => {
+                Entry::Returned { queue: reader.u64()?, returns: Returns::new(reader)? }
+            }
+            kind if kind == Kind::DropQueue as u8 => Entry::DropQueue { queue: reader.u64()? },
+            kind if kind == Kind::Define as u8 => Entry::Define { payload: self.payload },
+            _ => return None,
+        })
+    }
+}
+
+/// A decoded record, borrowing from its bytes.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry<'a> {
+    Message { queues: Queues<'a>, payload: &'a [u8] },
+    Ack { queue: u64, ranges: Ranges<'a> },
+    Delivered { queue: u64, ranges: Ranges<'a> },
+    Returned { queue: u64, returns: Returns<'a> },
+    DropQueue { queue: u64 },
+    Define { payload: &'a [u8] },
+}
+
+/// The queues of a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Queues<'a>(Reader<'a>);
+
+impl Iterator for Queues<'_> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.0.u64()
+    }
+}
+
+/// Runs of LSNs, ascending, as `(first, count)`.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranges<'a> {
+    reader: Reader<'a>,
+    left: u64,
+    end: u64,
+}
+
+impl<'a> Ranges<'a> {
+    fn new(mut reader: Reader<'a>) -> Option<Self> {
+        let left = reader.varint()?;
+        Some(Self { reader, left, end: 0 })
+    }
+}
+
+impl Iterator for Ranges<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        self.left = self.left.checked_sub(1)?;
+        let first = self.end.checked_add(self.reader.varint()?)?;
+        let count = self.reader.varint()?;
+        self.end = first.checked_add(count)?;
+        Some((first, count))
+    }
+}
+
+/// Appends runs of `lsns`, which ascend strictly.
+pub(crate) fn put_ranges(into: &mut Vec<u8>, lsns: &[u64]) {
+    let runs = || lsns.chunk_by(|a, b| a.checked_add(1) == Some(*b));
+    put_varint(into, runs().count() as u64);
+    let mut end = 0;
+    for run in runs() {
+        let Some(&first) = run.first() else { continue };
+        let count = run.len() as u64;
+        put_varint(into, first - end);
+        put_varint(into, count);
+        end = first.saturating_add(count);
+    }
+}
+
+/// Returned messages as `(LSN, deliveries)`, ascending.
+#[derive(Clone, Debug)]
+pub(crate) struct Returns<'a> {
+    reader: Reader<'a>,
+    left: u64,
+    last: u64,
+}
+
+impl<'a> Returns<'a> {
+    fn new(mut reader: Reader<'a>) -> Option<Self> {
+        let left = reader.varint()?;
+        Some(Self { reader, left, last: 0 })
+    }
+}
+
+impl Iterator for Returns<'_> {
+    type Item = (u64, u32);
+
+    fn next(&mut self) -> Option<(u64, u32)> {
+        self.left = self.left.checked_sub(1)?;
+        self.last = self.last.checked_add(self.reader.varint()?)?;
+        let deliveries = u32::try_from(self.reader.varint()?).ok()?;
+        Some((self.last, deliveries))
+    }
+}
+
+/// Appends `returns`, which ascend strictly by LSN.
+pub(crate) fn put_returns(into: &mut Vec<u8>, returns: &[(u64, u32)]) {
+    put_varint(into, returns.len() as u64);
+    let mut last = 0;
+    for &(lsn, deliveries) in returns {
+        put_varint(into, lsn - last);
+        put_varint(into, u64::from(deliveries));
+        last = lsn;
+    }
+}
+
+/// Completes the record of `kind` whose payload `into` holds after [`HEADER`] bytes at `start`: pads it, writes its header.
+/// Returns its checksum.
+pub(crate) fn seal(into: &mut Vec<u8>, start: usize, kind: Kind) -> u32 {
+    let length = into.len().saturating_sub(start + HEADER) as u64;
+    let mut crc = 0;
+    if let Some(record) = into.get_mut(start..)
+        && let Some((header, payload)) = record.split_first_chunk_mut::<HEADER>()
+    {
+        let mut fields = [0; HEADER - 4];
+        fields[0] = kind as u8;
+        fields[4..].copy_from_slice(&length.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&fields);
+        hasher.update(payload);
+        crc = hasher.finalize();
+        header[..4].copy_from_slice(&crc.to_le_bytes());
+        header[4..].copy_from_slice(&fields);
+    }
+    into.resize(into.len().next_multiple_of(ALIGNMENT), 0);
+    crc
+}
+
+/// Zeros after a payload of `length` bytes.
+const fn padding(length: u64) -> u64 {
+    length.wrapping_neg() % ALIGNMENT as u64
+}
+
+/// Records and units start at multiples of this.
+const ALIGNMENT: usize = 8;

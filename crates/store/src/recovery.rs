@@ -1,0 +1,219 @@
+//! Reads the journal back: what is whole and chained is taken, a torn end is cut, damage is refused.
+
+mod fold;
+mod scan;
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+};
+
+use self::{
+    fold::Fold,
+    scan::{Chain, Leftovers, Window},
+};
+use crate::{
+    Disk, Lsn, OpenError, RecoveredMessage, RecoveryReport,
+    live::{Live, LiveSegment},
+    segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
+    tables::Change,
+    unit,
+};
+
+/// The journal as it was found.
+pub(crate) struct Journal {
+    /// The segments with units; none if the journal is new.
+    pub(crate) live: Live,
+    /// Empty segments after them.
+    pub(crate) spares: VecDeque<Segment>,
+    /// Number the next segment to be made will have.
+    pub(crate) next_number: u64,
+    /// Size of the largest segment found.
+    pub(crate) largest: u64,
+    /// Session of the units to come.
+    pub(crate) session: u32,
+    /// The last LSN, if there is any unit.
+    pub(crate) last: Option<u64>,
+    /// Definition changes not in their tables.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) messages: Vec<RecoveredMessage>,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Recovers the journal in `dir`; definitions up to LSN `applied` are in their tables.
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journal, OpenError> {
+    let segments = open_segments(disk, dir)?;
+    let mut chain = Chain::default();
+    let mut fold = Fold::new(applied);
+    let mut found: Vec<LiveSegment> = Vec::new();
+    for segment in &segments {
+        let start = chain;
+        let places = fold.places;
+        let end = scan_segment(segment, &mut chain, &mut fold)?;
+        if end == HEADER {
+            break;
+        }
+        let first = chain.first.unwrap_or_default();
+        found.push(LiveSegment::recovered(
+            segment.clone(),
+            (first.max(start.previous.map_or(first, |last| last + 1)), chain.last()),
+            end,
+            fold.last_definition,
+            fold.places - places,
+        ));
+    }
+
+    let mut torn_bytes = 0;
+    if !segments.is_empty() && !chain.clean_stop {
+        let at = found.len().saturating_sub(1);
+        torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), &found, &mut chain)?;
+        if let Some(tail) = found.last() {
+            // Units a killed process left to the system count from now on, so they must not get lost any more.
+            tail.segment.file.sync_data().map_err(refused("sync", &tail.segment.path))?;
+        }
+    }
+
+    let mut rest: VecDeque<Segment> = segments.into_iter().skip(found.len()).collect();
+    let report = RecoveryReport {
+        fresh: found.is_empty() && rest.is_empty() && applied == 0,
+        clean_stop: chain.clean_stop,
+        torn_bytes,
+        segments: found.len(),
+        records: fold.records,
+        bytes: fold.bytes,
+        last_lsn: Lsn(chain.last()),
+        folded_definitions: fold.changes.len() as u64,
+        took: Default::default(),
+    };
+    let newest = rest.back().or_else(|| found.last().map(|last| &last.segment));
+    let next_number = newest.map_or(1, |newest| newest.number + 1);
+    let largest = found.iter().map(|found| &found.segment).chain(&rest);
+    let largest = largest.map(|segment| segment.capacity).max().unwrap_or_default();
+    let mut live = Live::default();
+    for segment in found {
+        live.push_recovered(segment);
+    }
+    if live.len() == 0
+        && let Some(first) = rest.pop_front()
+    {
+        live.push(first, chain.last().max(applied) + 1);
+    }
+    let changes = std::mem::take(&mut fold.changes);
+    let messages = fold.finish();
+    for message in &messages {
+        for place in &message.queues {
+            live.place(place.queue, message.lsn.0);
+        }
+    }
+    Ok(Journal {
+        live,
+        spares: rest,
+        next_number,
+        largest,
+        session: chain.session.saturating_add(1),
+        last: chain.previous,
+        changes,
+        messages,
+        report,
+    })
+}
+
+/// Opens the segment files, ascending, and checks that none is missing in between.
+fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError> {
+    let mut numbers = Vec::new();
+    for name in disk.list(dir).map_err(refused("list", dir))? {
+        if segment::is_unfinished(&name) {
+            let path = dir.join(name);
+            disk.remove(&path).map_err(refused("remove", &path))?;
+        } else {
+            numbers.extend(segment::number(&name));
+        }
+    }
+    numbers.sort_unstable();
+    let mut segments: Vec<Segment> = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        if let Some(before) = segments.last()
+            && before.number + 1 != number
+        {
+            let path = dir.join(segment::name(before.number + 1));
+            return Err(OpenError::MissingSegment { path });
+        }
+        segments.push(open_segment(disk, dir.join(segment::name(number)), number)?);
+    }
+    Ok(segments)
+}
+
+fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Segment, OpenError> {
+    let file = disk.open(&path).map_err(refused("open", &path))?;
+    let capacity = file.len().map_err(refused("measure", &path))?;
+    if capacity < HEADER {
+        return Err(OpenError::BadSegment { path, reason: "too short" });
+    }
+    let mut header = [0; HEADER_SIZE];
+    file.read_exact_at(&mut header, 0).map_err(refused("read", &path))?;
+    match segment::decode_header(&header, number) {
+        Ok(salt) => Ok(Segment { number, salt, path, file, capacity }),
+        Err(HeaderError::Bad(reason)) => Err(OpenError::BadSegment { path, reason }),
+        Err(HeaderError::Newer(found)) => {
+            Err(OpenError::NewerFormat { path, found, supported: segment::VERSION })
+        }
+    }
+}
+
+/// Takes the units of `segment` that continue the chain. Returns where they end.
+fn scan_segment(segment: &Segment, chain: &mut Chain, fold: &mut Fold) -> Result<u64, OpenError> {
+    let mut window = Window::new(segment);
+    let mut at = HEADER;
+    chain.first = None;
+    loop {
+        let next = window.unit(at, chain).map_err(refused("read", &segment.path))?;
+        let Some((header, body)) = next else { return Ok(at) };
+        chain.accept(&header);
+        if !fold.unit(&header, body) {
+            let reason = "it holds a record of a kind only newer releases know";
+            return Err(OpenError::BadSegment { path: segment.path.clone(), reason });
+        }
+        at += unit::HEADER as u64 + header.length;
+    }
+}
+
+/// Looks at what is left behind the end of the chain: `segments` starts with the last in `found`, the rest
+/// has no chained unit. Returns how many bytes of torn units are cut.
+///
+/// A unit there which states that more was durable than the chain holds proves damage.
+fn check_rest(
+    segments: &[Segment],
+    found: &[LiveSegment],
+    chain: &mut Chain,
+) -> Result<u64, OpenError> {
+    let mut end = found.last().map_or(HEADER, |last| last.used);
+    let mut torn = 0;
+    let mut damage = None;
+    for segment in segments {
+        let leftovers = Leftovers::find(segment, end).map_err(refused("read", &segment.path))?;
+        if leftovers.end > end {
+            torn += leftovers.end - end;
+            damage.get_or_insert((segment, end));
+        }
+        chain.durable = chain.durable.max(leftovers.durable);
+        chain.session = chain.session.max(leftovers.session);
+        end = HEADER;
+    }
+    match damage {
+        Some((segment, offset)) if chain.durable > chain.last() => Err(OpenError::Damaged {
+            path: segment.path.clone(),
+            offset,
+            after: Lsn(chain.last()),
+            durable: Lsn(chain.durable),
+        }),
+        _ => Ok(torn),
+    }
+}
+
+pub(crate) fn refused<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> OpenError + 'a {
+    move |source| OpenError::Io { operation, path: path.to_owned(), source }
+}

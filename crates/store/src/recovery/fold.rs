@@ -1,0 +1,130 @@
+//! Applies the records to each other: what is left are the messages not yet settled.
+
+use ahash::AHashMap;
+use bytes::Bytes;
+
+use crate::{
+    Lsn, RecoveredMessage, RecoveredPlace,
+    encoding::Reader,
+    record::{Entry, Record},
+    tables::Change,
+    unit::UnitHeader,
+};
+
+/// The state of the journal after the records seen so far.
+pub(crate) struct Fold {
+    /// Ascending by LSN; those without places are settled.
+    messages: Vec<RecoveredMessage>,
+    /// Queues that were dropped, with the LSN of the drop.
+    dropped: AHashMap<u64, u64>,
+    /// Definition changes above `applied`.
+    pub(crate) changes: Vec<Change>,
+    applied: u64,
+    /// LSN of the last definition change.
+    pub(crate) last_definition: u64,
+    /// Places of messages seen, settled or not.
+    pub(crate) places: u64,
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Fold {
+    pub(crate) fn new(applied: u64) -> Self {
+        Self {
+            messages: Vec::new(),
+            dropped: AHashMap::new(),
+            changes: Vec::new(),
+            applied,
+            last_definition: 0,
+            places: 0,
+            records: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Applies a unit. Answers false if it holds a record this release does not know.
+    pub(crate) fn unit(&mut self, header: &UnitHeader, body: &[u8]) -> bool {
+        self.records += u64::from(header.count);
+        self.bytes += body.len() as u64;
+        let mut reader = Reader(body);
+        let mut lsn = header.first;
+        while let Some(record) = Record::read_own(&mut reader) {
+            let Some(entry) = record.entry() else { return false };
+            self.entry(lsn, entry);
+            lsn += 1;
+        }
+        true
+    }
+
+    /// The messages still waiting somewhere, ascending by LSN.
+    pub(crate) fn finish(self) -> Vec<RecoveredMessage> {
+        let Self { mut messages, dropped, .. } = self;
+        messages.retain_mut(|message| {
+            if !dropped.is_empty() {
+                let lsn = message.lsn.0;
+                message
+                    .queues
+                    .retain(|place| dropped.get(&place.queue).is_none_or(|dropped| lsn > *dropped));
+            }
+            !message.queues.is_empty()
+        });
+        messages
+    }
+
+    fn entry(&mut self, lsn: u64, entry: Entry<'_>) {
+        match entry {
+            Entry::Message { queues, payload } => {
+                let queues = queues
+                    .map(|queue| RecoveredPlace { queue, deliveries: 0, redelivered: false })
+                    .collect::<smallvec::SmallVec<[_; 1]>>();
+                self.places += queues.len() as u64;
+                let payload = Bytes::copy_from_slice(payload);
+                self.messages.push(RecoveredMessage { lsn: Lsn(lsn), queues, payload });
+            }
+            Entry::Ack { queue, ranges } => self.each(ranges, |message| {
+                message.queues.retain(|place| place.queue != queue);
+                if message.queues.is_empty() {
+                    message.payload = Bytes::new();
+                }
+            }),
+            Entry::Delivered { queue, ranges } => self.each(ranges, |message| {
+                if let Some(place) = message.queues.iter_mut().find(|place| place.queue == queue) {
+                    place.redelivered = true;
+                }
+            }),
+            Entry::Returned { queue, returns } => {
+                for (lsn, deliveries) in returns {
+                    self.each([(lsn, 1)], |message| {
+                        let mut places = message.queues.iter_mut();
+                        if let Some(place) = places.find(|place| place.queue == queue) {
+                            place.deliveries = deliveries;
+                            place.redelivered = true;
+                        }
+                    });
+                }
+            }
+            Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
+            Entry::Define { payload } => {
+                self.last_definition = lsn;
+                if lsn > self.applied {
+                    self.changes.push((lsn, payload.to_vec()));
+                }
+            }
+        }
+    }
+
+    fn each(
+        &mut self,
+        ranges: impl IntoIterator<Item = (u64, u64)>,
+        mut change: impl FnMut(&mut RecoveredMessage),
+    ) {
+        for (first, count) in ranges {
+            let start = self.messages.partition_point(|message| message.lsn.0 < first);
+            let rest = self.messages.get_mut(start..).unwrap_or_default();
+            let end = first.saturating_add(count);
+            for message in rest.iter_mut().take_while(|message| message.lsn.0 < end) {
+                change(message);
+            }
+        }
+    }
+}

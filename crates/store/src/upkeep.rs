@@ -1,0 +1,272 @@
+//! The background thread: makes segments ahead of need, removes dead ones, brings definitions into
+//! their tables. It sleeps when there is nothing to do.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    Disk, FatalError,
+    segment::Segment,
+    shared::{Shared, Tried},
+    tables::{Change, Tables},
+};
+
+/// What the writer asks of the background thread.
+pub(crate) struct Upkeep {
+    work: Mutex<Work>,
+    /// The thread has something to do.
+    wake: Condvar,
+    /// A segment is ready, or none will ever be.
+    ready: Condvar,
+    /// Definitions have reached their tables up to this LSN.
+    applied: AtomicU64,
+}
+
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Empty segments, their numbers following those in use.
+    pub(crate) spares: VecDeque<Segment>,
+    /// Number and size of the next segment to make.
+    pub(crate) next_number: u64,
+    pub(crate) next_size: u64,
+    /// The writer will need a segment soon.
+    pub(crate) wanted: bool,
+    /// Segments nothing needs, oldest first.
+    pub(crate) dead: VecDeque<Segment>,
+    /// Definition changes which are durable in the journal, ascending.
+    pub(crate) changes: Vec<Change>,
+    /// When the oldest of them arrived.
+    pub(crate) changes_since: Option<Instant>,
+    pub(crate) closing: bool,
+    /// The thread has ended.
+    pub(crate) ended: bool,
+}
+
+impl Upkeep {
+    pub(crate) fn new(work: Work, applied: u64) -> Self {
+        Self {
+            work: Mutex::new(work),
+            wake: Condvar::new(),
+            ready: Condvar::new(),
+            applied: AtomicU64::new(applied),
+        }
+    }
+
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
+    /// Says that a segment will be needed soon.
+    pub(crate) fn want(&self) {
+        self.work.lock().wanted = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes the next segment, waiting for it if need be; `None` if there will be none.
+    pub(crate) fn take(&self) -> Option<Segment> {
+        let mut work = self.work.lock();
+        loop {
+            if let Some(segment) = work.spares.pop_front() {
+                return Some(segment);
+            }
+            if work.ended {
+                return None;
+            }
+            work.wanted = true;
+            self.wake.notify_one();
+            self.ready.wait(&mut work);
+        }
+    }
+
+    /// Hands over a segment nothing needs; the oldest must come first.
+    pub(crate) fn remove(&self, segment: Segment) {
+        self.work.lock().dead.push_back(segment);
+        self.wake.notify_one();
+    }
+
+    /// Hands over definition changes which are durable in the journal.
+    pub(crate) fn apply(&self, changes: &mut Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut work = self.work.lock();
+        work.changes.append(changes);
+        if work.changes_since.is_none() {
+            work.changes_since = Some(Instant::now());
+            drop(work);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Lets the thread end after it has applied all definitions.
+    pub(crate) fn close(&self) {
+        self.work.lock().closing = true;
+        self.wake.notify_one();
+    }
+}
+
+/// The background thread's own.
+pub(crate) struct UpkeepThread {
+    pub(crate) upkeep: Arc<Upkeep>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The journal's folder.
+    pub(crate) dir: PathBuf,
+    pub(crate) tables: Tables,
+}
+
+enum Task {
+    Remove(Segment),
+    Recycle(Segment, u64),
+    Create(u64, u64),
+    Apply(Vec<Change>),
+    End,
+}
+
+/// What became of a segment to be made.
+enum Created {
+    Done,
+    /// The disk is full; to be tried again.
+    Later,
+    /// The disk is full and the store is closing: what is not written was never promised.
+    GaveUp,
+}
+
+impl UpkeepThread {
+    pub(crate) fn run(mut self) {
+        loop {
+            let done = match self.next_task() {
+                Task::Remove(segment) => {
+                    let path = segment.path.clone();
+                    segment.remove(&*self.disk, &self.dir).tried("removing", &path)
+                }
+                Task::Recycle(segment, number) => {
+                    let path = segment.path.clone();
+                    segment
+                        .recycle(&*self.disk, &self.dir, number)
+                        .tried("recycling", &path)
+                        .map(|segment| self.add_spare(segment))
+                }
+                Task::Create(number, size) => match self.create(number, size) {
+                    Ok(Created::GaveUp) => break,
+                    other => other.map(drop),
+                },
+                Task::Apply(changes) => self.apply(&changes),
+                Task::End => break,
+            };
+            if let Err(error) = done {
+                self.shared.fatal(error);
+                break;
+            }
+        }
+        self.upkeep.work.lock().ended = true;
+        self.upkeep.ready.notify_all();
+    }
+
+    fn next_task(&self) -> Task {
+        let mut work = self.upkeep.work.lock();
+        loop {
+            if let Some(segment) = work.dead.pop_front() {
+                let full_grown = segment.capacity == self.shared.options.segment_bytes;
+                if work.spares.len() >= SPARES || !full_grown || work.closing {
+                    return Task::Remove(segment);
+                }
+                return Task::Recycle(segment, work.take_number());
+            }
+            if work.wanted && work.spares.is_empty() {
+                let size = work.next_size;
+                return Task::Create(work.take_number(), size);
+            }
+            work.wanted = false;
+            let due = work.changes_since.map(|since| since + self.shared.options.apply_definitions);
+            let heavy = work.changes.len() >= MANY_CHANGES;
+            if due.is_some_and(|due| heavy || work.closing || due <= Instant::now()) {
+                work.changes_since = None;
+                return Task::Apply(std::mem::take(&mut work.changes));
+            }
+            if work.closing {
+                return Task::End;
+            }
+            match due {
+                Some(due) => drop(self.upkeep.wake.wait_until(&mut work, due)),
+                None => self.upkeep.wake.wait(&mut work),
+            }
+        }
+    }
+
+    /// Makes a segment. A full disk is waited out: the journal goes on in the segments it has, and acknowledging
+    /// makes room.
+    fn create(&self, number: u64, size: u64) -> Result<Created, FatalError> {
+        let no_space = &self.shared.counters.no_space;
+        match Segment::create(&*self.disk, &self.dir, number, size) {
+            Ok(segment) => {
+                if no_space.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the journal has space again");
+                }
+                let mut work = self.upkeep.work.lock();
+                work.next_size = self.shared.options.next_segment(size);
+                drop(work);
+                self.add_spare(segment);
+                Ok(Created::Done)
+            }
+            Err(error) if is_no_space(&error) => {
+                if !no_space.swap(true, Ordering::Relaxed) {
+                    let dir = self.dir.display();
+                    tracing::error!("no space for the next journal segment in {dir}: {error}");
+                }
+                if self.shared.pending.lock().closing {
+                    return Ok(Created::GaveUp);
+                }
+                let mut work = self.upkeep.work.lock();
+                work.next_number = number;
+                if work.dead.is_empty() {
+                    self.upkeep.wake.wait_for(&mut work, NO_SPACE_RETRY);
+                }
+                Ok(Created::Later)
+            }
+            Err(error) => Err(error).tried("creating a segment in", &self.dir),
+        }
+    }
+
+    fn add_spare(&self, segment: Segment) {
+        self.upkeep.work.lock().spares.push_back(segment);
+        self.upkeep.ready.notify_all();
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), FatalError> {
+        let applied = self.tables.apply(changes).map_err(io::Error::other);
+        applied.tried("writing definitions to", self.tables.path())?;
+        if let Some(&(lsn, _)) = changes.last() {
+            self.upkeep.applied.store(lsn, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    fn take_number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+}
+
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Empty segments kept for later.
+const SPARES: usize = 2;
+/// Definition records that do not wait for their time.
+const MANY_CHANGES: usize = 10_000;
+const NO_SPACE_RETRY: Duration = Duration::from_secs(1);

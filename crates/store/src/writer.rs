@@ -1,0 +1,420 @@
+//! The writer: one thread that writes what gathered while the last sync ran, syncs, and tells.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Waker,
+    thread,
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+
+use crate::{
+    FatalError, SyncPolicy,
+    live::Live,
+    segment::{HEADER, MARK_ROOM},
+    shared::{Body, Parked, Shared, Tried, Unit},
+    tables::Change,
+    unit::{self, UnitHeader},
+    upkeep::{self, Upkeep},
+};
+
+/// The writer thread's own.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    upkeep: Arc<Upkeep>,
+    live: Live,
+    session: u32,
+    /// The last LSN handed to the disk, and the last synced.
+    written: u64,
+    synced: u64,
+    /// Since when lazy records wait for a sync; in interval mode, since when urgent ones do.
+    lazy_since: Option<Instant>,
+    urgent_since: Option<Instant>,
+    /// When to state how far the journal is durable if nothing else happens.
+    mark_at: Option<Instant>,
+    /// A next segment has been asked for.
+    asked: bool,
+    /// The journal ends with the mark of a clean stop.
+    must_mark: bool,
+    /// What is being written; swapped with the shared buffers.
+    bytes: Vec<u8>,
+    units: Vec<Unit>,
+    changes: Vec<Change>,
+    wakers: Vec<Waker>,
+}
+
+/// What a look at the buffers found.
+enum Work {
+    /// Units have been taken, maybe none; sync if so.
+    Units(Sync),
+    Mark,
+    Close,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Now,
+    Later,
+}
+
+/// The writer stops: the disk failed, or no segment will come because it did elsewhere.
+type Stop = Option<FatalError>;
+
+impl Writer {
+    /// `last` is the last LSN in the journal, all of which is durable. After a clean stop the first thing written
+    /// is a mark, synced, so that a clean stop at the end of a journal proves that nothing came after.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        upkeep: Arc<Upkeep>,
+        live: Live,
+        session: u32,
+        last: u64,
+        after_clean_stop: bool,
+    ) -> Self {
+        let writer = Self {
+            shared,
+            upkeep,
+            live,
+            session,
+            written: last,
+            synced: last,
+            lazy_since: None,
+            urgent_since: None,
+            mark_at: None,
+            asked: false,
+            must_mark: after_clean_stop,
+            bytes: Vec::new(),
+            units: Vec::new(),
+            changes: Vec::new(),
+            wakers: Vec::new(),
+        };
+        writer.count_live();
+        writer
+    }
+
+    /// Works until the store is closed or the disk fails.
+    pub(crate) fn run(mut self) {
+        loop {
+            let done = match self.wait() {
+                Work::Units(sync) => self.write(sync),
+                Work::Mark => self.mark(0),
+                Work::Close => {
+                    let done = self.write(Sync::Now).and_then(|()| self.mark(unit::CLEAN_STOP));
+                    if done.is_ok() {
+                        return;
+                    }
+                    done
+                }
+            };
+            if let Err(stop) = done {
+                if let Some(error) = stop {
+                    self.shared.fatal(error);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do and takes the units that are there.
+    fn wait(&mut self) -> Work {
+        let options = &self.shared.options;
+        let mut pending = self.shared.pending.lock();
+        loop {
+            let now = Instant::now();
+            if !pending.units.is_empty() && !pending.urgent {
+                self.lazy_since.get_or_insert(now);
+            }
+            let lazy_due = self.lazy_since.map(|since| since + options.lazy_sync);
+            let interval_due = match options.sync {
+                SyncPolicy::Always => None,
+                SyncPolicy::Interval(interval) => self.urgent_since.map(|since| since + interval),
+            };
+            let due = [lazy_due, interval_due].into_iter().flatten().min();
+            let is_due = due.is_some_and(|due| due <= now);
+            if pending.closing || pending.urgent || is_due || pending.size >= options.max_lazy_bytes
+            {
+                let sync = match options.sync {
+                    _ if is_due || pending.closing => Sync::Now,
+                    SyncPolicy::Always if pending.urgent => Sync::Now,
+                    SyncPolicy::Always => Sync::Later,
+                    SyncPolicy::Interval(_) => {
+                        if pending.urgent {
+                            self.urgent_since.get_or_insert(now);
+                        }
+                        Sync::Later
+                    }
+                };
+                std::mem::swap(&mut pending.bytes, &mut self.bytes);
+                std::mem::swap(&mut pending.units, &mut self.units);
+                pending.size = 0;
+                pending.urgent = false;
+                return if pending.closing { Work::Close } else { Work::Units(sync) };
+            }
+            let until = match due {
+                Some(due) => Some(due),
+                None if self.mark_at.is_some_and(|at| at <= now) => return Work::Mark,
+                None => self.mark_at,
+            };
+            pending.parked = if due.is_some() { Parked::Lazy } else { Parked::Idle };
+            match until {
+                Some(until) => drop(self.shared.writer_wake.wait_until(&mut pending, until)),
+                None => self.shared.writer_wake.wait(&mut pending),
+            }
+            pending.parked = Parked::Busy;
+        }
+    }
+
+    /// Writes the units taken, tells, and counts what they changed.
+    fn write(&mut self, sync: Sync) -> Result<(), Stop> {
+        let size = self.units.iter().map(|unit| unit.body.len()).sum();
+        if self.must_mark && !self.units.is_empty() {
+            self.must_mark = false;
+            if self.room() < unit::HEADER as u64 {
+                self.make_room(self.written + 1, unit::HEADER as u64)?;
+            }
+            self.mark(0)?;
+        }
+        self.write_units()?;
+        self.shared.written(size);
+        if sync == Sync::Now && self.unsynced() {
+            self.sync()?;
+            self.mark_at = Some(Instant::now() + self.shared.options.idle_mark);
+        }
+        if self.unsynced() && self.urgent_since.is_none() {
+            // Rolling on to the next segment has synced, and forgotten, the units before.
+            self.lazy_since.get_or_insert_with(Instant::now);
+        }
+        let durable = match self.shared.options.sync {
+            SyncPolicy::Always => self.synced,
+            SyncPolicy::Interval(_) => self.written,
+        };
+        self.shared.publish_durable(durable);
+        self.shared.durable_waiters.wake(&mut self.wakers, |goal| goal <= durable);
+        let buffered = self.shared.buffered() as u64;
+        self.shared.writable_waiters.wake(&mut self.wakers, |limit| buffered < limit);
+        self.count();
+        self.give_back();
+        Ok(())
+    }
+
+    /// Writes the units taken, each with its header, as many at once as fit the segment.
+    fn write_units(&mut self) -> Result<(), Stop> {
+        let mut units = std::mem::take(&mut self.units);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut start = 0;
+        let mut size = 0;
+        for at in 0..units.len() {
+            let Some(unit) = units.get(at) else { break };
+            let length = unit.body.len() as u64;
+            if size + length > self.room() {
+                let first = unit.first;
+                self.write_run(units.get(start..at).unwrap_or_default(), &bytes, size)?;
+                self.make_room(first, length)?;
+                start = at;
+                size = 0;
+            }
+            if let (Some(unit), Some(tail)) = (units.get_mut(at), self.live.tail()) {
+                let header = UnitHeader {
+                    digest: unit.digest,
+                    count: unit.count,
+                    salt: tail.segment.salt,
+                    first: unit.first,
+                    previous: self.written,
+                    durable: self.synced,
+                    length: length - unit::HEADER as u64,
+                    session: self.session,
+                    flags: 0,
+                };
+                if let Some(room) = unit.body.bytes_mut(&mut bytes).first_chunk_mut() {
+                    *room = header.encode();
+                }
+                self.written = header.last();
+            }
+            size += length;
+        }
+        self.write_run(units.get(start..).unwrap_or_default(), &bytes, size)?;
+        self.units = units;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Writes consecutive units of `size` bytes to the end of the journal.
+    fn write_run(&mut self, units: &[Unit], shared: &[u8], size: u64) -> Result<(), Stop> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        let mut run = 0..0;
+        for unit in units {
+            match &unit.body {
+                Body::Shared(range) if run.end == range.start => run.end = range.end,
+                Body::Shared(range) => {
+                    slices.extend(shared.get(run).filter(|slice| !slice.is_empty()));
+                    run = range.clone();
+                }
+                Body::Own(bytes) => {
+                    slices.extend(shared.get(run.clone()).filter(|slice| !slice.is_empty()));
+                    run.start = run.end;
+                    slices.push(bytes);
+                }
+            }
+        }
+        slices.extend(shared.get(run).filter(|slice| !slice.is_empty()));
+        self.write_slices(&slices, size)?;
+        let records = units.iter().map(|unit| u64::from(unit.count)).sum();
+        self.shared.counters.records.fetch_add(records, Relaxed);
+        if !self.asked && self.live.tail().is_some_and(|tail| tail.used > tail.segment.capacity / 2)
+        {
+            self.asked = true;
+            self.upkeep.want();
+        }
+        Ok(())
+    }
+
+    fn write_slices(&mut self, slices: &[&[u8]], size: u64) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        tail.segment.file.write_all_at(slices, tail.used).tried("writing", &tail.segment.path)?;
+        self.live.wrote(size);
+        self.shared.counters.writes.fetch_add(1, Relaxed);
+        self.shared.counters.bytes.fetch_add(size, Relaxed);
+        Ok(())
+    }
+
+    /// Goes on in the next segment, whose first unit has `length` bytes and starts with LSN `first`. No
+    /// segment is left empty: recovery takes that for the end of the journal.
+    fn make_room(&mut self, first: u64, length: u64) -> Result<(), Stop> {
+        if self.live.tail().is_none_or(|tail| tail.used > HEADER) {
+            // A segment is durable before anything goes into the next: only the last can have a torn end.
+            if self.unsynced() {
+                self.sync()?;
+            }
+            let segment = self.upkeep.take().ok_or(None)?;
+            self.asked = false;
+            self.live.push(segment, first);
+        }
+        if length > self.room() {
+            self.enlarge(HEADER + length + MARK_ROOM)?;
+        }
+        Ok(())
+    }
+
+    /// Gives an oversize unit the room it needs. A full disk is waited out.
+    fn enlarge(&mut self, capacity: u64) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        loop {
+            match tail.segment.file.allocate(capacity) {
+                Err(error) if upkeep::is_no_space(&error) && !self.shared.failed() => {
+                    tracing::error!("no space for a large message in the journal: {error}");
+                    self.shared.counters.no_space.store(true, Relaxed);
+                    thread::sleep(NO_SPACE_RETRY);
+                }
+                done => break done.tried("enlarging", &tail.segment.path)?,
+            }
+        }
+        self.shared.counters.no_space.store(false, Relaxed);
+        self.live.enlarged(capacity);
+        Ok(())
+    }
+
+    fn unsynced(&self) -> bool {
+        self.synced < self.written
+    }
+
+    /// Makes all that was written durable.
+    fn sync(&mut self) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        let start = Instant::now();
+        tail.segment.file.sync_data().tried("syncing", &tail.segment.path)?;
+        self.shared.counters.synced(start.elapsed());
+        self.synced = self.written;
+        self.lazy_since = None;
+        self.urgent_since = None;
+        Ok(())
+    }
+
+    /// Writes a unit without records: it vouches for those before it, which nothing did yet.
+    fn mark(&mut self, flags: u32) -> Result<(), Stop> {
+        self.mark_at = None;
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        let room = match flags {
+            0 => self.room(),
+            _ => tail.segment.capacity.saturating_sub(tail.used),
+        };
+        if room < unit::HEADER as u64 {
+            return Ok(());
+        }
+        let header = UnitHeader {
+            salt: tail.segment.salt,
+            first: self.written + 1,
+            previous: self.written,
+            durable: self.synced,
+            session: self.session,
+            flags,
+            ..UnitHeader::default()
+        };
+        self.write_slices(&[&header.encode()], unit::HEADER as u64)?;
+        self.sync()
+    }
+
+    /// Counts what the units written add and settle, and lets go of what nothing needs any more.
+    fn count(&mut self) {
+        for unit in &self.units {
+            self.live.unit(unit.first, unit.body.bytes(&self.bytes), |lsn, payload| {
+                self.changes.push((lsn, payload.to_vec()));
+            });
+        }
+        // What was counted is durable only now; a segment must not go because of a settlement that could be lost.
+        if !self.unsynced() {
+            self.upkeep.apply(&mut self.changes);
+            while let Some(segment) = self.live.take_dead(self.synced, self.upkeep.applied()) {
+                self.upkeep.remove(segment);
+            }
+        }
+        self.count_live();
+    }
+
+    fn count_live(&self) {
+        let totals = self.live.totals();
+        let counters = &self.shared.counters;
+        let share =
+            u128::from(totals.used) * u128::from(totals.live) / u128::from(totals.places.max(1));
+        counters.segments.store(self.live.len() as u64, Relaxed);
+        counters.segment_bytes.store(totals.allocated, Relaxed);
+        counters.live_places.store(totals.live, Relaxed);
+        counters.live_bytes.store(u64::try_from(share).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Keeps the buffers for the next time, unless a burst made them large.
+    fn give_back(&mut self) {
+        let mut pending = None;
+        for unit in self.units.drain(..) {
+            if let Body::Own(mut buffer) = unit.body
+                && buffer.capacity() <= MAX_KEPT
+            {
+                let pending = pending.get_or_insert_with(|| self.shared.pending.lock());
+                if pending.pool.len() < POOL {
+                    buffer.clear();
+                    pending.pool.push(buffer);
+                }
+            }
+        }
+        drop(pending);
+        self.bytes.clear();
+        if self.bytes.capacity() > MAX_KEPT {
+            self.bytes = Vec::new();
+        }
+    }
+
+    fn room(&self) -> u64 {
+        self.live
+            .tail()
+            .map_or(0, |tail| tail.segment.capacity.saturating_sub(tail.used + MARK_ROOM))
+    }
+}
+
+/// Buffers of large units kept for batches to come.
+const POOL: usize = 8;
+/// Bytes of a buffer worth keeping.
+const MAX_KEPT: usize = 4 << 20;
+const NO_SPACE_RETRY: Duration = Duration::from_secs(1);

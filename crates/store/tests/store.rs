@@ -1,0 +1,192 @@
+//! The store through its public surface, on real files and in memory.
+
+#[path = "support/block_on.rs"]
+mod block_on;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
+
+use block_on::block_on;
+use leveret_store::{
+    Batch, Definition, Disk, Lsn, MemDisk, OpenError, RealDisk, Recovered, RecoveredPlace, Store,
+    StoreOptions, Table,
+};
+
+fn small() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 16 << 10,
+        first_segment_bytes: 4 << 10,
+        ..StoreOptions::default()
+    }
+}
+
+fn open_real(dir: &Path) -> (Store, Recovered) {
+    Store::open(Arc::new(RealDisk::new()), dir, small()).expect("opens")
+}
+
+fn publish(store: &Store, queues: &[u64], payload: &[u8]) -> Lsn {
+    let mut batch = Batch::new();
+    batch.message(queues, &[payload]);
+    store.append(&mut batch).last
+}
+
+fn put(key: &str, value: &str) -> Definition {
+    Definition::Put { table: Table::Queues, key: key.into(), value: value.into() }
+}
+
+#[test]
+fn what_was_written_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, recovered) = open_real(dir.path());
+    assert!(recovered.report.fresh);
+    assert!(recovered.messages.is_empty() && recovered.definitions.is_empty());
+
+    let mut batch = Batch::new();
+    batch.define(&[put("q", "durable")]);
+    batch.message(&[1, 2], &[b"he", b"llo"]);
+    let appended = store.append(&mut batch);
+    assert_eq!((appended.first, appended.last), (Lsn(1), Lsn(2)));
+    assert!(batch.is_empty());
+    let second = publish(&store, &[1], b"second");
+    assert_eq!(store.reserve(10), Lsn(4));
+    let third = publish(&store, &[1], b"third");
+    assert_eq!(third, Lsn(14));
+    block_on(store.durable(third));
+    assert!(store.durable_lsn() >= third);
+
+    batch.ack(1, &[Lsn(2)]);
+    batch.ack(1, &[third]);
+    batch.delivered(1, &[second]);
+    batch.returned(2, &[(Lsn(2), 3)]);
+    store.append(&mut batch);
+    store.close();
+    store.close();
+
+    let (store, recovered) = open_real(dir.path());
+    assert!(recovered.report.clean_stop && !recovered.report.fresh);
+    assert_eq!(recovered.report.torn_bytes, 0);
+    let definitions = vec![(Table::Queues, b"q".to_vec(), b"durable".to_vec())];
+    assert_eq!(recovered.definitions, definitions);
+    assert_eq!(recovered.report.folded_definitions, 0, "close brings the tables up to date");
+    let [first, second] = recovered.messages.as_slice() else { panic!("{recovered:?}") };
+    assert_eq!((first.lsn, &first.payload[..]), (Lsn(2), &b"hello"[..]));
+    let place = |queue, deliveries, redelivered| RecoveredPlace { queue, deliveries, redelivered };
+    assert_eq!(first.queues.as_slice(), [place(2, 3, true)]);
+    assert_eq!((second.lsn, &second.payload[..]), (Lsn(3), &b"second"[..]));
+    assert_eq!(second.queues.as_slice(), [place(1, 0, true)]);
+    assert!(publish(&store, &[1], b"next") > third);
+
+    store.forget_queues(&[1, 2]);
+    drop(store);
+    let (_, recovered) = open_real(dir.path());
+    assert!(recovered.messages.is_empty());
+}
+
+#[test]
+fn a_second_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open_real(dir.path());
+    let second = Store::open(Arc::new(RealDisk::new()), dir.path(), small()).err();
+    let expected = format!(
+        "data directory {} is in use by another process (pid {})",
+        dir.path().display(),
+        std::process::id()
+    );
+    assert_eq!(second.expect("refused").to_string(), expected);
+    store.close();
+    open_real(dir.path());
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_refused_in_one_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error =
+        Store::open(Arc::new(RealDisk::new()), file.path(), small()).err().expect("refused");
+    assert!(matches!(error, OpenError::Io { .. }));
+    assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+#[test]
+fn segments_are_used_again_when_all_in_them_is_settled() {
+    let disk = MemDisk::new();
+    let dir = Path::new("/data");
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir, small()).unwrap();
+    let mut batch = Batch::new();
+    for round in 0..2000_u32 {
+        let lsn = publish(&store, &[1], &[7; 500]);
+        batch.ack(1, &[lsn]);
+        if round % 50 == 0 {
+            batch.set_durable();
+            block_on(store.durable(store.append(&mut batch).last));
+        }
+    }
+    batch.set_durable();
+    block_on(store.durable(store.append(&mut batch).last));
+    // Settling is counted after it is durable; another sync makes sure it was.
+    block_on(store.durable(publish(&store, &[2], b"last")));
+    store.close();
+    let files = disk.list(&dir.join("journal")).unwrap();
+    assert!(files.len() <= 6, "{files:?}");
+    assert!(store.stats().segment_bytes <= 64 << 10, "{:?}", store.stats());
+    drop(store);
+    let (store, recovered) = Store::open(Arc::new(disk), dir, small()).unwrap();
+    assert_eq!(recovered.messages.len(), 1);
+    assert_eq!(store.stats().live_places, 1);
+}
+
+#[test]
+fn a_message_larger_than_a_segment_gets_its_room() {
+    let disk = MemDisk::new();
+    let dir = Path::new("/data");
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir, small()).unwrap();
+    let sizes = [100_000, 10, 40_000, 0, 200_000];
+    let mut last = Lsn::ZERO;
+    for size in sizes {
+        last = publish(&store, &[1], &vec![1; size]);
+    }
+    block_on(store.durable(last));
+    store.close();
+    let (_, recovered) = Store::open(Arc::new(disk), dir, small()).unwrap();
+    let found: Vec<usize> =
+        recovered.messages.iter().map(|message| message.payload.len()).collect();
+    assert_eq!(found, sizes);
+}
+
+#[test]
+fn lazy_records_are_synced_in_their_time() {
+    let disk = Arc::new(MemDisk::new());
+    let options = StoreOptions { lazy_sync: Duration::from_millis(5), ..small() };
+    let (store, _) = Store::open(disk, Path::new("/data"), options).unwrap();
+    let mut batch = Batch::new();
+    batch.ack(1, &[Lsn(77)]);
+    block_on(store.durable(store.append(&mut batch).last));
+    assert!(store.stats().syncs >= 1);
+    assert_eq!(store.buffered_bytes(), 0);
+    block_on(store.writable(1));
+}
+
+#[test]
+fn definitions_are_the_sum_of_tables_and_journal() {
+    let disk = MemDisk::new();
+    let dir = Path::new("/data");
+    let options = || StoreOptions { apply_definitions: Duration::from_millis(1), ..small() };
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir, options()).unwrap();
+    let mut model = BTreeMap::new();
+    let mut batch = Batch::new();
+    for round in 0..50_u64 {
+        let key = format!("q{}", round % 7).into_bytes();
+        let value = round.to_string().into_bytes();
+        model.insert(key.clone(), value.clone());
+        batch.define(&[Definition::Put { table: Table::Queues, key, value }]);
+        if round % 5 == 0 {
+            let key = format!("q{}", round % 3).into_bytes();
+            model.remove(&key);
+            batch.define(&[Definition::Delete { table: Table::Queues, key }]);
+        }
+        block_on(store.durable(store.append(&mut batch).last));
+        thread::sleep(Duration::from_millis(round % 3));
+    }
+    store.close();
+    let (_, recovered) = Store::open(Arc::new(disk), dir, options()).unwrap();
+    let model: Vec<_> = model.into_iter().map(|(key, value)| (Table::Queues, key, value)).collect();
+    assert_eq!(recovered.definitions, model);
+}
