@@ -1,0 +1,29 @@
+//! Finds the broker's binary.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The binary to test: `LEVERET_BIN`, or the one of this workspace in the profile the tests were
+/// built with, brought up to date once per test process.
+pub(crate) fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var_os("LEVERET_BIN").map_or_else(build, PathBuf::from))
+}
+
+fn build() -> PathBuf {
+    // <target>/<profile>/deps/<test>-<hash>
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let target = profile.parent().expect("a profile lies in the target directory");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "leveret", "--bin", "leveret", "--target-dir"]);
+    cargo.arg(target);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let status = cargo.status().expect("cargo runs");
+    assert!(status.success(), "the broker does not build: {status}");
+    profile.join(format!("leveret{}", std::env::consts::EXE_SUFFIX))
+}

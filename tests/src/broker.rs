@@ -1,0 +1,265 @@
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::given::Given;
+use crate::process::Process;
+use crate::{Answer, Connection, Login, binary};
+
+/// A broker to test: a process of our own on fresh data, or the one of `LEVERET_TEST_URL`.
+///
+/// Dropping it kills the process and removes the data, or deletes from the given broker what the
+/// test declared.
+pub struct Broker {
+    kind: Kind,
+}
+
+enum Kind {
+    Own(Own),
+    Given(Given),
+}
+
+/// How a broker ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Exit {
+    /// What the process left, a code or a signal.
+    pub status: ExitStatus,
+    /// From the signal until the process was gone.
+    pub took: Duration,
+}
+
+impl Broker {
+    /// A broker with the built-in settings.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { kind: Given::take().map_or_else(|| Kind::Own(Own::start(None)), Kind::Given) }
+    }
+
+    /// A broker of our own; `None`, and a note, if the tests are to use a given one.
+    #[must_use]
+    pub fn own(because: &str) -> Option<Self> {
+        Self::own_with(None, because)
+    }
+
+    /// A broker of our own with this configuration file; `None`, and a note, if the tests are to
+    /// use a given one.
+    #[must_use]
+    pub fn configured(toml: &str, because: &str) -> Option<Self> {
+        Self::own_with(Some(toml), because)
+    }
+
+    fn own_with(config: Option<&str>, because: &str) -> Option<Self> {
+        if Given::is_set() {
+            println!("skipped: {because}");
+            return None;
+        }
+        Some(Self { kind: Kind::Own(Own::start(config)) })
+    }
+
+    /// Where it listens for AMQP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        match &self.kind {
+            Kind::Own(own) => own.address,
+            Kind::Given(given) => given.address,
+        }
+    }
+
+    /// The address as clients take it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.address())
+    }
+
+    /// A socket to it, nothing sent.
+    #[must_use]
+    pub fn dial(&self) -> Connection {
+        match &self.kind {
+            Kind::Own(own) => Connection::dial(own.address),
+            Kind::Given(given) => {
+                Connection::dial_noting(given.address, Arc::clone(&given.declared))
+            }
+        }
+    }
+
+    /// An open connection of `guest`.
+    ///
+    /// # Panics
+    /// If the broker refuses it.
+    #[must_use]
+    pub fn connect(&self) -> Connection {
+        self.connect_as(&Login::default()).unwrap_or_else(|answer| panic!("{answer}"))
+    }
+
+    /// An open connection.
+    ///
+    /// # Errors
+    /// What the broker answered instead of letting it in.
+    pub fn connect_as(&self, login: &Login<'_>) -> Result<Connection, Answer> {
+        let connection = self.dial();
+        connection.open(login)?;
+        Ok(connection)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn terminate(&mut self) -> Exit {
+        self.stop(Signal::TERM)
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill9(&mut self) -> Exit {
+        self.stop(Signal::KILL)
+    }
+
+    /// Sends SIGTERM and goes on; [`await_exit`](Self::await_exit) waits.
+    pub fn begin_to_terminate(&self) {
+        self.process().signal(Signal::TERM);
+    }
+
+    /// Waits until the process has ended.
+    pub fn await_exit(&mut self) -> ExitStatus {
+        self.own_mut().process.await_exit()
+    }
+
+    /// Starts it again on the same data, at a new address.
+    pub fn restart(&mut self) {
+        self.own_mut().restart();
+    }
+
+    /// The directory of its data.
+    ///
+    /// # Panics
+    /// As all that follow, if it is not our own.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        match &self.kind {
+            Kind::Own(own) => own.home.path().join(DATA),
+            Kind::Given(_) => panic!("{NOT_OURS}"),
+        }
+    }
+
+    /// Bytes of physical memory it holds.
+    #[must_use]
+    pub fn resident_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()));
+        let status = status.expect("a running process on Linux");
+        let kilobytes = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kilobytes.expect("VmRSS in kB") * 1024
+    }
+
+    /// What it has printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process().output().text()
+    }
+
+    /// Runs the binary with arguments that make it end by itself; gives its exit status and what it
+    /// printed.
+    #[must_use]
+    pub fn run(arguments: &[&str]) -> (ExitStatus, String) {
+        let mut process = Process::spawn(Command::new(binary::path()).args(arguments));
+        let status = process.await_exit();
+        (status, process.output().text())
+    }
+
+    fn stop(&mut self, signal: Signal) -> Exit {
+        let asked = Instant::now();
+        self.process().signal(signal);
+        let status = self.await_exit();
+        Exit { status, took: asked.elapsed() }
+    }
+
+    fn process(&self) -> &Process {
+        match &self.kind {
+            Kind::Own(own) => &own.process,
+            Kind::Given(_) => panic!("{NOT_OURS}"),
+        }
+    }
+
+    fn own_mut(&mut self) -> &mut Own {
+        match &mut self.kind {
+            Kind::Own(own) => own,
+            Kind::Given(_) => panic!("{NOT_OURS}"),
+        }
+    }
+}
+
+/// Shows what the broker printed when the test fails.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Kind::Own(own) = &self.kind
+        {
+            println!("--- the broker printed ---\n{}", own.process.output().text());
+        }
+    }
+}
+
+/// A broker process and the directory its configuration and data are in.
+struct Own {
+    process: Process,
+    address: SocketAddr,
+    home: TempDir,
+}
+
+impl Own {
+    fn start(config: Option<&str>) -> Self {
+        let home = TempDir::with_prefix("leveret-test-").expect("a temporary directory");
+        if let Some(config) = config {
+            std::fs::write(home.path().join(CONFIG), config).expect("a writable directory");
+        }
+        let (process, address) = launch(home.path());
+        Self { process, address, home }
+    }
+
+    fn restart(&mut self) {
+        (self.process, self.address) = launch(self.home.path());
+    }
+}
+
+fn launch(home: &Path) -> (Process, SocketAddr) {
+    let mut command = Command::new(binary::path());
+    let config = home.join(CONFIG);
+    if config.exists() {
+        command.arg("--config").arg(config);
+    }
+    command.arg("--data-dir").arg(home.join(DATA));
+    command.args(["--listen", "127.0.0.1:0", "--management", "none", "--metrics", "none"]);
+    let process = Process::spawn(&mut command);
+    let address = process.output().await_line(ready_address);
+    let address = address.unwrap_or_else(|| {
+        panic!("the broker did not get ready; it printed:\n{}", process.output().text());
+    });
+    (process, address)
+}
+
+/// The first address after the words that say the broker is ready.
+fn ready_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("Server startup complete")?;
+    rest.split_whitespace().find_map(|word| word.trim_matches([',', ';', '.']).parse().ok())
+}
+
+const CONFIG: &str = "leveret.toml";
+const DATA: &str = "data";
+const NOT_OURS: &str = "a given broker is not ours to control";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_the_address() {
+        let line = "2026-01-01 INFO Server startup complete: AMQP on 127.0.0.1:40123, HTTP none";
+        assert_eq!(ready_address(line), Some("127.0.0.1:40123".parse().unwrap()));
+        assert_eq!(ready_address("Server startup complete"), None);
+        assert_eq!(ready_address("listening on 127.0.0.1:1"), None);
+    }
+}
