@@ -1,10 +1,35 @@
-//! (to be written)
+//! The protocol-neutral broker: vhosts, users, permissions, and the publish and settle pipelines.
+//!
+//! A front end (AMQP 0-9-1 today) authenticates a client with [`AccessControl`], opens a [`Session`]
+//! in a vhost and calls it; deliveries come back through a [`Subscriber`] it implements. Not here:
+//! wire formats, sockets, an async runtime, the clock (the time is an argument).
+//!
+//! Lock order: a vhost's directory, a queue, a subscriber's outbox. The journal's own lock is a leaf
+//! and may be taken under any of them but a queue's. No lock is held across a wait.
+//!
+//! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
-mod access;
+pub mod access;
+mod arguments;
+mod broker;
+mod definitions;
+mod queue;
+mod recovery;
+pub mod refusal;
+mod routes;
+mod session;
+mod subscriber;
+mod turn;
+mod vhost;
 
-pub use access::{
-    AccessControl, AuthFailure, Change, HashingAlgorithm, NoSuchUser, PasswordError, PasswordHash,
-    Pattern, PatternError, Permission, PermissionCache, PermissionKey, PermissionKind, RecordError,
-    RemovedPermissions, TopicGrant, TopicPermission, TopicPermissionKey, TopicPermissionKind,
-    TopicPermissionRefused, User, is_loopback, tag,
+pub use broker::{Broker, BrokerOptions, OpenError};
+pub use definitions::DefinitionError;
+pub use queue::{DeleteIf, QueueCounts, SharedQueue};
+pub use session::{
+    Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,
+    Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged, Ticket,
+    generated_name,
 };
+pub use subscriber::{Subscriber, Wake};
+pub use turn::Turn;
+pub use vhost::Vhost;

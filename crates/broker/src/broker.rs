@@ -1,0 +1,252 @@
+//! The broker: what all connections share.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::HashMap;
+use leveret_engine::{ConsumerId, QueueId};
+use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
+use parking_lot::RwLock;
+use thiserror::Error;
+
+use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
+use crate::definitions::{self, DefinitionError, VhostValue};
+use crate::queue::{DeleteIf, SharedQueue};
+use crate::recovery;
+use crate::session::{SessionId, define};
+use crate::turn::Turn;
+use crate::vhost::{Directory, Vhost};
+
+/// Vhosts, users, permissions and the store behind them. Shared by every front end.
+pub struct Broker {
+    store: Store,
+    access: Arc<AccessControl>,
+    vhosts: RwLock<HashMap<Arc<str>, Arc<Vhost>>>,
+    last_session: AtomicU64,
+    last_queue: AtomicU64,
+    last_consumer: AtomicU64,
+}
+
+/// What a broker starts with.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// The journal's settings.
+    pub store: StoreOptions,
+    /// Users that may log in from loopback addresses only.
+    pub loopback_users: Vec<String>,
+    /// Created on an empty data directory, with all permissions in the default vhost.
+    pub default_user: String,
+    /// The default user's password.
+    pub default_password: String,
+    /// Created on an empty data directory.
+    pub default_vhost: String,
+}
+
+impl Default for BrokerOptions {
+    fn default() -> Self {
+        Self {
+            store: StoreOptions::default(),
+            loopback_users: vec!["guest".to_owned()],
+            default_user: "guest".to_owned(),
+            default_password: "guest".to_owned(),
+            default_vhost: "/".to_owned(),
+        }
+    }
+}
+
+/// Why a broker did not start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    Store(#[from] leveret_store::OpenError),
+    /// A stored definition can't be read.
+    #[error("cannot read the stored definition of a {kind}: {source}")]
+    Definition {
+        /// What it defines.
+        kind: &'static str,
+        /// What is wrong with it.
+        source: DefinitionError,
+    },
+    /// A stored message can't be read.
+    #[error("cannot read the stored message at {lsn}: {source}")]
+    Message {
+        /// Its position in the journal.
+        lsn: Lsn,
+        /// What is wrong with it.
+        source: leveret_engine::StoredMessageError,
+    },
+    /// The default user's password can't be hashed.
+    #[error("cannot create the default user: {0}")]
+    DefaultUser(#[from] crate::access::PasswordError),
+    /// The default user's permissions can't be compiled.
+    #[error("cannot create the default user's permissions: {0}")]
+    DefaultPermission(#[from] crate::access::PatternError),
+}
+
+impl Broker {
+    /// Opens a broker on a directory, with everything that was durable in it.
+    ///
+    /// # Errors
+    /// When the directory can't be used, is locked by another process, or holds what can't be read.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: &BrokerOptions,
+    ) -> Result<Arc<Self>, OpenError> {
+        let (store, recovered) = Store::open(disk, directory, options.store.clone())?;
+        let broker = Self {
+            store,
+            access: Arc::new(AccessControl::new(options.loopback_users.iter().map(String::as_str))),
+            vhosts: RwLock::default(),
+            last_session: AtomicU64::new(0),
+            last_queue: AtomicU64::new(0),
+            last_consumer: AtomicU64::new(0),
+        };
+        recovery::restore(&broker, recovered)?;
+        if broker.vhosts.read().is_empty() {
+            broker.create_defaults(options)?;
+        }
+        Ok(Arc::new(broker))
+    }
+
+    /// Flushes and closes the store. No session may be open.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    /// The journal.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Users and permissions.
+    pub fn access(&self) -> &Arc<AccessControl> {
+        &self.access
+    }
+
+    /// The vhost of this name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.read().get(name).cloned()
+    }
+
+    /// Creates a vhost unless it exists. It is durable once the LSN is.
+    pub fn create_vhost(&self, name: &str) -> Option<Lsn> {
+        if !self.insert_vhost(name) {
+            return None;
+        }
+        let value = definitions::encode(&VhostValue::default());
+        let key = definitions::key(&[name.as_bytes()]);
+        define(self, &[Definition::Put { table: Table::Vhosts, key, value }])
+    }
+
+    /// Creates or replaces a user. It is durable once the LSN is.
+    ///
+    /// # Errors
+    /// When the user can't be encoded.
+    pub fn put_user(&self, user: User) -> Result<Option<Lsn>, DefinitionError> {
+        let key = definitions::key(&[user.name.as_bytes()]);
+        let value = user.to_bytes()?;
+        self.access.put_user(user);
+        Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
+    }
+
+    /// Sets a user's permission in a vhost. It is durable once the LSN is.
+    ///
+    /// # Errors
+    /// When there is no such user, or the permission can't be encoded.
+    pub fn put_permission(
+        &self,
+        key: PermissionKey,
+        permission: Permission,
+    ) -> Result<Option<Lsn>, DefinitionError> {
+        let (stored_key, value) = (key.to_bytes()?, permission.to_bytes()?);
+        self.access.put_permission(key, permission)?;
+        let table = Table::Permissions;
+        Ok(define(self, &[Definition::Put { table, key: stored_key, value }]))
+    }
+
+    /// Acts on what a turn left to do once no lock is held.
+    pub fn finish(&self, turn: &mut Turn) {
+        while let Some(queue) = turn.flush(&self.store) {
+            // A queue that found a consumer in the meantime stays.
+            if let Some(vhost) = self.vhost(&queue.vhost) {
+                let when = DeleteIf { unused: true, empty: false };
+                self.delete_queue_if(&vhost, &queue, when, turn);
+            }
+        }
+    }
+
+    pub(crate) fn insert_vhost(&self, name: &str) -> bool {
+        let mut vhosts = self.vhosts.write();
+        if vhosts.contains_key(name) {
+            return false;
+        }
+        let name: Arc<str> = name.into();
+        vhosts.insert(Arc::clone(&name), Arc::new(Vhost::new(name)));
+        true
+    }
+
+    pub(crate) fn delete_queue(&self, vhost: &Vhost, queue: &SharedQueue, turn: &mut Turn) {
+        self.delete_queue_if(vhost, queue, DeleteIf::default(), turn);
+    }
+
+    fn delete_queue_if(&self, vhost: &Vhost, queue: &SharedQueue, when: DeleteIf, turn: &mut Turn) {
+        let mut directory = vhost.directory.write();
+        let current = directory.queue(&queue.name).is_some_and(|other| other.id == queue.id);
+        if current && queue.delete(when, turn).is_ok() {
+            self.forget_queue(vhost, &mut directory, queue);
+        }
+    }
+
+    /// Takes a deleted queue's name, bindings and stored definition away.
+    pub(crate) fn forget_queue(
+        &self,
+        vhost: &Vhost,
+        directory: &mut Directory,
+        queue: &SharedQueue,
+    ) -> Option<Lsn> {
+        let mut removed = Vec::new();
+        directory.remove_queue(queue, &mut removed);
+        let mut deletions = definitions::deletions(vhost.name(), &removed);
+        if queue.durable {
+            let key = definitions::key(&[vhost.name().as_bytes(), queue.name.as_bytes()]);
+            deletions.push(Definition::Delete { table: Table::Queues, key });
+        }
+        vhost.changed();
+        define(self, &deletions)
+    }
+
+    pub(crate) fn next_session(&self) -> SessionId {
+        SessionId(self.last_session.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    pub(crate) fn next_queue(&self) -> QueueId {
+        QueueId(self.last_queue.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Queue identities below were given out before the restart, even those no longer defined.
+    pub(crate) fn reserve_queues(&self, last: u64) {
+        self.last_queue.fetch_max(last, Ordering::Relaxed);
+    }
+
+    pub(crate) fn next_consumer(&self) -> ConsumerId {
+        ConsumerId(self.last_consumer.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn create_defaults(&self, options: &BrokerOptions) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Definition { kind: "default user", source };
+        self.create_vhost(&options.default_vhost);
+        let user = User::with_password(
+            &options.default_user,
+            options.default_password.as_bytes(),
+            [tag::ADMINISTRATOR],
+        )?;
+        self.put_user(user).map_err(failed)?;
+        let key = PermissionKey::new(&options.default_user, &options.default_vhost);
+        let everything = Permission::new(".*", ".*", ".*")?;
+        self.put_permission(key, everything).map_err(failed)?;
+        Ok(())
+    }
+}

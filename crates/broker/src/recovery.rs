@@ -1,0 +1,187 @@
+//! From what the store holds back to vhosts, queues and messages.
+
+use std::sync::Arc;
+
+use ahash::{HashMap, HashSet};
+use leveret_codec::TableBuf;
+use leveret_engine::{DestinationName, Entry, ExchangeKind, ExchangeSpec, Message, QueueId};
+use leveret_store::{Recovered, RecoveredMessage, Table};
+
+use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
+use crate::arguments;
+use crate::broker::{Broker, OpenError};
+use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, VhostValue};
+use crate::queue::{QueueSpec, SharedQueue};
+
+/// Rebuilds a broker from its store.
+pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
+    // Later tables name what earlier ones define.
+    let order: [(Table, &'static str, Restore); 7] = [
+        (Table::Vhosts, "vhost", restore_vhost),
+        (Table::Users, "user", restore_user),
+        (Table::Permissions, "permission", restore_permission),
+        (Table::TopicPermissions, "topic permission", restore_topic_permission),
+        (Table::Exchanges, "exchange", restore_exchange),
+        (Table::Queues, "queue", restore_queue),
+        (Table::Bindings, "binding", restore_binding),
+    ];
+    let mut queues = HashMap::default();
+    for (table, kind, restore) in order {
+        for (_, key, value) in recovered.definitions.iter().filter(|(of, ..)| *of == table) {
+            restore(broker, key, value, &mut queues)
+                .map_err(|source| OpenError::Definition { kind, source })?;
+        }
+    }
+    restore_messages(broker, recovered.messages, &queues)
+}
+
+type Queues = HashMap<u64, Arc<SharedQueue>>;
+type Restore = fn(&Broker, &[u8], &[u8], &mut Queues) -> Result<(), DefinitionError>;
+
+fn restore_vhost(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let [name] = definitions::key_parts(key)?;
+    let _: VhostValue = definitions::decode(value)?;
+    broker.insert_vhost(definitions::name(name)?);
+    Ok(())
+}
+
+fn restore_user(
+    broker: &Broker,
+    _: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    broker.access().put_user(User::from_bytes(value)?);
+    Ok(())
+}
+
+fn restore_permission(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let key = PermissionKey::from_bytes(key)?;
+    broker.access().put_permission(key, Permission::from_bytes(value)?)?;
+    Ok(())
+}
+
+fn restore_topic_permission(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let TopicPermissionKey { user, vhost, .. } = TopicPermissionKey::from_bytes(key)?;
+    let key = PermissionKey { user, vhost };
+    broker.access().put_topic_permission(key, TopicPermission::from_bytes(value)?)?;
+    Ok(())
+}
+
+fn restore_exchange(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let [vhost, name] = definitions::key_parts(key)?;
+    let (vhost, name) = (definitions::name(vhost)?, definitions::name(name)?);
+    let value: ExchangeValue = definitions::decode(value)?;
+    let kind: Result<ExchangeKind, _> = value.kind.parse();
+    let kind = kind.map_err(|_| DefinitionError::ExchangeType(value.kind.clone()))?;
+    let vhost = broker.vhost(vhost).ok_or(DefinitionError::Orphan)?;
+    vhost.directory.write().topology.add_exchange(ExchangeSpec {
+        name: name.into(),
+        kind,
+        durable: true,
+        auto_delete: value.auto_delete,
+        internal: value.internal,
+        arguments: definitions::arguments(&value.arguments)?,
+    });
+    Ok(())
+}
+
+fn restore_queue(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    queues: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let [vhost, name] = definitions::key_parts(key)?;
+    let (vhost, name) = (definitions::name(vhost)?, definitions::name(name)?);
+    let value: QueueValue = definitions::decode(value)?;
+    let arguments: TableBuf = definitions::arguments(&value.arguments)?;
+    let settings = arguments::settings(arguments.as_table(), name, vhost)?;
+    let vhost = broker.vhost(vhost).ok_or(DefinitionError::Orphan)?;
+    let queue = Arc::new(SharedQueue::new(QueueSpec {
+        id: QueueId(value.id),
+        name: name.into(),
+        vhost: Arc::clone(vhost.name()),
+        durable: true,
+        auto_delete: value.auto_delete,
+        owner: None,
+        arguments,
+        settings,
+    }));
+    broker.reserve_queues(value.id);
+    queues.insert(value.id, Arc::clone(&queue));
+    vhost.directory.write().insert_queue(queue);
+    Ok(())
+}
+
+fn restore_binding(
+    broker: &Broker,
+    key: &[u8],
+    _: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let binding = definitions::binding_from_key(key)?;
+    let vhost = broker.vhost(&binding.vhost).ok_or(DefinitionError::Orphan)?;
+    let destination = if binding.to_queue {
+        DestinationName::Queue(&binding.destination)
+    } else {
+        DestinationName::Exchange(&binding.destination)
+    };
+    let mut directory = vhost.directory.write();
+    directory
+        .topology
+        .bind(&binding.source, destination, &binding.routing_key, &binding.arguments)
+        .map_err(|_| DefinitionError::Orphan)?;
+    Ok(())
+}
+
+/// Puts messages back into their queues, in journal order.
+fn restore_messages(
+    broker: &Broker,
+    messages: Vec<RecoveredMessage>,
+    queues: &Queues,
+) -> Result<(), OpenError> {
+    let mut unknown = HashSet::default();
+    for RecoveredMessage { lsn, queues: places, payload } in messages {
+        let message =
+            Message::from_stored(payload).map_err(|source| OpenError::Message { lsn, source })?;
+        for place in places {
+            // Identities are never given twice, also not that of a queue deleted meanwhile.
+            broker.reserve_queues(place.queue);
+            let Some(queue) = queues.get(&place.queue) else {
+                unknown.insert(place.queue);
+                continue;
+            };
+            let mut entry = Entry::new(leveret_engine::Lsn(lsn.0), message.clone());
+            entry.stored = true;
+            entry.deliveries = place.deliveries;
+            entry.redelivered = place.redelivered;
+            queue.restore(entry);
+        }
+    }
+    if !unknown.is_empty() {
+        let unknown: Vec<u64> = unknown.into_iter().collect();
+        broker.store().forget_queues(&unknown);
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Every refusal a client can read, in one place.
+//!
+//! The texts are RabbitMQ 4.x's, letter for letter: client libraries and frameworks match on them.
+//! Each function fixes scope and code as well, so a caller can't pair a text with the wrong code.
+
+use std::fmt::Display;
+
+use leveret_codec::AmqpError;
+
+/// What an operation names, as RabbitMQ prints it: `queue 'q' in vhost '/'`.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    /// An exchange by name.
+    Exchange(&'a str),
+    /// A queue by name.
+    Queue(&'a str),
+}
+
+impl Display for Resource<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exchange(name) => write!(f, "exchange '{name}'"),
+            Self::Queue(name) => write!(f, "queue '{name}'"),
+        }
+    }
+}
+
+/// 404: the exchange or queue isn't there.
+pub fn not_found(resource: Resource<'_>, vhost: &str) -> AmqpError {
+    AmqpError::not_found(format!("no {resource} in vhost '{vhost}'"))
+}
+
+/// 404: an empty queue name, and no queue declared on this channel before.
+pub fn no_previously_declared_queue() -> AmqpError {
+    AmqpError::not_found("no previously declared queue")
+}
+
+/// 403: the user's permissions don't cover it; `access` is `configure`, `write` or `read`.
+pub fn access_refused(access: &str, resource: Resource<'_>, vhost: &str, user: &str) -> AmqpError {
+    // RabbitMQ prints no quotes around the kind, and the default exchange as `amq.default`.
+    let (kind, name) = match resource {
+        Resource::Exchange("") => ("exchange", "amq.default"),
+        Resource::Exchange(name) => ("exchange", name),
+        Resource::Queue(name) => ("queue", name),
+    };
+    AmqpError::access_refused(format!(
+        "{access} access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'"
+    ))
+}
+
+/// 403: a topic permission doesn't cover the routing or binding key.
+pub fn topic_access_refused(
+    access: &str,
+    key: &str,
+    exchange: &str,
+    vhost: &str,
+    user: &str,
+) -> AmqpError {
+    AmqpError::access_refused(format!(
+        "{access} access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for \
+         user '{user}'"
+    ))
+}
+
+/// 403: declare, delete and bind don't apply to the default exchange.
+pub fn default_exchange() -> AmqpError {
+    AmqpError::access_refused("operation not permitted on the default exchange")
+}
+
+/// 403: names starting `amq.` are the broker's.
+pub fn reserved_name(kind: &str, name: &str) -> AmqpError {
+    AmqpError::access_refused(format!("{kind} name '{name}' contains reserved prefix 'amq.*'"))
+}
+
+/// 403: `amq.*` exchanges stay.
+pub fn system_exchange(name: &str, vhost: &str) -> AmqpError {
+    AmqpError::access_refused(format!(
+        "deletion of system exchange '{name}' in vhost '{vhost}' not allowed"
+    ))
+}
+
+/// 403: clients don't publish to internal exchanges.
+pub fn internal_exchange(name: &str, vhost: &str) -> AmqpError {
+    AmqpError::access_refused(format!(
+        "cannot publish to internal exchange '{name}' in vhost '{vhost}'"
+    ))
+}
+
+/// 406: declared differently before. `received` and `current` are already printed values.
+pub fn inequivalent(
+    argument: &str,
+    resource: Resource<'_>,
+    vhost: &str,
+    received: &str,
+    current: &str,
+) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "inequivalent arg '{argument}' for {resource} in vhost '{vhost}': received {received} but \
+         current is {current}"
+    ))
+}
+
+/// 406: an exchange type nobody has heard of.
+pub fn invalid_exchange_type(kind: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("invalid exchange type '{kind}'"))
+}
+
+/// 406: an exchange type RabbitMQ has (as a plugin or in the core) and this broker hasn't.
+pub fn unknown_exchange_type(kind: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("unknown exchange type '{kind}'"))
+}
+
+/// 406: an argument of a wrong type where RabbitMQ names only the type (alternate exchange, dead
+/// letter exchange).
+pub fn invalid_argument_type(
+    type_name: &str,
+    argument: &str,
+    resource: Resource<'_>,
+    vhost: &str,
+) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "invalid type '{type_name}' for arg '{argument}' in {resource} in vhost '{vhost}'"
+    ))
+}
+
+/// 406: an argument whose value is refused for `reason`.
+pub fn invalid_argument(
+    argument: &str,
+    queue: &str,
+    vhost: &str,
+    reason: impl Display,
+) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}': {reason}"
+    ))
+}
+
+/// 406: an argument that belongs to another queue type.
+pub fn argument_of_other_type(
+    argument: &str,
+    queue: &str,
+    vhost: &str,
+    queue_type: &str,
+) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}' of queue type \
+         rabbit_{queue_type}_queue"
+    ))
+}
+
+/// 405: an exclusive queue of another connection, or an exclusive flag that differs.
+pub fn locked(queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::resource_locked(format!(
+        "cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. It could be \
+         originally declared on another connection or the exclusive property value does not match \
+         that of the original declaration."
+    ))
+}
+
+/// 403: another consumer holds the queue, or holds it exclusively.
+pub fn exclusive_use(queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::access_refused(format!("queue '{queue}' in vhost '{vhost}' in exclusive use"))
+}
+
+/// 406: if-unused on something in use.
+pub fn in_use(resource: Resource<'_>, vhost: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("{resource} in vhost '{vhost}' in use"))
+}
+
+/// 406: if-empty on a queue with ready messages.
+pub fn not_empty(queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("queue '{queue}' in vhost '{vhost}' not empty"))
+}
+
+/// 406: an ack, nack or reject for a tag that isn't outstanding.
+pub fn unknown_delivery_tag(tag: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!("unknown delivery tag {tag}"))
+}
+
+/// 530: the consumer tag is in use on this channel.
+pub fn consumer_tag_in_use(tag: &str) -> AmqpError {
+    AmqpError::not_allowed(format!("attempt to reuse consumer tag '{tag}'"))
+}
+
+/// 406: the body is larger than the configured maximum.
+pub fn message_too_large(size: u64, max: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "message size {size} is larger than configured max size {max}"
+    ))
+}
+
+/// 406: the `expiration` property isn't a number of milliseconds.
+pub fn invalid_expiration(expiration: &str, reason: impl Display) -> AmqpError {
+    AmqpError::precondition_failed(format!("invalid expiration '{expiration}': {reason}"))
+}
+
+/// 406: the `user-id` property isn't the user's name.
+pub fn user_id_mismatch(claimed: &str, user: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "user_id property set to '{claimed}' but authenticated user was '{user}'"
+    ))
+}
+
+/// 406: a `CC` or `BCC` header that isn't an array.
+pub fn unacceptable_header(header: &str, type_name: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "invalid message: {{unacceptable_type_in_header,\"{header}\",{type_name}}}"
+    ))
+}
+
+/// 540: `immediate` went away with AMQP 0-9-1's predecessors.
+pub fn immediate() -> AmqpError {
+    AmqpError::not_implemented("immediate=true")
+}
+
+/// 540: prefetch is counted in messages only.
+pub fn prefetch_size(size: u32) -> AmqpError {
+    AmqpError::not_implemented(format!("prefetch_size!=0 ({size})"))
+}
+
+/// 540: recover without requeue.
+pub fn recover_without_requeue() -> AmqpError {
+    AmqpError::not_implemented("requeue=false")
+}
+
+/// 540: clients can't stop the flow of deliveries.
+pub fn flow_inactive() -> AmqpError {
+    AmqpError::not_implemented("active=false")
+}
+
+/// 406: tx.commit or tx.rollback before tx.select.
+pub fn not_transactional() -> AmqpError {
+    AmqpError::precondition_failed("channel is not transactional")
+}
+
+/// 406: a channel is in one mode only; `from` and `to` are `tx` or `confirm`.
+pub fn cannot_switch_mode(from: &str, to: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("cannot switch from {from} to {to} mode"))
+}
+
+/// 406: a queue refused a message of a committed transaction.
+pub fn partial_tx_completion() -> AmqpError {
+    AmqpError::precondition_failed("partial tx completion")
+}
+
+/// 530: no such vhost.
+pub fn vhost_not_found(vhost: &str) -> AmqpError {
+    AmqpError::not_allowed(format!("vhost {vhost} not found"))
+}
+
+/// 530: the user has no permission entry for the vhost.
+pub fn vhost_refused(vhost: &str, user: &str) -> AmqpError {
+    AmqpError::not_allowed(format!("access to vhost '{vhost}' refused for user '{user}'"))
+}
+
+/// 403: bad credentials, said to clients that announced `authentication_failure_close`.
+pub fn login_refused(mechanism: &str) -> AmqpError {
+    AmqpError::access_refused(format!(
+        "Login was refused using authentication mechanism {mechanism}. For details see the broker \
+         logfile."
+    ))
+}
+
+/// 320: the broker is stopping.
+pub fn shutdown() -> AmqpError {
+    AmqpError::connection_forced("broker forced connection closure with reason 'shutdown'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_rabbitmqs() {
+        let cases = [
+            (not_found(Resource::Queue("q"), "/"), "NOT_FOUND - no queue 'q' in vhost '/'"),
+            (
+                access_refused("write", Resource::Exchange(""), "/", "u"),
+                "ACCESS_REFUSED - write access to exchange 'amq.default' in vhost '/' refused for \
+                 user 'u'",
+            ),
+            (
+                topic_access_refused("read", "k", "amq.topic", "/", "u"),
+                "ACCESS_REFUSED - read access to topic 'k' in exchange 'amq.topic' in vhost '/' \
+                 refused for user 'u'",
+            ),
+            (
+                inequivalent("durable", Resource::Queue("tq"), "/", "'false'", "'true'"),
+                "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'tq' in vhost '/': \
+                 received 'false' but current is 'true'",
+            ),
+            (
+                unacceptable_header("CC", "longstr"),
+                "PRECONDITION_FAILED - invalid message: \
+                 {unacceptable_type_in_header,\"CC\",longstr}",
+            ),
+            (
+                shutdown(),
+                "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'",
+            ),
+            (vhost_not_found("/zz"), "NOT_ALLOWED - vhost /zz not found"),
+            (prefetch_size(10), "NOT_IMPLEMENTED - prefetch_size!=0 (10)"),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error.reply_text(), text);
+        }
+    }
+}

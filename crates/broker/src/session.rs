@@ -1,0 +1,207 @@
+//! A session: one authenticated client in one vhost, and what it may ask of the broker.
+//!
+//! A front end owns one per connection and calls it from one task. Calls are synchronous and never
+//! wait for the disk: what has to be durable before it is answered comes back as an [`Lsn`].
+
+mod bindings;
+mod consume;
+mod exchanges;
+mod publish;
+mod queues;
+mod settle;
+
+use std::sync::Arc;
+
+use leveret_codec::AmqpError;
+use leveret_engine::Millis;
+use leveret_store::{Batch, Definition, Lsn};
+
+pub use self::consume::{Consume, Fetched};
+pub use self::exchanges::DeclareExchange;
+use self::publish::Staging;
+pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket};
+pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
+pub use self::settle::{SettleGroup, Settlement};
+use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
+use crate::broker::Broker;
+use crate::queue::SharedQueue;
+use crate::refusal::{self, Resource};
+use crate::routes::RouteCache;
+use crate::turn::Turn;
+use crate::vhost::Vhost;
+
+/// A session's identity, unique while the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(pub u64);
+
+/// An authenticated client in a vhost.
+pub struct Session {
+    id: SessionId,
+    broker: Arc<Broker>,
+    user: Arc<User>,
+    vhost: Arc<Vhost>,
+    permissions: PermissionCache,
+    routes: RouteCache,
+    staging: Staging,
+    turn: Turn,
+    /// Exclusive queues, deleted with the session.
+    owned: Vec<Arc<SharedQueue>>,
+}
+
+impl Session {
+    /// Opens a session in a vhost, as `connection.open` does.
+    ///
+    /// # Errors
+    /// 530 when the vhost doesn't exist or the user has no permission entry for it.
+    pub fn open(broker: &Arc<Broker>, user: Arc<User>, vhost: &str) -> Result<Self, AmqpError> {
+        let vhost = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
+        let access = Arc::clone(broker.access());
+        let mut permissions = PermissionCache::new(access, &user.name, vhost.name());
+        if !permissions.may_enter() {
+            return Err(refusal::vhost_refused(vhost.name(), &user.name));
+        }
+        Ok(Self {
+            id: broker.next_session(),
+            permissions,
+            broker: Arc::clone(broker),
+            user,
+            vhost,
+            routes: RouteCache::default(),
+            staging: Staging::default(),
+            turn: Turn::new(),
+            owned: Vec::new(),
+        })
+    }
+
+    /// Who this is.
+    pub fn user(&self) -> &Arc<User> {
+        &self.user
+    }
+
+    /// Where it is.
+    pub fn vhost(&self) -> &Arc<Vhost> {
+        &self.vhost
+    }
+
+    /// The session's identity.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The broker behind it.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Sets the time of the calls that follow: once per read batch.
+    pub fn begin(&mut self, now: Millis) {
+        self.turn.begin(now);
+    }
+
+    /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned
+    /// by their last consumer. Called at the end of a read batch, with no lock held.
+    pub fn finish(&mut self) {
+        self.broker.finish(&mut self.turn);
+    }
+
+    /// Ends the session: its exclusive queues go, before the client learns that it is closed.
+    /// The front end has cancelled its consumers and requeued its deliveries before.
+    pub fn close(&mut self) {
+        for queue in std::mem::take(&mut self.owned) {
+            self.broker.delete_queue(&self.vhost, &queue, &mut self.turn);
+        }
+        self.finish();
+    }
+
+    fn check(&mut self, kind: PermissionKind, resource: Resource<'_>) -> Result<(), AmqpError> {
+        if self.permissions.allows(kind, permission_name(resource)) {
+            return Ok(());
+        }
+        Err(self.access_refused(kind, resource))
+    }
+
+    /// Passive declarations: any permission on the name will do.
+    fn check_any(&mut self, resource: Resource<'_>) -> Result<(), AmqpError> {
+        if self.permissions.allows_any(permission_name(resource)) {
+            return Ok(());
+        }
+        Err(self.access_refused(PermissionKind::Configure, resource))
+    }
+
+    fn access_refused(&self, kind: PermissionKind, resource: Resource<'_>) -> AmqpError {
+        refusal::access_refused(kind.name(), resource, self.vhost.name(), &self.user.name)
+    }
+
+    /// Topic permissions, which only topic exchanges have.
+    fn check_topic(
+        &mut self,
+        kind: TopicPermissionKind,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(), AmqpError> {
+        if self.permissions.allows_topic(kind, exchange, key) {
+            return Ok(());
+        }
+        let (vhost, user) = (self.vhost.name(), &self.user.name);
+        Err(refusal::topic_access_refused(kind.name(), key, exchange, vhost, user))
+    }
+
+    /// The queue of this name, if this session may touch it.
+    fn accessible_queue(&self, name: &str) -> Result<Arc<SharedQueue>, AmqpError> {
+        let vhost = self.vhost.name();
+        let queue = self.vhost.queue(name);
+        let queue = queue.ok_or_else(|| refusal::not_found(Resource::Queue(name), vhost))?;
+        self.check_owner(&queue)?;
+        Ok(queue)
+    }
+
+    fn check_owner(&self, queue: &SharedQueue) -> Result<(), AmqpError> {
+        match queue.owner {
+            Some(owner) if owner != self.id => Err(refusal::locked(&queue.name, self.vhost.name())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends definition changes; the answer to the client waits for the returned LSN.
+    fn define(&self, definitions: &[Definition]) -> Option<Lsn> {
+        define(&self.broker, definitions)
+    }
+}
+
+/// The name permissions know a resource by.
+fn permission_name(resource: Resource<'_>) -> &str {
+    match resource {
+        Resource::Exchange("") => "amq.default",
+        Resource::Exchange(name) | Resource::Queue(name) => name,
+    }
+}
+
+/// Appends definition changes to the journal.
+pub(crate) fn define(broker: &Broker, definitions: &[Definition]) -> Option<Lsn> {
+    if definitions.is_empty() {
+        return None;
+    }
+    let mut batch = Batch::new();
+    batch.define(definitions);
+    Some(broker.store().append(&mut batch).last)
+}
+
+/// Names lose carriage returns and line feeds, as RabbitMQ does it.
+fn clean_name(name: &str) -> std::borrow::Cow<'_, str> {
+    if name.contains(['\r', '\n']) { name.replace(['\r', '\n'], "").into() } else { name.into() }
+}
+
+/// A fresh name for what the client left unnamed: `prefix` and 22 characters of randomness.
+pub fn generated_name(prefix: &str) -> String {
+    use base64::Engine;
+    let mut random = [0; 16];
+    // Without randomness there is still the address of a local and the time to tell names apart;
+    // in practice getrandom doesn't fail on a system that has booted.
+    if getrandom::fill(&mut random).is_err() {
+        let fallback = std::process::id().to_le_bytes();
+        for (byte, fill) in random.iter_mut().zip(fallback.iter().cycle()) {
+            *byte = *fill;
+        }
+    }
+    format!("{prefix}-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
+}

@@ -1,0 +1,131 @@
+//! `queue.bind`, `queue.unbind`, `exchange.bind` and `exchange.unbind`.
+
+use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
+use leveret_engine::{Bound, DestinationName, ExchangeKind};
+use leveret_store::{Definition, Lsn, Table};
+
+use super::Session;
+use crate::access::{PermissionKind, TopicPermissionKind};
+use crate::definitions;
+use crate::refusal::{self, Resource};
+use crate::vhost::Directory;
+
+impl Session {
+    /// Binds a queue or an exchange to a source exchange. The answer waits for the LSN.
+    ///
+    /// # Errors
+    /// 403 for the default exchange or without permission, 404 when an end is missing, 405 for
+    /// another connection's queue, 406 for bad binding arguments.
+    pub fn bind(
+        &mut self,
+        source: &str,
+        destination: DestinationName<'_>,
+        routing_key: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<Lsn>, AmqpError> {
+        self.check_binding(source, destination, routing_key)?;
+        let vhost = self.vhost.clone();
+        let mut directory = vhost.directory.write();
+        let durable_source = match directory.topology.exchange(source) {
+            Some(exchange) => exchange.spec().durable,
+            None => return Err(refusal::not_found(Resource::Exchange(source), vhost.name())),
+        };
+        let durable = durable_source && self.destination_is_durable(&directory, destination)?;
+        let arguments = TableBuf::from(arguments);
+        let bound = directory.topology.bind(source, destination, routing_key, &arguments);
+        if bound.map_err(|error| AmqpError::precondition_failed(error.to_string()))?
+            == Bound::Existed
+        {
+            return Ok(None);
+        }
+        let definition = durable.then(|| Definition::Put {
+            table: Table::Bindings,
+            key: definitions::binding_key(
+                vhost.name(),
+                source,
+                destination,
+                routing_key,
+                &arguments,
+            ),
+            value: Vec::new(),
+        });
+        let commit = self.define(definition.as_slice());
+        vhost.changed();
+        Ok(commit)
+    }
+
+    /// Removes a binding. A missing exchange, queue or binding is fine.
+    ///
+    /// # Errors
+    /// 403 for the default exchange or without permission, 405 for another connection's queue.
+    pub fn unbind(
+        &mut self,
+        source: &str,
+        destination: DestinationName<'_>,
+        routing_key: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<Option<Lsn>, AmqpError> {
+        self.check_binding(source, destination, routing_key)?;
+        let vhost = self.vhost.clone();
+        let mut directory = vhost.directory.write();
+        if let DestinationName::Queue(name) = destination
+            && let Some(queue) = directory.queue(name)
+        {
+            self.check_owner(queue)?;
+        }
+        let mut removed = Vec::new();
+        let arguments = TableBuf::from(arguments);
+        directory.topology.unbind(source, destination, routing_key, &arguments, &mut removed);
+        if removed.is_empty() {
+            return Ok(None);
+        }
+        let commit = self.define(&definitions::deletions(vhost.name(), &removed));
+        vhost.changed();
+        Ok(commit)
+    }
+
+    fn check_binding(
+        &mut self,
+        source: &str,
+        destination: DestinationName<'_>,
+        routing_key: &str,
+    ) -> Result<(), AmqpError> {
+        let target = match destination {
+            DestinationName::Queue(name) => Resource::Queue(name),
+            DestinationName::Exchange(name) => Resource::Exchange(name),
+        };
+        if source.is_empty() || matches!(destination, DestinationName::Exchange("")) {
+            return Err(refusal::default_exchange());
+        }
+        self.check(PermissionKind::Write, target)?;
+        self.check(PermissionKind::Read, Resource::Exchange(source))?;
+        let directory = self.vhost.directory.read();
+        let kind = directory.topology.exchange(source).map(|exchange| exchange.spec().kind);
+        drop(directory);
+        if kind == Some(ExchangeKind::Topic) {
+            self.check_topic(TopicPermissionKind::Read, source, routing_key)?;
+        }
+        Ok(())
+    }
+
+    fn destination_is_durable(
+        &self,
+        directory: &Directory,
+        destination: DestinationName<'_>,
+    ) -> Result<bool, AmqpError> {
+        let missing = |resource| refusal::not_found(resource, self.vhost.name());
+        match destination {
+            DestinationName::Queue(name) => {
+                let queue = directory.queue(name);
+                let queue = queue.ok_or_else(|| missing(Resource::Queue(name)))?;
+                self.check_owner(queue)?;
+                Ok(queue.durable)
+            }
+            DestinationName::Exchange(name) => {
+                let exchange = directory.topology.exchange(name);
+                let exchange = exchange.ok_or_else(|| missing(Resource::Exchange(name)))?;
+                Ok(exchange.spec().durable)
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `basic.consume`, `basic.cancel` and `basic.get`.
+
+use std::sync::Arc;
+
+use leveret_codec::{AmqpError, Table as Arguments};
+use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
+
+use super::Session;
+use crate::access::PermissionKind;
+use crate::arguments;
+use crate::queue::{AddConsumerRefused, SharedQueue};
+use crate::refusal::{self, Resource};
+use crate::subscriber::Subscriber;
+
+/// A `basic.consume`.
+#[derive(Clone, Copy, Debug)]
+pub struct Consume<'a> {
+    /// The queue's name.
+    pub queue: &'a str,
+    /// Deliveries are settled as they leave.
+    pub no_ack: bool,
+    /// Nobody else may consume from the queue.
+    pub exclusive: bool,
+    /// Unsettled deliveries at most, 0 for no bound.
+    pub prefetch: u16,
+    /// E.g. `x-priority`.
+    pub arguments: Arguments<'a>,
+}
+
+/// What `basic.get-ok` says.
+pub struct Fetched {
+    /// Where it came from.
+    pub queue: Arc<SharedQueue>,
+    /// The message.
+    pub entry: Entry,
+    /// Ready messages left.
+    pub left: u64,
+}
+
+impl Session {
+    /// Adds a consumer. Until its consume-ok has left its subscriber answers `Blocked`; then comes
+    /// [`unblock`](Self::unblock).
+    ///
+    /// # Errors
+    /// 403 without read permission or when the queue is in exclusive use, 404 when it is missing,
+    /// 405 when it is another connection's, 406 for a bad argument.
+    pub fn consume(
+        &mut self,
+        request: Consume<'_>,
+        subscriber: impl FnOnce(&Arc<SharedQueue>, ConsumerId) -> Arc<dyn Subscriber>,
+    ) -> Result<(Arc<SharedQueue>, ConsumerId), AmqpError> {
+        self.check(PermissionKind::Read, Resource::Queue(request.queue))?;
+        let queue = self.accessible_queue(request.queue)?;
+        let vhost = self.vhost.name();
+        let priority = match request.arguments.get("x-priority") {
+            None => 0,
+            Some(value) => arguments::integer(value).map_err(|reason| {
+                refusal::invalid_argument("x-priority", &queue.name, vhost, reason)
+            })?,
+        };
+        let id = self.broker.next_consumer();
+        let spec = ConsumerSpec {
+            id,
+            prefetch: request.prefetch,
+            no_ack: request.no_ack,
+            exclusive: request.exclusive,
+            priority: i32::try_from(priority.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(0),
+        };
+        let subscriber = subscriber(&queue, id);
+        queue.add_consumer(spec, subscriber).map_err(|refused| match refused {
+            AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
+            AddConsumerRefused::Deleted => refusal::not_found(Resource::Queue(&queue.name), vhost),
+        })?;
+        Ok((queue, id))
+    }
+
+    /// Removes a consumer.
+    pub fn cancel(&mut self, queue: &Arc<SharedQueue>, consumer: ConsumerId) {
+        queue.remove_consumer(consumer, &mut self.turn);
+    }
+
+    /// A consumer that was blocked can take deliveries.
+    pub fn unblock(&mut self, queue: &SharedQueue, consumer: ConsumerId) {
+        queue.unblock(consumer, &mut self.turn);
+    }
+
+    /// Takes the next ready message, if there is one.
+    ///
+    /// # Errors
+    /// 403 without read permission, 404 when the queue is missing, 405 when it is another
+    /// connection's.
+    pub fn get(&mut self, queue: &str, no_ack: bool) -> Result<Option<Fetched>, AmqpError> {
+        self.check(PermissionKind::Read, Resource::Queue(queue))?;
+        let queue = self.accessible_queue(queue)?;
+        let fetched = queue.get(no_ack, &mut self.turn);
+        Ok(fetched.map(|(entry, left)| Fetched { queue, entry, left }))
+    }
+}

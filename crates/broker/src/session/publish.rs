@@ -1,0 +1,450 @@
+//! The publish pipeline: check, route, stage; then one journal append and one lock per queue for
+//! all that a read batch published.
+
+use std::sync::Arc;
+
+use leveret_codec::{AmqpError, Properties, Table, TableBuilder, Value};
+use leveret_engine::{Body, ExchangeKind, Message, MessageArena, RouteSet};
+use leveret_store::{Batch, Lsn};
+use smallvec::SmallVec;
+
+use super::Session;
+use super::settle::{SettleGroup, Settlement};
+use crate::access::{PermissionKind, TopicPermissionKind, tag};
+use crate::arguments;
+use crate::queue::{Incoming, SharedQueue};
+use crate::refusal::{self, Resource};
+use crate::routes::Routes;
+
+/// A `basic.publish` with its content.
+pub struct Publish<'a> {
+    /// The exchange, empty for the default one.
+    pub exchange: &'a str,
+    /// The routing key.
+    pub routing_key: &'a str,
+    /// The properties as parsed from `raw_properties`.
+    pub properties: &'a Properties<'a>,
+    /// The properties as they came.
+    pub raw_properties: &'a [u8],
+    /// The body.
+    pub body: Body<'a>,
+}
+
+/// A checked and routed message, not yet in any queue.
+pub struct Prepared {
+    message: Message,
+    routes: Routes,
+}
+
+impl Prepared {
+    /// Whether no queue takes it.
+    pub fn is_unroutable(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The message, e.g. to return it.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
+/// Names a publish that wants a confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The channel's number.
+    pub channel: u16,
+    /// The publish's number on the channel, from 1.
+    pub sequence: u64,
+}
+
+/// Whether a publish found a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Staged {
+    /// At least one.
+    Routed,
+    /// None: return it if it is mandatory.
+    Unroutable,
+}
+
+/// What became of a publish that has a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// The publish.
+    pub ticket: Ticket,
+    /// Its fate.
+    pub outcome: Outcome,
+}
+
+/// See [`Confirmation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken by all its queues, or by none because none wanted it: ack.
+    Taken,
+    /// Taken, and on disk once the store's durable LSN gets there: ack then.
+    DurableAt(Lsn),
+    /// A queue refused it: nack.
+    Refused,
+}
+
+/// Publishes of the current read batch.
+#[derive(Default)]
+pub(super) struct Staging {
+    arena: MessageArena,
+    records: Batch,
+    transient: u64,
+    buckets: Vec<Bucket>,
+    used: usize,
+    tickets: Vec<Pending>,
+    refused: Vec<u32>,
+    route_set: RouteSet,
+}
+
+/// Messages staged for one queue.
+struct Bucket {
+    queue: Option<Arc<SharedQueue>>,
+    incoming: Vec<Incoming>,
+}
+
+struct Pending {
+    ticket: Ticket,
+    record: Option<usize>,
+    refused: bool,
+}
+
+impl Session {
+    /// Checks and routes a message and stages it for its queues; see [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// As RabbitMQ, in its order: no write permission 403, no exchange 404, internal exchange 403,
+    /// bad expiration 406, bad CC or BCC 406, no topic permission 403, foreign user-id 406.
+    pub fn publish(
+        &mut self,
+        publish: Publish<'_>,
+        ticket: Option<Ticket>,
+    ) -> Result<Staged, AmqpError> {
+        let prepared = self.prepare(publish)?;
+        let staged = if prepared.is_unroutable() { Staged::Unroutable } else { Staged::Routed };
+        self.stage(prepared, ticket);
+        Ok(staged)
+    }
+
+    /// Checks and routes a message without staging it: a transaction keeps it until commit.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn prepare(&mut self, publish: Publish<'_>) -> Result<Prepared, AmqpError> {
+        let Publish { exchange, routing_key, properties, raw_properties, body } = publish;
+        let generations = (self.vhost.generation(), self.broker.access().generation());
+        let cached = self.routes.find(generations, exchange, routing_key);
+        let topic = match cached {
+            Some(_) => false,
+            None => self.check_publishable(exchange)?,
+        };
+        if let Some(expiration) = properties.expiration {
+            check_expiration(expiration)?;
+        }
+        let copies = properties.headers.map(copies).transpose()?.unwrap_or_default();
+        if topic || (!copies.is_empty() && self.is_topic(exchange)) {
+            self.check_topic(TopicPermissionKind::Write, exchange, routing_key)?;
+            for key in &copies {
+                self.check_topic(TopicPermissionKind::Write, exchange, key)?;
+            }
+        }
+        self.check_user_id(properties)?;
+
+        let routes = match cached {
+            Some(routes) if copies.is_empty() => routes,
+            _ => self.route(generations, exchange, routing_key, &copies, properties.headers),
+        };
+        let arena = &mut self.staging.arena;
+        let now = self.turn.now();
+        let message = match without_bcc(properties) {
+            Some(raw) => arena.message(now, exchange, routing_key, properties, &raw, body),
+            None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
+        };
+        Ok(Prepared { message, routes })
+    }
+
+    /// Puts a prepared message into the current batch.
+    pub fn stage(&mut self, prepared: Prepared, ticket: Option<Ticket>) {
+        let Prepared { message, routes } = prepared;
+        let staging = &mut self.staging;
+        let mut record = None;
+        let persistent = message.is_persistent();
+        if persistent {
+            let stored: SmallVec<[u64; 8]> =
+                routes.iter().filter(|queue| queue.durable).map(|queue| queue.id.0).collect();
+            if !stored.is_empty() {
+                record = Some(staging.records.message(&stored, &message.stored_parts()));
+            }
+        }
+        let ticket = ticket.map(|ticket| {
+            let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
+            staging.tickets.push(Pending { ticket, record, refused: false });
+            index
+        });
+        let transient = staging.transient;
+        if record.is_none() && !routes.is_empty() {
+            staging.transient += 1;
+        }
+        // The LSN is an index into the batch until the batch has been appended.
+        let lsn = Lsn(record.map_or(transient, |index| index as u64));
+        let Some((last, others)) = routes.split_last() else {
+            return;
+        };
+        let mut put = |queue: &Arc<SharedQueue>, message: Message| {
+            let stored = record.is_some() && queue.durable;
+            let relative = Incoming { message, lsn, stored, recorded: record.is_some(), ticket };
+            staging.bucket(queue).push(relative);
+        };
+        for queue in others {
+            put(queue, message.clone());
+        }
+        put(last, message);
+    }
+
+    /// Whether anything is staged.
+    pub fn has_staged(&self) -> bool {
+        self.staging.used > 0 || !self.staging.tickets.is_empty()
+    }
+
+    /// Appends what is staged to the journal, once, and puts it into its queues, each locked once.
+    /// Confirmations are added in publish order.
+    pub fn flush(&mut self, confirmations: &mut Vec<Confirmation>) {
+        if !self.has_staged() {
+            return;
+        }
+        let (first_record, _) = self.append();
+        self.enqueue(first_record, confirmations);
+    }
+
+    /// Commits a transaction: its publishes and settlements reach the journal as one unit. Returns
+    /// what commit-ok waits for. Nothing may be staged outside the transaction.
+    ///
+    /// # Errors
+    /// 406 `partial tx completion` when a queue refused one of the messages.
+    pub fn commit(
+        &mut self,
+        publishes: impl IntoIterator<Item = Prepared>,
+        settlements: &mut [(Settlement, SettleGroup)],
+    ) -> Result<Option<Lsn>, AmqpError> {
+        debug_assert!(!self.has_staged(), "a transaction's append is its own");
+        // Tickets only to learn of refusals; a channel is never both transactional and confirming.
+        for (sequence, prepared) in (1..).zip(publishes) {
+            self.stage(prepared, Some(Ticket { channel: 0, sequence }));
+        }
+        for (settlement, group) in settlements.iter_mut() {
+            if *settlement == Settlement::Requeue {
+                continue;
+            }
+            let mut stored: Vec<Lsn> = Vec::new();
+            for entry in group.entries.iter_mut().filter(|entry| entry.stored) {
+                stored.push(Lsn(entry.lsn.0));
+                entry.stored = false;
+            }
+            if !stored.is_empty() {
+                self.staging.records.ack(group.queue.id.0, &stored);
+                self.staging.records.set_durable();
+            }
+        }
+        let (first_record, last) = self.append();
+        let mut confirmations = Vec::new();
+        self.enqueue(first_record, &mut confirmations);
+        for (settlement, group) in settlements {
+            self.settle(*settlement, group);
+        }
+        if confirmations.iter().any(|confirmation| confirmation.outcome == Outcome::Refused) {
+            return Err(refusal::partial_tx_completion());
+        }
+        Ok(last)
+    }
+
+    /// One journal append for the whole batch.
+    fn append(&mut self) -> (Lsn, Option<Lsn>) {
+        let records = &mut self.staging.records;
+        if records.is_empty() {
+            return (Lsn(0), None);
+        }
+        let appended = self.broker.store().append(records);
+        (appended.first, Some(appended.last))
+    }
+
+    fn enqueue(&mut self, first_record: Lsn, confirmations: &mut Vec<Confirmation>) {
+        let staging = &mut self.staging;
+        let first_transient = match std::mem::take(&mut staging.transient) {
+            0 => Lsn(0),
+            count => self.broker.store().reserve(count),
+        };
+        for bucket in staging.buckets.iter_mut().take(staging.used) {
+            let Some(queue) = bucket.queue.take() else { continue };
+            for incoming in &mut bucket.incoming {
+                let first = if incoming.recorded { first_record } else { first_transient };
+                incoming.lsn = Lsn(first.0 + incoming.lsn.0);
+            }
+            queue.publish(&mut bucket.incoming, &mut self.turn, &mut staging.refused);
+        }
+        staging.used = 0;
+        for index in staging.refused.drain(..) {
+            if let Some(pending) = staging.tickets.get_mut(index as usize) {
+                pending.refused = true;
+            }
+        }
+        confirmations.extend(staging.tickets.drain(..).map(|pending| Confirmation {
+            ticket: pending.ticket,
+            outcome: match (pending.refused, pending.record) {
+                (true, _) => Outcome::Refused,
+                (false, Some(index)) => Outcome::DurableAt(Lsn(first_record.0 + index as u64)),
+                (false, None) => Outcome::Taken,
+            },
+        }));
+    }
+
+    /// What has to hold of the exchange itself; whether it is a topic exchange.
+    fn check_publishable(&mut self, exchange: &str) -> Result<bool, AmqpError> {
+        self.check(PermissionKind::Write, Resource::Exchange(exchange))?;
+        if exchange.is_empty() {
+            return Ok(false);
+        }
+        let vhost = self.vhost.name();
+        let directory = self.vhost.directory.read();
+        let Some(found) = directory.topology.exchange(exchange) else {
+            return Err(refusal::not_found(Resource::Exchange(exchange), vhost));
+        };
+        if found.spec().internal {
+            return Err(refusal::internal_exchange(exchange, vhost));
+        }
+        Ok(found.spec().kind == ExchangeKind::Topic)
+    }
+
+    fn is_topic(&self, exchange: &str) -> bool {
+        let directory = self.vhost.directory.read();
+        let found = directory.topology.exchange(exchange);
+        found.is_some_and(|found| found.spec().kind == ExchangeKind::Topic)
+    }
+
+    fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
+        match properties.user_id {
+            Some(claimed)
+                if claimed != self.user.name.as_bytes()
+                    && !self.user.has_tag(tag::IMPERSONATOR) =>
+            {
+                let claimed = String::from_utf8_lossy(claimed);
+                Err(refusal::user_id_mismatch(&claimed, &self.user.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn route(
+        &mut self,
+        generations: (u64, u64),
+        exchange: &str,
+        routing_key: &str,
+        copies: &[&str],
+        headers: Option<Table<'_>>,
+    ) -> Routes {
+        let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
+        keys.push(routing_key);
+        keys.extend(copies.iter().copied());
+        let route_set = &mut self.staging.route_set;
+        route_set.clear();
+        let directory = self.vhost.directory.read();
+        directory.topology.route(exchange, &keys, headers, route_set);
+        let queues = route_set.as_slice().iter();
+        let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
+        if copies.is_empty() && !directory.topology.depends_on_headers(exchange) {
+            self.routes.keep(generations, exchange, routing_key, &routes);
+        }
+        routes
+    }
+}
+
+impl Staging {
+    /// The bucket of a queue; a batch publishes to few queues, so a search finds it fast.
+    fn bucket(&mut self, queue: &Arc<SharedQueue>) -> &mut Vec<Incoming> {
+        let of_queue =
+            |bucket: &Bucket| bucket.queue.as_ref().is_some_and(|other| other.id == queue.id);
+        let found = self.buckets.iter().take(self.used).position(of_queue);
+        let index = found.unwrap_or_else(|| {
+            if self.used == self.buckets.len() {
+                self.buckets.push(Bucket { queue: None, incoming: Vec::new() });
+            }
+            self.used += 1;
+            self.used - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "found, or just made sure to exist")]
+        let bucket = &mut self.buckets[index];
+        bucket.queue.get_or_insert_with(|| Arc::clone(queue));
+        &mut bucket.incoming
+    }
+}
+
+/// A message's time to live has to be a decimal number of milliseconds.
+fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
+    let text = String::from_utf8_lossy(expiration);
+    let digits_end = text
+        .char_indices()
+        .find(|(index, c)| !(c.is_ascii_digit() || (*index == 0 && matches!(c, '-' | '+'))))
+        .map_or(text.len(), |(index, _)| index);
+    let (number, rest) = text.split_at(digits_end);
+    let Ok(number) = number.parse::<i128>() else {
+        return Err(refusal::invalid_expiration(&text, "no_integer"));
+    };
+    if !rest.is_empty() {
+        let reason = format!("{{leftover_string,\"{rest}\"}}");
+        return Err(refusal::invalid_expiration(&text, reason));
+    }
+    match arguments::expiry(number, true) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(refusal::invalid_expiration(&text, reason)),
+    }
+}
+
+/// The further routing keys in the `CC` and `BCC` headers.
+fn copies(headers: Table<'_>) -> Result<SmallVec<[&str; 4]>, AmqpError> {
+    let mut keys = SmallVec::new();
+    for header in ["CC", "BCC"] {
+        match headers.get(header) {
+            None => {}
+            Some(Value::Array(array)) => keys.extend(array.iter().filter_map(|v| v.as_str())),
+            Some(other) => return Err(refusal::unacceptable_header(header, other.type_name())),
+        }
+    }
+    Ok(keys)
+}
+
+/// Nobody sees the `BCC` header: the properties without it, if it is there.
+fn without_bcc(properties: &Properties<'_>) -> Option<Vec<u8>> {
+    let headers = properties.headers?;
+    headers.get("BCC")?;
+    let rest = TableBuilder::from_table(headers).remove("BCC").build();
+    let mut raw = Vec::new();
+    Properties { headers: Some(rest.as_table()), ..*properties }.encode(&mut raw);
+    Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_are_refused_as_rabbitmq_refuses_them() {
+        let cases = [
+            ("abc", "'abc': no_integer"),
+            ("-1", "'-1': {value_negative,-1}"),
+            ("10abc", "'10abc': {leftover_string,\"abc\"}"),
+            ("1.5", "'1.5': {leftover_string,\".5\"}"),
+            ("400000000000", "'400000000000': {value_too_large,400000000000}"),
+            ("", "'': no_integer"),
+            (" 10", "' 10': no_integer"),
+        ];
+        for (expiration, expected) in cases {
+            let error = check_expiration(expiration.as_bytes()).unwrap_err();
+            let expected = format!("PRECONDITION_FAILED - invalid expiration {expected}");
+            assert_eq!(error.reply_text(), expected);
+        }
+        assert!(check_expiration(b"0").is_ok());
+        assert!(check_expiration(b"315360000000").is_ok());
+    }
+}

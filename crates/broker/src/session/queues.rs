@@ -1,0 +1,206 @@
+//! `queue.declare`, `queue.delete` and `queue.purge`.
+
+use std::sync::Arc;
+
+use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
+use leveret_store::{Definition, Lsn, Table};
+
+use super::{Session, clean_name, generated_name};
+use crate::access::PermissionKind;
+use crate::arguments;
+use crate::definitions::{self, QueueValue};
+use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
+use crate::refusal::{self, Resource};
+
+/// A `queue.declare`.
+#[derive(Clone, Copy, Debug)]
+pub struct DeclareQueue<'a> {
+    /// The name; empty asks for a generated one.
+    pub name: &'a str,
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to this session and goes with it.
+    pub exclusive: bool,
+    /// Goes when its last consumer leaves.
+    pub auto_delete: bool,
+    /// `x-...`
+    pub arguments: Arguments<'a>,
+}
+
+/// What `queue.declare-ok` says.
+#[derive(Clone, Debug)]
+pub struct DeclaredQueue {
+    /// The name, generated if it was empty.
+    pub name: Arc<str>,
+    /// Ready messages.
+    pub messages: u64,
+    /// Consumers.
+    pub consumers: usize,
+    /// What the answer waits for.
+    pub commit: Option<Lsn>,
+}
+
+/// What `queue.delete-ok` says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeletedQueue {
+    /// Ready messages that went with it.
+    pub messages: u64,
+    /// What the answer waits for.
+    pub commit: Option<Lsn>,
+}
+
+impl Session {
+    /// Declares a queue, or checks that it exists as declared.
+    ///
+    /// # Errors
+    /// As RabbitMQ: reserved name 403, no permission 403, another connection's exclusive queue 405,
+    /// differs 406, bad argument 406.
+    pub fn declare_queue(&mut self, request: DeclareQueue<'_>) -> Result<DeclaredQueue, AmqpError> {
+        let given = &*clean_name(request.name);
+        let name: Arc<str> =
+            if given.is_empty() { generated_name("amq.gen").into() } else { given.into() };
+        // RabbitMQ refuses the prefix before it looks whether the queue exists.
+        if given.starts_with("amq.") {
+            return Err(refusal::reserved_name("queue", given));
+        }
+        self.check(PermissionKind::Configure, Resource::Queue(&name))?;
+        let vhost = self.vhost.clone();
+        let existing = vhost.queue(&name);
+        if let Some(existing) = existing {
+            return self.redeclare(&existing, &request);
+        }
+        self.check_dead_letter_exchange(&name, request.arguments)?;
+        let settings = arguments::settings(request.arguments, &name, vhost.name())?;
+
+        let mut directory = vhost.directory.write();
+        if let Some(existing) = directory.queue(&name).cloned() {
+            drop(directory);
+            return self.redeclare(&existing, &request);
+        }
+        let durable = request.durable && !request.exclusive;
+        let queue = Arc::new(SharedQueue::new(QueueSpec {
+            id: self.broker.next_queue(),
+            name: Arc::clone(&name),
+            vhost: Arc::clone(vhost.name()),
+            durable,
+            auto_delete: request.auto_delete,
+            owner: request.exclusive.then_some(self.id),
+            arguments: TableBuf::from(request.arguments),
+            settings,
+        }));
+        directory.insert_queue(Arc::clone(&queue));
+        let definition = durable.then(|| Definition::Put {
+            table: Table::Queues,
+            key: definitions::key(&[vhost.name().as_bytes(), name.as_bytes()]),
+            value: definitions::encode(&QueueValue {
+                id: queue.id.0,
+                auto_delete: request.auto_delete,
+                arguments: request.arguments.as_bytes().to_vec(),
+            }),
+        });
+        let commit = self.define(definition.as_slice());
+        vhost.changed();
+        drop(directory);
+        if request.exclusive {
+            self.owned.push(queue);
+        }
+        Ok(DeclaredQueue { name, messages: 0, consumers: 0, commit })
+    }
+
+    /// `queue.declare` with passive: whether it is there, and its numbers.
+    ///
+    /// # Errors
+    /// 403 without any permission, 404 when it is missing, 405 when it is another connection's.
+    pub fn find_queue(&mut self, name: &str) -> Result<DeclaredQueue, AmqpError> {
+        let name = &*clean_name(name);
+        self.check_any(Resource::Queue(name))?;
+        let queue = self.accessible_queue(name)?;
+        Ok(declared(&queue))
+    }
+
+    /// Deletes a queue; its consumers are told. A missing one counts as empty.
+    ///
+    /// # Errors
+    /// 403 without permission, 405 when it is another connection's, 406 when a condition isn't met.
+    pub fn delete_queue(&mut self, name: &str, when: DeleteIf) -> Result<DeletedQueue, AmqpError> {
+        self.check(PermissionKind::Configure, Resource::Queue(name))?;
+        let vhost = self.vhost.clone();
+        let Some(queue) = vhost.queue(name) else {
+            return Ok(DeletedQueue::default());
+        };
+        self.check_owner(&queue)?;
+        let mut directory = vhost.directory.write();
+        let messages = queue.delete(when, &mut self.turn).map_err(|refused| match refused {
+            DeleteRefused::InUse => refusal::in_use(Resource::Queue(name), vhost.name()),
+            DeleteRefused::NotEmpty => refusal::not_empty(name, vhost.name()),
+        })?;
+        let commit = self.broker.forget_queue(&vhost, &mut directory, &queue);
+        drop(directory);
+        self.owned.retain(|owned| owned.id != queue.id);
+        Ok(DeletedQueue { messages, commit })
+    }
+
+    /// Removes all ready messages and says how many there were.
+    ///
+    /// # Errors
+    /// 403 without read permission, 404 when it is missing, 405 when it is another connection's.
+    pub fn purge_queue(&mut self, name: &str) -> Result<u64, AmqpError> {
+        self.check(PermissionKind::Read, Resource::Queue(name))?;
+        let queue = self.accessible_queue(name)?;
+        Ok(queue.purge(&mut self.turn))
+    }
+
+    fn redeclare(
+        &self,
+        queue: &SharedQueue,
+        request: &DeclareQueue<'_>,
+    ) -> Result<DeclaredQueue, AmqpError> {
+        let vhost = self.vhost.name();
+        self.check_owner(queue)?;
+        if request.exclusive != queue.owner.is_some() {
+            return Err(refusal::locked(&queue.name, vhost));
+        }
+        let flags = [
+            // RabbitMQ stores an exclusive queue as transient, and takes either on redeclaration.
+            ("durable", request.durable && !request.exclusive, queue.durable),
+            ("auto_delete", request.auto_delete, queue.auto_delete),
+        ];
+        for (argument, new, old) in flags {
+            if new != old {
+                let resource = Resource::Queue(&queue.name);
+                let (new, old) = (format!("'{new}'"), format!("'{old}'"));
+                return Err(refusal::inequivalent(argument, resource, vhost, &new, &old));
+            }
+        }
+        arguments::check_equivalent(request.arguments, &queue.arguments, &queue.name, vhost)?;
+        Ok(declared(queue))
+    }
+
+    fn check_dead_letter_exchange(
+        &mut self,
+        queue: &str,
+        arguments: Arguments<'_>,
+    ) -> Result<(), AmqpError> {
+        let argument = "x-dead-letter-exchange";
+        let Some(value) = arguments.get(argument) else {
+            return Ok(());
+        };
+        let Some(exchange) = value.as_str() else {
+            let (type_name, vhost) = (value.type_name(), self.vhost.name());
+            let resource = Resource::Queue(queue);
+            return Err(refusal::invalid_argument_type(type_name, argument, resource, vhost));
+        };
+        self.check(PermissionKind::Read, Resource::Queue(queue))?;
+        self.check(PermissionKind::Write, Resource::Exchange(exchange))
+    }
+}
+
+fn declared(queue: &SharedQueue) -> DeclaredQueue {
+    let counts = queue.counts();
+    DeclaredQueue {
+        name: Arc::clone(&queue.name),
+        messages: counts.ready,
+        consumers: counts.consumers,
+        commit: None,
+    }
+}

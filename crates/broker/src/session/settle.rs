@@ -1,0 +1,48 @@
+//! Acknowledgements, rejections and requeues.
+
+use std::sync::Arc;
+
+use leveret_engine::{ConsumerId, Entry};
+
+use super::Session;
+use crate::queue::SharedQueue;
+
+/// Deliveries of one consumer (or got with `basic.get`) that are settled together.
+pub struct SettleGroup {
+    /// The queue they came from.
+    pub queue: Arc<SharedQueue>,
+    /// Their consumer, `None` for `basic.get`.
+    pub consumer: Option<ConsumerId>,
+    /// The messages, in delivery order.
+    pub entries: Vec<Entry>,
+}
+
+/// What becomes of settled deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// `basic.ack`: they are done with.
+    Acknowledge,
+    /// `basic.reject` or `basic.nack` without requeue: they leave the queue.
+    Discard,
+    /// `basic.reject`, `basic.nack` or `basic.recover` with requeue, or the end of a channel: they
+    /// go back to where they were.
+    Requeue,
+}
+
+impl Session {
+    /// Settles a group and empties it.
+    pub fn settle(&mut self, settlement: Settlement, group: &mut SettleGroup) {
+        let SettleGroup { queue, consumer, entries } = group;
+        match settlement {
+            Settlement::Acknowledge | Settlement::Discard => {
+                queue.settle(*consumer, entries, &mut self.turn);
+                entries.clear();
+            }
+            Settlement::Requeue => {
+                let consumer = *consumer;
+                let entries = entries.drain(..).map(|entry| (consumer, entry));
+                queue.requeue(entries, &mut self.turn);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What one turn of work leaves to be done once the queue locks are released.
+
+use std::sync::Arc;
+
+use leveret_engine::{ConsumerId, Effect, Entry, Millis, QueueId};
+use leveret_store::{Batch, Lsn, Store};
+
+use crate::queue::SharedQueue;
+use crate::subscriber::Subscriber;
+
+/// A reusable notebook for a turn: a connection's read batch, a writer's unblocking, a tick.
+///
+/// Queues write into it under their locks (acknowledgements to record, writers to wake, queues that
+/// lost their last consumer); [`Broker::finish`](crate::Broker::finish) then acts on it with no
+/// lock held. Reused, it allocates nothing in steady state.
+#[derive(Default)]
+pub struct Turn {
+    pub(crate) now: Millis,
+    /// Scratch for the queue machine.
+    pub(crate) effects: Vec<Effect>,
+    /// Scratch: deliveries of the current dispatch, grouped by consumer.
+    pub(crate) runs: Vec<Run>,
+    pub(crate) settled: Vec<Lsn>,
+    pub(crate) delivered: Vec<Lsn>,
+    pub(crate) returned: Vec<(Lsn, u32)>,
+    /// Lazily synced records of this turn.
+    records: Batch,
+    wakes: Vec<Arc<dyn Subscriber>>,
+    abandoned: Vec<Arc<SharedQueue>>,
+}
+
+/// Consecutive deliveries to one consumer.
+pub(crate) struct Run {
+    pub(crate) consumer: ConsumerId,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Turn {
+    /// An empty notebook.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the time of what follows.
+    pub fn begin(&mut self, now: Millis) {
+        self.now = now;
+    }
+
+    /// The time this turn runs at, in unix milliseconds.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Writes down what the queue's effects did to its stored messages.
+    pub(crate) fn record(&mut self, queue: QueueId) {
+        if !self.settled.is_empty() {
+            self.records.ack(queue.0, &self.settled);
+            self.settled.clear();
+        }
+        if !self.delivered.is_empty() {
+            self.records.delivered(queue.0, &self.delivered);
+            self.delivered.clear();
+        }
+        if !self.returned.is_empty() {
+            self.records.returned(queue.0, &self.returned);
+            self.returned.clear();
+        }
+    }
+
+    /// The queue is gone, and its stored messages with it.
+    pub(crate) fn drop_queue(&mut self, queue: QueueId) {
+        self.records.drop_queue(queue.0);
+    }
+
+    pub(crate) fn wake(&mut self, subscriber: &Arc<dyn Subscriber>) {
+        self.wakes.push(Arc::clone(subscriber));
+    }
+
+    pub(crate) fn abandon(&mut self, queue: &Arc<SharedQueue>) {
+        self.abandoned.push(Arc::clone(queue));
+    }
+
+    /// Appends the records and wakes the writers; returns an auto-delete queue that lost its last
+    /// consumer, if one is left.
+    pub(crate) fn flush(&mut self, store: &Store) -> Option<Arc<SharedQueue>> {
+        if !self.records.is_empty() {
+            store.append(&mut self.records);
+        }
+        for subscriber in self.wakes.drain(..) {
+            subscriber.wake();
+        }
+        self.abandoned.pop()
+    }
+}

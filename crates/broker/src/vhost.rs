@@ -1,0 +1,103 @@
+//! A virtual host: its exchanges, bindings and queues.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ahash::HashMap;
+use leveret_codec::TableBuf;
+use leveret_engine::{ExchangeKind, ExchangeSpec, QueueId, Removed, Topology};
+use parking_lot::RwLock;
+
+use crate::queue::SharedQueue;
+
+/// Exchanges every vhost has from the start, besides the default exchange.
+/// (name, kind, internal)
+const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
+    ("amq.direct", ExchangeKind::Direct, false),
+    ("amq.fanout", ExchangeKind::Fanout, false),
+    ("amq.topic", ExchangeKind::Topic, false),
+    ("amq.headers", ExchangeKind::Headers, false),
+    ("amq.match", ExchangeKind::Headers, false),
+    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+];
+
+/// A virtual host, shared by its connections.
+pub struct Vhost {
+    name: Arc<str>,
+    generation: AtomicU64,
+    pub(crate) directory: RwLock<Directory>,
+}
+
+/// Everything in a vhost that has a name.
+pub(crate) struct Directory {
+    pub(crate) topology: Topology,
+    queues: HashMap<QueueId, Arc<SharedQueue>>,
+}
+
+impl Vhost {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        let mut topology = Topology::new();
+        for (name, kind, internal) in PREDECLARED {
+            topology.add_exchange(ExchangeSpec {
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal,
+                arguments: TableBuf::default(),
+            });
+        }
+        Self {
+            name,
+            generation: AtomicU64::new(0),
+            directory: RwLock::new(Directory { topology, queues: HashMap::default() }),
+        }
+    }
+
+    /// The vhost's name, e.g. `/`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Counts changes of exchanges, bindings and queues: a route found at one generation holds
+    /// until the next.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Called after each change and before its `-ok`.
+    pub(crate) fn changed(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The queue of this name.
+    pub fn queue(&self, name: &str) -> Option<Arc<SharedQueue>> {
+        self.directory.read().queue(name).cloned()
+    }
+
+    /// Names of all queues, in no order.
+    pub fn queue_names(&self) -> Vec<Arc<str>> {
+        self.directory.read().queues.values().map(|queue| Arc::clone(&queue.name)).collect()
+    }
+}
+
+impl Directory {
+    pub(crate) fn queue(&self, name: &str) -> Option<&Arc<SharedQueue>> {
+        self.topology.queue(name).and_then(|id| self.queues.get(&id))
+    }
+
+    pub(crate) fn queue_by_id(&self, id: QueueId) -> Option<&Arc<SharedQueue>> {
+        self.queues.get(&id)
+    }
+
+    pub(crate) fn insert_queue(&mut self, queue: Arc<SharedQueue>) {
+        self.topology.add_queue(Arc::clone(&queue.name), queue.id);
+        self.queues.insert(queue.id, queue);
+    }
+
+    /// Takes a queue out, with its bindings and the exchanges that lived only for them.
+    pub(crate) fn remove_queue(&mut self, queue: &SharedQueue, removed: &mut Vec<Removed>) {
+        self.topology.remove_queue(&queue.name, removed);
+        self.queues.remove(&queue.id);
+    }
+}
