@@ -1,0 +1,216 @@
+//! The broker's settings.
+//!
+//! Two steps: `raw.rs` gathers what the TOML file, the environment and the flags say, each value
+//! with the place it came from; [`Config`] holds what the broker runs with,
+//! checked and complete. `settings.rs` defines each setting once: its key, what it may be, where
+//! it goes, how it is shown.
+
+mod data_dir;
+mod error;
+mod raw;
+mod settings;
+mod sources;
+mod units;
+mod value;
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use leveret_store::SyncPolicy;
+
+pub use self::error::{ConfigError, ConfigWarning};
+pub use self::sources::{Origin, Sources};
+
+/// What the broker runs with.
+///
+/// `Config::default()` is what an empty configuration means, except that the data directory is not
+/// looked for: it is `/var/lib/leveret`, which [`Config::load`] replaces where that is not
+/// writable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses to listen on for AMQP; none switches the listener off, port 0 takes a free port.
+    ///
+    /// The IPv6 wildcard `[::]` stands for all interfaces, IPv4 included, unless the list also
+    /// holds `0.0.0.0` with the same port. On a machine without IPv6 it means `0.0.0.0`.
+    pub listen: Vec<SocketAddr>,
+    /// Where messages and definitions live.
+    pub storage: Storage,
+    /// Limits of AMQP connections.
+    pub amqp: AmqpConfig,
+    /// Who is there on an empty data directory.
+    pub auth: AuthConfig,
+    /// What the broker says about itself to AMQP clients.
+    pub server_properties: ServerProperties,
+    /// How messages get to the disk.
+    pub store: StoreConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// Where messages and definitions live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a directory, which is created if missing and locked against a second broker.
+    Directory(PathBuf),
+    /// In memory, until the broker stops: for tests.
+    Ephemeral,
+}
+
+/// `[amqp]`: limits of AMQP connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AmqpConfig {
+    /// Most channels of a connection, 1 to 65535.
+    pub channel_max: u16,
+    /// Largest frame in bytes, 4 KiB to 128 MiB.
+    pub frame_max: u32,
+    /// The heartbeat offered to clients, in seconds; 0 offers none.
+    pub heartbeat_seconds: u16,
+    /// Time from the connection's first byte to `connection.open`.
+    pub handshake_timeout: Duration,
+    /// Largest message body in bytes, up to 512 MiB.
+    pub max_message_bytes: u64,
+}
+
+/// `[auth]`: who is there on an empty data directory, and who must be local.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// Users that may log in from the machine itself only.
+    pub loopback_users: Vec<String>,
+    /// The administrator made on an empty data directory.
+    pub default_user: String,
+    /// Its password.
+    pub default_pass: String,
+    /// The vhost made on an empty data directory.
+    pub default_vhost: String,
+}
+
+/// `[server_properties]`: what `connection.start` says about the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerProperties {
+    /// The product. Clients and frameworks branch on it: `RabbitMQ` unless set.
+    pub product: String,
+    /// The product's version as `X.Y.Z`. Clients branch on it as well.
+    pub version: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+}
+
+/// `[store]`: how messages get to the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// When a publish counts as durable and is confirmed.
+    pub sync: SyncPolicy,
+    /// Size of a segment of the journal in bytes.
+    pub segment_bytes: u64,
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The least severe level that is logged.
+    pub level: LogLevel,
+    /// The form of a log line.
+    pub format: LogFormat,
+}
+
+/// Severity, from nothing to everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing at all.
+    None,
+    /// Something failed.
+    Error,
+    /// Something looks wrong.
+    Warning,
+    /// Life of the broker and its connections.
+    Info,
+    /// More than an operator wants.
+    Debug,
+    /// Each frame.
+    Trace,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-11-20 21:42:15.377926+00:00 [info] message`.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
+            storage: Storage::Directory(data_dir::SYSTEM.into()),
+            amqp: AmqpConfig {
+                channel_max: 2047,
+                frame_max: 128 << 10,
+                heartbeat_seconds: 60,
+                handshake_timeout: Duration::from_secs(10),
+                max_message_bytes: 16 << 20,
+            },
+            auth: AuthConfig {
+                loopback_users: vec!["guest".into()],
+                default_user: "guest".into(),
+                default_pass: "guest".into(),
+                default_vhost: "/".into(),
+            },
+            server_properties: ServerProperties {
+                product: "RabbitMQ".into(),
+                version: "4.2.1".into(),
+                cluster_name: "leveret".into(),
+            },
+            store: StoreConfig { sync: SyncPolicy::Always, segment_bytes: 64 << 20 },
+            log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
+        }
+    }
+}
+
+impl Config {
+    /// Reads the sources: the file, over it the environment, over that the flags. A list replaces
+    /// the one below it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file cannot be read, a value is not allowed, or no place for the
+    /// data is found. Each is one line that says where the value came from and what is allowed.
+    pub fn load(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
+        let (raw, warnings) = raw::RawConfig::read(sources)?;
+        let mut config = Self::default();
+        let mut has_data_dir = false;
+        for given in raw.into_settings() {
+            (given.setting.apply)(&mut config, &given.value)
+                .map_err(|refused| ConfigError::bad_value(&given, refused))?;
+            has_data_dir |= given.setting.key == settings::DATA_DIR;
+        }
+        if !has_data_dir {
+            config.storage = Storage::Directory(data_dir::find(sources)?);
+        }
+        Ok((config, warnings))
+    }
+
+    /// The effective settings in the form of a configuration file.
+    ///
+    /// A password other than the default one is not shown.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for setting in settings::SETTINGS {
+            let (own_section, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+            if own_section != section {
+                section = own_section;
+                text += &format!("\n[{section}]\n");
+            }
+            text += &match (setting.show)(self) {
+                settings::Shown::Value(value) => format!("{name} = {value}\n"),
+                settings::Shown::Withheld(why) => format!("# {name} {why}\n"),
+            };
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;

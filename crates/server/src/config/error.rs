@@ -1,0 +1,121 @@
+//! What can be wrong with a configuration, each in one line.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::data_dir;
+use super::raw::Given;
+use super::settings::{self, Refused};
+use super::sources::Origin;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{origin}: not valid TOML: {message}")]
+    Syntax {
+        /// The file and the line.
+        origin: Origin,
+        /// What the parser said.
+        message: String,
+    },
+    /// A section's name was given a value.
+    #[error("{origin}: '{key}' is a section: write [{key}], and its settings below")]
+    Section {
+        /// The file and the line.
+        origin: Origin,
+        /// The section.
+        key: String,
+    },
+    /// A value is not allowed.
+    #[error("{origin}: {key} = {value}: must be {allowed}")]
+    BadValue {
+        /// Where the value came from.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// The value, as TOML.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A value asks for something this version does not have.
+    #[error("{origin}: {key} = {value}: {reason}")]
+    Unavailable {
+        /// Where the value came from.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// The value, as TOML.
+        value: String,
+        /// What is missing, and what to write instead.
+        reason: &'static str,
+    },
+    /// An environment variable holds bytes that are no text.
+    #[error("{origin}: its value is not valid UTF-8")]
+    NotText {
+        /// The variable.
+        origin: Origin,
+    },
+    /// There is no default place for the data.
+    #[error(
+        "no place for the data: {} is not writable, and neither XDG_STATE_HOME nor HOME is set; \
+         set data_dir",
+        data_dir::SYSTEM
+    )]
+    NoDataDirectory,
+}
+
+impl ConfigError {
+    pub(super) fn bad_value(given: &Given, refused: Refused) -> Self {
+        let origin = given.origin.clone();
+        let key = given.setting.key;
+        let value = match key {
+            settings::DEFAULT_PASS => "(not shown)".to_owned(),
+            _ => given.value.to_string(),
+        };
+        match refused {
+            Refused::NotAllowed => {
+                Self::BadValue { origin, key, value, allowed: given.setting.allowed }
+            }
+            Refused::Unavailable(reason) => Self::Unavailable { origin, key, value, reason },
+        }
+    }
+}
+
+/// Something in a configuration that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigWarning {
+    /// No setting has that name.
+    #[error("{origin}: unknown setting '{key}' ignored{}", suggestion(.nearest))]
+    UnknownKey {
+        /// The file and the line.
+        origin: Origin,
+        /// The name.
+        key: String,
+        /// The known name most like it.
+        nearest: Option<String>,
+    },
+    /// No setting has that environment variable.
+    #[error("{origin}: no such setting, ignored{}", suggestion(.nearest))]
+    UnknownVariable {
+        /// The variable.
+        origin: Origin,
+        /// The known variable most like it.
+        nearest: Option<String>,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean '{name}'?")).unwrap_or_default()
+}

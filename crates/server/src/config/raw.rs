@@ -1,0 +1,147 @@
+//! What the sources say, before anything is checked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::error::{ConfigError, ConfigWarning};
+use super::settings::{SETTINGS, Setting};
+use super::sources::{Origin, Sources, variable};
+use super::value::Value;
+
+/// Variables of the program that are no settings.
+const NO_SETTINGS: [&str; 1] = ["LEVERET_CONFIG"];
+/// How alike two names must be to suggest one for the other, from 0 to 1.
+const ALIKE_MIN: f64 = 0.6;
+
+/// The settings that were given, by key; later sources have replaced earlier ones.
+pub(super) struct RawConfig(BTreeMap<&'static str, Given>);
+
+/// A value somebody gave to a setting.
+pub(super) struct Given {
+    pub(super) setting: &'static Setting,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+impl RawConfig {
+    pub(super) fn read(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
+        let mut raw = Self(BTreeMap::new());
+        let mut warnings = Vec::new();
+        if let Some(path) = &sources.file {
+            raw.read_file(path, &mut warnings)?;
+        }
+        raw.read_environment(sources, &mut warnings)?;
+        for flag in &sources.flags {
+            let values = flag.values.iter().cloned().map(Value::Text).collect();
+            if let Some(setting) = find(flag.key) {
+                raw.give(setting, Value::List(values).flatten(), Origin::Flag(flag.name));
+            }
+        }
+        Ok((raw, warnings))
+    }
+
+    /// All that was given, in order of the keys.
+    pub(super) fn into_settings(self) -> impl Iterator<Item = Given> {
+        self.0.into_values()
+    }
+
+    fn give(&mut self, setting: &'static Setting, value: Value, origin: Origin) {
+        self.0.insert(setting.key, Given { setting, value, origin });
+    }
+
+    fn read_file(
+        &mut self,
+        path: &Path,
+        warnings: &mut Vec<ConfigWarning>,
+    ) -> Result<(), ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let origin = |span: Range<usize>| {
+            let before = text.as_bytes().iter().take(span.start);
+            Origin::File(path.to_owned(), before.filter(|byte| **byte == b'\n').count() + 1)
+        };
+        let document = DeTable::parse(&text).map_err(|error| ConfigError::Syntax {
+            origin: origin(error.span().unwrap_or_default()),
+            message: error.message().replace('\n', ", "),
+        })?;
+        let mut tables = vec![(String::new(), document.into_inner())];
+        while let Some((section, table)) = tables.pop() {
+            for (name, value) in table {
+                let key = format!("{section}{}", name.get_ref());
+                let origin = origin(name.span());
+                match (find(&key), Value::from_toml(value)) {
+                    (Some(setting), Ok(value)) => self.give(setting, value, origin),
+                    (_, Err(table)) => tables.push((format!("{key}."), table)),
+                    (None, Ok(_)) if is_section(&key) => {
+                        return Err(ConfigError::Section { origin, key });
+                    }
+                    (None, Ok(_)) => {
+                        let nearest = nearest(&key).map(|setting| setting.key.to_owned());
+                        warnings.push(ConfigWarning::UnknownKey { origin, key, nearest });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_environment(
+        &mut self,
+        sources: &Sources,
+        warnings: &mut Vec<ConfigWarning>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in sources.settings_in_environment() {
+            let origin = Origin::Environment(name.clone());
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.has_variable(name)) {
+                let Some(text) = value.to_str() else {
+                    return Err(ConfigError::NotText { origin });
+                };
+                self.give(setting, Value::Text(text.to_owned()), origin);
+            } else if !NO_SETTINGS.contains(&name.as_str()) {
+                let nearest = nearest_variable(name);
+                warnings.push(ConfigWarning::UnknownVariable { origin, nearest });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+fn is_section(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.rsplit_once('.').is_some_and(|(own, _)| own == key))
+}
+
+/// The setting most like the unknown key: in the whole, or by its last word, for one that is in
+/// the wrong section.
+fn nearest(key: &str) -> Option<&'static Setting> {
+    most_alike(|setting| {
+        let whole = strsim::normalized_damerau_levenshtein(key, setting.key);
+        let words = strsim::normalized_damerau_levenshtein(last_word(key), last_word(setting.key));
+        whole.max(words * 0.9)
+    })
+}
+
+fn nearest_variable(name: &str) -> Option<String> {
+    most_alike(|setting| strsim::normalized_damerau_levenshtein(name, &variable(setting.key)))
+        .map(|setting| variable(setting.key))
+}
+
+fn most_alike(alike: impl Fn(&Setting) -> f64) -> Option<&'static Setting> {
+    SETTINGS
+        .iter()
+        .map(|setting| (alike(setting), setting))
+        .filter(|(score, _)| *score >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, setting)| setting)
+}
+
+fn last_word(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}

@@ -1,0 +1,301 @@
+//! Every setting, defined once.
+
+use std::fmt::Display;
+use std::path;
+use std::time::Duration;
+
+use super::sources::variable;
+use super::units::{show_bytes, show_duration};
+use super::value::Value;
+use super::{Config, LogFormat, LogLevel, Storage, SyncPolicy};
+
+/// The one setting whose default is looked for on the machine.
+pub(super) const DATA_DIR: &str = "data_dir";
+/// The one setting whose value is nobody's business.
+pub(super) const DEFAULT_PASS: &str = "auth.default_pass";
+/// The one setting whose flag, `--log`, has a variable of its own.
+const LOG_LEVEL: &str = "log.level";
+const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";
+
+/// A setting: its name, what it may be, where it goes, how it is shown.
+pub(super) struct Setting {
+    /// Section and name, as in `amqp.heartbeat`.
+    pub(super) key: &'static str,
+    /// Ends the sentence "must be ...".
+    pub(super) allowed: &'static str,
+    /// Checks a value and puts it in its place.
+    pub(super) apply: fn(&mut Config, &Value) -> Result<(), Refused>,
+    /// Its value in a configuration.
+    pub(super) show: fn(&Config) -> Shown,
+}
+
+/// Why a value was not taken.
+pub(super) enum Refused {
+    /// It is not what the setting allows.
+    NotAllowed,
+    /// It would be, but this version cannot do it.
+    Unavailable(&'static str),
+}
+
+/// How a setting shows in a configuration file.
+pub(super) enum Shown {
+    /// As this value.
+    Value(toml::Value),
+    /// Not at all, for this reason.
+    Withheld(&'static str),
+}
+
+impl Setting {
+    pub(super) fn has_variable(&self, name: &str) -> bool {
+        variable(self.key) == name || (self.key == LOG_LEVEL && name == LOG_FLAG_VARIABLE)
+    }
+}
+
+impl<T: Into<toml::Value>> From<T> for Shown {
+    fn from(value: T) -> Self {
+        Self::Value(value.into())
+    }
+}
+
+const ADDRESSES: &str = "addresses such as \"127.0.0.1:5672\" or \"[::1]:5672\", a port for all interfaces, or \"none\"";
+const NAME: &str = "a text of 1 to 255 bytes";
+
+/// In the order in which they are shown: settings without a section come first.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        allowed: ADDRESSES,
+        apply: |config, value| {
+            config.listen = value.addresses()?;
+            Ok(())
+        },
+        show: |config| match config.listen.as_slice() {
+            [] => "none".into(),
+            addresses => texts(addresses),
+        },
+    },
+    Setting {
+        key: "management",
+        allowed: ADDRESSES,
+        apply: |_, value| match value.addresses()?.as_slice() {
+            [] => Ok(()),
+            _ => Err(Refused::Unavailable(
+                "the management API is not available in this version; leave the setting out, or \
+                 set it to \"none\"",
+            )),
+        },
+        show: |_| "none".into(),
+    },
+    Setting {
+        key: "metrics",
+        allowed: ADDRESSES,
+        apply: |_, value| match value.addresses()?.as_slice() {
+            [] => Ok(()),
+            _ => Err(Refused::Unavailable(
+                "the metrics endpoint is not available in this version; leave the setting out, or \
+                 set it to \"none\"",
+            )),
+        },
+        show: |_| "none".into(),
+    },
+    Setting {
+        key: DATA_DIR,
+        allowed: "the path of a directory",
+        apply: |config, value| {
+            let directory = path::absolute(value.text()?).map_err(|_| Refused::NotAllowed)?;
+            config.storage = Storage::Directory(directory);
+            Ok(())
+        },
+        show: |config| match &config.storage {
+            Storage::Directory(directory) => directory.to_string_lossy().as_ref().into(),
+            Storage::Ephemeral => Shown::Withheld("is not used: everything is kept in memory"),
+        },
+    },
+    Setting {
+        key: "amqp.channel_max",
+        allowed: "a number of channels from 1 to 65535",
+        apply: |config, value| {
+            config.amqp.channel_max = value.integer(1..=u16::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.amqp.channel_max).into(),
+    },
+    Setting {
+        key: "amqp.frame_max",
+        allowed: "a size from 4KiB to 128MiB",
+        apply: |config, value| {
+            config.amqp.frame_max = value.bytes(4 << 10..=128 << 20)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.amqp.frame_max).into(),
+    },
+    Setting {
+        key: "amqp.heartbeat",
+        allowed: "a number of seconds from 0 (none) to 65535",
+        apply: |config, value| {
+            config.amqp.heartbeat_seconds = value.seconds(0..=u16::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.amqp.heartbeat_seconds).into(),
+    },
+    Setting {
+        key: "amqp.handshake_timeout",
+        allowed: "a time from 100ms to 1h, such as \"10s\"",
+        apply: |config, value| {
+            config.amqp.handshake_timeout =
+                value.duration(Duration::from_millis(100)..=Duration::from_hours(1))?;
+            Ok(())
+        },
+        show: |config| show_duration(config.amqp.handshake_timeout).into(),
+    },
+    Setting {
+        key: "amqp.max_message_size",
+        allowed: "a size from 1 byte to 512MiB, such as \"16MiB\"",
+        apply: |config, value| {
+            config.amqp.max_message_bytes = value.bytes(1..=512 << 20)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.amqp.max_message_bytes).into(),
+    },
+    Setting {
+        key: "auth.loopback_users",
+        allowed: "a list of user names, or \"none\"",
+        apply: |config, value| {
+            config.auth.loopback_users = value.texts()?;
+            Ok(())
+        },
+        show: |config| match config.auth.loopback_users.as_slice() {
+            [] => "none".into(),
+            users => texts(users),
+        },
+    },
+    Setting {
+        key: "auth.default_user",
+        allowed: NAME,
+        apply: |config, value| {
+            config.auth.default_user = value.name()?;
+            Ok(())
+        },
+        show: |config| config.auth.default_user.as_str().into(),
+    },
+    Setting {
+        key: DEFAULT_PASS,
+        allowed: "a text",
+        apply: |config, value| {
+            value.text()?.clone_into(&mut config.auth.default_pass);
+            Ok(())
+        },
+        show: |config| match config.auth.default_pass.as_str() {
+            "guest" => "guest".into(),
+            _ => Shown::Withheld("is set, and not shown"),
+        },
+    },
+    Setting {
+        key: "auth.default_vhost",
+        allowed: NAME,
+        apply: |config, value| {
+            config.auth.default_vhost = value.name()?;
+            Ok(())
+        },
+        show: |config| config.auth.default_vhost.as_str().into(),
+    },
+    Setting {
+        key: "server_properties.product",
+        allowed: NAME,
+        apply: |config, value| {
+            config.server_properties.product = value.name()?;
+            Ok(())
+        },
+        show: |config| config.server_properties.product.as_str().into(),
+    },
+    Setting {
+        key: "server_properties.version",
+        allowed: "three numbers such as \"4.2.1\", because clients parse it",
+        apply: |config, value| {
+            let version = value.name()?;
+            let mut parts = version.split('.').map(str::parse::<u16>);
+            match [parts.next(), parts.next(), parts.next(), parts.next()] {
+                [Some(Ok(_)), Some(Ok(_)), Some(Ok(_)), None] => {
+                    config.server_properties.version = version;
+                    Ok(())
+                }
+                _ => Err(Refused::NotAllowed),
+            }
+        },
+        show: |config| config.server_properties.version.as_str().into(),
+    },
+    Setting {
+        key: "server_properties.cluster_name",
+        allowed: NAME,
+        apply: |config, value| {
+            config.server_properties.cluster_name = value.name()?;
+            Ok(())
+        },
+        show: |config| config.server_properties.cluster_name.as_str().into(),
+    },
+    Setting {
+        key: "store.sync",
+        allowed: "\"always\", or the time from 1ms to 10s that a crash of the machine may lose",
+        apply: |config, value| {
+            let always = value.word(&[("always", SyncPolicy::Always)]);
+            config.store.sync = always.or_else(|_| {
+                let range = Duration::from_millis(1)..=Duration::from_secs(10);
+                value.duration(range).map(SyncPolicy::Interval)
+            })?;
+            Ok(())
+        },
+        show: |config| match config.store.sync {
+            SyncPolicy::Always => "always".into(),
+            SyncPolicy::Interval(interval) => show_duration(interval).into(),
+        },
+    },
+    Setting {
+        key: "store.segment_size",
+        allowed: "a size from 1MiB to 1GiB, such as \"64MiB\"",
+        apply: |config, value| {
+            config.store.segment_bytes = value.bytes(1 << 20..=1 << 30)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.store.segment_bytes).into(),
+    },
+    Setting {
+        key: LOG_LEVEL,
+        allowed: "one of \"none\", \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
+        apply: |config, value| {
+            config.log.level = value.word(&LEVELS)?;
+            Ok(())
+        },
+        show: |config| word(&LEVELS, config.log.level),
+    },
+    Setting {
+        key: "log.format",
+        allowed: "\"text\" or \"json\"",
+        apply: |config, value| {
+            config.log.format = value.word(&FORMATS)?;
+            Ok(())
+        },
+        show: |config| word(&FORMATS, config.log.format),
+    },
+];
+
+/// The first word of each meaning is the one shown; the others are what other programs call it.
+const LEVELS: [(&str, LogLevel); 8] = [
+    ("none", LogLevel::None),
+    ("off", LogLevel::None),
+    ("error", LogLevel::Error),
+    ("warning", LogLevel::Warning),
+    ("warn", LogLevel::Warning),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> Shown {
+    words.iter().find(|(_, own)| *own == meaning).map_or("", |(word, _)| word).into()
+}
+
+fn texts(values: &[impl Display]) -> Shown {
+    toml::Value::Array(values.iter().map(|value| value.to_string().into()).collect()).into()
+}

@@ -1,0 +1,114 @@
+//! Where settings come from.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Begins the name of every environment variable that is a setting.
+const PREFIX: &str = "LEVERET_";
+/// Environment variables that say where a user keeps things.
+const PLACES: [&str; 2] = ["XDG_STATE_HOME", "HOME"];
+
+/// The places settings come from, the later ones over the earlier: file, environment, flags.
+///
+/// The environment is handed in, so that loading a configuration depends on its arguments only
+/// (and on the file, and on which directories are writable).
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub(super) file: Option<PathBuf>,
+    pub(super) environment: Vec<(String, OsString)>,
+    pub(super) flags: Vec<Flag>,
+}
+
+/// A setting given on the command line.
+#[derive(Clone, Debug)]
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    pub(super) key: &'static str,
+    pub(super) values: Vec<String>,
+}
+
+impl Sources {
+    /// No source: every setting has its default.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads settings from a TOML file, which must exist.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Reads settings from environment variables: `LEVERET_` and the key in capitals with `_`
+    /// for `.`, as in `LEVERET_AMQP_HEARTBEAT`. Lists are separated by commas. An empty variable
+    /// counts as not set. Usually given `std::env::vars_os()`.
+    #[must_use]
+    pub fn environment(
+        mut self,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Self {
+        let ours = |name: &String| name.starts_with(PREFIX) || PLACES.contains(&name.as_str());
+        self.environment = variables
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .filter_map(|(name, value)| Some((name.into_string().ok().filter(ours)?, value)))
+            .collect();
+        self.environment.sort_unstable();
+        self
+    }
+
+    /// Takes the values of a command-line flag for the setting `key`; no values, no effect.
+    #[must_use]
+    pub fn flag(
+        mut self,
+        name: &'static str,
+        key: &'static str,
+        values: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let values: Vec<_> = values.into_iter().collect();
+        if !values.is_empty() {
+            self.flags.push(Flag { name, key, values });
+        }
+        self
+    }
+
+    /// The environment variables that may be settings.
+    pub(super) fn settings_in_environment(&self) -> impl Iterator<Item = &(String, OsString)> {
+        self.environment.iter().filter(|(name, _)| name.starts_with(PREFIX))
+    }
+
+    /// An absolute path out of the environment; as the XDG specification has it, a relative one
+    /// is as good as none.
+    pub(super) fn place(&self, variable: &str) -> Option<&Path> {
+        let (_, value) = self.environment.iter().find(|(name, _)| name == variable)?;
+        Some(Path::new(value)).filter(|path| path.is_absolute())
+    }
+}
+
+/// The environment variable of a setting.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of the configuration file, counted from 1.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Environment(String),
+    /// A command-line flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+use std::fs;
+
+use super::*;
+
+fn from_file(text: &str) -> Result<(Config, Vec<ConfigWarning>), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leveret.toml");
+    fs::write(&path, text).unwrap();
+    let prefix = format!("{}/", folder.path().display());
+    let sources = Sources::new().file(path).flag("--data-dir", "data_dir", ["/data".to_owned()]);
+    Config::load(&sources).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn environment(variables: &[(&str, &str)]) -> Sources {
+    let variables = variables.iter();
+    Sources::new().environment(variables.map(|(name, value)| (name.into(), value.into())))
+}
+
+fn from_environment(variables: &[(&str, &str)]) -> Result<(Config, Vec<ConfigWarning>), String> {
+    let sources = environment(variables).flag("--data-dir", "data_dir", ["/data".to_owned()]);
+    Config::load(&sources).map_err(|error| error.to_string())
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let (config, warnings) = from_file("").unwrap();
+    let expected = Config { storage: Storage::Directory("/data".into()), ..Config::default() };
+    assert_eq!(config, expected);
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn a_file_sets_everything() {
+    let (config, warnings) = from_file(
+        r#"
+        listen = ["127.0.0.1:5673", "[::1]:0", 5674]
+        management = "none"
+        metrics = "none"
+        [amqp]
+        channel_max = 10
+        frame_max = "1MiB"
+        heartbeat = "1m"
+        handshake_timeout = "500ms"
+        max_message_size = "128MiB"
+        [auth]
+        loopback_users = "none"
+        default_user = "anna"
+        default_pass = "secret"
+        default_vhost = "shop"
+        [server_properties]
+        product = "Leveret"
+        version = "4.3.0"
+        cluster_name = "rabbit@shop"
+        [store]
+        sync = "200ms"
+        segment_size = "16MiB"
+        [log]
+        level = "warn"
+        format = "json"
+        "#,
+    )
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let addresses = ["127.0.0.1:5673", "[::1]:0", "[::]:5674"];
+    let expected = Config {
+        listen: addresses.map(|address| address.parse().unwrap()).into(),
+        storage: Storage::Directory("/data".into()),
+        amqp: AmqpConfig {
+            channel_max: 10,
+            frame_max: 1 << 20,
+            heartbeat_seconds: 60,
+            handshake_timeout: Duration::from_millis(500),
+            max_message_bytes: 128 << 20,
+        },
+        auth: AuthConfig {
+            loopback_users: vec![],
+            default_user: "anna".into(),
+            default_pass: "secret".into(),
+            default_vhost: "shop".into(),
+        },
+        server_properties: ServerProperties {
+            product: "Leveret".into(),
+            version: "4.3.0".into(),
+            cluster_name: "rabbit@shop".into(),
+        },
+        store: StoreConfig {
+            sync: SyncPolicy::Interval(Duration::from_millis(200)),
+            segment_bytes: 16 << 20,
+        },
+        log: LogConfig { level: LogLevel::Warning, format: LogFormat::Json },
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn flags_are_over_the_environment_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leveret.toml");
+    fs::write(&path, "listen = [1, 2]\namqp.heartbeat = 1\namqp.channel_max = 1\n").unwrap();
+    let sources =
+        environment(&[("LEVERET_LISTEN", "3, 4"), ("LEVERET_AMQP_HEARTBEAT", "2"), ("PATH", "x")])
+            .file(path)
+            .flag("--listen", "listen", ["5".to_owned(), "6".to_owned()])
+            .flag("--data-dir", "data_dir", ["/data".to_owned()])
+            .flag("--log", "log.level", []);
+    let (config, warnings) = Config::load(&sources).unwrap();
+    let ports: Vec<_> = config.listen.iter().map(SocketAddr::port).collect();
+    assert_eq!(ports, [5, 6]);
+    assert_eq!(config.amqp.heartbeat_seconds, 2);
+    assert_eq!(config.amqp.channel_max, 1);
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn a_bad_value_names_its_line_and_what_is_allowed() {
+    let error = |text| from_file(text).unwrap_err();
+    assert_eq!(
+        error("[amqp]\nframe_max = 131072\nheartbeat = \"soon\"\n"),
+        "leveret.toml:3: amqp.heartbeat = \"soon\": must be a number of seconds from 0 (none) to \
+         65535"
+    );
+    assert_eq!(
+        error("amqp.max_message_size = \"513MiB\""),
+        "leveret.toml:1: amqp.max_message_size = \"513MiB\": must be a size from 1 byte to \
+         512MiB, such as \"16MiB\""
+    );
+    assert_eq!(
+        error("listen = [\"example.org\"]"),
+        "leveret.toml:1: listen = [\"example.org\"]: must be addresses such as \
+         \"127.0.0.1:5672\" or \"[::1]:5672\", a port for all interfaces, or \"none\""
+    );
+    assert!(error("server_properties.version = \"4.2\"").contains("three numbers"));
+    assert!(error("amqp.channel_max = 0").contains("from 1 to 65535"));
+    assert!(error("amqp.channel_max = 1.5").starts_with("leveret.toml:1: amqp.channel_max = 1.5:"));
+    assert!(error("log.level = true").contains("log.level = true: must be one of"));
+    assert!(error("[log]\nlevel = [\"a\", {b = 1}]").contains("level = [\"a\", {...}]: must be"));
+}
+
+#[test]
+fn a_bad_value_names_its_variable_or_flag() {
+    assert_eq!(
+        from_environment(&[("LEVERET_LOG", "loud")]).unwrap_err(),
+        "environment variable LEVERET_LOG: log.level = \"loud\": must be one of \"none\", \
+         \"error\", \"warning\", \"info\", \"debug\", \"trace\""
+    );
+    let error = from_file("auth.default_pass = 1234").unwrap_err();
+    assert_eq!(error, "leveret.toml:1: auth.default_pass = (not shown): must be a text");
+    let sources = Sources::new().flag("--data-dir", "data_dir", [String::new()]);
+    assert_eq!(
+        Config::load(&sources).unwrap_err().to_string(),
+        "flag --data-dir: data_dir = \"\": must be the path of a directory"
+    );
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    assert_eq!(
+        from_file("\nmanagement = \"0.0.0.0:15672\"").unwrap_err(),
+        "leveret.toml:2: management = \"0.0.0.0:15672\": the management API is not available in \
+         this version; leave the setting out, or set it to \"none\""
+    );
+    assert!(from_environment(&[("LEVERET_METRICS", "15692")]).is_err());
+    assert!(from_environment(&[("LEVERET_METRICS", "none")]).is_ok());
+}
+
+#[test]
+fn unknown_names_warn_with_the_nearest() {
+    let only = |text: &str, expected: &str| {
+        let (_, warnings) = from_file(text).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].to_string().ends_with(expected), "{}", warnings[0]);
+    };
+    only(
+        "[amqp]\nhartbeat = 1",
+        "leveret.toml:2: unknown setting 'amqp.hartbeat' ignored; did you mean 'amqp.heartbeat'?",
+    );
+    only("[ampq]\nframe_max = 8192", "did you mean 'amqp.frame_max'?");
+    only("frame_max = 8192", "did you mean 'amqp.frame_max'?");
+    only("datadir = \"/x\"", "did you mean 'data_dir'?");
+    only("colour = \"blue\"", "leveret.toml:1: unknown setting 'colour' ignored");
+
+    let (_, warnings) =
+        from_environment(&[("LEVERET_DATADIR", "/x"), ("LEVERET_CONFIG", "x")]).unwrap();
+    assert_eq!(
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["environment variable LEVERET_DATADIR: no such setting, ignored; did you mean \
+          'LEVERET_DATA_DIR'?"]
+    );
+}
+
+#[test]
+fn a_file_that_is_none_is_one_line() {
+    let error = from_file("listen = [\n").unwrap_err();
+    assert!(error.starts_with("leveret.toml:"), "{error}");
+    assert!(error.contains("not valid TOML") && !error.contains('\n'), "{error}");
+    assert_eq!(
+        from_file("log = \"debug\"").unwrap_err(),
+        "leveret.toml:1: 'log' is a section: write [log], and its settings below"
+    );
+    let error = Config::load(&Sources::new().file("/nowhere/leveret.toml")).unwrap_err();
+    assert!(
+        error.to_string().starts_with("cannot read the configuration file /nowhere/leveret.toml: ")
+    );
+}
+
+#[test]
+fn addresses_have_short_forms() {
+    let listen = |text| from_environment(&[("LEVERET_LISTEN", text)]).map(|(c, _)| c.listen);
+    let all: SocketAddr = "[::]:5672".parse().unwrap();
+    for text in ["5672", ":5672", "*:5672", "[::]:5672", "5672,5672"] {
+        assert_eq!(listen(text), Ok(vec![all]), "{text}");
+    }
+    assert_eq!(listen("localhost:0"), Ok(vec!["127.0.0.1:0".parse().unwrap()]));
+    assert_eq!(listen("127.0.0.1:0,127.0.0.1:0").map(|addresses| addresses.len()), Ok(2));
+    assert_eq!(listen("none"), Ok(vec![]));
+    for bad in ["65536", "127.0.0.1", "::1:5672x", "1,,2", "host:5672"] {
+        assert!(listen(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_data_directory_follows_the_user() {
+    let state = environment(&[("XDG_STATE_HOME", "/state"), ("HOME", "/home/anna")]);
+    let home = environment(&[("XDG_STATE_HOME", "relative"), ("HOME", "/home/anna")]);
+    let found = |sources| data_dir::find(sources).unwrap();
+    if found(&state).starts_with("/var") {
+        return;
+    }
+    assert_eq!(found(&state), PathBuf::from("/state/leveret"));
+    assert_eq!(found(&home), PathBuf::from("/home/anna/.local/state/leveret"));
+    assert!(matches!(data_dir::find(&environment(&[])), Err(ConfigError::NoDataDirectory)));
+}
+
+#[test]
+fn what_is_shown_loads_the_same() {
+    let config = Config {
+        listen: vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()],
+        storage: Storage::Directory("/data".into()),
+        ..Config::default()
+    };
+    let text = config.to_toml();
+    assert_eq!(from_file(&text).unwrap(), (config, vec![]));
+    let nothing = Config { listen: vec![], ..Config::default() }.to_toml();
+    assert!(from_file(&nothing).unwrap().0.listen.is_empty());
+}
+
+#[test]
+fn shows_the_defaults_but_no_password() {
+    assert_eq!(
+        Config::default().to_toml(),
+        r#"listen = ["[::]:5672"]
+management = "none"
+metrics = "none"
+data_dir = "/var/lib/leveret"
+
+[amqp]
+channel_max = 2047
+frame_max = 131072
+heartbeat = 60
+handshake_timeout = "10s"
+max_message_size = "16MiB"
+
+[auth]
+loopback_users = ["guest"]
+default_user = "guest"
+default_pass = "guest"
+default_vhost = "/"
+
+[server_properties]
+product = "RabbitMQ"
+version = "4.2.1"
+cluster_name = "leveret"
+
+[store]
+sync = "always"
+segment_size = "64MiB"
+
+[log]
+level = "info"
+format = "text"
+"#
+    );
+    let (config, _) = from_environment(&[("LEVERET_AUTH_DEFAULT_PASS", "secret")]).unwrap();
+    assert_eq!(config.auth.default_pass, "secret");
+    assert!(config.to_toml().contains("# default_pass is set, and not shown\n"));
+}
