@@ -87,7 +87,7 @@ impl Frame<'_> {
 /// are needed.
 ///
 /// `frame_max` is the negotiated limit of a whole frame, 0 for none. The size is checked as soon as
-/// the frame header is there, so a caller never buffers more than `frame_max` + 15 bytes for one
+/// the frame header is there, so a caller never buffers more than `frame_max` + 8 bytes for one
 /// frame.
 ///
 /// # Errors
