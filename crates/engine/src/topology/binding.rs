@@ -53,6 +53,13 @@ pub(super) enum Listed {
     Index,
 }
 
+#[cfg(test)]
+impl BindingId {
+    pub(super) const fn of(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 impl Binding {
     pub(super) fn place(&self, list: Listed) -> u32 {
         let [source, destination, index] = self.places;

@@ -214,3 +214,6 @@ impl fmt::Display for ErlangBinary<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

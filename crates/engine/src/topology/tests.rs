@@ -1,1 +1,257 @@
+//! The topology against a naive model, under random histories, and the rules one by one.
 
+mod model;
+
+use leveret_codec::TableBuilder;
+
+use super::*;
+
+fn exchange(name: &str, kind: ExchangeKind) -> ExchangeSpec {
+    ExchangeSpec {
+        name: name.into(),
+        kind,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: TableBuf::default(),
+    }
+}
+
+fn with_alternate(name: &str, kind: ExchangeKind, alternate: &str) -> ExchangeSpec {
+    let arguments = TableBuilder::new().put("alternate-exchange", alternate).build();
+    ExchangeSpec { arguments, ..exchange(name, kind) }
+}
+
+/// A topology with the exchanges given and the queues `q0` to `q3`, whose ids are 0 to 3.
+fn topology(exchanges: impl IntoIterator<Item = ExchangeSpec>) -> Topology {
+    let mut topology = Topology::new();
+    for spec in exchanges {
+        topology.add_exchange(spec);
+    }
+    for number in 0..4 {
+        assert!(topology.add_queue(format!("q{number}").into(), QueueId(number)));
+    }
+    topology
+}
+
+fn bind(topology: &mut Topology, source: &str, queue: &str, key: &str) -> Bound {
+    let destination = DestinationName::Queue(queue);
+    topology.bind(source, destination, key, &TableBuf::default()).unwrap()
+}
+
+fn bind_exchange(topology: &mut Topology, source: &str, exchange: &str, key: &str) {
+    let destination = DestinationName::Exchange(exchange);
+    topology.bind(source, destination, key, &TableBuf::default()).unwrap();
+}
+
+fn routed(topology: &Topology, exchange: &str, keys: &[&str]) -> Vec<u64> {
+    let mut routes = RouteSet::new();
+    topology.route(exchange, keys, None, &mut routes);
+    let mut queues: Vec<_> = routes.as_slice().iter().map(|queue| queue.0).collect();
+    queues.sort_unstable();
+    queues
+}
+
+/// `source>destination` for bindings, the bare name for exchanges.
+fn shown(removed: &[Removed]) -> Vec<String> {
+    removed
+        .iter()
+        .map(|removed| match removed {
+            Removed::Binding(RemovedBinding { source, destination, .. }) => match destination {
+                RemovedDestination::Queue(name) | RemovedDestination::Exchange(name) => {
+                    format!("{source}>{name}")
+                }
+            },
+            Removed::Exchange(spec) => spec.name.to_string(),
+        })
+        .collect()
+}
+
+#[test]
+fn the_default_exchange_routes_to_the_queue_named_by_the_key() {
+    let topology = topology([]);
+    assert_eq!(routed(&topology, "", &["q1"]), [1]);
+    assert_eq!(routed(&topology, "", &["q1", "q2", "nobody", "q1"]), [1, 2]);
+    assert_eq!(routed(&topology, "nowhere", &["q1"]), []);
+    assert!(topology.exchange("").is_none());
+}
+
+#[test]
+fn a_queue_gets_one_copy_however_many_bindings_match() {
+    let mut topology = topology([exchange("t", ExchangeKind::Topic)]);
+    bind(&mut topology, "t", "q0", "a.*");
+    bind(&mut topology, "t", "q0", "#");
+    bind(&mut topology, "t", "q1", "*.b");
+    assert_eq!(routed(&topology, "t", &["a.b", "b.b"]), [0, 1]);
+}
+
+#[test]
+fn carbon_copy_keys_route_in_every_kind_of_exchange() {
+    let mut topology = topology([exchange("d", ExchangeKind::Direct)]);
+    bind(&mut topology, "d", "q0", "k0");
+    bind(&mut topology, "d", "q1", "k1");
+    assert_eq!(routed(&topology, "d", &["k0", "k1"]), [0, 1]);
+}
+
+#[test]
+fn exchanges_bound_in_a_circle_are_visited_once() {
+    let mut topology =
+        topology([exchange("a", ExchangeKind::Fanout), exchange("b", ExchangeKind::Fanout)]);
+    bind_exchange(&mut topology, "a", "b", "");
+    bind_exchange(&mut topology, "b", "a", "");
+    bind_exchange(&mut topology, "a", "a", "");
+    bind(&mut topology, "a", "q0", "");
+    bind(&mut topology, "b", "q1", "");
+    assert_eq!(routed(&topology, "a", &["x"]), [0, 1]);
+}
+
+#[test]
+fn the_alternate_exchange_takes_what_matches_no_binding() {
+    let mut topology = topology([
+        with_alternate("main", ExchangeKind::Direct, "spare"),
+        exchange("front", ExchangeKind::Fanout),
+        exchange("spare", ExchangeKind::Fanout),
+    ]);
+    bind(&mut topology, "main", "q0", "known");
+    bind(&mut topology, "spare", "q1", "");
+    bind_exchange(&mut topology, "front", "main", "");
+    assert_eq!(routed(&topology, "main", &["known"]), [0]);
+    assert_eq!(routed(&topology, "main", &["other"]), [1]);
+    assert_eq!(routed(&topology, "front", &["other"]), [1], "between exchanges as well");
+    topology.remove_exchange("spare", &mut Vec::new());
+    assert_eq!(routed(&topology, "main", &["other"]), []);
+}
+
+#[test]
+fn a_binding_to_an_exchange_that_routes_nowhere_still_is_a_destination() {
+    let mut topology = topology([
+        with_alternate("main", ExchangeKind::Fanout, "spare"),
+        exchange("empty", ExchangeKind::Fanout),
+        exchange("spare", ExchangeKind::Fanout),
+    ]);
+    bind_exchange(&mut topology, "main", "empty", "");
+    bind(&mut topology, "spare", "q0", "");
+    assert_eq!(routed(&topology, "main", &["x"]), []);
+}
+
+#[test]
+fn a_policy_sets_the_alternate_exchange() {
+    let mut topology =
+        topology([exchange("main", ExchangeKind::Fanout), exchange("spare", ExchangeKind::Fanout)]);
+    bind(&mut topology, "spare", "q0", "");
+    topology.set_alternate("main", Some("spare".into()));
+    assert_eq!(routed(&topology, "main", &["x"]), [0]);
+    topology.set_alternate("main", None);
+    assert_eq!(routed(&topology, "main", &["x"]), []);
+}
+
+#[test]
+fn bindings_are_told_apart_by_their_arguments_but_not_by_their_order() {
+    let mut topology = topology([exchange("h", ExchangeKind::Headers)]);
+    let queue = DestinationName::Queue("q0");
+    let ab = TableBuilder::new().put("a", 1).put("b", 2).build();
+    let ba = TableBuilder::new().put("b", 2).put("a", 1).build();
+    let ac = TableBuilder::new().put("a", 1).put("c", 2).build();
+    assert_eq!(topology.bind("h", queue, "", &ba), Ok(Bound::Added));
+    assert_eq!(topology.bind("h", queue, "", &ab), Ok(Bound::Existed));
+    assert_eq!(topology.bind("h", queue, "", &ac), Ok(Bound::Added));
+    assert_eq!(topology.bind("h", queue, "k", &ab), Ok(Bound::Added));
+    assert_eq!(topology.bindings_from("h").next().unwrap().arguments, &ab, "sorted by key");
+    topology.unbind("h", queue, "", &ba, &mut Vec::new());
+    assert_eq!(topology.bindings_to_queue("q0").count(), 2);
+}
+
+#[test]
+fn a_refused_binding_changes_nothing() {
+    let mut topology = topology([exchange("h", ExchangeKind::Headers)]);
+    let bad = TableBuilder::new().put("x-match", "some").build();
+    let queue = DestinationName::Queue("q0");
+    let refused = topology.bind("h", queue, "", &bad).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x"
+    );
+    assert_eq!(topology.bindings().count(), 0);
+    assert_eq!(topology.bind("x", queue, "", &bad), Err(BindError::NoSource));
+    let nobody = DestinationName::Queue("nobody");
+    assert_eq!(topology.bind("h", nobody, "", &bad), Err(BindError::NoDestination));
+}
+
+#[test]
+fn an_auto_delete_exchange_goes_with_its_last_binding_as_source() {
+    let auto = |name| ExchangeSpec { auto_delete: true, ..exchange(name, ExchangeKind::Fanout) };
+    let mut topology = topology([auto("a"), auto("b"), auto("never bound")]);
+    bind_exchange(&mut topology, "a", "b", "");
+    bind(&mut topology, "b", "q0", "");
+    bind(&mut topology, "b", "q1", "");
+
+    let mut removed = Vec::new();
+    topology.remove_queue("q1", &mut removed);
+    assert_eq!(shown(&removed), ["b>q1"]);
+
+    removed.clear();
+    let queue = DestinationName::Queue("q0");
+    topology.unbind("b", queue, "", &TableBuf::default(), &mut removed);
+    assert_eq!(shown(&removed), ["b>q0", "a>b", "b", "a"]);
+    let left: Vec<_> = topology.exchanges().map(Exchange::name).collect();
+    assert_eq!(left, ["never bound"]);
+}
+
+#[test]
+fn a_deleted_exchange_takes_its_bindings_with_it() {
+    let mut topology =
+        topology([exchange("a", ExchangeKind::Direct), exchange("b", ExchangeKind::Topic)]);
+    bind_exchange(&mut topology, "a", "b", "k");
+    bind_exchange(&mut topology, "b", "b", "#");
+    bind(&mut topology, "b", "q0", "k");
+    let mut removed = Vec::new();
+    topology.remove_exchange("b", &mut removed);
+    assert_eq!(removed.len(), 4);
+    assert_eq!(shown(&removed).last().unwrap(), "b");
+    assert_eq!(topology.bindings().count(), 0);
+    assert!(!topology.has_bindings_from("a"));
+}
+
+#[test]
+fn headers_on_the_way_are_noticed() {
+    let mut topology = topology([
+        exchange("d", ExchangeKind::Direct),
+        with_alternate("f", ExchangeKind::Fanout, "d"),
+        exchange("h", ExchangeKind::Headers),
+    ]);
+    assert!(topology.depends_on_headers("h"));
+    assert!(!topology.depends_on_headers("f"));
+    bind_exchange(&mut topology, "d", "h", "k");
+    bind_exchange(&mut topology, "d", "h", "l");
+    assert!(topology.depends_on_headers("f"));
+    let unbind = |topology: &mut Topology, key| {
+        let to = DestinationName::Exchange("h");
+        topology.unbind("d", to, key, &TableBuf::default(), &mut Vec::new());
+    };
+    unbind(&mut topology, "k");
+    assert!(topology.depends_on_headers("f"));
+    unbind(&mut topology, "l");
+    assert!(!topology.depends_on_headers("f"));
+}
+
+#[test]
+fn a_wide_fanout_reaches_every_queue_once() {
+    let mut topology = topology([exchange("f", ExchangeKind::Fanout)]);
+    for number in 4..500 {
+        topology.add_queue(format!("q{number}").into(), QueueId(number));
+    }
+    for number in (0..500).chain(0..500) {
+        bind(&mut topology, "f", &format!("q{number}"), if number % 2 == 0 { "a" } else { "b" });
+        bind(&mut topology, "f", &format!("q{number}"), "c");
+    }
+    assert_eq!(routed(&topology, "f", &["x"]), (0..500).collect::<Vec<_>>());
+}
+
+#[test]
+fn kinds_have_their_names() {
+    for (kind, name) in ExchangeKind::NAMES {
+        assert_eq!(kind.name(), name);
+        assert_eq!(name.parse(), Ok(kind));
+    }
+    assert_eq!("x-odd".parse::<ExchangeKind>(), Err(UnknownKind));
+}

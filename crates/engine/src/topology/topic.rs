@@ -265,3 +265,6 @@ fn hash_of(hasher: &RandomState, nodes: &[Node], id: u32) -> u64 {
 fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split('.').filter(move |_| !key.is_empty())
 }
+
+#[cfg(test)]
+pub(super) mod tests;

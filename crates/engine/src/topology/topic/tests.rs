@@ -1,0 +1,151 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// What RabbitMQ 4.3.6 answered: a mark for each of [`KEYS`].
+const ANSWERS: [(&str, &str); 19] = [
+    ("#", "# # # # # # # # # # # #"),
+    ("*", ". # . . . . . . # # # #"),
+    ("a.#", ". # # # . # . # . . . ."),
+    ("#.b", ". . # . . . . # . . # ."),
+    ("a.*", ". . # . . # . . . . . ."),
+    ("*.b", ". . # . . . . . . . . ."),
+    ("a.#.c", ". . . # . . . . . . . ."),
+    ("", "# . . . . . . . . . . ."),
+    ("#.#", "# # # # # # # # # # # #"),
+    ("*.#", ". # # # # # # # # # # #"),
+    ("#.*", ". # # # # # # # # # # #"),
+    ("a.*.#", ". . # # . # . # . . . ."),
+    (".", ". . . . # . . . . . . ."),
+    ("*.*", ". . # . # # # . . . . ."),
+    ("a..b", ". . . . . . . # . . . ."),
+    ("a.*.b", ". . . . . . . # . . . ."),
+    ("#.a.#", ". # # # . # # # . . . ."),
+    ("a#", ". . . . . . . . . . . ."),
+    ("*.", ". . . . # # . . . . . ."),
+];
+
+const KEYS: [&str; 12] = ["", "a", "a.b", "a.b.c", ".", "a.", ".a", "a..b", "*", "#", "b", "aa"];
+
+#[test]
+fn corner_cases_are_answered_as_by_rabbitmq() {
+    for (pattern, answer) in ANSWERS {
+        let (index, _) = index_of(&[pattern]);
+        let got = KEYS.map(|key| if matching(&index, key).is_empty() { "." } else { "#" });
+        assert_eq!(got.join(" "), answer, "{pattern:?}");
+    }
+    let (index, _) = index_of(&["a#"]);
+    assert_eq!(matching(&index, "a#").len(), 1, "a literal word");
+}
+
+#[test]
+fn the_trie_is_empty_again_after_all_bindings_went() {
+    let patterns = ANSWERS.map(|(pattern, _)| pattern);
+    let (mut index, places) = index_of(&patterns);
+    for (pattern, place) in patterns.into_iter().zip(places) {
+        assert_eq!(index.remove(pattern, place), None);
+    }
+    assert_eq!(index.node_count(), 1);
+    assert!(index.children.is_empty());
+}
+
+/// Without the memory of visited states this takes longer than the universe has existed.
+#[test]
+fn many_hashes_do_not_explode() {
+    let pattern = vec!["#.a"; 60].join(".");
+    let (index, _) = index_of(&[&pattern, &format!("{pattern}.b")]);
+    let key = vec!["a"; 120].join(".");
+    assert_eq!(matching(&index, &key).len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_trie_agrees_with_a_recursive_matcher(
+        patterns in vec(pattern(), 0..24),
+        keys in vec(key(), 1..12),
+        removed in vec(any::<prop::sample::Index>(), 0..24),
+    ) {
+        let (mut index, _) = index_of(&patterns);
+        let mut live = by_key(&patterns);
+        for at in removed {
+            compare(&index, &live, &keys)?;
+            let Some(key) = live.keys().nth(at.index(live.len().max(1))).cloned() else { break };
+            // Taking out the first of a list moves its last one there, as in a BindingList.
+            let list = live.get_mut(&key).unwrap();
+            list.swap_remove(0);
+            prop_assert_eq!(index.remove(&key, 0), list.first().copied());
+            live.retain(|_, list| !list.is_empty());
+        }
+        compare(&index, &live, &keys)?;
+        for (key, list) in live {
+            list.iter().for_each(|_| { index.remove(&key, 0); });
+        }
+        prop_assert_eq!(index.node_count(), 1);
+    }
+}
+
+type ByKey = std::collections::BTreeMap<String, Vec<BindingId>>;
+
+fn compare(index: &TopicIndex, live: &ByKey, keys: &[String]) -> Result<(), TestCaseError> {
+    for key in keys {
+        let mut expected: Vec<_> = live
+            .iter()
+            .filter(|(pattern, _)| naive_match(pattern, key))
+            .flat_map(|(_, list)| list.iter().copied())
+            .collect();
+        expected.sort_unstable();
+        let got = matching(index, key);
+        prop_assert_eq!(got, expected, "key {:?}, patterns {:?}", key, live.keys());
+    }
+    Ok(())
+}
+
+fn by_key(patterns: &[String]) -> ByKey {
+    let mut live = ByKey::new();
+    for (number, pattern) in (0..).zip(patterns) {
+        live.entry(pattern.clone()).or_default().push(BindingId::of(number));
+    }
+    live
+}
+
+fn index_of(patterns: &[impl AsRef<str>]) -> (TopicIndex, Vec<u32>) {
+    let mut index = TopicIndex::default();
+    let insert = |(number, pattern): (u32, &_)| {
+        index.insert(AsRef::<str>::as_ref(pattern), BindingId::of(number))
+    };
+    let places = (0..).zip(patterns).map(insert).collect();
+    (index, places)
+}
+
+/// The matching bindings; each may be reported once only.
+fn matching(index: &TopicIndex, key: &str) -> Vec<BindingId> {
+    let mut found = Vec::new();
+    index.for_each_match(key, &mut Scratch::default(), |ids| found.extend_from_slice(ids));
+    found.sort_unstable();
+    found
+}
+
+pub(in crate::topology) fn naive_match(pattern: &str, key: &str) -> bool {
+    fn matches(pattern: &[&str], key: &[&str]) -> bool {
+        match pattern {
+            [] => key.is_empty(),
+            ["#", rest @ ..] => (0..=key.len()).any(|skipped| matches(rest, &key[skipped..])),
+            ["*", rest @ ..] => !key.is_empty() && matches(rest, &key[1..]),
+            [word, rest @ ..] => key.first() == Some(word) && matches(rest, &key[1..]),
+        }
+    }
+    let split = |text| words(text).collect::<Vec<_>>();
+    matches(&split(pattern), &split(key))
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    let word = prop_oneof![3 => "[ab]?", 2 => Just("*".to_owned()), 3 => Just("#".to_owned())];
+    vec(word, 0..6).prop_map(|words| words.join("."))
+}
+
+fn key() -> impl Strategy<Value = String> {
+    vec("[ab]?", 0..7).prop_map(|words| words.join("."))
+}
