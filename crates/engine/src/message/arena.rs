@@ -100,6 +100,11 @@ impl MessageArena {
         *self = Self::default();
     }
 
+    #[cfg(test)]
+    pub(super) const fn block_size(&self) -> usize {
+        self.block_size
+    }
+
     fn write(&mut self, len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
         if len > LARGEST_IN_BLOCK {
             let mut own = BytesMut::with_capacity(len);

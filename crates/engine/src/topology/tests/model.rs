@@ -192,9 +192,7 @@ fn matches(kind: ExchangeKind, line: &Line, keys: &[&str], headers: Option<Table
     match kind {
         ExchangeKind::Fanout => true,
         ExchangeKind::Direct => keys.contains(&line.key.as_str()),
-        ExchangeKind::Topic => {
-            keys.iter().any(|key| topic::tests::naive_match(&line.key, key))
-        }
+        ExchangeKind::Topic => keys.iter().any(|key| topic::tests::naive_match(&line.key, key)),
         ExchangeKind::Headers => {
             let arguments = &arguments()[line.arguments];
             let arguments = arguments.as_table();

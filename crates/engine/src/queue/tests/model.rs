@@ -1,0 +1,653 @@
+//! Random histories of everything a queue can do, compared with a model that keeps plain lists
+//! and searches them.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push {
+        priority: Option<u8>,
+        expiration: Option<u64>,
+        size: usize,
+    },
+    Dispatch,
+    Wait(u64),
+    AddConsumer {
+        prefetch: u16,
+        no_ack: bool,
+        exclusive: bool,
+        priority: i32,
+    },
+    RemoveConsumer(Index),
+    /// Makes the gate turn a consumer away.
+    Close(Index),
+    Unblock(Index),
+    Settle(Index),
+    SettleAllOf(Index),
+    Requeue(Index),
+    Get {
+        no_ack: bool,
+    },
+    Purge,
+    Expire,
+    Trim,
+    Settings(QueueSettings),
+}
+
+/// A message as the model sees it. Its number is its LSN and its order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    lsn: u64,
+    level: u8,
+    bytes: u64,
+    deadline: Option<u64>,
+    deliveries: u32,
+}
+
+#[derive(Clone, Debug)]
+struct ModelConsumer {
+    spec: ConsumerSpec,
+    outstanding: u32,
+    blocked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    settings: QueueSettings,
+    ready: Vec<Line>,
+    /// In order of subscription.
+    consumers: Vec<ModelConsumer>,
+    /// Consumers that can take a message, in order of their turns.
+    turns: Vec<ConsumerId>,
+    active: Option<ConsumerId>,
+    closed: BTreeSet<u64>,
+    unacked: u64,
+    unacked_bytes: u64,
+}
+
+/// What happened, in a form to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Delivered { consumer: u64, lsn: u64, deliveries: u32, redelivered: bool },
+    Dropped { lsn: u64, reason: &'static str },
+}
+
+impl Model {
+    /// The message next to be delivered.
+    fn front(&self) -> Option<Line> {
+        self.ready.iter().copied().min_by_key(|line| (u8::MAX - line.level, line.lsn))
+    }
+
+    fn take(&mut self, lsn: u64) -> Line {
+        let at = self.ready.iter().position(|line| line.lsn == lsn).unwrap();
+        self.ready.swap_remove(at)
+    }
+
+    fn drop_line(&mut self, lsn: u64, reason: &'static str, events: &mut Vec<Event>) {
+        self.take(lsn);
+        events.push(Event::Dropped { lsn, reason });
+    }
+
+    fn bytes(&self) -> u64 {
+        self.ready.iter().map(|line| line.bytes).sum()
+    }
+
+    fn is_over(&self, more: u64, more_bytes: u64) -> bool {
+        let len = self.ready.len() as u64 + more;
+        self.settings.max_length.is_some_and(|limit| len > limit)
+            || self.settings.max_length_bytes.is_some_and(|most| self.bytes() + more_bytes > most)
+    }
+
+    fn credit(&self, id: ConsumerId) -> u64 {
+        let consumer = self.consumers.iter().find(|it| it.spec.id == id).unwrap();
+        match consumer.spec {
+            ConsumerSpec { no_ack: true, .. } | ConsumerSpec { prefetch: 0, .. } => 1_000_000,
+            ConsumerSpec { prefetch, .. } => {
+                u64::from(prefetch).saturating_sub(consumer.outstanding.into())
+            }
+        }
+    }
+
+    /// Brings the list of turns up to date with what changed.
+    fn refresh(&mut self) {
+        let single = self.settings.single_active_consumer;
+        if !self.consumers.iter().any(|it| Some(it.spec.id) == self.active) || !single {
+            self.active = self.consumers.first().map(|it| it.spec.id);
+        }
+        let can_take = |it: &&ModelConsumer| {
+            let id = it.spec.id;
+            !it.blocked && self.credit(id) > 0 && (!single || self.active == Some(id))
+        };
+        let able: Vec<_> = self.consumers.iter().filter(can_take).map(|it| it.spec.id).collect();
+        self.turns.retain(|id| able.contains(id));
+        for id in able {
+            if !self.turns.contains(&id) {
+                self.turns.push(id);
+            }
+        }
+    }
+
+    fn next_turn(&self) -> Option<ConsumerId> {
+        let priority = |id: &ConsumerId| {
+            self.consumers.iter().find(|it| it.spec.id == *id).unwrap().spec.priority
+        };
+        let best = self.turns.iter().map(priority).max()?;
+        self.turns.iter().copied().find(|id| priority(id) == best)
+    }
+
+    fn consumer(&mut self, id: ConsumerId) -> Option<&mut ModelConsumer> {
+        self.consumers.iter_mut().find(|it| it.spec.id == id)
+    }
+
+    fn push(&mut self, line: Line) -> bool {
+        let credit: u64 = self.turns.iter().map(|&id| self.credit(id)).sum();
+        let refused = self.settings.overflow != Overflow::DropHead
+            && self.is_over(1, line.bytes)
+            && credit <= self.ready.len() as u64;
+        if !refused {
+            self.ready.push(line);
+        }
+        !refused
+    }
+
+    fn dispatch(&mut self, now: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let (Some(id), Some(front)) = (self.next_turn(), self.front()) {
+            if front.deadline.is_some_and(|deadline| deadline < now) {
+                self.drop_line(front.lsn, "expired", &mut events);
+                continue;
+            }
+            if self.closed.contains(&id.0) {
+                self.consumer(id).unwrap().blocked = true;
+                self.refresh();
+                continue;
+            }
+            self.take(front.lsn);
+            self.turns.retain(|&other| other != id);
+            let consumer = self.consumer(id).unwrap();
+            if !consumer.spec.no_ack {
+                consumer.outstanding += 1;
+                self.unacked += 1;
+                self.unacked_bytes += front.bytes;
+            }
+            self.refresh();
+            events.push(Event::Delivered {
+                consumer: id.0,
+                lsn: front.lsn,
+                deliveries: front.deliveries,
+                redelivered: front.deliveries > 0,
+            });
+        }
+        self.expire(now, &mut events);
+        while self.settings.overflow == Overflow::DropHead && self.is_over(0, 0) {
+            let lsn = self.front().unwrap().lsn;
+            self.drop_line(lsn, "maxlen", &mut events);
+        }
+        events
+    }
+
+    fn expire(&mut self, now: u64, events: &mut Vec<Event>) {
+        for line in self.ready.clone() {
+            if line.deadline.is_some_and(|deadline| deadline <= now) {
+                self.drop_line(line.lsn, "expired", events);
+            }
+        }
+    }
+
+    fn settle(&mut self, consumer: Option<ConsumerId>, bytes: u64) {
+        self.unacked -= 1;
+        self.unacked_bytes -= bytes;
+        if let Some(consumer) = consumer.and_then(|id| self.consumer(id)) {
+            consumer.outstanding -= 1;
+        }
+        self.refresh();
+    }
+}
+
+/// Consults the model's list, and checks that every admission is used.
+struct ModelGate<'a> {
+    closed: &'a BTreeSet<u64>,
+    admitted: Option<ConsumerId>,
+    used: Vec<u64>,
+}
+
+impl Gate for ModelGate<'_> {
+    fn admit(&mut self, consumer: ConsumerId) -> Admission {
+        assert_eq!(self.admitted, None, "an admission was not used");
+        if self.closed.contains(&consumer.0) {
+            return Admission::Blocked;
+        }
+        self.admitted = Some(consumer);
+        Admission::Ready
+    }
+
+    fn delivered(&mut self, consumer: ConsumerId, _: usize) {
+        assert_eq!(self.admitted.take(), Some(consumer));
+        self.used.push(consumer.0);
+    }
+}
+
+/// The queue under test, its model, and what consumers hold.
+struct Pair {
+    queue: Queue,
+    model: Model,
+    now: u64,
+    held: Vec<(Option<ConsumerId>, Entry)>,
+    next_lsn: u64,
+    next_consumer: u64,
+    effects: Vec<Effect>,
+}
+
+impl Pair {
+    fn new(settings: QueueSettings) -> Self {
+        Self {
+            queue: Queue::new(settings),
+            model: Model { settings, ..Model::default() },
+            now: NOW.0,
+            held: Vec::new(),
+            next_lsn: 0,
+            next_consumer: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Millis(self.now)
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let mut expected = Vec::new();
+        match *step {
+            Step::Push { priority, expiration, size } => self.push(priority, expiration, size)?,
+            Step::Dispatch => expected = self.dispatch()?,
+            Step::Wait(span) => self.now += span,
+            Step::AddConsumer { prefetch, no_ack, exclusive, priority } => {
+                let id = ConsumerId(self.next_consumer);
+                self.next_consumer += 1;
+                self.add(ConsumerSpec { id, prefetch, no_ack, exclusive, priority })?;
+            }
+            Step::RemoveConsumer(index) => self.remove(index)?,
+            Step::Close(index) => {
+                let id = self.some_consumer(index);
+                self.model.closed.extend(id.map(|id| id.0));
+            }
+            Step::Unblock(index) => {
+                if let Some(id) = self.some_consumer(index) {
+                    self.queue.unblock(id);
+                    self.model.closed.remove(&id.0);
+                    self.model.consumer(id).unwrap().blocked = false;
+                    self.model.refresh();
+                }
+            }
+            Step::Settle(index) => {
+                if let Some((consumer, entry)) = self.some_held(index) {
+                    self.queue.settle(consumer, 1, entry.bytes());
+                    self.model.settle(consumer, entry.bytes());
+                }
+            }
+            Step::SettleAllOf(index) => {
+                if let Some((consumer, entry)) = self.some_held(index) {
+                    self.held.push((consumer, entry));
+                    let of = |(owner, _): &mut (Option<ConsumerId>, Entry)| *owner == consumer;
+                    let entries: Vec<_> = self.held.extract_if(.., of).collect();
+                    let bytes: Vec<_> = entries.iter().map(|(_, entry)| entry.bytes()).collect();
+                    let count = u32::try_from(bytes.len()).unwrap();
+                    self.queue.settle(consumer, count, bytes.iter().sum());
+                    bytes.into_iter().for_each(|bytes| self.model.settle(consumer, bytes));
+                }
+            }
+            Step::Requeue(index) => {
+                if let Some((consumer, entry)) = self.some_held(index) {
+                    expected = self.requeue(consumer, entry);
+                }
+            }
+            Step::Get { no_ack } => expected = self.get(no_ack)?,
+            Step::Purge => {
+                let mut removed = Vec::new();
+                self.queue.purge(&mut removed);
+                let mut order = Vec::new();
+                while let Some(front) = self.model.front() {
+                    order.push(self.model.take(front.lsn).lsn);
+                }
+                let removed: Vec<_> = removed.iter().map(|entry| entry.lsn.0).collect();
+                prop_assert_eq!(removed, order);
+            }
+            Step::Expire => {
+                self.queue.expire(self.now(), &mut self.effects);
+                self.model.expire(self.now, &mut expected);
+            }
+            Step::Trim => self.queue.trim(),
+            Step::Settings(settings) => {
+                // Policies cannot change it.
+                let max_priority = self.model.settings.max_priority;
+                let settings = QueueSettings { max_priority, ..settings };
+                if settings.single_active_consumer != self.model.settings.single_active_consumer {
+                    self.model.turns.clear();
+                }
+                self.queue.set_settings(settings);
+                self.model.settings = settings;
+                self.model.refresh();
+            }
+        }
+        self.check(expected)
+    }
+
+    fn push(
+        &mut self,
+        priority: Option<u8>,
+        expiration: Option<u64>,
+        size: usize,
+    ) -> Result<(), TestCaseError> {
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
+        let message = message(&vec![0; size], priority, expiration);
+        let pushed = self.queue.push(Entry::new(Lsn(lsn), message), self.now());
+        let settings = self.model.settings;
+        let life = settings.message_ttl.map(|ttl| ttl.0).into_iter().chain(expiration).min();
+        let line = Line {
+            lsn,
+            level: settings.max_priority.map_or(0, |max| priority.unwrap_or(0).min(max)),
+            bytes: size as u64,
+            deadline: life.map(|life| self.now + life),
+            deliveries: 0,
+        };
+        prop_assert_eq!(matches!(pushed, Pushed::Accepted), self.model.push(line));
+        Ok(())
+    }
+
+    fn dispatch(&mut self) -> Result<Vec<Event>, TestCaseError> {
+        let now = self.now();
+        let mut gate = ModelGate { closed: &self.model.closed, admitted: None, used: Vec::new() };
+        self.queue.dispatch(now, &mut gate, &mut self.effects);
+        prop_assert_eq!(gate.admitted, None);
+        let used = gate.used;
+        let events = self.model.dispatch(self.now);
+        let of = |event: &Event| match *event {
+            Event::Delivered { consumer, .. } => Some(consumer),
+            Event::Dropped { .. } => None,
+        };
+        prop_assert_eq!(used, events.iter().filter_map(of).collect::<Vec<_>>());
+        Ok(events)
+    }
+
+    fn add(&mut self, spec: ConsumerSpec) -> Result<(), TestCaseError> {
+        let added = self.queue.add_consumer(spec);
+        let exclusive = self.model.consumers.iter().any(|it| it.spec.exclusive);
+        let single = self.model.settings.single_active_consumer;
+        let lonely = self.model.consumers.is_empty() && !single;
+        let refused = exclusive || (spec.exclusive && !lonely);
+        prop_assert_eq!(added.is_err(), refused);
+        if !refused {
+            let consumer = ModelConsumer { spec, outstanding: 0, blocked: false };
+            self.model.consumers.push(consumer);
+            self.model.refresh();
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, index: Index) -> Result<(), TestCaseError> {
+        let Some(id) = self.some_consumer(index) else { return Ok(()) };
+        let was_active = self.model.active == Some(id);
+        let removed = self.queue.remove_consumer(id);
+        self.model.consumers.retain(|it| it.spec.id != id);
+        self.model.refresh();
+        let promotes = was_active && self.model.settings.single_active_consumer;
+        let expected = RemovedConsumer {
+            existed: true,
+            was_last: self.model.consumers.is_empty(),
+            promoted: self.model.active.filter(|_| promotes),
+        };
+        prop_assert_eq!(removed, expected);
+        prop_assert_eq!(self.queue.remove_consumer(id), RemovedConsumer::default());
+        Ok(())
+    }
+
+    fn requeue(&mut self, consumer: Option<ConsumerId>, entry: Entry) -> Vec<Event> {
+        let (lsn, deliveries) = (entry.lsn.0, entry.deliveries + 1);
+        let settings = self.model.settings;
+        let priority = entry.message.priority().unwrap_or(0);
+        let line = Line {
+            lsn,
+            level: settings.max_priority.map_or(0, |max| priority.min(max)),
+            bytes: entry.bytes(),
+            deadline: entry.deadline.map(|deadline| deadline.0),
+            deliveries,
+        };
+        self.queue.requeue(consumer, entry, self.now(), &mut self.effects);
+        self.model.settle(consumer, line.bytes);
+        if settings.delivery_limit.is_some_and(|limit| deliveries > limit) {
+            return vec![Event::Dropped { lsn, reason: "delivery_limit" }];
+        }
+        if line.deadline.is_some_and(|deadline| deadline < self.now) {
+            return vec![Event::Dropped { lsn, reason: "expired" }];
+        }
+        self.model.ready.push(line);
+        Vec::new()
+    }
+
+    fn get(&mut self, no_ack: bool) -> Result<Vec<Event>, TestCaseError> {
+        let got = self.queue.get(self.now(), no_ack, &mut self.effects);
+        let mut expected = Vec::new();
+        self.model.expire(self.now, &mut expected);
+        let front = self.model.front();
+        prop_assert_eq!(got.as_ref().map(|entry| entry.lsn.0), front.map(|line| line.lsn));
+        if let (Some(entry), Some(line)) = (got, front) {
+            self.model.take(line.lsn);
+            prop_assert_eq!(entry.deliveries, line.deliveries);
+            prop_assert_eq!(entry.redelivered, line.deliveries > 0);
+            if !no_ack {
+                self.model.unacked += 1;
+                self.model.unacked_bytes += line.bytes;
+                self.held.push((None, entry));
+            }
+        }
+        Ok(expected)
+    }
+
+    /// Compares what happened and all that can be seen from outside.
+    fn check(&mut self, mut expected: Vec<Event>) -> Result<(), TestCaseError> {
+        let mut events = Vec::new();
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Deliver { consumer, entry } => {
+                    events.push(Event::Delivered {
+                        consumer: consumer.0,
+                        lsn: entry.lsn.0,
+                        deliveries: entry.deliveries,
+                        redelivered: entry.redelivered,
+                    });
+                    let by = |it: &ModelConsumer| it.spec.id == consumer && it.spec.no_ack;
+                    if !self.model.consumers.iter().any(by) {
+                        self.held.push((Some(consumer), entry));
+                    }
+                }
+                Effect::Drop { entry, reason } => {
+                    events.push(Event::Dropped { lsn: entry.lsn.0, reason: reason.as_str() });
+                }
+            }
+        }
+        // Which of several messages that expire at once is named first is left open.
+        let expired = |event: &Event| matches!(event, Event::Dropped { reason: "expired", .. });
+        let mut events_expired: Vec<_> = events.extract_if(.., |it| expired(it)).collect();
+        let mut expected_expired: Vec<_> = expected.extract_if(.., |it| expired(it)).collect();
+        events_expired.sort();
+        expected_expired.sort();
+        prop_assert_eq!(events_expired, expected_expired);
+        prop_assert_eq!(events, expected);
+
+        let (queue, model) = (&self.queue, &self.model);
+        prop_assert_eq!(queue.ready_len(), model.ready.len() as u64);
+        prop_assert_eq!(queue.ready_bytes(), model.bytes());
+        prop_assert_eq!(queue.unacked_len(), model.unacked);
+        prop_assert_eq!(queue.unacked_bytes(), model.unacked_bytes);
+        prop_assert_eq!(queue.unacked_len(), self.held.len() as u64);
+        prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
+        let deadline = model.ready.iter().filter_map(|line| line.deadline).min();
+        prop_assert_eq!(queue.next_deadline().map(|deadline| deadline.0), deadline);
+        prop_assert_eq!(queue.ready().count(), model.ready.len());
+        prop_assert_eq!(queue.consumer_count(), model.consumers.len());
+        let is_exclusive = model.consumers.iter().any(|it| it.spec.exclusive);
+        prop_assert_eq!(queue.is_exclusively_consumed(), is_exclusive);
+        let single = model.settings.single_active_consumer;
+        let status = |it: &ModelConsumer| ConsumerStatus {
+            spec: it.spec,
+            outstanding: it.outstanding,
+            active: !single || model.active == Some(it.spec.id),
+        };
+        let statuses: Vec<_> = model.consumers.iter().map(status).collect();
+        prop_assert_eq!(queue.consumers(), statuses);
+        Ok(())
+    }
+
+    fn some_consumer(&self, index: Index) -> Option<ConsumerId> {
+        let consumers = &self.model.consumers;
+        (!consumers.is_empty()).then(|| consumers[index.index(consumers.len())].spec.id)
+    }
+
+    fn some_held(&mut self, index: Index) -> Option<(Option<ConsumerId>, Entry)> {
+        let len = self.held.len();
+        (len > 0).then(|| self.held.swap_remove(index.index(len)))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn random_histories_agree_with_the_model(
+        settings in settings(),
+        steps in vec(step(), 1..80),
+    ) {
+        let mut pair = Pair::new(settings);
+        for step in &steps {
+            pair.step(step)?;
+        }
+        pair.step(&Step::Dispatch)?;
+    }
+
+    /// While every consumer keeps up, nobody is ever more than one message ahead.
+    #[test]
+    fn consumers_that_keep_up_get_equal_shares(
+        consumers in 1..8_u64,
+        prefetch in 1..4_u16,
+        batches in vec(1..12_u64, 1..40),
+    ) {
+        let mut queue = Queue::new(QueueSettings::default());
+        for id in 0..consumers {
+            queue.add_consumer(ConsumerSpec { prefetch, ..consumer(id) }).unwrap();
+        }
+        let mut turns = Vec::new();
+        let mut lsn = 0;
+        for batch in batches {
+            push(&mut queue, lsn..lsn + batch);
+            lsn += batch;
+            loop {
+                let effects = deliveries(&dispatch(&mut queue, NOW));
+                if effects.is_empty() {
+                    break;
+                }
+                for (id, _) in effects {
+                    turns.push(id);
+                    queue.settle(Some(ConsumerId(id)), 1, 4);
+                }
+            }
+        }
+        for window in 1..turns.len().min(30) {
+            for part in turns.windows(window) {
+                let share = |id| part.iter().filter(|&&turn| turn == id).count();
+                let shares: Vec<_> = (0..consumers).map(share).collect();
+                let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+                prop_assert!(most - least <= 1, "{:?}", part);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Long enough for several chunks of a ring, with holes from expiry.
+    #[test]
+    fn long_backlogs_agree_with_the_model(
+        settings in settings(),
+        rounds in vec((1..400_usize, 0..400_usize, option::of(0..40_u64)), 1..6),
+    ) {
+        let mut pair = Pair::new(QueueSettings { max_length: None, ..settings });
+        for (pushes, gets, wait) in rounds {
+            for number in 0..pushes {
+                let expiration = (number % 3 == 0).then_some((number * 7 % 50) as u64);
+                let priority = Some(u8::from(number % 2 == 0));
+                pair.push(priority, expiration, 1)?;
+            }
+            pair.now += wait.unwrap_or(0);
+            for _ in 0..gets {
+                let expected = pair.get(true)?;
+                pair.check(expected)?;
+            }
+            pair.step(&Step::Expire)?;
+        }
+        pair.step(&Step::Purge)?;
+    }
+}
+
+fn settings() -> impl Strategy<Value = QueueSettings> {
+    let overflow = prop_oneof![
+        Just(Overflow::DropHead),
+        Just(Overflow::RejectPublish),
+        Just(Overflow::RejectPublishDlx),
+    ];
+    let rarely = |range: std::ops::Range<u64>| option::weighted(0.3, range);
+    (
+        option::weighted(0.3, 0..4_u8),
+        rarely(0..30),
+        rarely(0..8),
+        rarely(0..40),
+        overflow,
+        any::<[bool; 2]>(),
+        option::weighted(0.3, 0..3_u32),
+    )
+        .prop_map(|(max_priority, ttl, length, bytes, overflow, single, delivery_limit)| {
+            QueueSettings {
+                max_priority,
+                message_ttl: ttl.map(Millis),
+                max_length: length,
+                max_length_bytes: bytes,
+                overflow,
+                single_active_consumer: single == [true, true],
+                delivery_limit,
+            }
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = any::<Index>;
+    prop_oneof![
+        20 => (option::of(0..6_u8), option::weighted(0.3, 0..30_u64), 0..10_usize)
+            .prop_map(|(priority, expiration, size)| Step::Push { priority, expiration, size }),
+        10 => Just(Step::Dispatch),
+        4 => (0..15_u64).prop_map(Step::Wait),
+        4 => (0..4_u16, any::<bool>(), prop::bool::weighted(0.1), -1..2_i32).prop_map(
+            |(prefetch, no_ack, exclusive, priority)| {
+                Step::AddConsumer { prefetch, no_ack, exclusive, priority }
+            }
+        ),
+        2 => index().prop_map(Step::RemoveConsumer),
+        2 => index().prop_map(Step::Close),
+        2 => index().prop_map(Step::Unblock),
+        6 => index().prop_map(Step::Settle),
+        2 => index().prop_map(Step::SettleAllOf),
+        8 => index().prop_map(Step::Requeue),
+        4 => any::<bool>().prop_map(|no_ack| Step::Get { no_ack }),
+        1 => Just(Step::Purge),
+        2 => Just(Step::Expire),
+        1 => Just(Step::Trim),
+        1 => settings().prop_map(Step::Settings),
+    ]
+}
