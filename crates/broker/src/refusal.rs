@@ -253,9 +253,10 @@ pub fn vhost_refused(vhost: &str, user: &str) -> AmqpError {
     AmqpError::not_allowed(format!("access to vhost '{vhost}' refused for user '{user}'"))
 }
 
-/// 403: bad credentials, said to clients that announced `authentication_failure_close`.
+/// 403, of the connection: bad credentials, said to clients that announced
+/// `authentication_failure_close`.
 pub fn login_refused(mechanism: &str) -> AmqpError {
-    AmqpError::access_refused(format!(
+    AmqpError::login_refused(format!(
         "Login was refused using authentication mechanism {mechanism}. For details see the broker \
          logfile."
     ))

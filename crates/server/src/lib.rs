@@ -1,3 +1,22 @@
-//! (to be written)
+//! The tokio shell: listeners, AMQP 0-9-1 connections and channels, configuration, graceful stop.
+//!
+//! Two tasks serve a connection: one reads its socket and drives the connection's machine, one
+//! writes its outbox. The machine (`connection.rs`) and the channels are plain state; they call the
+//! broker and never wait. Not here: queue logic, routing, storage.
+//!
+//! Lock order: a vhost's directory, a queue, an outbox. No lock is held across a wait.
+//!
+//! Read first: [`Server`], [`Config`](config::Config), then `connection.rs`.
 
+mod channel;
+mod clock;
 pub mod config;
+mod connection;
+mod consumer;
+mod driver;
+mod outbox;
+mod sasl;
+mod server;
+mod writer;
+
+pub use server::{Server, StartError};

@@ -1,0 +1,81 @@
+//! The receiving side of a channel: its mode, its consumers, the message it is being sent.
+
+mod assembly;
+
+use std::sync::Arc;
+
+use ahash::HashMap;
+use leveret_broker::{Prepared, Settlement, SharedQueue};
+use leveret_codec::AmqpError;
+use leveret_engine::ConsumerId;
+
+pub(crate) use self::assembly::Assembly;
+use crate::outbox::TakenSlots;
+
+/// A channel that is open, or that the broker has closed and the client not yet.
+pub(crate) struct Channel {
+    pub(crate) mode: Mode,
+    pub(crate) consumers: HashMap<Arc<str>, Subscription>,
+    /// The queue an empty name stands for.
+    pub(crate) last_queue: String,
+    /// What `basic.qos` set for consumers to come.
+    pub(crate) prefetch: u16,
+    pub(crate) assembly: Assembly,
+    /// The broker has sent `channel.close`: everything but its answer is discarded.
+    pub(crate) is_closing: bool,
+}
+
+/// What a channel's publishes and settlements are subject to.
+pub(crate) enum Mode {
+    /// Nothing.
+    Plain,
+    /// Publisher confirms; counts the publishes.
+    Confirm { published: u64 },
+    /// A transaction.
+    Transaction(Transaction),
+}
+
+/// What waits for `tx.commit`.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) publishes: Vec<(Prepared, Mandatory)>,
+    pub(crate) settlements: Vec<(Settlement, TakenSlots)>,
+}
+
+/// Whether an unroutable message is returned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mandatory {
+    Yes,
+    #[default]
+    No,
+}
+
+/// A consumer of the channel.
+pub(crate) struct Subscription {
+    pub(crate) queue: Arc<SharedQueue>,
+    pub(crate) id: ConsumerId,
+    /// Its index among the channel's sources; `None` if it settles nothing.
+    pub(crate) source: Option<u32>,
+}
+
+impl Channel {
+    pub(crate) fn new() -> Self {
+        Self {
+            mode: Mode::Plain,
+            consumers: HashMap::default(),
+            last_queue: String::new(),
+            prefetch: 0,
+            assembly: Assembly::default(),
+            is_closing: false,
+        }
+    }
+
+    /// The queue a method names; empty stands for the one declared last.
+    pub(crate) fn queue_name<'a>(&'a self, name: &'a str) -> Result<&'a str, AmqpError> {
+        match (name, self.last_queue.as_str()) {
+            ("", "") => Err(leveret_broker::refusal::no_previously_declared_queue()),
+            ("", last) => Ok(last),
+            (name, _) => Ok(name),
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! An AMQP 0-9-1 connection as a machine: bytes in; calls to the broker and bytes into the outbox
+//! out. No socket, no task, no waiting in it.
+//!
+//! The driver (`driver.rs`) reads from the socket and gives what it has to
+//! [`Connection::receive`]; all of it is one turn: publishes are staged and flushed together,
+//! settlements are resolved together, writers are woken once. Where an answer has to wait for the
+//! disk, the machine says so ([`Next::Wait`]) and goes on when the driver calls
+//! [`Connection::durable`].
+
+mod channels;
+mod consume;
+mod handshake;
+mod publish;
+mod settle;
+mod topology;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ahash::HashMap;
+use leveret_broker::{Broker, Confirmation, Session, refusal};
+use leveret_codec::{
+    AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, TableBuf, connection,
+    split,
+};
+use leveret_engine::Millis;
+use leveret_store::Lsn;
+
+use self::handshake::Client;
+use self::settle::PendingSettlement;
+use crate::channel::Channel;
+use crate::config::AmqpConfig;
+use crate::outbox::Outbox;
+
+/// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
+const INITIAL_FRAME_MAX: u32 = 8192;
+
+/// What all connections are given.
+pub(crate) struct Context {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) amqp: AmqpConfig,
+    pub(crate) server_properties: TableBuf,
+}
+
+/// One client's connection.
+pub(crate) struct Connection {
+    context: Arc<Context>,
+    outbox: Arc<Outbox>,
+    peer: Peer,
+    client: Client,
+    phase: Phase,
+    frame_max: u32,
+    channel_max: u16,
+    heartbeat_seconds: u16,
+    session: Option<Session>,
+    channels: HashMap<u16, Channel>,
+    /// Answers that wait for `gate` to be on disk, and those behind them.
+    gated: Vec<u8>,
+    gate: Option<Lsn>,
+    settlements: Vec<PendingSettlement>,
+    /// Scratch for the turn.
+    confirmations: Vec<Confirmation>,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.address, self.local)
+    }
+}
+
+/// Where a connection stands. The names in RabbitMQ's texts are its `state_name`s.
+enum Phase {
+    /// The protocol header is to come.
+    Greeting,
+    /// start-ok is to come.
+    Starting,
+    /// tune-ok is to come from this user.
+    Tuning {
+        user: Arc<leveret_broker::access::User>,
+    },
+    /// open is to come.
+    Opening {
+        user: Arc<leveret_broker::access::User>,
+    },
+    Running,
+    /// The broker has sent close: only close and close-ok count.
+    Closing,
+    /// Nothing that comes counts any more.
+    Closed,
+}
+
+/// What the driver does after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Read more.
+    Read,
+    /// Wait until this LSN is on disk, then call [`Connection::durable`] and `receive` again.
+    Wait(Lsn),
+    /// Send what there is and hang up.
+    Close,
+    /// A failed login: wait, send what there is and hang up.
+    Refused,
+}
+
+/// What a turn came to.
+pub(crate) struct Received {
+    /// Bytes of the input that are done with.
+    pub(crate) consumed: usize,
+    pub(crate) next: Next,
+}
+
+impl Connection {
+    pub(crate) fn new(context: Arc<Context>, outbox: Arc<Outbox>, peer: Peer) -> Self {
+        let channel_max = context.amqp.channel_max;
+        Self {
+            context,
+            outbox,
+            peer,
+            client: Client::default(),
+            phase: Phase::Greeting,
+            frame_max: INITIAL_FRAME_MAX,
+            channel_max,
+            heartbeat_seconds: 0,
+            session: None,
+            channels: HashMap::default(),
+            gated: Vec::new(),
+            gate: None,
+            settlements: Vec::new(),
+            confirmations: Vec::new(),
+        }
+    }
+
+    /// Takes what has been read: one turn.
+    pub(crate) fn receive(&mut self, input: &[u8], now: Millis) -> Received {
+        if let Some(session) = &mut self.session {
+            session.begin(now);
+        }
+        let mut consumed = 0;
+        let mut next = Next::Read;
+        while next == Next::Read {
+            let rest = input.get(consumed..).unwrap_or_default();
+            if let Phase::Greeting = self.phase {
+                let Some(greeting) = Greeting::of(rest) else { break };
+                consumed += PROTOCOL_HEADER.len();
+                next = self.greet(greeting);
+                continue;
+            }
+            if let Phase::Closed = self.phase {
+                consumed = input.len();
+                next = Next::Close;
+                break;
+            }
+            let (frame, length) = match split(rest, self.frame_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    // The stream is out of step: what follows means nothing.
+                    self.fail(error);
+                    self.phase = Phase::Closed;
+                    continue;
+                }
+            };
+            if let Some(lsn) = self.gate
+                && !may_pass_gate(&frame)
+            {
+                next = Next::Wait(lsn);
+                break;
+            }
+            consumed += length;
+            next = self.frame(&frame);
+        }
+        self.end_turn();
+        if let (Next::Read | Next::Close, Some(lsn)) = (next, self.gate) {
+            next = Next::Wait(lsn);
+        }
+        Received { consumed, next }
+    }
+
+    /// What the last turn waited for is on disk.
+    pub(crate) fn durable(&mut self) {
+        self.gate = None;
+        let gated = std::mem::take(&mut self.gated);
+        self.outbox.write(|out| out.extend_from_slice(&gated));
+        self.outbox.flush();
+    }
+
+    /// Whether the client is logged in and in its vhost.
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// The negotiated heartbeat in seconds, 0 for none.
+    pub(crate) fn heartbeat_seconds(&self) -> u16 {
+        self.heartbeat_seconds
+    }
+
+    /// Whether the broker waits for the client to agree to the end.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
+    }
+
+    /// Whether the client said good-bye or was told to go.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Closed)
+    }
+
+    /// The broker stops: tells the client. Without a client that listens there is nothing to wait
+    /// for.
+    pub(crate) fn shut_down(&mut self) {
+        match self.phase {
+            Phase::Running => {
+                self.fail(refusal::shutdown());
+                self.end_turn();
+            }
+            Phase::Closing | Phase::Closed => {}
+            _ => self.phase = Phase::Closed,
+        }
+    }
+
+    /// The client is gone, or is to be: everything it held goes back, and its queues go.
+    pub(crate) fn tear_down(&mut self) {
+        self.flush();
+        let numbers: Vec<u16> = self.channels.keys().copied().collect();
+        for number in numbers {
+            self.release_channel(number);
+        }
+        self.channels.clear();
+        if let Some(mut session) = self.session.take() {
+            session.close();
+        }
+    }
+
+    /// What log lines call it.
+    pub(crate) fn label(&self) -> String {
+        match &self.client.name {
+            Some(name) => format!("{} - {name}", self.peer),
+            None => self.peer.to_string(),
+        }
+    }
+
+    fn greet(&mut self, greeting: Greeting) -> Next {
+        match greeting {
+            Greeting::Amqp091 => {
+                self.start();
+                self.phase = Phase::Starting;
+                Next::Read
+            }
+            Greeting::Refused => {
+                tracing::warn!(
+                    "closing connection ({}): the client did not start with the AMQP 0-9-1 \
+                     protocol header",
+                    self.peer
+                );
+                self.outbox.write(|out| out.extend_from_slice(&PROTOCOL_HEADER));
+                self.phase = Phase::Closed;
+                Next::Close
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame<'_>) -> Next {
+        let result = match (&self.phase, frame.kind) {
+            (Phase::Closing, _) => return self.closing_frame(frame),
+            (_, FrameKind::Heartbeat) => Ok(Next::Read),
+            (_, FrameKind::Method) if frame.channel == 0 => self.connection_method(frame.payload),
+            (Phase::Running, FrameKind::Method) => {
+                self.channel_method(frame.channel, frame.payload).map(|()| Next::Read)
+            }
+            (Phase::Running, _) => self.content_frame(frame).map(|()| Next::Read),
+            _ => Err(frame.misplaced()),
+        };
+        match result {
+            Ok(next) => next,
+            Err(error) if error.scope() == Scope::Channel && frame.channel != 0 => {
+                self.fail_channel(frame.channel, error);
+                Next::Read
+            }
+            Err(error) => {
+                self.fail(error);
+                if let Phase::Closed = self.phase { Next::Close } else { Next::Read }
+            }
+        }
+    }
+
+    /// A frame after the broker sent close.
+    fn closing_frame(&mut self, frame: &Frame<'_>) -> Next {
+        if frame.kind != FrameKind::Method || frame.channel != 0 {
+            return Next::Read;
+        }
+        match Method::decode(frame.payload) {
+            Ok(Method::ConnectionClose(_)) => {
+                self.reply(|out| connection::CloseOk {}.encode_frame(0, out));
+            }
+            Ok(Method::ConnectionCloseOk(_)) => {}
+            _ => return Next::Read,
+        }
+        self.phase = Phase::Closed;
+        Next::Close
+    }
+
+    fn connection_method(&mut self, payload: &[u8]) -> Result<Next, AmqpError> {
+        let method = Method::decode(payload)?;
+        match (&self.phase, method) {
+            (Phase::Starting, Method::ConnectionStartOk(start_ok)) => self.log_in(&start_ok),
+            (Phase::Tuning { .. }, Method::ConnectionTuneOk(tune_ok)) => self.tune(tune_ok),
+            (Phase::Opening { user }, Method::ConnectionOpen(open)) => {
+                let user = Arc::clone(user);
+                self.open(user, open.virtual_host)
+            }
+            (_, Method::ConnectionClose(_)) => {
+                self.tear_down();
+                self.reply(|out| connection::CloseOk {}.encode_frame(0, out));
+                tracing::info!("closing AMQP connection ({})", self.label());
+                self.phase = Phase::Closed;
+                Ok(Next::Close)
+            }
+            (Phase::Running, Method::ConnectionUpdateSecret(_)) => {
+                // Internal users have no secret that expires.
+                self.reply(|out| connection::UpdateSecretOk {}.encode_frame(0, out));
+                Ok(Next::Read)
+            }
+            (phase, method) => {
+                let text = format!("unexpected method in connection state {}", phase.name());
+                Err(AmqpError::channel_error(text).with_method(method.id()))
+            }
+        }
+    }
+
+    /// Ends the connection for an error of its own.
+    fn fail(&mut self, error: AmqpError) {
+        tracing::error!(
+            "error on AMQP connection ({}): operation {} caused a connection exception {}: {}",
+            self.label(),
+            error.method(),
+            error.code().name().to_ascii_lowercase(),
+            error.text()
+        );
+        self.tear_down();
+        self.reply(|out| error.encode_close(0, out));
+        self.phase = match self.phase {
+            Phase::Running | Phase::Opening { .. } => Phase::Closing,
+            _ => Phase::Closed,
+        };
+    }
+
+    /// Writes an answer, behind those that wait for the disk.
+    fn reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.gate.is_some() {
+            encode(&mut self.gated);
+        } else {
+            self.outbox.write(encode);
+        }
+    }
+
+    /// Writes an answer that may only be seen once `commit` is on disk.
+    fn reply_at(&mut self, commit: Option<Lsn>, encode: impl FnOnce(&mut Vec<u8>)) {
+        let durable = self.context.broker.store().durable_lsn();
+        self.gate = self.gate.max(commit.filter(|lsn| *lsn > durable));
+        self.reply(encode);
+    }
+
+    /// Does what was staged: before anything that could see it, and at the end of the turn.
+    fn flush(&mut self) {
+        self.flush_publishes();
+        self.flush_settlements();
+    }
+
+    fn end_turn(&mut self) {
+        self.flush();
+        if let Some(session) = &mut self.session {
+            session.finish();
+        }
+        self.outbox.flush();
+    }
+
+    /// The session of a running connection.
+    fn session(&mut self) -> Result<&mut Session, AmqpError> {
+        self.session.as_mut().ok_or_else(|| AmqpError::internal_error("no session"))
+    }
+}
+
+impl Phase {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Greeting | Self::Starting => "starting",
+            Self::Tuning { .. } => "tuning",
+            Self::Opening { .. } => "opening",
+            Self::Running => "running",
+            Self::Closing | Self::Closed => "closing",
+        }
+    }
+}
+
+/// Declarations and the like share one wait for the disk; everything else waits for them, so that
+/// answers leave in the order of their requests.
+fn may_pass_gate(frame: &Frame<'_>) -> bool {
+    let class = |payload: &[u8]| payload.first_chunk().map(|class| u16::from_be_bytes(*class));
+    let definitions =
+        [leveret_codec::exchange::Declare::ID.class, leveret_codec::queue::Declare::ID.class];
+    match frame.kind {
+        FrameKind::Heartbeat => true,
+        FrameKind::Method => class(frame.payload).is_some_and(|class| definitions.contains(&class)),
+        FrameKind::Header | FrameKind::Body => false,
+    }
+}

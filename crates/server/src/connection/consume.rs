@@ -1,0 +1,141 @@
+//! `basic.consume`, `basic.cancel`, `basic.get` and `basic.qos`.
+
+use std::sync::Arc;
+
+use leveret_broker::{Consume, generated_name, refusal};
+use leveret_codec::{AmqpError, basic};
+
+use super::Connection;
+use super::topology::saturated;
+use crate::channel::Subscription;
+use crate::consumer::{ConsumerSink, ConsumerSpec};
+use crate::outbox::Blocked;
+
+impl Connection {
+    pub(super) fn consume(
+        &mut self,
+        number: u16,
+        consume: &basic::Consume<'_>,
+    ) -> Result<(), AmqpError> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        let tag: Arc<str> = match consume.consumer_tag {
+            "" => generated_name("amq.ctag").into(),
+            tag => tag.into(),
+        };
+        if let Some(existing) = channel.consumers.get(&tag) {
+            // One whose queue was deleted under it no longer holds its tag.
+            if existing.queue.has_consumer(existing.id) {
+                return Err(refusal::consumer_tag_in_use(&tag));
+            }
+            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), existing.source) {
+                out.close_source(source);
+            }
+            channel.consumers.remove(&tag);
+        }
+        let queue = channel.queue_name(consume.queue)?.to_owned();
+        let request = Consume {
+            queue: &queue,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            prefetch: channel.prefetch,
+            arguments: consume.arguments,
+        };
+        let outbox = Arc::clone(&self.outbox);
+        let notify_cancel = self.client.consumer_cancel_notify;
+        let mut made = None;
+        let session = self.session()?;
+        let added = session.consume(request, |queue, id| {
+            let source = match outbox.channel(number) {
+                Some(mut out) if !consume.no_ack => Some(out.source(queue, Some(id))),
+                _ => None,
+            };
+            let sink = Arc::new(ConsumerSink::new(ConsumerSpec {
+                outbox: Arc::clone(&outbox),
+                queue: Arc::clone(queue),
+                id,
+                channel: number,
+                tag: Arc::clone(&tag),
+                source,
+                notify_cancel,
+            }));
+            made = Some((Arc::clone(&sink), source));
+            sink
+        });
+        let (queue, id) = match (added, &made) {
+            (Ok(added), _) => added,
+            (Err(error), made) => {
+                if let (Some(mut out), Some((_, Some(source)))) = (outbox.channel(number), made) {
+                    out.close_source(*source);
+                }
+                return Err(error);
+            }
+        };
+        let Some((sink, source)) = made else { return Ok(()) };
+        if !consume.nowait {
+            let consume_ok = basic::ConsumeOk { consumer_tag: &tag };
+            outbox.write(|out| consume_ok.encode_frame(number, out));
+        }
+        sink.start();
+        if let Some(channel) = self.channels.get_mut(&number) {
+            let queue = Arc::clone(&queue);
+            channel.consumers.insert(tag, Subscription { queue, id, source });
+        }
+        self.session()?.unblock(&queue, id);
+        Ok(())
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        number: u16,
+        cancel: &basic::Cancel<'_>,
+    ) -> Result<(), AmqpError> {
+        let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        if let Some(gone) = channel.consumers.remove(cancel.consumer_tag) {
+            self.session()?.cancel(&gone.queue, gone.id);
+            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), gone.source) {
+                out.close_source(source);
+            }
+        }
+        if !cancel.nowait {
+            let cancel_ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
+            self.reply(|out| cancel_ok.encode_frame(number, out));
+        }
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, number: u16, get: &basic::Get<'_>) -> Result<(), AmqpError> {
+        let queue = self.queue_name(number, get.queue)?;
+        match self.session()?.get(&queue, get.no_ack)? {
+            None => self.reply(|out| basic::GetEmpty {}.encode_frame(number, out)),
+            Some(fetched) => {
+                let from = (!get.no_ack).then_some(&fetched.queue);
+                let left = saturated(fetched.left);
+                self.outbox.deliver_got(number, fetched.entry, left, from);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn qos(&mut self, number: u16, qos: basic::Qos) -> Result<(), AmqpError> {
+        if qos.prefetch_size != 0 {
+            return Err(refusal::prefetch_size(qos.prefetch_size));
+        }
+        if qos.global {
+            let limit = u32::from(qos.prefetch_count);
+            let unblocked = self.outbox.set_shared_limit(number, limit);
+            self.unblock(unblocked);
+        } else if let Some(channel) = self.channels.get_mut(&number) {
+            channel.prefetch = qos.prefetch_count;
+        }
+        self.reply(|out| basic::QosOk {}.encode_frame(number, out));
+        Ok(())
+    }
+
+    /// Consumers that were passed over can take deliveries again.
+    pub(super) fn unblock(&mut self, consumers: Vec<Blocked>) {
+        let Some(session) = &mut self.session else { return };
+        for (queue, consumer) in consumers {
+            session.unblock(&queue, consumer);
+        }
+    }
+}

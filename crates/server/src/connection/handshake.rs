@@ -1,0 +1,183 @@
+//! From the greeting to `connection.open-ok`.
+
+use std::sync::Arc;
+
+use leveret_broker::access::{User, is_loopback};
+use leveret_broker::{Session, refusal};
+use leveret_codec::{AmqpError, Table, connection};
+
+use super::{Connection, Next, Phase};
+use crate::sasl;
+
+/// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
+const FRAME_MAX_MIN: u32 = 4096;
+
+/// What the client said about itself.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    pub(super) name: Option<String>,
+    /// It understands `basic.cancel` from the broker.
+    pub(super) consumer_cancel_notify: bool,
+    /// It wants to be told that its login failed.
+    authentication_failure_close: bool,
+}
+
+impl Client {
+    fn new(properties: Table<'_>) -> Self {
+        let capabilities = properties.get("capabilities").and_then(|value| value.as_table());
+        let has = |name| {
+            let capability = capabilities.and_then(|capabilities| capabilities.get(name));
+            capability.and_then(|value| value.as_bool()).unwrap_or(false)
+        };
+        let name = properties.get("connection_name").and_then(|value| value.as_str());
+        Self {
+            name: name.map(str::to_owned),
+            consumer_cancel_notify: has("consumer_cancel_notify"),
+            authentication_failure_close: has("authentication_failure_close"),
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn start(&mut self) {
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: self.context.server_properties.as_table(),
+            mechanisms: sasl::MECHANISMS.as_bytes(),
+            locales: b"en_US",
+        };
+        self.outbox.write(|out| start.encode_frame(0, out));
+    }
+
+    pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
+        self.client = Client::new(start_ok.client_properties);
+        let mechanism = start_ok.mechanism;
+        let user = match sasl::credentials(mechanism, start_ok.response) {
+            Ok(credentials) => {
+                let access = self.context.broker.access();
+                let is_local = is_loopback(self.peer.address.ip());
+                access.authenticate(credentials.user, credentials.password, is_local).map_err(
+                    |failure| {
+                        let user = credentials.user.escape_debug();
+                        (format!("user '{user}': {failure}"), true)
+                    },
+                )
+            }
+            Err(error) => Err((error.to_string(), false)),
+        };
+        match user {
+            Ok(user) => {
+                self.offer_limits();
+                self.phase = Phase::Tuning { user };
+                Ok(Next::Read)
+            }
+            Err((reason, is_login)) => {
+                let mechanism = mechanism.escape_debug();
+                tracing::error!(
+                    "error on AMQP connection ({}): {mechanism} login refused: {reason}",
+                    self.label()
+                );
+                // RabbitMQ tells a failed login to those who can hear it, and a malformed one to
+                // nobody.
+                if is_login && self.client.authentication_failure_close {
+                    let refused = refusal::login_refused(start_ok.mechanism);
+                    self.outbox.write(|out| refused.encode_close(0, out));
+                }
+                self.phase = Phase::Closed;
+                Ok(Next::Refused)
+            }
+        }
+    }
+
+    fn offer_limits(&mut self) {
+        let amqp = &self.context.amqp;
+        let tune = connection::Tune {
+            channel_max: amqp.channel_max,
+            frame_max: amqp.frame_max,
+            heartbeat: amqp.heartbeat_seconds,
+        };
+        self.outbox.write(|out| tune.encode_frame(0, out));
+    }
+
+    pub(super) fn tune(&mut self, tune_ok: connection::TuneOk) -> Result<Next, AmqpError> {
+        let amqp = &self.context.amqp;
+        let offered = u32::from(amqp.channel_max);
+        let asked = u32::from(tune_ok.channel_max);
+        check_negotiated("channel_max", asked, 1, offered)?;
+        check_negotiated("frame_max", tune_ok.frame_max, FRAME_MAX_MIN, amqp.frame_max)?;
+        self.channel_max = tune_ok.channel_max;
+        self.frame_max = tune_ok.frame_max;
+        self.heartbeat_seconds = tune_ok.heartbeat;
+        self.outbox.set_frame_max(tune_ok.frame_max);
+        if let Phase::Tuning { user } = &self.phase {
+            self.phase = Phase::Opening { user: Arc::clone(user) };
+        }
+        Ok(Next::Read)
+    }
+
+    pub(super) fn open(&mut self, user: Arc<User>, vhost: &str) -> Result<Next, AmqpError> {
+        let session = Session::open(&self.context.broker, user, vhost);
+        let session = session.map_err(|error| error.with_method(connection::Open::ID))?;
+        tracing::info!(
+            "connection ({}): user '{}' authenticated and granted access to vhost '{}'",
+            self.label(),
+            session.user().name,
+            session.vhost().name()
+        );
+        self.session = Some(session);
+        self.phase = Phase::Running;
+        self.outbox.write(|out| connection::OpenOk {}.encode_frame(0, out));
+        Ok(Next::Read)
+    }
+}
+
+/// RabbitMQ's rule: 0 stands for no limit, which only a broker without limit accepts.
+fn check_negotiated(field: &str, asked: u32, min: u32, offered: u32) -> Result<(), AmqpError> {
+    let refuse = |bound: &str, limit: u32| {
+        let (comparison, unlimited) = match bound {
+            "minimum" => ("lower", ""),
+            _ => ("higher", if asked == 0 { " (no limit)" } else { "" }),
+        };
+        let text = format!(
+            "negotiated {field} = {asked}{unlimited} is {comparison} than the {bound} allowed \
+             value ({limit})"
+        );
+        Err(AmqpError::not_allowed(text).with_method(connection::Tune::ID))
+    };
+    if asked != 0 && asked < min {
+        return refuse("minimum", min);
+    }
+    if offered != 0 && (asked == 0 || asked > offered) {
+        return refuse("maximum", offered);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn negotiation_is_refused_in_rabbitmqs_words() {
+        let text = |asked, min, offered| {
+            check_negotiated("channel_max", asked, min, offered).map_err(|e| e.reply_text())
+        };
+        assert_eq!(text(2047, 1, 2047), Ok(()));
+        assert_eq!(
+            text(5000, 1, 2047).unwrap_err(),
+            "NOT_ALLOWED - negotiated channel_max = 5000 is higher than the maximum allowed value \
+             (2047)"
+        );
+        assert_eq!(
+            text(0, 1, 2047).unwrap_err(),
+            "NOT_ALLOWED - negotiated channel_max = 0 (no limit) is higher than the maximum \
+             allowed value (2047)"
+        );
+        assert_eq!(
+            text(100, 4096, 131_072).unwrap_err(),
+            "NOT_ALLOWED - negotiated channel_max = 100 is lower than the minimum allowed value \
+             (4096)"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! `basic.ack`, `basic.nack`, `basic.reject` and `basic.recover`.
+
+use leveret_broker::{Settlement, refusal};
+use leveret_codec::{AmqpError, MethodId, basic};
+
+use super::Connection;
+use crate::channel::Mode;
+use crate::outbox::{TakenSlots, UnknownTag};
+
+/// A settlement of this turn that is not yet carried out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PendingSettlement {
+    pub(super) channel: u16,
+    settlement: Settlement,
+    tag: u64,
+    multiple: bool,
+    method: MethodId,
+}
+
+impl Connection {
+    pub(super) fn ack(&mut self, channel: u16, ack: basic::Ack) -> Result<(), AmqpError> {
+        self.settle(PendingSettlement {
+            channel,
+            settlement: Settlement::Acknowledge,
+            tag: ack.delivery_tag,
+            multiple: ack.multiple,
+            method: basic::Ack::ID,
+        })
+    }
+
+    pub(super) fn nack(&mut self, channel: u16, nack: basic::Nack) -> Result<(), AmqpError> {
+        self.settle(PendingSettlement {
+            channel,
+            settlement: rejection(nack.requeue),
+            tag: nack.delivery_tag,
+            multiple: nack.multiple,
+            method: basic::Nack::ID,
+        })
+    }
+
+    pub(super) fn reject(&mut self, channel: u16, reject: basic::Reject) -> Result<(), AmqpError> {
+        self.settle(PendingSettlement {
+            channel,
+            settlement: rejection(reject.requeue),
+            tag: reject.delivery_tag,
+            multiple: false,
+            method: basic::Reject::ID,
+        })
+    }
+
+    pub(super) fn recover(
+        &mut self,
+        number: u16,
+        requeue: bool,
+        answers: bool,
+    ) -> Result<(), AmqpError> {
+        if !requeue {
+            return Err(refusal::recover_without_requeue());
+        }
+        self.settlements.push(PendingSettlement {
+            channel: number,
+            settlement: Settlement::Requeue,
+            tag: 0,
+            multiple: true,
+            method: basic::Recover::ID,
+        });
+        self.flush_settlements();
+        if answers {
+            self.reply(|out| basic::RecoverOk {}.encode_frame(number, out));
+        }
+        Ok(())
+    }
+
+    /// Stages a settlement; a transaction keeps it until commit, its tags checked now.
+    fn settle(&mut self, pending: PendingSettlement) -> Result<(), AmqpError> {
+        let channel = self.channels.get_mut(&pending.channel);
+        let Some(Mode::Transaction(transaction)) = channel.map(|channel| &mut channel.mode) else {
+            self.settlements.push(pending);
+            return Ok(());
+        };
+        let mut taken = TakenSlots::new();
+        if let Some(mut out) = self.outbox.channel(pending.channel) {
+            out.take(pending.tag, pending.multiple, &mut taken).map_err(unknown_tag)?;
+        }
+        transaction.settlements.push((pending.settlement, taken));
+        Ok(())
+    }
+
+    /// Carries out the turn's settlements in order. One that names an unknown tag fails its
+    /// channel, and what comes after it on the channel is discarded.
+    pub(super) fn flush_settlements(&mut self) {
+        let pending = std::mem::take(&mut self.settlements);
+        let mut taken = TakenSlots::new();
+        for run in pending.chunk_by(|a, b| a.channel == b.channel && a.settlement == b.settlement) {
+            let Some(PendingSettlement { channel: number, settlement, .. }) = run.first().copied()
+            else {
+                continue;
+            };
+            let Some(mut out) = self.outbox.channel(number) else { continue };
+            let mut failed = None;
+            for one in run {
+                if let Err(unknown) = out.take(one.tag, one.multiple, &mut taken) {
+                    failed = Some(unknown_tag(unknown).with_method(one.method));
+                    break;
+                }
+            }
+            let groups = out.group(taken.drain(..).map(|(_, slot)| slot));
+            let unblocked = out.unblocked();
+            drop(out);
+            if let Some(session) = &mut self.session {
+                for mut group in groups {
+                    session.settle(settlement, &mut group);
+                }
+            }
+            self.unblock(unblocked);
+            if let Some(error) = failed {
+                self.fail_channel(number, error);
+            }
+        }
+        // Its room is used again, unless the channel's failure has put something there.
+        if self.settlements.is_empty() {
+            self.settlements = pending;
+            self.settlements.clear();
+        }
+    }
+}
+
+fn rejection(requeue: bool) -> Settlement {
+    if requeue { Settlement::Requeue } else { Settlement::Discard }
+}
+
+fn unknown_tag(UnknownTag(tag): UnknownTag) -> AmqpError {
+    refusal::unknown_delivery_tag(tag)
+}

@@ -1,0 +1,78 @@
+//! A consumer's way from its queue into its connection's outbox.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use leveret_broker::{SharedQueue, Subscriber, Wake};
+use leveret_codec::basic;
+use leveret_engine::{Admission, ConsumerId, Entry};
+
+use crate::outbox::{Address, Outbox};
+
+/// See [`Subscriber`].
+pub(crate) struct ConsumerSink {
+    outbox: Arc<Outbox>,
+    queue: Arc<SharedQueue>,
+    id: ConsumerId,
+    channel: u16,
+    tag: Arc<str>,
+    source: Option<u32>,
+    /// The client wants to hear of a cancel that it didn't ask for.
+    notify_cancel: bool,
+    /// Its consume-ok has left.
+    started: AtomicBool,
+}
+
+/// What a consumer is made of.
+pub(crate) struct ConsumerSpec {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) queue: Arc<SharedQueue>,
+    pub(crate) id: ConsumerId,
+    pub(crate) channel: u16,
+    pub(crate) tag: Arc<str>,
+    /// Its index among the channel's sources; `None` if it settles nothing.
+    pub(crate) source: Option<u32>,
+    pub(crate) notify_cancel: bool,
+}
+
+impl ConsumerSink {
+    pub(crate) fn new(spec: ConsumerSpec) -> Self {
+        let ConsumerSpec { outbox, queue, id, channel, tag, source, notify_cancel } = spec;
+        let started = AtomicBool::new(false);
+        Self { outbox, queue, id, channel, tag, source, notify_cancel, started }
+    }
+
+    /// Deliveries may come: consume-ok has been written.
+    pub(crate) fn start(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    fn address(&self) -> Address<'_> {
+        Address { channel: self.channel, consumer_tag: &self.tag, source: self.source }
+    }
+}
+
+impl Subscriber for ConsumerSink {
+    fn admit(&self, pending: usize) -> Admission {
+        if !self.started.load(Ordering::Acquire) {
+            return Admission::Blocked;
+        }
+        let blocked = || (Arc::clone(&self.queue), self.id);
+        self.outbox.admit(self.address(), pending, blocked)
+    }
+
+    fn deliver(&self, entries: &mut Vec<Entry>) -> Wake {
+        self.outbox.deliver(self.address(), entries)
+    }
+
+    fn wake(&self) {
+        self.outbox.wake();
+    }
+
+    fn cancelled(&self) {
+        if self.notify_cancel {
+            let cancel = basic::Cancel { consumer_tag: &self.tag, nowait: true };
+            self.outbox.write(|out| cancel.encode_frame(self.channel, out));
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The task that reads a connection's socket and drives its machine.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::connection::{Connection, Context, Next, Peer};
+use crate::outbox::Outbox;
+use crate::writer;
+
+/// Bytes read at a time at first; doubled while reads fill them.
+const READ_MIN: usize = 4 * 1024;
+const READ_MAX: usize = 128 * 1024;
+/// Answers a client hasn't fetched, beyond which it isn't listened to.
+const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
+/// Journal bytes that wait for the disk, beyond which publishers wait too.
+const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
+/// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.
+const LOGIN_PENALTY: Duration = Duration::from_secs(3);
+/// How long a client may take to agree to a close, and how long one is when the broker stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// Without heartbeats, how long a connection is silent before its buffers go.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Serves one client until it or the broker ends the connection.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    peer: Peer,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
+    tracing::debug!("accepting AMQP connection ({peer})");
+    let (reader, socket) = stream.into_split();
+    let outbox = Arc::new(Outbox::new());
+    let (heartbeat, heartbeat_seen) = watch::channel(Duration::ZERO);
+    let broker = Arc::clone(&context.broker);
+    let writer_gone = CancellationToken::new();
+    let guard = writer_gone.clone().drop_guard();
+    let writes = tokio::spawn({
+        let outbox = Arc::clone(&outbox);
+        async move {
+            let _guard = guard;
+            writer::write(socket, outbox, broker, heartbeat_seen).await
+        }
+    });
+    let handshake_timeout = context.amqp.handshake_timeout;
+    let mut driver = Driver {
+        connection: Connection::new(Arc::clone(&context), Arc::clone(&outbox), peer),
+        context,
+        outbox,
+        reader,
+        buffer: BytesMut::new(),
+        read_size: READ_MIN,
+        heartbeat,
+        writer_gone,
+        stop,
+        deadline: Some(Instant::now() + handshake_timeout),
+    };
+    driver.run().await;
+    driver.connection.tear_down();
+    driver.outbox.finish();
+    // A client that doesn't read doesn't keep the task.
+    let limit = if driver.stop.is_cancelled() { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
+    let Driver { reader, .. } = driver;
+    let abort = writes.abort_handle();
+    if timeout(limit, writes).await.is_err() {
+        abort.abort();
+    }
+    linger(reader, limit).await;
+}
+
+struct Driver {
+    connection: Connection,
+    context: Arc<Context>,
+    outbox: Arc<Outbox>,
+    reader: OwnedReadHalf,
+    buffer: BytesMut,
+    read_size: usize,
+    heartbeat: watch::Sender<Duration>,
+    writer_gone: CancellationToken,
+    stop: CancellationToken,
+    /// When the handshake, or the client's agreement to a close, is overdue.
+    deadline: Option<Instant>,
+}
+
+/// What waiting for the client came to.
+enum Input {
+    Bytes,
+    End,
+    /// Nothing for so long that the client is taken for dead, or overdue.
+    Silence,
+    Stop,
+}
+
+impl Driver {
+    async fn run(&mut self) {
+        loop {
+            let received = self.connection.receive(&self.buffer, clock::now());
+            self.buffer.advance(received.consumed);
+            match received.next {
+                Next::Read => {}
+                Next::Wait(lsn) => {
+                    self.context.broker.store().durable(lsn).await;
+                    self.connection.durable();
+                    continue;
+                }
+                Next::Close => return,
+                Next::Refused => {
+                    tokio::time::sleep(LOGIN_PENALTY).await;
+                    return;
+                }
+            }
+            self.set_deadline();
+            self.wait_for_room().await;
+            match self.read().await {
+                Ok(Input::Bytes) => {}
+                Ok(Input::Stop) => {
+                    self.connection.shut_down();
+                    self.deadline = Some(Instant::now() + STOP_TIMEOUT);
+                    if !self.connection.is_closing() {
+                        return;
+                    }
+                }
+                Ok(Input::Silence) => {
+                    self.report_silence();
+                    return;
+                }
+                Ok(Input::End) | Err(_) => {
+                    if self.connection.is_open() {
+                        tracing::warn!(
+                            "closing AMQP connection ({}): client unexpectedly closed TCP \
+                             connection",
+                            self.connection.label()
+                        );
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn set_deadline(&mut self) {
+        let is_stopping = self.stop.is_cancelled();
+        if self.connection.is_closing() {
+            let limit = if is_stopping { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
+            self.deadline.get_or_insert_with(|| Instant::now() + limit);
+        } else if self.connection.is_open() && self.deadline.take().is_some() {
+            let interval = Duration::from_secs(self.connection.heartbeat_seconds().into());
+            self.heartbeat.send_replace(interval);
+        }
+    }
+
+    /// Back-pressure: a client that doesn't fetch its answers, or publishes faster than the disk
+    /// writes, isn't listened to until that has changed.
+    async fn wait_for_room(&mut self) {
+        let store = self.context.broker.store();
+        if store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX {
+            store.writable(UNWRITTEN_JOURNAL_MAX).await;
+        }
+        if self.outbox.queued() > UNREAD_ANSWERS_MAX {
+            tokio::select! {
+                () = self.outbox.drained() => {}
+                () = self.writer_gone.cancelled() => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<Input> {
+        let interval = Duration::from_secs(self.connection.heartbeat_seconds().into());
+        // RabbitMQ gives a client two to three intervals; so does this, in five halves.
+        let (slice, slices_max) =
+            if interval.is_zero() { (IDLE, u32::MAX) } else { (interval / 2, 5) };
+        let mut slices = 0;
+        loop {
+            if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
+                self.buffer.reserve(self.read_size);
+            }
+            let until = Instant::now() + slice;
+            let until = self.deadline.map_or(until, |deadline| deadline.min(until));
+            let is_stopping = self.stop.is_cancelled();
+            let read = tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !is_stopping => return Ok(Input::Stop),
+                read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
+                () = self.writer_gone.cancelled() => return Ok(Input::End),
+            };
+            match read {
+                Ok(Ok(0)) => return Ok(Input::End),
+                Ok(Ok(length)) => {
+                    self.adapt(length);
+                    return Ok(Input::Bytes);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    slices += 1;
+                    let is_overdue = self.deadline.is_some_and(|at| at <= Instant::now());
+                    if is_overdue || slices >= slices_max {
+                        return Ok(Input::Silence);
+                    }
+                    if self.buffer.is_empty() {
+                        self.buffer = BytesMut::new();
+                        self.read_size = READ_MIN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads as much at a time as comes at a time.
+    fn adapt(&mut self, length: usize) {
+        if length >= self.read_size / 2 {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
+        }
+    }
+
+    fn report_silence(&self) {
+        let label = self.connection.label();
+        if self.connection.is_over() {
+            tracing::debug!("closing AMQP connection ({label}): the client didn't agree in time");
+        } else if self.connection.is_open() {
+            tracing::error!(
+                "closing AMQP connection ({label}): missed heartbeats from client, timeout: {}s",
+                self.connection.heartbeat_seconds()
+            );
+        } else {
+            tracing::warn!("closing AMQP connection ({label}): handshake timeout");
+        }
+    }
+}
+
+/// Reads and discards what the client still sends, so that its kernel doesn't throw the broker's
+/// last words away for a reset.
+async fn linger(mut reader: OwnedReadHalf, limit: Duration) {
+    let mut discarded = [0; 1024];
+    let drain = async { while let Ok(1..) = reader.read(&mut discarded).await {} };
+    let _ = timeout(limit.min(LOGIN_PENALTY), drain).await;
+}

@@ -1,0 +1,345 @@
+//! What a connection has yet to send, and the deliveries its client has not settled.
+//!
+//! One lock per connection: a delivery gets its tag, its place among the unsettled and its bytes
+//! under it at once, so that tags are on the wire in order. Taken last in the lock order.
+
+mod channel;
+mod confirms;
+mod segments;
+mod unacked;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ahash::HashMap;
+use leveret_broker::{Confirmation, SettleGroup, SharedQueue, Wake};
+use leveret_codec::{basic, encode_content};
+use leveret_engine::{Admission, ConsumerId, Entry, Message};
+use leveret_store::Lsn;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+pub(crate) use self::channel::{ChannelOut, TakenSlots};
+pub(crate) use self::segments::Segments;
+pub(crate) use self::unacked::UnknownTag;
+
+/// Bytes waiting for the socket above which consumers are passed over.
+const HIGH_WATER: usize = 256 * 1024;
+/// Bytes waiting below which they take part again.
+const LOW_WATER: usize = 64 * 1024;
+
+/// A consumer that was passed over, to be told when it can take deliveries again.
+pub(crate) type Blocked = (Arc<SharedQueue>, ConsumerId);
+
+/// A connection's way out.
+pub(crate) struct Outbox {
+    state: Mutex<State>,
+    /// Bytes waiting, those being written included; readable without the lock.
+    queued: AtomicUsize,
+    /// Whether any channel ever had a limit shared by its consumers; then admissions ask it.
+    has_shared_limit: AtomicBool,
+    writer: Notify,
+    /// Told when `queued` has fallen.
+    room: Notify,
+}
+
+struct State {
+    pending: Segments,
+    /// Bytes the writer has taken and not yet written.
+    writing: usize,
+    channels: HashMap<u16, ChannelOut>,
+    /// Consumers waiting for `queued` to fall.
+    blocked: Vec<Blocked>,
+    frame_max: u32,
+    /// The writer sleeps and has to be woken.
+    writer_idle: bool,
+    /// Nothing more will come: the writer flushes and ends.
+    finished: bool,
+}
+
+/// What the writer does next.
+pub(crate) enum Work {
+    /// Write what it was given.
+    Write,
+    /// Wait for more, and for this LSN if confirms wait for it.
+    Wait(Option<Lsn>),
+    /// Everything is written and nothing more comes.
+    Finish,
+}
+
+/// A consumer's address.
+#[derive(Clone, Copy)]
+pub(crate) struct Address<'a> {
+    pub(crate) channel: u16,
+    pub(crate) consumer_tag: &'a str,
+    /// Index of the consumer among the channel's sources; `None` if it settles nothing.
+    pub(crate) source: Option<u32>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                pending: Segments::default(),
+                writing: 0,
+                channels: HashMap::default(),
+                blocked: Vec::new(),
+                frame_max: 0,
+                writer_idle: false,
+                finished: false,
+            }),
+            queued: AtomicUsize::new(0),
+            has_shared_limit: AtomicBool::new(false),
+            writer: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
+    /// Frames larger than this are cut, once it has been negotiated.
+    pub(crate) fn set_frame_max(&self, frame_max: u32) {
+        self.state.lock().frame_max = frame_max;
+    }
+
+    /// Appends frames; the writer is woken by [`flush`](Self::flush).
+    pub(crate) fn write(&self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        encode(&mut state.pending.bytes);
+        self.count(&state);
+    }
+
+    /// Wakes the writer if it sleeps and there is something for it to do.
+    pub(crate) fn flush(&self) {
+        let mut state = self.state.lock();
+        let wanted = !state.pending.is_empty() || state.awaits_confirms() || state.finished;
+        if wanted && std::mem::take(&mut state.writer_idle) {
+            drop(state);
+            self.wake();
+        }
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn finish(&self) {
+        self.state.lock().finished = true;
+        self.flush();
+    }
+
+    /// Wakes the writer, which was found idle.
+    pub(crate) fn wake(&self) {
+        self.writer.notify_one();
+    }
+
+    /// Resolves when the writer is woken.
+    pub(crate) async fn woken(&self) {
+        self.writer.notified().await;
+    }
+
+    /// Resolves when most of what was queued has been written.
+    pub(crate) async fn drained(&self) {
+        while self.queued() >= LOW_WATER {
+            let written = self.room.notified();
+            if self.queued() >= LOW_WATER {
+                written.await;
+            }
+        }
+    }
+
+    /// Bytes that wait for the socket.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn open_channel(&self, channel: u16) {
+        self.state.lock().channels.insert(channel, ChannelOut::new());
+    }
+
+    /// Forgets a channel and returns its unsettled deliveries, in order. Its consumers have been
+    /// removed from their queues before, so nothing can be delivered to it any more.
+    pub(crate) fn close_channel(&self, channel: u16) -> Vec<SettleGroup> {
+        let gone = self.state.lock().channels.remove(&channel);
+        gone.map(ChannelOut::into_unsettled).unwrap_or_default()
+    }
+
+    /// A channel that is open.
+    pub(crate) fn channel(&self, channel: u16) -> Option<MappedMutexGuard<'_, ChannelOut>> {
+        let state = self.state.lock();
+        MutexGuard::try_map(state, |state| state.channels.get_mut(&channel)).ok()
+    }
+
+    /// Sets a channel's shared limit; returns consumers that waited for a higher one.
+    pub(crate) fn set_shared_limit(&self, channel: u16, limit: u32) -> Vec<Blocked> {
+        let Some(mut channel) = self.channel(channel) else {
+            return Vec::new();
+        };
+        if limit > 0 {
+            self.has_shared_limit.store(true, Ordering::Relaxed);
+        }
+        channel.set_shared_limit(limit);
+        channel.unblocked()
+    }
+
+    /// Adds outcomes to the channels' confirms and writes what is due.
+    pub(crate) fn confirm(&self, confirmations: &[Confirmation], durable: Lsn) {
+        let mut state = self.state.lock();
+        let State { pending, channels, .. } = &mut *state;
+        for of_channel in confirmations.chunk_by(|a, b| a.ticket.channel == b.ticket.channel) {
+            let Some(number) = of_channel.first().map(|c| c.ticket.channel) else { continue };
+            let Some(channel) = channels.get_mut(&number) else { continue };
+            for confirmation in of_channel {
+                channel.confirms.push(confirmation.ticket.sequence, confirmation.outcome);
+            }
+            channel.confirms.write_due(durable, number, &mut pending.bytes);
+        }
+        self.count(&state);
+    }
+
+    /// Whether a consumer can take one more delivery, its place reserved; if not, it is remembered.
+    /// `pending` bytes are on their way to it.
+    pub(crate) fn admit(
+        &self,
+        to: Address<'_>,
+        pending: usize,
+        blocked: impl FnOnce() -> Blocked,
+    ) -> Admission {
+        let is_full = || self.queued() + pending >= HIGH_WATER;
+        let shared = to.source.is_some() && self.has_shared_limit.load(Ordering::Relaxed);
+        if !shared && !is_full() {
+            return Admission::Ready;
+        }
+        let mut state = self.state.lock();
+        // The writer may have drained it meanwhile, and looks at `blocked` only under the lock.
+        if is_full() {
+            state.blocked.push(blocked());
+            return Admission::Blocked;
+        }
+        match state.channels.get_mut(&to.channel) {
+            Some(channel) if shared => channel.admit_shared(blocked),
+            _ => Admission::Ready,
+        }
+    }
+
+    /// Takes deliveries to a consumer: tags, bytes and places among the unsettled.
+    pub(crate) fn deliver(&self, to: Address<'_>, entries: &mut Vec<Entry>) -> Wake {
+        let mut state = self.state.lock();
+        let State { pending, channels, frame_max, .. } = &mut *state;
+        let Some(channel) = channels.get_mut(&to.channel) else {
+            debug_assert!(false, "consumers are removed before their channel");
+            entries.clear();
+            return Wake::NotNeeded;
+        };
+        for entry in entries.drain(..) {
+            let message = &entry.message;
+            basic::Deliver {
+                consumer_tag: to.consumer_tag,
+                delivery_tag: channel.next_tag(),
+                redelivered: entry.redelivered,
+                exchange: message.exchange(),
+                routing_key: message.routing_key(),
+            }
+            .encode_frame(to.channel, &mut pending.bytes);
+            pending.content(to.channel, message, *frame_max);
+            channel.delivered(to.source, entry);
+        }
+        self.count(&state);
+        if std::mem::take(&mut state.writer_idle) { Wake::Needed } else { Wake::NotNeeded }
+    }
+
+    /// Writes a message got with `basic.get`, of which `left` more are ready.
+    pub(crate) fn deliver_got(
+        &self,
+        number: u16,
+        entry: Entry,
+        left: u32,
+        from: Option<&Arc<SharedQueue>>,
+    ) {
+        let mut state = self.state.lock();
+        let State { pending, channels, frame_max, .. } = &mut *state;
+        let Some(channel) = channels.get_mut(&number) else {
+            debug_assert!(false, "only an open channel gets");
+            return;
+        };
+        basic::GetOk {
+            delivery_tag: channel.next_tag(),
+            redelivered: entry.redelivered,
+            exchange: entry.message.exchange(),
+            routing_key: entry.message.routing_key(),
+            message_count: left,
+        }
+        .encode_frame(number, &mut pending.bytes);
+        pending.content(number, &entry.message, *frame_max);
+        let source = from.map(|queue| channel.source(queue, None));
+        channel.delivered(source, entry);
+        self.count(&state);
+    }
+
+    /// Writes a `basic.return` with the message it returns.
+    pub(crate) fn return_message(&self, channel: u16, message: &Message) {
+        let mut state = self.state.lock();
+        let frame_max = state.frame_max;
+        let out = &mut state.pending.bytes;
+        basic::Return {
+            reply_code: leveret_codec::ReplyCode::NO_ROUTE.value(),
+            reply_text: leveret_codec::ReplyCode::NO_ROUTE.name(),
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+        }
+        .encode_frame(channel, out);
+        encode_content(channel, message.properties(), message.body(), frame_max, out);
+        self.count(&state);
+    }
+
+    /// Hands the writer what to write, confirms due by now included.
+    pub(crate) fn take(&self, durable: Lsn, out: &mut Segments) -> Work {
+        debug_assert!(out.is_empty());
+        let mut state = self.state.lock();
+        let State { pending, channels, .. } = &mut *state;
+        let mut waits_for: Option<Lsn> = None;
+        for (number, channel) in channels {
+            if channel.confirms.waits_for().is_some() {
+                channel.confirms.write_due(durable, *number, &mut pending.bytes);
+                waits_for = waits_for.into_iter().chain(channel.confirms.waits_for()).min();
+            }
+        }
+        if !state.pending.is_empty() {
+            std::mem::swap(&mut state.pending, out);
+            state.writing = out.len();
+            self.count(&state);
+            return Work::Write;
+        }
+        if state.finished {
+            return Work::Finish;
+        }
+        state.writer_idle = true;
+        Work::Wait(waits_for)
+    }
+
+    /// What the writer took has been written. Returns the consumers that can go on.
+    pub(crate) fn written(&self) -> Vec<Blocked> {
+        let mut state = self.state.lock();
+        state.writing = 0;
+        self.count(&state);
+        if self.queued() >= LOW_WATER {
+            return Vec::new();
+        }
+        self.room.notify_one();
+        std::mem::take(&mut state.blocked)
+    }
+
+    /// Lets memory go that an idle connection doesn't need.
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock();
+        if state.pending.is_empty() {
+            state.pending = Segments::default();
+        }
+    }
+
+    /// Keeps `queued` true after `pending` or `writing` has changed.
+    fn count(&self, state: &MutexGuard<'_, State>) {
+        self.queued.store(state.pending.len() + state.writing, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    fn awaits_confirms(&self) -> bool {
+        self.channels.values().any(|channel| channel.confirms.waits_for().is_some())
+    }
+}

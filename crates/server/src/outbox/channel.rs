@@ -1,0 +1,195 @@
+//! The sending side of a channel: its deliveries, its confirms, its shared prefetch limit.
+
+use std::sync::Arc;
+
+use leveret_broker::{SettleGroup, SharedQueue};
+use leveret_engine::{Admission, ConsumerId, Entry};
+
+use super::Blocked;
+use super::confirms::Confirms;
+use super::unacked::{Slot, Unacked, UnknownTag};
+
+/// What the outbox knows of a channel.
+pub(crate) struct ChannelOut {
+    pub(super) confirms: Confirms,
+    unacked: Unacked,
+    /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
+    sources: Vec<Option<Source>>,
+    /// `basic.qos` with global: unsettled deliveries of all consumers together, 0 for no bound.
+    shared_limit: u32,
+    /// Deliveries admitted under the limit and not yet made.
+    reserved: usize,
+    /// Consumers waiting for room under the limit.
+    blocked: Vec<Blocked>,
+}
+
+/// Deliveries taken out for settlement, with their tags.
+pub(crate) type TakenSlots = Vec<(u64, Slot)>;
+
+/// Where a channel's deliveries come from.
+struct Source {
+    queue: Arc<SharedQueue>,
+    /// `None` for `basic.get`.
+    consumer: Option<ConsumerId>,
+    /// Whether deliveries may still come from it.
+    is_open: bool,
+    /// Unsettled deliveries.
+    outstanding: usize,
+}
+
+impl ChannelOut {
+    pub(super) fn new() -> Self {
+        Self {
+            confirms: Confirms::new(),
+            unacked: Unacked::default(),
+            sources: Vec::new(),
+            shared_limit: 0,
+            reserved: 0,
+            blocked: Vec::new(),
+        }
+    }
+
+    pub(super) fn next_tag(&self) -> u64 {
+        self.unacked.next_tag()
+    }
+
+    /// Remembers a delivery under the next tag; without a source it is settled already.
+    pub(super) fn delivered(&mut self, source: Option<u32>, entry: Entry) {
+        match source {
+            None => self.unacked.skip(),
+            Some(source) => {
+                self.reserved = self.reserved.saturating_sub(1);
+                self.unacked.push(Slot { source, entry });
+                if let Some(Some(source)) = self.sources.get_mut(source as usize) {
+                    source.outstanding += 1;
+                }
+            }
+        }
+    }
+
+    /// The index of a consumer, or of `basic.get` from a queue, among the channel's sources.
+    pub(crate) fn source(&mut self, queue: &Arc<SharedQueue>, consumer: Option<ConsumerId>) -> u32 {
+        let same = |place: &Option<Source>| {
+            place.as_ref().is_some_and(|source| {
+                source.consumer == consumer && source.queue.id() == queue.id()
+            })
+        };
+        let found = self.sources.iter().position(same);
+        let index = found.unwrap_or_else(|| {
+            let source = Source {
+                queue: Arc::clone(queue),
+                consumer,
+                is_open: consumer.is_some(),
+                outstanding: 0,
+            };
+            match self.sources.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
+                Some((index, place)) => {
+                    *place = Some(source);
+                    index
+                }
+                None => {
+                    self.sources.push(Some(source));
+                    self.sources.len() - 1
+                }
+            }
+        });
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    /// A consumer is gone: its place is free once its deliveries are settled.
+    pub(crate) fn close_source(&mut self, index: u32) {
+        if let Some(place) = self.sources.get_mut(index as usize) {
+            if let Some(source) = place {
+                source.is_open = false;
+            }
+            free_if_done(place);
+        }
+    }
+
+    /// Takes the deliveries a settlement names: `tag` alone, or all up to it, or all if it is 0.
+    pub(crate) fn take(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        taken: &mut TakenSlots,
+    ) -> Result<(), UnknownTag> {
+        if multiple {
+            return self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)));
+        }
+        taken.push((tag, self.unacked.take(tag)?));
+        Ok(())
+    }
+
+    /// Puts taken deliveries back under their tags.
+    pub(crate) fn restore(&mut self, taken: TakenSlots) {
+        for (tag, slot) in taken {
+            self.unacked.restore(tag, slot);
+        }
+    }
+
+    /// Sorts taken deliveries by where they came from.
+    pub(crate) fn group(&mut self, taken: impl IntoIterator<Item = Slot>) -> Vec<SettleGroup> {
+        let mut groups: Vec<SettleGroup> = Vec::new();
+        for slot in taken {
+            let Some(place) = self.sources.get_mut(slot.source as usize) else { continue };
+            let Some(source) = place else {
+                debug_assert!(false, "slots name sources of their channel");
+                continue;
+            };
+            source.outstanding = source.outstanding.saturating_sub(1);
+            let same = |group: &&mut SettleGroup| {
+                group.consumer == source.consumer && group.queue.id() == source.queue.id()
+            };
+            match groups.iter_mut().rev().find(same) {
+                Some(group) => group.entries.push(slot.entry),
+                None => groups.push(SettleGroup {
+                    queue: Arc::clone(&source.queue),
+                    consumer: source.consumer,
+                    entries: vec![slot.entry],
+                }),
+            }
+            free_if_done(place);
+        }
+        groups
+    }
+
+    /// Everything unsettled, when the channel is gone.
+    pub(super) fn into_unsettled(mut self) -> Vec<SettleGroup> {
+        let mut all = Vec::new();
+        let taken = self.unacked.take_through(0, |_, slot| all.push(slot));
+        debug_assert_eq!(taken, Ok(()), "tag 0 stands for all there are");
+        self.group(all)
+    }
+
+    pub(super) fn set_shared_limit(&mut self, limit: u32) {
+        self.shared_limit = limit;
+    }
+
+    /// Consumers that waited for room under the shared limit, if there is some now.
+    pub(crate) fn unblocked(&mut self) -> Vec<Blocked> {
+        if self.blocked.is_empty() || self.is_at_shared_limit() {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.blocked)
+    }
+
+    pub(super) fn admit_shared(&mut self, blocked: impl FnOnce() -> Blocked) -> Admission {
+        if self.is_at_shared_limit() {
+            self.blocked.push(blocked());
+            return Admission::Blocked;
+        }
+        self.reserved += 1;
+        Admission::Ready
+    }
+
+    fn is_at_shared_limit(&self) -> bool {
+        self.shared_limit > 0
+            && self.unacked.outstanding() + self.reserved >= self.shared_limit as usize
+    }
+}
+
+fn free_if_done(place: &mut Option<Source>) {
+    if place.as_ref().is_some_and(|source| !source.is_open && source.outstanding == 0) {
+        *place = None;
+    }
+}

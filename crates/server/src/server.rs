@@ -1,0 +1,241 @@
+//! A running broker: its listeners, its connections, and how they end.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::{Broker, BrokerOptions, OpenError};
+use leveret_codec::{TableBuf, TableBuilder, Value};
+use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
+use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ServerProperties, Storage};
+use crate::connection::{Context, Peer};
+use crate::driver;
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+/// How long the accept loop pauses when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running broker.
+pub struct Server {
+    broker: Arc<Broker>,
+    addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why a broker did not start. Each is one line that says what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A listener's address can't be had.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data directory can't be used or read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A task of the start was lost; the broker is being torn down.
+    #[error("the start was interrupted")]
+    Interrupted,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another broker may be running there, choose another address with --listen"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
+        _ => "",
+    }
+}
+
+impl Server {
+    /// Opens the store, then listens. Returns when clients can connect.
+    ///
+    /// # Errors
+    /// When an address is taken, or the data directory can't be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let sockets = config.listen.iter().map(|address| bind(*address, &config.listen));
+        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+        let options = broker_options(&config);
+        let (disk, directory): (Arc<dyn Disk>, PathBuf) = match &config.storage {
+            Storage::Directory(directory) => (Arc::new(RealDisk), directory.clone()),
+            Storage::Ephemeral => (Arc::new(MemDisk::default()), Path::new("/").to_path_buf()),
+        };
+        let open = move || Broker::open(disk, &directory, &options);
+        let broker = tokio::task::spawn_blocking(open).await;
+        let broker = broker.map_err(|_| StartError::Interrupted)??;
+
+        let context = Arc::new(Context {
+            broker: Arc::clone(&broker),
+            amqp: config.amqp.clone(),
+            server_properties: server_properties(&config.server_properties),
+        });
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut addresses = Vec::new();
+        for (address, socket) in sockets {
+            let listen_error = |source| StartError::Listen { address, source };
+            socket.listen(BACKLOG).map_err(listen_error)?;
+            let listener = TcpListener::from_std(socket.into()).map_err(listen_error)?;
+            let local = listener.local_addr().map_err(listen_error)?;
+            tracing::info!("started TCP listener on {local}");
+            addresses.push(local);
+            let accept = accept(listener, Arc::clone(&context), stop.clone(), tasks.clone());
+            tasks.spawn(accept);
+        }
+        Ok(Self { broker, addresses, stop, tasks })
+    }
+
+    /// Where it listens for AMQP, ports resolved.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The broker behind the listeners.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Stops: no new connections, clients are told (320 `CONNECTION_FORCED`), everything durable is
+    /// on disk when this returns.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let broker = self.broker;
+        if tokio::task::spawn_blocking(move || broker.close()).await.is_err() {
+            tracing::error!("the store was not closed in order; it recovers at the next start");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    context: Arc<Context>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted.and_then(|(stream, address)| prepared(stream, address)) {
+            Ok((stream, peer)) => {
+                let serve = driver::serve(stream, peer, Arc::clone(&context), stop.clone());
+                tasks.spawn(serve);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!("cannot accept connections: {error}; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn prepared(stream: TcpStream, address: SocketAddr) -> io::Result<(TcpStream, Peer)> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    Ok((stream, Peer { address, local }))
+}
+
+/// The client gave up before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::InvalidInput
+    )
+}
+
+/// Binds a listener, without listening yet: clients find it only when the broker can serve them.
+fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<(SocketAddr, Socket), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let open = |address: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            // `[::]` is every interface, unless IPv4 has a listener of its own.
+            let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            socket.set_only_v6(!address.ip().is_unspecified() || all.contains(&any_v4))?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let everywhere_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+    match open(address) {
+        Ok(socket) => Ok((address, socket)),
+        Err(error) if address.ip().is_unspecified() && has_no_ipv6(&error) => {
+            open(everywhere_v4).map(|socket| (everywhere_v4, socket)).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn has_no_ipv6(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
+        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+/// `EAFNOSUPPORT`, which has no kind of its own.
+const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+
+fn broker_options(config: &Config) -> BrokerOptions {
+    let store = StoreOptions {
+        sync: config.store.sync,
+        segment_bytes: config.store.segment_bytes,
+        ..StoreOptions::default()
+    };
+    BrokerOptions {
+        store,
+        loopback_users: config.auth.loopback_users.clone(),
+        default_user: config.auth.default_user.clone(),
+        default_password: config.auth.default_pass.clone(),
+        default_vhost: config.auth.default_vhost.clone(),
+    }
+}
+
+/// What `connection.start` says: clients branch on product, version and capabilities.
+fn server_properties(properties: &ServerProperties) -> TableBuf {
+    const CAPABILITIES: [&str; 8] = [
+        "authentication_failure_close",
+        "basic.nack",
+        "connection.blocked",
+        "consumer_cancel_notify",
+        "consumer_priorities",
+        "exchange_exchange_bindings",
+        "per_consumer_qos",
+        "publisher_confirms",
+    ];
+    let mut capabilities = TableBuilder::new();
+    for capability in CAPABILITIES {
+        capabilities = capabilities.put(capability, Value::Bool(true));
+    }
+    let capabilities = capabilities.build();
+    TableBuilder::new()
+        .put("capabilities", Value::Table(capabilities.as_table()))
+        .put("cluster_name", Value::text(&properties.cluster_name))
+        .put("copyright", Value::text("Copyright (c) the Leveret authors"))
+        .put("information", Value::text("Licensed under the Apache License 2.0"))
+        .put("leveret_version", Value::text(env!("CARGO_PKG_VERSION")))
+        .put("platform", Value::text("Leveret"))
+        .put("product", Value::text(&properties.product))
+        .put("version", Value::text(&properties.version))
+        .build()
+}
