@@ -20,21 +20,33 @@ pub struct Answer {
     method: Vec<u8>,
     properties: Vec<u8>,
     body: Vec<u8>,
+    body_frames: Vec<usize>,
 }
 
 impl Answer {
     pub(crate) fn event(line: &str) -> Self {
-        Self { line: line.to_owned(), method: Vec::new(), properties: Vec::new(), body: Vec::new() }
+        Self {
+            line: line.to_owned(),
+            method: Vec::new(),
+            properties: Vec::new(),
+            body: Vec::new(),
+            body_frames: Vec::new(),
+        }
     }
 
-    pub(crate) fn new(method: Vec<u8>, properties: Vec<u8>, body: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        method: Vec<u8>,
+        properties: Vec<u8>,
+        body: Vec<u8>,
+        body_frames: Vec<usize>,
+    ) -> Self {
         let decoded = Method::decode(&method).expect("a method of the protocol");
         let mut line = render(&decoded);
         if decoded.id().carries_content() {
             line.push_str(": ");
             line.push_str(&String::from_utf8_lossy(&body));
         }
-        Self { line, method, properties, body }
+        Self { line, method, properties, body, body_frames }
     }
 
     /// The method, where the line does not say enough.
@@ -62,6 +74,12 @@ impl Answer {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// The sizes of the pieces the body came in.
+    #[must_use]
+    pub fn body_frames(&self) -> &[usize] {
+        &self.body_frames
     }
 
     /// The number of a delivery, or of a publish that is confirmed.

@@ -111,12 +111,12 @@ impl Connection {
     }
 
     /// Sends a method on channel 0.
-    pub fn send(&self, request: &impl Request) {
+    pub fn send(&self, request: &(impl Request + ?Sized)) {
         self.wire.borrow_mut().send(0, &request.method());
     }
 
     /// Sends a method on channel 0 and takes the next thing that comes there.
-    pub fn call(&self, request: &impl Request) -> Answer {
+    pub fn call(&self, request: &(impl Request + ?Sized)) -> Answer {
         self.send(request);
         self.recv()
     }
@@ -194,12 +194,12 @@ impl Channel {
     }
 
     /// Sends a method.
-    pub fn send(&self, request: &impl Request) {
+    pub fn send(&self, request: &(impl Request + ?Sized)) {
         self.connection.wire.borrow_mut().send(self.number, &request.method());
     }
 
     /// Sends a method and takes the next thing that comes on the channel.
-    pub fn call(&self, request: &impl Request) -> Answer {
+    pub fn call(&self, request: &(impl Request + ?Sized)) -> Answer {
         self.send(request);
         self.recv()
     }

@@ -29,7 +29,7 @@ mod process;
 mod request;
 mod wire;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use answer::Answer;
 pub use broker::{Broker, Exit};
@@ -43,3 +43,16 @@ pub use request::{
 
 /// How long any event is awaited before the test fails. Generous: it bounds, it measures nothing.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until it is so, for what a broker does in its own time and announces to
+/// nobody.
+///
+/// # Panics
+/// If it is still not so after [`PATIENCE`].
+pub fn eventually(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::yield_now();
+    }
+}

@@ -84,8 +84,9 @@ pub fn declare(queue: &str) -> queue::Declare<'_> {
     }
 }
 
-/// Asks whether a queue is there, and for its counts. As the broker answers only after what it did
-/// with the queue before, this is also a barrier: an unexpected delivery would come first.
+/// Asks whether a queue is there, and for its counts. Leveret answers after all that the channel
+/// asked for before, so that an unexpected delivery would come first; RabbitMQ's counts may be ahead
+/// of publishes that are not confirmed yet.
 #[must_use]
 pub fn passive(queue: &str) -> queue::Declare<'_> {
     queue::Declare { passive: true, ..declare(queue) }

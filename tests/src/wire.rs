@@ -27,6 +27,7 @@ struct Incomplete {
     properties: Vec<u8>,
     size: Option<u64>,
     body: Vec<u8>,
+    body_frames: Vec<usize>,
 }
 
 impl Wire {
@@ -168,6 +169,7 @@ impl Wire {
                     properties: Vec::new(),
                     size: (!carries_content(payload)).then_some(0),
                     body: Vec::new(),
+                    body_frames: Vec::new(),
                 };
                 let interrupted = self.incomplete.insert(channel, incomplete);
                 assert!(interrupted.is_none(), "a method amid content on channel {channel}");
@@ -183,6 +185,7 @@ impl Wire {
                 let incomplete = self.expecting_content(channel);
                 assert!(incomplete.size.is_some(), "a body before its header on {channel}");
                 incomplete.body.extend_from_slice(payload);
+                incomplete.body_frames.push(payload.len());
             }
         }
         self.deliver_if_complete(channel);
@@ -199,7 +202,7 @@ impl Wire {
         if self.incomplete.get(&channel).is_some_and(is_complete)
             && let Some(whole) = self.incomplete.remove(&channel)
         {
-            let answer = Answer::new(whole.method, whole.properties, whole.body);
+            let answer = Answer::new(whole.method, whole.properties, whole.body, whole.body_frames);
             self.inbox.push_back((channel, answer));
         }
     }

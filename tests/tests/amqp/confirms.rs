@@ -1,0 +1,193 @@
+//! Publisher confirms: one answer for each publish, and what it means.
+
+use leveret_tests::codec::{Method, Properties, basic, confirm, exchange, queue, tx};
+use leveret_tests::{
+    Broker, Channel, bind, declare, declare_exchange, delete, passive, publish, purge, qos,
+};
+
+use crate::check;
+
+const SELECT: confirm::Select = confirm::Select { nowait: false };
+
+#[test]
+fn select_may_be_repeated() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    check(&channel, &[(&SELECT, "confirm.select-ok"), (&SELECT, "confirm.select-ok")]);
+    channel.send(&confirm::Select { nowait: true });
+    channel.publish("", "nowhere", "x");
+    assert_eq!(channel.recv(), "basic.ack 1");
+}
+
+#[test]
+fn numbers_start_at_the_first_publish_after_select() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", "before");
+    channel.call(&SELECT);
+    for number in 1..=3 {
+        channel.publish("", "q", "x");
+        assert_eq!(channel.recv(), format!("basic.ack {number}"));
+    }
+    assert_eq!(channel.call(&purge("q")), "queue.purge-ok 4");
+}
+
+#[test]
+fn each_channel_counts_for_itself() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    for number in 1..=3 {
+        let channel = connection.channel(number);
+        channel.call(&SELECT);
+        channel.publish("", "nowhere", "x");
+        assert_eq!(channel.recv(), "basic.ack 1");
+    }
+    // And from the start again when the number is used anew.
+    connection.unopened(2).close();
+    let channel = connection.channel(2);
+    channel.publish("", "nowhere", "x");
+    assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
+    channel.call(&SELECT);
+    channel.publish("", "nowhere", "x");
+    assert_eq!(channel.recv(), "basic.ack 1");
+}
+
+#[test]
+fn a_returned_message_is_returned_before_it_is_confirmed() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&SELECT);
+    let mandatory = basic::Publish { mandatory: true, ..publish("", "nowhere") };
+    for number in 1..=3 {
+        channel.publish_with(&mandatory, &Properties::default(), b"x");
+        assert_eq!(channel.recv(), "basic.return 312 NO_ROUTE '' nowhere: x");
+        assert_eq!(channel.recv(), format!("basic.ack {number}"));
+    }
+}
+
+/// Durable or not, persistent or not, to none, one or several queues.
+#[test]
+fn every_publish_is_confirmed_once() {
+    const COUNT: u64 = 2000;
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&exchange::Declare { durable: true, ..declare_exchange("x", "fanout") });
+    for number in 0..3 {
+        let name = format!("durable {number}");
+        channel.call(&queue::Declare { durable: true, ..declare(&name) });
+        channel.call(&bind(&name, "x", ""));
+    }
+    channel.call(&declare("transient"));
+    channel.call(&bind("transient", "x", ""));
+    channel.call(&SELECT);
+    let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
+    for number in 0..COUNT {
+        let (exchange, key) = [("x", ""), ("", "durable 0"), ("", "transient"), ("", "nowhere")]
+            [usize::try_from(number % 4).unwrap()];
+        let properties = if number % 3 == 0 { Properties::default() } else { persistent };
+        channel.publish_with(&publish(exchange, key), &properties, &number.to_be_bytes());
+    }
+    let frames = await_confirms(&channel, COUNT);
+    assert!(frames <= COUNT, "{frames}");
+    assert_eq!(channel.call(&passive("durable 0")), "queue.declare-ok durable 0 1000 0");
+    assert_eq!(channel.call(&passive("durable 2")), "queue.declare-ok durable 2 500 0");
+    assert_eq!(channel.call(&passive("transient")), "queue.declare-ok transient 1000 0");
+}
+
+#[test]
+fn confirms_of_a_burst_are_put_together() {
+    const COUNT: u64 = 10_000;
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&SELECT);
+    let mut burst = Vec::new();
+    for _ in 0..COUNT {
+        publish("", "q").encode_frame(1, &mut burst);
+        leveret_tests::codec::encode_content(1, &[0x10, 0, 2], b"x", 131_072, &mut burst);
+    }
+    channel.connection().send_bytes(&burst);
+    let frames = await_confirms(&channel, COUNT);
+    assert!(frames < COUNT / 10, "{frames} frames confirm {COUNT} messages");
+}
+
+/// What is confirmed is there for everybody.
+#[test]
+fn a_confirmed_message_is_in_its_queue() {
+    let broker = Broker::start();
+    let publisher = broker.connect().channel(1);
+    let witness = broker.connect().channel(1);
+    publisher.call(&queue::Declare { durable: true, ..declare("q") });
+    publisher.call(&SELECT);
+    for number in 1..=100 {
+        publisher.publish_persistent("q", "x");
+        assert_eq!(publisher.recv(), format!("basic.ack {number}"));
+        assert_eq!(witness.call(&passive("q")), format!("queue.declare-ok q {number} 0"));
+    }
+}
+
+/// The queue is deleted while publishes to it are on their way: they are confirmed all the same.
+#[test]
+fn a_deleted_queue_leaves_no_publish_unanswered() {
+    let broker = Broker::start();
+    let publisher = broker.connect().channel(1);
+    let deleter = broker.connect().channel(1);
+    publisher.call(&queue::Declare { durable: true, ..declare("q") });
+    publisher.call(&SELECT);
+    for _ in 0..500 {
+        publisher.publish_persistent("q", "x");
+    }
+    assert!(deleter.call(&delete("q")).starts_with("queue.delete-ok "));
+    for _ in 0..500 {
+        publisher.publish_persistent("q", "x");
+    }
+    await_confirms(&publisher, 1000);
+}
+
+#[test]
+fn confirm_and_tx_exclude_each_other() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    check(
+        &connection.channel(1),
+        &[
+            (&SELECT, "confirm.select-ok"),
+            (
+                &tx::Select {},
+                "channel.close 406 tx.select \
+                 PRECONDITION_FAILED - cannot switch from confirm to tx mode",
+            ),
+        ],
+    );
+    check(
+        &connection.channel(2),
+        &[
+            (&tx::Select {}, "tx.select-ok"),
+            (
+                &SELECT,
+                "channel.close 406 confirm.select \
+                 PRECONDITION_FAILED - cannot switch from tx to confirm mode",
+            ),
+        ],
+    );
+}
+
+/// Takes confirms until `count` publishes are confirmed, each once; says how many frames it took.
+fn await_confirms(channel: &Channel, count: u64) -> u64 {
+    let mut open: std::collections::BTreeSet<u64> = (1..=count).collect();
+    let mut frames = 0;
+    while !open.is_empty() {
+        let answer = channel.recv();
+        let Method::BasicAck(ack) = answer.method() else { panic!("{answer}") };
+        frames += 1;
+        if ack.multiple {
+            let above = open.split_off(&(ack.delivery_tag + 1));
+            assert!(!open.is_empty(), "{answer} confirms nothing");
+            open = above;
+        } else {
+            assert!(open.remove(&ack.delivery_tag), "{answer} for the second time");
+        }
+    }
+    frames
+}

@@ -1,0 +1,148 @@
+//! Transactions: publishes and acknowledgements take effect at commit, or not at all.
+
+use leveret_tests::codec::{Properties, basic, tx};
+use leveret_tests::{Broker, ack, declare, get, nack, passive, publish};
+
+use crate::check;
+
+const SELECT: tx::Select = tx::Select {};
+const COMMIT: tx::Commit = tx::Commit {};
+const ROLLBACK: tx::Rollback = tx::Rollback {};
+
+#[test]
+fn select_comes_first_and_may_be_repeated() {
+    let broker = Broker::start();
+    check(
+        &broker.connect().channel(1),
+        &[
+            (
+                &COMMIT,
+                "channel.close 406 tx.commit PRECONDITION_FAILED - channel is not transactional",
+            ),
+            (
+                &ROLLBACK,
+                "channel.close 406 tx.rollback PRECONDITION_FAILED - channel is not transactional",
+            ),
+            (&SELECT, "tx.select-ok"),
+            (&SELECT, "tx.select-ok"),
+            (&COMMIT, "tx.commit-ok"),
+            (&ROLLBACK, "tx.rollback-ok"),
+        ],
+    );
+}
+
+#[test]
+fn publishes_wait_for_commit() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.call(&SELECT);
+    channel.publish("", "q", "1");
+    channel.publish("", "q", "2");
+    check(
+        &channel,
+        &[
+            (&passive("q"), "queue.declare-ok q 0 0"),
+            (&COMMIT, "tx.commit-ok"),
+            (&get("q"), "basic.get-ok 1 '' q 1: 1"),
+            (&get("q"), "basic.get-ok 2 '' q 0: 2"),
+        ],
+    );
+    channel.publish("", "q", "3");
+    check(
+        &channel,
+        &[(&ROLLBACK, "tx.rollback-ok"), (&COMMIT, "tx.commit-ok"), (&get("q"), "basic.get-empty")],
+    );
+}
+
+#[test]
+fn a_closed_channel_rolls_back() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", "old");
+    channel.call(&SELECT);
+    channel.publish("", "q", "new");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 '' q 0: old");
+    channel.send(&ack(1));
+    channel.close();
+    // The publish never was, and the acknowledgement neither.
+    check(
+        &connection.channel(1),
+        &[(&get("q"), "basic.get-ok 1 redelivered '' q 0: old"), (&get("q"), "basic.get-empty")],
+    );
+}
+
+/// Rolled back acknowledgements leave the deliveries with the channel, to be settled again.
+#[test]
+fn acknowledgements_wait_for_commit() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", "1");
+    channel.publish("", "q", "2");
+    channel.call(&SELECT);
+    channel.call(&get("q"));
+    channel.call(&get("q"));
+    channel.send(&ack(1));
+    channel.send(&nack(2));
+    check(
+        &channel,
+        &[
+            (&passive("q"), "queue.declare-ok q 0 0"),
+            (&ROLLBACK, "tx.rollback-ok"),
+            (&passive("q"), "queue.declare-ok q 0 0"),
+        ],
+    );
+    channel.send(&ack(1));
+    channel.send(&nack(2));
+    check(
+        &channel,
+        &[
+            (&COMMIT, "tx.commit-ok"),
+            (&get("q"), "basic.get-ok 3 redelivered '' q 0: 2"),
+            (&get("q"), "basic.get-empty"),
+        ],
+    );
+}
+
+#[test]
+fn errors_do_not_wait() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&SELECT);
+    channel.publish("nox", "", "x");
+    assert_eq!(
+        channel.recv(),
+        "channel.close 404 basic.publish NOT_FOUND - no exchange 'nox' in vhost '/'"
+    );
+    channel.reopen();
+    check(
+        &channel,
+        &[
+            (&SELECT, "tx.select-ok"),
+            (&ack(1), "channel.close 406 basic.ack PRECONDITION_FAILED - unknown delivery tag 1"),
+        ],
+    );
+}
+
+#[test]
+fn unroutable_messages_come_back_at_commit() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&SELECT);
+    let mandatory = basic::Publish { mandatory: true, ..publish("", "nowhere") };
+    channel.publish_with(&mandatory, &Properties::default(), b"x");
+    assert_eq!(channel.call(&passive_exchange()), "exchange.declare-ok");
+    assert_eq!(channel.call(&COMMIT), "basic.return 312 NO_ROUTE '' nowhere: x");
+    assert_eq!(channel.recv(), "tx.commit-ok");
+}
+
+/// Something that is answered, to see that nothing comes before.
+fn passive_exchange() -> leveret_tests::codec::exchange::Declare<'static> {
+    leveret_tests::codec::exchange::Declare {
+        passive: true,
+        ..leveret_tests::declare_exchange("amq.direct", "")
+    }
+}
