@@ -31,7 +31,7 @@ use self::handshake::Client;
 use self::settle::PendingSettlement;
 use crate::channel::Channel;
 use crate::config::AmqpConfig;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, UNREAD_MAX};
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
 const INITIAL_FRAME_MAX: u32 = 8192;
@@ -104,6 +104,8 @@ pub(crate) enum Next {
     Read,
     /// Wait until this LSN is on disk, then call [`Connection::durable`] and `receive` again.
     Wait(Lsn),
+    /// Wait until the client has fetched some of its answers, then call `receive` again.
+    Pause,
     /// Send what there is and hang up.
     Close,
     /// A failed login: wait, send what there is and hang up.
@@ -172,6 +174,10 @@ impl Connection {
                 && !may_pass_gate(&frame)
             {
                 next = Next::Wait(lsn);
+                break;
+            }
+            if self.outbox.queued() > UNREAD_MAX {
+                next = Next::Pause;
                 break;
             }
             consumed += length;

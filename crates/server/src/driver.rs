@@ -14,21 +14,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::writer;
 
 /// Bytes read at a time at first; doubled while reads fill them.
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 128 * 1024;
-/// Answers a client hasn't fetched, beyond which it isn't listened to.
-const UNREAD_ANSWERS_MAX: usize = 1024 * 1024;
 /// Journal bytes that wait for the disk, beyond which publishers wait too.
 const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
 /// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.
 const LOGIN_PENALTY: Duration = Duration::from_secs(3);
-/// How long a client may take to agree to a close, and how long one is when the broker stops.
+/// How long a client may take to agree to a close, and to fetch the broker's last words.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// The same when the broker stops: together well under a second.
+const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 /// Without heartbeats, how long a connection is silent before its buffers go.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -102,6 +101,13 @@ enum Input {
     Stop,
 }
 
+/// Whether a client has fetched what it was sent.
+enum Room {
+    Found,
+    /// The socket failed, or the broker stops.
+    Never,
+}
+
 impl Driver {
     async fn run(&mut self) {
         loop {
@@ -114,6 +120,10 @@ impl Driver {
                     self.connection.durable();
                     continue;
                 }
+                Next::Pause => match self.wait_for_room().await {
+                    Room::Found => continue,
+                    Room::Never => return,
+                },
                 Next::Close => return,
                 Next::Refused => {
                     tokio::time::sleep(LOGIN_PENALTY).await;
@@ -121,7 +131,9 @@ impl Driver {
                 }
             }
             self.set_deadline();
-            self.wait_for_room().await;
+            if let Room::Never = self.wait_for_room().await {
+                return;
+            }
             match self.read().await {
                 Ok(Input::Bytes) => {}
                 Ok(Input::Stop) => {
@@ -162,18 +174,19 @@ impl Driver {
 
     /// Back-pressure: a client that doesn't fetch its answers, or publishes faster than the disk
     /// writes, isn't listened to until that has changed.
-    async fn wait_for_room(&mut self) {
+    async fn wait_for_room(&mut self) -> Room {
         let store = self.context.broker.store();
         if store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX {
             store.writable(UNWRITTEN_JOURNAL_MAX).await;
         }
-        if self.outbox.queued() > UNREAD_ANSWERS_MAX {
-            tokio::select! {
-                () = self.outbox.drained() => {}
-                () = self.writer_gone.cancelled() => {}
-                () = self.stop.cancelled() => {}
-            }
+        if self.outbox.queued() > UNREAD_MAX {
+            return tokio::select! {
+                () = self.outbox.drained() => Room::Found,
+                () = self.writer_gone.cancelled() => Room::Never,
+                () = self.stop.cancelled() => Room::Never,
+            };
         }
+        Room::Found
     }
 
     async fn read(&mut self) -> io::Result<Input> {

@@ -28,6 +28,9 @@ const HIGH_WATER: usize = 256 * 1024;
 /// Bytes waiting below which they take part again.
 const LOW_WATER: usize = 64 * 1024;
 
+/// Bytes a client hasn't fetched, beyond which it isn't listened to.
+pub(crate) const UNREAD_MAX: usize = 1024 * 1024;
+
 /// A consumer that was passed over, to be told when it can take deliveries again.
 pub(crate) type Blocked = (Arc<SharedQueue>, ConsumerId);
 

@@ -26,7 +26,7 @@ pub(crate) async fn write(
     mut socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
-    heartbeat: watch::Receiver<Duration>,
+    mut heartbeat: watch::Receiver<Duration>,
 ) -> io::Result<()> {
     let mut segments = Segments::default();
     let mut turn = Turn::new();
@@ -53,12 +53,13 @@ pub(crate) async fn write(
                         None => pending().await,
                     }
                 };
-                let interval = *heartbeat.borrow();
+                let interval = *heartbeat.borrow_and_update();
                 let quiet = if interval.is_zero() { IDLE } else { interval / 2 };
                 tokio::select! {
                     biased;
                     () = outbox.woken() => {}
                     () = durable => {}
+                    Ok(()) = heartbeat.changed() => {}
                     () = sleep_until(last_write + quiet) => {
                         last_write = Instant::now();
                         segments = Segments::default();
