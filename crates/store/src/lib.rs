@@ -22,6 +22,7 @@ mod recovered;
 mod recovery;
 mod segment;
 mod shared;
+pub mod simulation;
 mod stats;
 mod store;
 mod tables;

@@ -1,5 +1,7 @@
 //! The store through its public surface, on real files and in memory.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 #[path = "support/block_on.rs"]
 mod block_on;
 
