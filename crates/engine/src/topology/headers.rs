@@ -155,7 +155,8 @@ impl NameSet {
         let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
-        Self(1 << (hash >> 58))
+        // FNV leaves the last bytes in the low half: fold, and spread to the bits that count.
+        Self(1 << ((hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58))
     }
 
     /// Whether all of `other` may be in it.
@@ -176,7 +177,8 @@ impl FromIterator<Self> for NameSet {
 }
 
 /// Whether a header has the value a binding asks for. RabbitMQ compares what is left of values in
-/// Erlang: numbers by value, texts by their bytes; void asks for the header's presence only.
+/// Erlang: integers of any width by value, texts and binaries by their bytes; void asks only for
+/// the header to be there.
 fn agrees(expected: &Value<'_>, value: &Value<'_>) -> bool {
     if *expected == Value::Void {
         return true;
