@@ -1,0 +1,224 @@
+//! A broker inside a test.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+
+use leveret_server::config::{Config, Storage};
+use leveret_server::{Server, StartError};
+use thiserror::Error;
+use tokio::runtime;
+use tokio::sync::oneshot;
+
+/// A real broker on a free loopback port, until it is stopped or dropped.
+///
+/// It runs on threads of its own, so that it works the same from a plain test and from an async
+/// one of any runtime, and is never starved by a test that blocks. Starting and stopping block
+/// the caller for some milliseconds.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let broker = leveret::TestBroker::on_directory(folder.path())?;
+/// let first = broker.url().to_owned();
+/// broker.stop();
+///
+/// // What was durable is still there.
+/// let broker = leveret::TestBroker::on_directory(folder.path())?;
+/// # drop((first, broker));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TestBroker {
+    address: SocketAddr,
+    url: String,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl TestBroker {
+    /// Starts a broker that keeps everything in memory.
+    ///
+    /// # Errors
+    /// [`TestBrokerError`] when the machine gives no port or no threads.
+    pub fn start() -> Result<Self, TestBrokerError> {
+        Self::with_config(Self::config())
+    }
+
+    /// Starts a broker with its data in a directory, where a later one finds what was durable.
+    ///
+    /// # Errors
+    /// [`TestBrokerError`], also when another broker uses the directory.
+    pub fn on_directory(directory: impl Into<PathBuf>) -> Result<Self, TestBrokerError> {
+        let storage = Storage::Directory(directory.into());
+        Self::with_config(Config { storage, ..Self::config() })
+    }
+
+    /// The settings of [`start`](Self::start): the broker's defaults, in memory, on a free port of
+    /// 127.0.0.1. A test changes what it is about:
+    ///
+    /// ```
+    /// use leveret::TestBroker;
+    ///
+    /// let mut config = TestBroker::config();
+    /// config.amqp.max_message_bytes = 1000;
+    /// let broker = TestBroker::with_config(config)?;
+    /// # drop(broker);
+    /// # Ok::<(), leveret::TestBrokerError>(())
+    /// ```
+    pub fn config() -> Config {
+        Config {
+            listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            storage: Storage::Ephemeral,
+            ..Config::default()
+        }
+    }
+
+    /// Starts a broker with these settings.
+    ///
+    /// # Errors
+    /// [`TestBrokerError`] when it does not start, or has no listener.
+    pub fn with_config(config: Config) -> Result<Self, TestBrokerError> {
+        if config.listen.is_empty() {
+            return Err(TestBrokerError::NoListener);
+        }
+        let login = format!(
+            "{}:{}",
+            percent_encoded(&config.auth.default_user),
+            percent_encoded(&config.auth.default_pass)
+        );
+        let vhost = percent_encoded(&config.auth.default_vhost);
+        let (stop, stopped) = oneshot::channel();
+        let (started, start) = mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("leveret".to_owned())
+            .spawn(move || run(config, &started, stopped))
+            .map_err(TestBrokerError::Threads)?;
+        let running = Running { stop, thread };
+        let addresses = match start.recv() {
+            Ok(addresses) => addresses?,
+            Err(mpsc::RecvError) => return Err(TestBrokerError::Panicked),
+        };
+        let address = *addresses.first().ok_or(TestBrokerError::NoListener)?;
+        let url = format!("amqp://{login}@{address}/{vhost}");
+        Ok(Self { address, url, running: Some(running) })
+    }
+
+    /// The first address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients connect, as the default user, to the default vhost:
+    /// `amqp://guest:guest@127.0.0.1:40123/%2F`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it: closes its connections, writes what is left, frees its directory.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            // Its thread may have panicked, which it has reported.
+            let _ = running.stop.send(());
+            let _ = running.thread.join();
+        }
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for TestBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestBroker").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The broker's whole life, on a thread and a runtime of its own.
+fn run(
+    config: Config,
+    started: &mpsc::SyncSender<Result<Vec<SocketAddr>, TestBrokerError>>,
+    stop: oneshot::Receiver<()>,
+) {
+    // There is room for the one report, and somebody waits for it.
+    let report = |result| {
+        let _ = started.send(result);
+    };
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("leveret")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return report(Err(TestBrokerError::Threads(error))),
+    };
+    runtime.block_on(async {
+        let server = match Server::start(config).await {
+            Ok(server) => server,
+            Err(error) => return report(Err(error.into())),
+        };
+        report(Ok(server.addresses().to_vec()));
+        // A handle that is gone without a word means the same as one that asks.
+        let _ = stop.await;
+        server.stop().await;
+    });
+}
+
+/// Many tests run at a time: each broker takes few threads.
+const WORKERS: usize = 2;
+
+/// A part of a URL, with everything escaped that is not unreserved (RFC 3986, section 2.3).
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// Why a [`TestBroker`] did not start.
+#[derive(Debug, Error)]
+pub enum TestBrokerError {
+    /// The broker did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system gave no threads.
+    #[error("cannot start the threads of the broker: {0}")]
+    Threads(io::Error),
+    /// The settings have no listener, so nothing could connect.
+    #[error("a test broker needs an address to listen on")]
+    NoListener,
+    /// The broker's thread panicked while starting.
+    #[error("the broker panicked while starting")]
+    Panicked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_for_the_url() {
+        assert_eq!(percent_encoded("/"), "%2F");
+        assert_eq!(percent_encoded("guest-1_a.b~"), "guest-1_a.b~");
+        assert_eq!(percent_encoded("pä:s@s"), "p%C3%A4%3As%40s");
+    }
+}

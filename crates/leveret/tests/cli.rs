@@ -1,0 +1,233 @@
+//! The binary from outside: arguments, exit codes, what it prints, signals.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+fn leveret(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
+    let settings = std::env::vars_os().map(|(name, _)| name);
+    for name in settings.filter(|name| name.to_string_lossy().starts_with("LEVERET_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
+}
+
+/// Runs what ends by itself, and ends what does not.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut child =
+        leveret(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+        if begun.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+        }
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn file(text: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("leveret.toml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+/// A broker that has said it is ready.
+struct Running {
+    child: Child,
+    ready: String,
+}
+
+impl Running {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let mut child = leveret(&["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let stdout = BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready);
+        assert!(stdout.unwrap() > 0, "{}", Self { child, ready }.end(Signal::KILL).1);
+        Self { child, ready }
+    }
+
+    fn address(&self) -> SocketAddr {
+        let (_, rest) = self.ready.split_once("AMQP on ").unwrap();
+        rest.split_once(' ').unwrap().0.parse().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends a signal, and gives the exit status, what was on stderr, and the rest of stdout.
+    fn end(mut self, signal: Signal) -> (ExitStatus, String, String) {
+        self.signal(signal);
+        let (mut stderr, mut stdout) = (String::new(), String::new());
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.child.wait().unwrap(), stderr, stdout)
+    }
+}
+
+/// A failed test leaves no broker behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+#[test]
+fn check_config_prints_what_is_in_force() {
+    let (_folder, path) = file("[amqp]\nheartbeat = 30\nhartbeat = 20\n");
+    let arguments = ["check-config", "--config", &path, "--listen", "127.0.0.1:0", "--log=debug"];
+    let (code, stdout, stderr) = run(&arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("listen = [\"127.0.0.1:0\"]\n"), "{stdout}");
+    assert!(stdout.contains("\nheartbeat = 30\n") && stdout.contains("\nlevel = \"debug\"\n"));
+    assert_eq!(
+        stderr,
+        format!(
+            "warning: {path}:3: unknown setting 'amqp.hartbeat' ignored; did you mean \
+             'amqp.heartbeat'?\n"
+        )
+    );
+    // What it prints is a configuration that means the same.
+    let (_folder, printed) = file(&stdout);
+    assert_eq!(run(&["--config", &printed, "check-config"]).1, stdout);
+}
+
+#[test]
+fn settings_come_from_the_environment_too() {
+    let (_folder, path) = file("log.level = \"debug\"\namqp.heartbeat = 30\n");
+    let output = leveret(&["check-config"])
+        .env("LEVERET_CONFIG", path)
+        .env("LEVERET_LOG", "error")
+        .env("LEVERET_DATA_DIR", "/somewhere")
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.stderr, b"");
+    for line in ["level = \"error\"", "heartbeat = 30", "data_dir = \"/somewhere\""] {
+        assert!(stdout.contains(line), "{line}\n{stdout}");
+    }
+}
+
+#[test]
+fn a_bad_setting_is_one_line_and_exit_code_1() {
+    let (_folder, path) = file("\n[amqp]\nframe_max = \"1 byte\"\n");
+    for arguments in [&["--config", path.as_str()][..], &["check-config", "--config", &path]] {
+        let (code, stdout, stderr) = run(arguments);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""));
+        assert_eq!(
+            stderr,
+            format!(
+                "leveret: {path}:3: amqp.frame_max = \"1 byte\": must be a size from 4KiB to \
+                 128MiB\n"
+            )
+        );
+    }
+    let (code, _, stderr) = run(&["--management", "127.0.0.1:15672"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("leveret: flag --management: management = "), "{stderr}");
+    assert!(stderr.contains("not available in this version"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["--listen"]] {
+        assert_eq!(run(arguments).0, Some(2), "{arguments:?}");
+    }
+    let (code, stdout, _) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    for flag in ["--config", "--data-dir", "--listen", "--management", "--metrics", "--log"] {
+        assert!(stdout.contains(flag), "{flag}");
+    }
+    assert_eq!(run(&["--version"]).1, format!("leveret {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_taken_port_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    let (code, stdout, stderr) = run(&["--listen", &address, "--data-dir", data, "--log", "none"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let start = format!("leveret: cannot listen on {address}: address already in use");
+    assert!(stderr.to_lowercase().starts_with(&start), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn says_when_it_is_ready_and_stops_on_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let data = tempfile::tempdir().unwrap();
+        let running = Running::start(data.path(), &[]);
+        let (start, end) = running.ready.split_once(" (").unwrap();
+        assert_eq!(start, format!("Server startup complete: AMQP on {}", running.address()));
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!("leveret {version}, data in {}, ", data.path().display());
+        assert!(end.starts_with(&expected) && end.ends_with(" ms)\n"), "{end}");
+        let client = TcpStream::connect(running.address()).unwrap();
+
+        let asked = Instant::now();
+        let (status, stderr, stdout) = running.end(signal);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert_eq!(stdout, "", "one line only");
+        assert!(stderr.contains(" [info] stopping on SIG"), "{stderr}");
+        drop(client);
+    }
+}
+
+#[test]
+fn logs_in_json() {
+    let data = tempfile::tempdir().unwrap();
+    let (_folder, path) = file("log.format = \"json\"\n");
+    let (_, stderr, _) = Running::start(data.path(), &["--config", &path]).end(Signal::TERM);
+    for line in stderr.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(object["time"].is_string() && object["msg"].is_string(), "{line}");
+    }
+    assert!(stderr.contains("\"level\":\"info\""), "{stderr}");
+}
+
+#[test]
+fn a_locked_data_directory_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path(), &[]);
+    let path = data.path().to_str().unwrap();
+    let (code, stdout, stderr) =
+        run(&["--listen", "127.0.0.1:0", "--data-dir", path, "--log", "none"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.starts_with("leveret: ") && stderr.contains(path), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    running.end(Signal::TERM);
+    Running::start(data.path(), &[]).end(Signal::TERM);
+}
+
+#[test]
+fn an_unusable_data_directory_says_so() {
+    let (_folder, file) = file("");
+    let (code, _, stderr) = run(&["--listen", "127.0.0.1:0", "--data-dir", &file, "--log", "none"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("leveret: ") && stderr.contains(&file), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}

@@ -1,0 +1,105 @@
+//! A broker inside a test, spoken to by a stock client.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use futures::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use leveret::{TestBroker, TestBrokerError};
+
+async fn channel(broker: &TestBroker) -> Channel {
+    let connection = Connection::connect(broker.url(), ConnectionProperties::default());
+    connection.await.unwrap().create_channel().await.unwrap()
+}
+
+async fn declare(channel: &Channel) -> u32 {
+    let options = QueueDeclareOptions::durable();
+    let queue = channel.queue_declare("q".into(), options, FieldTable::default()).await;
+    queue.unwrap().message_count()
+}
+
+async fn publish_confirmed(channel: &Channel, body: &[u8]) {
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let persistent = BasicProperties::default().with_delivery_mode(2);
+    let options = BasicPublishOptions::default();
+    let confirm = channel.basic_publish("".into(), "q".into(), options, body, persistent).await;
+    assert!(confirm.unwrap().await.unwrap().is_ack());
+}
+
+#[tokio::test]
+async fn carries_a_message_in_an_async_test() {
+    let broker = TestBroker::start().unwrap();
+    let channel = channel(&broker).await;
+    declare(&channel).await;
+    publish_confirmed(&channel, b"hello").await;
+    let mut consumer = channel
+        .basic_consume("q".into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await
+        .unwrap();
+    let delivery = consumer.next().await.unwrap().unwrap();
+    assert_eq!(delivery.data, b"hello");
+    delivery.ack(BasicAckOptions::default()).await.unwrap();
+    broker.stop();
+}
+
+#[test]
+fn starts_and_stops_on_a_plain_thread() {
+    let broker = TestBroker::start().unwrap();
+    assert!(broker.address().ip().is_loopback());
+    assert_eq!(broker.url(), format!("amqp://guest:guest@{}/%2F", broker.address()));
+    std::net::TcpStream::connect(broker.address()).unwrap();
+    let address = broker.address();
+    drop(broker);
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn brokers_share_nothing() {
+    let brokers: Vec<_> = (0..5).map(|_| TestBroker::start().unwrap()).collect();
+    let mut ports: Vec<_> = brokers.iter().map(|broker| broker.address().port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    assert_eq!(ports.len(), 5);
+}
+
+#[tokio::test]
+async fn a_directory_keeps_what_was_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = TestBroker::on_directory(folder.path()).unwrap();
+    let first = channel(&broker).await;
+    declare(&first).await;
+    publish_confirmed(&first, b"kept").await;
+    assert!(matches!(TestBroker::on_directory(folder.path()), Err(TestBrokerError::Start(_))));
+    broker.stop();
+
+    let broker = TestBroker::on_directory(folder.path()).unwrap();
+    assert_eq!(declare(&channel(&broker).await).await, 1);
+}
+
+#[tokio::test]
+async fn the_default_user_of_the_settings_is_in_the_url() {
+    let mut config = TestBroker::config();
+    config.auth.default_user = "anna/1".into();
+    config.auth.default_pass = "p@ss:word".into();
+    config.auth.default_vhost = "shop 1".into();
+    let broker = TestBroker::with_config(config).unwrap();
+    declare(&channel(&broker).await).await;
+}
+
+#[test]
+fn a_broker_that_cannot_start_says_why() {
+    let mut config = TestBroker::config();
+    config.listen = vec![];
+    let error = TestBroker::with_config(config).unwrap_err();
+    assert_eq!(error.to_string(), "a test broker needs an address to listen on");
+
+    let first = TestBroker::start().unwrap();
+    let mut config = TestBroker::config();
+    config.listen = vec![first.address()];
+    let error = TestBroker::with_config(config).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot listen on {}", first.address())), "{error}");
+}
