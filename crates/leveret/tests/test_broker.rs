@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::{Duration, Instant};
+
 use futures::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -102,4 +104,37 @@ fn a_broker_that_cannot_start_says_why() {
     config.listen = vec![first.address()];
     let error = TestBroker::with_config(config).unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot listen on {}", first.address())), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_waits_for_no_client() {
+    let broker = TestBroker::start().unwrap();
+    let silent = std::net::TcpStream::connect(broker.address()).unwrap();
+    let refused = tokio::spawn({
+        let url = broker.url().replace("guest:guest", "guest:wrong");
+        async move { Connection::connect(&url, ConnectionProperties::default()).await.is_err() }
+    });
+    let idle = channel(&broker).await;
+    let busy = channel(&broker).await;
+    declare(&busy).await;
+    let publisher = tokio::spawn(async move {
+        let (body, properties) = ([0; 100], BasicProperties::default());
+        let options = BasicPublishOptions::default();
+        for published in 0.. {
+            let sent =
+                busy.basic_publish("".into(), "q".into(), options, &body, properties.clone());
+            if sent.await.is_err() {
+                return published;
+            }
+        }
+        unreachable!("the broker stops before")
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    let asked = Instant::now();
+    broker.stop();
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(publisher.await.unwrap() > 0);
+    assert!(refused.await.unwrap());
+    drop((silent, idle));
 }

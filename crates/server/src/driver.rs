@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -63,19 +63,19 @@ pub(crate) async fn serve(
         heartbeat,
         writer_gone,
         stop,
+        is_stopping: false,
         deadline: Some(Instant::now() + handshake_timeout),
     };
     driver.run().await;
     driver.connection.tear_down();
     driver.outbox.finish();
     // A client that doesn't read doesn't keep the task.
-    let limit = if driver.stop.is_cancelled() { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
-    let Driver { reader, .. } = driver;
+    let Driver { reader, stop, .. } = driver;
     let abort = writes.abort_handle();
-    if timeout(limit, writes).await.is_err() {
+    if patiently(CLOSE_TIMEOUT, &stop, writes).await.is_none() {
         abort.abort();
     }
-    linger(reader, limit).await;
+    patiently(LOGIN_PENALTY, &stop, linger(reader)).await;
 }
 
 struct Driver {
@@ -88,6 +88,8 @@ struct Driver {
     heartbeat: watch::Sender<Duration>,
     writer_gone: CancellationToken,
     stop: CancellationToken,
+    /// Whether this connection has been told: the broker may have stopped while it was busy.
+    is_stopping: bool,
     /// When the handshake, or the client's agreement to a close, is overdue.
     deadline: Option<Instant>,
 }
@@ -126,7 +128,10 @@ impl Driver {
                 },
                 Next::Close => return,
                 Next::Refused => {
-                    tokio::time::sleep(LOGIN_PENALTY).await;
+                    tokio::select! {
+                        () = sleep(LOGIN_PENALTY) => {}
+                        () = self.stop.cancelled() => {}
+                    }
                     return;
                 }
             }
@@ -137,6 +142,7 @@ impl Driver {
             match self.read().await {
                 Ok(Input::Bytes) => {}
                 Ok(Input::Stop) => {
+                    self.is_stopping = true;
                     self.connection.shut_down();
                     self.deadline = Some(Instant::now() + STOP_TIMEOUT);
                     if !self.connection.is_closing() {
@@ -162,9 +168,8 @@ impl Driver {
     }
 
     fn set_deadline(&mut self) {
-        let is_stopping = self.stop.is_cancelled();
         if self.connection.is_closing() {
-            let limit = if is_stopping { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
+            let limit = if self.is_stopping { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
             self.deadline.get_or_insert_with(|| Instant::now() + limit);
         } else if self.connection.is_open() && self.deadline.take().is_some() {
             let interval = Duration::from_secs(self.connection.heartbeat_seconds().into());
@@ -201,10 +206,9 @@ impl Driver {
             }
             let until = Instant::now() + slice;
             let until = self.deadline.map_or(until, |deadline| deadline.min(until));
-            let is_stopping = self.stop.is_cancelled();
             let read = tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !is_stopping => return Ok(Input::Stop),
+                () = self.stop.cancelled(), if !self.is_stopping => return Ok(Input::Stop),
                 read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
                 () = self.writer_gone.cancelled() => return Ok(Input::End),
             };
@@ -252,10 +256,25 @@ impl Driver {
     }
 }
 
+/// Waits for what depends on a client, up to a limit, which is short once the broker stops.
+async fn patiently<F: Future>(
+    limit: Duration,
+    stop: &CancellationToken,
+    work: F,
+) -> Option<F::Output> {
+    let out_of_patience = async {
+        stop.cancelled().await;
+        sleep(STOP_TIMEOUT).await;
+    };
+    tokio::select! {
+        done = timeout(limit, work) => done.ok(),
+        () = out_of_patience => None,
+    }
+}
+
 /// Reads and discards what the client still sends, so that its kernel doesn't throw the broker's
 /// last words away for a reset.
-async fn linger(mut reader: OwnedReadHalf, limit: Duration) {
+async fn linger(mut reader: OwnedReadHalf) {
     let mut discarded = [0; 1024];
-    let drain = async { while let Ok(1..) = reader.read(&mut discarded).await {} };
-    let _ = timeout(limit.min(LOGIN_PENALTY), drain).await;
+    while let Ok(1..) = reader.read(&mut discarded).await {}
 }
