@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::session::SessionId;
 use crate::subscriber::{Subscriber, Wake};
-use crate::turn::{Run, Turn};
+use crate::turn::Turn;
 
 /// A queue shared by everyone who publishes to it, consumes from it or manages it.
 pub struct SharedQueue {
@@ -288,8 +288,7 @@ impl SharedQueue {
         let ready = state.machine.ready_len();
         state.machine.drain(&mut Vec::new(), &mut Vec::new());
         for (_, consumer) in state.consumers.drain() {
-            consumer.subscriber.cancelled();
-            turn.wake(&consumer.subscriber);
+            turn.cancel(consumer.subscriber);
         }
         drop(state);
         if self.durable {
@@ -308,22 +307,16 @@ impl SharedQueue {
     /// Performs the machine's effects: deliveries go to their outboxes, the journal's records into
     /// the turn.
     fn carry_out(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
-        let mut runs_used = 0;
-        for effect in turn.effects.drain(..) {
+        let mut effects = std::mem::take(&mut turn.effects);
+        let mut receiver = None;
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Deliver { consumer, entry } => {
-                    let open = turn.runs.iter_mut().take(runs_used);
-                    if let Some(run) = open.rev().find(|run| run.consumer == consumer) {
-                        run.entries.push(entry);
-                        continue;
+                    if receiver.is_some_and(|receiver| receiver != consumer) {
+                        self.deliver(state, receiver, turn);
                     }
-                    if let Some(run) = turn.runs.get_mut(runs_used) {
-                        run.consumer = consumer;
-                        run.entries.push(entry);
-                    } else {
-                        turn.runs.push(Run { consumer, entries: vec![entry] });
-                    }
-                    runs_used += 1;
+                    receiver = Some(consumer);
+                    turn.run.push(entry);
                 }
                 Effect::Drop { entry, reason: _ } => {
                     if entry.stored {
@@ -332,33 +325,38 @@ impl SharedQueue {
                 }
             }
         }
-        let mut runs = std::mem::take(&mut turn.runs);
-        for run in runs.iter_mut().take(runs_used) {
-            self.deliver(state, run, turn);
-        }
-        turn.runs = runs;
+        self.deliver(state, receiver, turn);
+        turn.effects = effects;
         turn.record(self.id);
     }
 
-    fn deliver(&self, state: &mut MutexGuard<'_, State>, run: &mut Run, turn: &mut Turn) {
-        let Some(consumer) = state.consumers.get(&run.consumer) else {
+    /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
+    /// that share a channel get their messages in it.
+    fn deliver(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        receiver: Option<ConsumerId>,
+        turn: &mut Turn,
+    ) {
+        let consumer = receiver.and_then(|receiver| state.consumers.get(&receiver));
+        let Some(consumer) = consumer else {
             // The machine only names consumers it has, and they are added and removed together.
-            debug_assert!(false, "delivery to an unknown consumer");
-            run.entries.clear();
+            debug_assert!(turn.run.is_empty(), "delivery to an unknown consumer");
+            turn.run.clear();
             return;
         };
-        let stored = run.entries.iter().filter(|entry| entry.stored);
+        let stored = turn.run.iter().filter(|entry| entry.stored);
         if consumer.no_ack {
             turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
         } else {
             let first_time = stored.filter(|entry| !entry.redelivered);
             turn.delivered.extend(first_time.map(|entry| Lsn(entry.lsn.0)));
         }
-        if consumer.subscriber.deliver(&mut run.entries) == Wake::Needed {
+        if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
             turn.wake(&consumer.subscriber);
         }
-        debug_assert!(run.entries.is_empty(), "an admitted delivery was not taken");
-        run.entries.clear();
+        debug_assert!(turn.run.is_empty(), "an admitted delivery was not taken");
+        turn.run.clear();
     }
 }
 

@@ -208,6 +208,11 @@ pub fn unacceptable_header(header: &str, type_name: &str) -> AmqpError {
     ))
 }
 
+/// 406: a request for a direct reply, without a consumer of direct replies on the channel.
+pub fn no_fast_reply_consumer() -> AmqpError {
+    AmqpError::precondition_failed("fast reply consumer does not exist")
+}
+
 /// 540: `immediate` went away with AMQP 0-9-1's predecessors.
 pub fn immediate() -> AmqpError {
     AmqpError::not_implemented("immediate=true")

@@ -4,8 +4,9 @@ use leveret_engine::{Admission, Entry};
 
 /// A consumer's way out of the broker.
 ///
-/// All calls but [`wake`](Self::wake) are made under the queue's lock; an implementation may take
-/// its own outbox lock (lock order: vhost directory, queue, outbox) and nothing else.
+/// [`admit`](Self::admit) and [`deliver`](Self::deliver) are called under the queue's lock; an
+/// implementation may take its own outbox lock (lock order: vhost directory, queue, outbox) and
+/// nothing else.
 pub trait Subscriber: Send + Sync {
     /// Whether one more delivery fits now: the outbox is below its mark and the channel has credit.
     ///
@@ -22,7 +23,7 @@ pub trait Subscriber: Send + Sync {
     /// lock held.
     fn wake(&self);
 
-    /// The queue is gone or the consumer may no longer read it: tell the client.
+    /// The queue is gone: tell the client. No lock is held.
     fn cancelled(&self);
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{ConsumerId, Effect, Entry, Millis, QueueId};
+use leveret_engine::{Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
 use crate::queue::SharedQueue;
@@ -18,21 +18,16 @@ pub struct Turn {
     pub(crate) now: Millis,
     /// Scratch for the queue machine.
     pub(crate) effects: Vec<Effect>,
-    /// Scratch: deliveries of the current dispatch, grouped by consumer.
-    pub(crate) runs: Vec<Run>,
+    /// Scratch: consecutive deliveries to one consumer.
+    pub(crate) run: Vec<Entry>,
     pub(crate) settled: Vec<Lsn>,
     pub(crate) delivered: Vec<Lsn>,
     pub(crate) returned: Vec<(Lsn, u32)>,
     /// Lazily synced records of this turn.
     records: Batch,
     wakes: Vec<Arc<dyn Subscriber>>,
+    cancelled: Vec<Arc<dyn Subscriber>>,
     abandoned: Vec<Arc<SharedQueue>>,
-}
-
-/// Consecutive deliveries to one consumer.
-pub(crate) struct Run {
-    pub(crate) consumer: ConsumerId,
-    pub(crate) entries: Vec<Entry>,
 }
 
 impl Turn {
@@ -76,6 +71,12 @@ impl Turn {
         self.wakes.push(Arc::clone(subscriber));
     }
 
+    /// The consumer's queue is gone: its client is told at the end of the turn, behind the answer
+    /// to whoever deleted the queue.
+    pub(crate) fn cancel(&mut self, subscriber: Arc<dyn Subscriber>) {
+        self.cancelled.push(subscriber);
+    }
+
     pub(crate) fn abandon(&mut self, queue: &Arc<SharedQueue>) {
         self.abandoned.push(Arc::clone(queue));
     }
@@ -85,6 +86,10 @@ impl Turn {
     pub(crate) fn flush(&mut self, store: &Store) -> Option<Arc<SharedQueue>> {
         if !self.records.is_empty() {
             store.append(&mut self.records);
+        }
+        for subscriber in self.cancelled.drain(..) {
+            subscriber.cancelled();
+            self.wakes.push(subscriber);
         }
         for subscriber in self.wakes.drain(..) {
             subscriber.wake();

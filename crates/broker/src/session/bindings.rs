@@ -30,7 +30,7 @@ impl Session {
             Some(exchange) => exchange.spec().durable,
             None => return Err(refusal::not_found(Resource::Exchange(source), vhost.name())),
         };
-        let durable = durable_source && self.destination_is_durable(&directory, destination)?;
+        let durable = self.destination_is_durable(&directory, destination)? && durable_source;
         let arguments = TableBuf::from(arguments);
         let bound = directory.topology.bind(source, destination, routing_key, &arguments);
         if bound.map_err(|error| AmqpError::precondition_failed(error.to_string()))?

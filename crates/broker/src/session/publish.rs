@@ -16,6 +16,9 @@ use crate::queue::{Incoming, SharedQueue};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 
+/// The pseudo-queue of direct replies, which this version has no consumers of.
+const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
+
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
     /// The exchange, empty for the default one.
@@ -141,6 +144,9 @@ impl Session {
             Some(_) => false,
             None => self.check_publishable(exchange)?,
         };
+        if properties.reply_to == Some(DIRECT_REPLY_TO) {
+            return Err(refusal::no_fast_reply_consumer());
+        }
         if let Some(expiration) = properties.expiration {
             check_expiration(expiration)?;
         }

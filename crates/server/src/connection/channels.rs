@@ -101,8 +101,7 @@ impl Connection {
                 self.channels.remove(&number);
             }
             Ok(Method::ChannelClose(_)) => {
-                // Both closed at once: each answers the other.
-                self.channels.remove(&number);
+                // Both closed at once: each answers the other, and the client's answer is to come.
                 self.reply(|out| channel::CloseOk {}.encode_frame(number, out));
             }
             _ => {}

@@ -120,14 +120,15 @@ impl Connection {
         if qos.prefetch_size != 0 {
             return Err(refusal::prefetch_size(qos.prefetch_size));
         }
+        let mut unblocked = Vec::new();
         if qos.global {
             let limit = u32::from(qos.prefetch_count);
-            let unblocked = self.outbox.set_shared_limit(number, limit);
-            self.unblock(unblocked);
+            unblocked = self.outbox.set_shared_limit(number, limit);
         } else if let Some(channel) = self.channels.get_mut(&number) {
             channel.prefetch = qos.prefetch_count;
         }
         self.reply(|out| basic::QosOk {}.encode_frame(number, out));
+        self.unblock(unblocked);
         Ok(())
     }
 
