@@ -11,6 +11,36 @@
 //! so is the caller's answer to an [`Effect::Drop`].
 //!
 //! Read first: [`Topology`], [`Queue`], [`Message`].
+//!
+//! ```
+//! use leveret_codec::{Properties, TableBuf};
+//! use leveret_engine::*;
+//!
+//! let mut topology = Topology::new();
+//! topology.add_exchange(ExchangeSpec {
+//!     name: "weather".into(),
+//!     kind: ExchangeKind::Topic,
+//!     durable: true,
+//!     auto_delete: false,
+//!     internal: false,
+//!     arguments: TableBuf::default(),
+//! });
+//! topology.add_queue("frost".into(), QueueId(7));
+//! topology.bind("weather", DestinationName::Queue("frost"), "*.cold", &TableBuf::default())?;
+//!
+//! let mut routes = RouteSet::new();
+//! topology.route("weather", &["berlin.cold"], None, &mut routes);
+//! assert_eq!(routes.as_slice(), [QueueId(7)]);
+//!
+//! let (now, properties) = (Millis(0), Properties::default());
+//! let message = MessageArena::new().message(
+//!     now, "weather", "berlin.cold", &properties, &[0, 0], Body::Copy(b"-3"),
+//! );
+//! let mut queue = Queue::new(QueueSettings::default());
+//! let Pushed::Accepted = queue.push(Entry::new(Lsn(1), message), now) else { panic!("no limit") };
+//! assert_eq!(queue.ready_len(), 1);
+//! # Ok::<(), BindError>(())
+//! ```
 
 mod ids;
 mod message;

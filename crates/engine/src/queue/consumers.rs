@@ -60,7 +60,7 @@ pub struct ConsumerStatus {
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     rows: AHashMap<ConsumerId, Consumer>,
-    /// Highest priority first; rings come with their first consumer and stay.
+    /// Highest priority first; a ring comes and goes with the consumers of its priority.
     rings: Vec<Ring>,
     mode: Mode,
     next_seat: u64,
@@ -80,6 +80,8 @@ struct Consumer {
 #[derive(Debug)]
 struct Ring {
     priority: i32,
+    /// Consumers of this priority, ready or not.
+    members: usize,
     ready: VecDeque<ConsumerId>,
 }
 
@@ -128,6 +130,7 @@ impl Consumers {
         self.next_seat += 1;
         let consumer = Consumer { spec, seat, outstanding: 0, blocked: false, in_ring: false };
         self.rows.insert(spec.id, consumer);
+        self.join_ring(spec.priority);
         if self.mode == Mode::SingleActive(None) {
             self.mode = Mode::SingleActive(Some(spec.id));
         }
@@ -137,9 +140,8 @@ impl Consumers {
 
     pub(super) fn remove(&mut self, id: ConsumerId) -> RemovedConsumer {
         self.leave_ring(id);
-        if self.rows.remove(&id).is_none() {
-            return RemovedConsumer::default();
-        }
+        let Some(row) = self.rows.remove(&id) else { return RemovedConsumer::default() };
+        self.quit_ring(row.spec.priority);
         self.exclusive = false;
         let mut promoted = None;
         if self.mode == Mode::SingleActive(Some(id)) {
@@ -156,7 +158,7 @@ impl Consumers {
             return;
         }
         self.mode = if on { Mode::SingleActive(self.first_subscribed()) } else { Mode::All };
-        self.rings.clear();
+        self.rings.iter_mut().for_each(|ring| ring.ready.clear());
         let mut ids: Vec<_> = self
             .rows
             .values_mut()
@@ -241,6 +243,26 @@ impl Consumers {
         self.rows.values().min_by_key(|row| row.seat).map(|row| row.spec.id)
     }
 
+    /// Counts a new consumer in, making the ring of its priority if it is the first.
+    fn join_ring(&mut self, priority: i32) {
+        match self.ring_index(priority) {
+            Ok(at) => self.rings.get_mut(at).into_iter().for_each(|ring| ring.members += 1),
+            Err(at) => self.rings.insert(at, Ring { priority, members: 1, ready: VecDeque::new() }),
+        }
+    }
+
+    /// Counts a removed consumer out, and removes the ring of its priority after the last.
+    fn quit_ring(&mut self, priority: i32) {
+        if let Ok(at) = self.ring_index(priority)
+            && let Some(ring) = self.rings.get_mut(at)
+        {
+            ring.members -= 1;
+            if ring.members == 0 {
+                self.rings.remove(at);
+            }
+        }
+    }
+
     /// Puts a consumer at the end of its ring if it is ready and not there already.
     fn enter_ring(&mut self, id: ConsumerId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
@@ -249,14 +271,7 @@ impl Consumers {
         }
         row.in_ring = true;
         let priority = row.spec.priority;
-        let at = match self.rings.binary_search_by(|ring| priority.cmp(&ring.priority)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.rings.insert(at, Ring { priority, ready: VecDeque::new() });
-                at
-            }
-        };
-        if let Some(ring) = self.rings.get_mut(at) {
+        if let Some(ring) = self.ring_mut(priority) {
             ring.ready.push_back(id);
         }
     }
@@ -267,13 +282,20 @@ impl Consumers {
             return;
         }
         let priority = row.spec.priority;
-        let Some(ring) = self.rings.iter_mut().find(|ring| ring.priority == priority) else {
-            return;
-        };
+        let Some(ring) = self.ring_mut(priority) else { return };
         if ring.ready.front() == Some(&id) {
             ring.ready.pop_front();
         } else {
             ring.ready.retain(|&other| other != id);
         }
+    }
+
+    fn ring_mut(&mut self, priority: i32) -> Option<&mut Ring> {
+        let at = self.ring_index(priority).ok()?;
+        self.rings.get_mut(at)
+    }
+
+    fn ring_index(&self, priority: i32) -> Result<usize, usize> {
+        self.rings.binary_search_by(|ring| priority.cmp(&ring.priority))
     }
 }

@@ -33,7 +33,8 @@ impl Entry {
     }
 
     /// Body bytes, the unit of every byte count of a queue.
-    pub(super) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         u64::try_from(self.message.size()).unwrap_or(u64::MAX)
     }
 }

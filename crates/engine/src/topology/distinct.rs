@@ -5,7 +5,7 @@ use std::hash::Hash;
 use ahash::AHashSet;
 use smallvec::SmallVec;
 
-/// Values in the order of their first insertion, each once. Keeps its memory when cleared.
+/// Values in the order of their first insertion, each once. Keeps memory when cleared.
 #[derive(Debug)]
 pub(super) struct Distinct<T: Copy> {
     list: SmallVec<[T; 8]>,
@@ -25,7 +25,7 @@ impl<T: Copy> Default for Distinct<T> {
 impl<T: Copy + Eq + Hash> Distinct<T> {
     pub(super) fn clear(&mut self) {
         self.list.clear();
-        self.known.clear();
+        empty(&mut self.known);
     }
 
     pub(super) fn as_slice(&self) -> &[T] {
@@ -45,5 +45,16 @@ impl<T: Copy + Eq + Hash> Distinct<T> {
         if is_new {
             self.list.push(value);
         }
+    }
+}
+
+/// Clears a set, which takes time in proportion to its capacity: one that was huge once gives its
+/// memory back.
+pub(super) fn empty<T>(set: &mut AHashSet<T>) {
+    const KEPT: usize = 4096;
+    if set.capacity() > KEPT {
+        *set = AHashSet::default();
+    } else {
+        set.clear();
     }
 }

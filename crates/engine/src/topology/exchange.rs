@@ -17,7 +17,7 @@ const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// How an exchange chooses among its bindings.
 ///
-/// A further kind needs a variant here, its name in [`ExchangeKind::NAMES`] and its index in the
+/// A further kind needs a variant here, a place in [`ExchangeKind::ALL`] and an index in the
 /// private `Index`; nothing else knows the kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExchangeKind {
@@ -32,13 +32,8 @@ pub enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    /// All kinds and their names in the protocol.
-    pub const NAMES: [(Self, &str); 4] = [
-        (Self::Direct, "direct"),
-        (Self::Fanout, "fanout"),
-        (Self::Topic, "topic"),
-        (Self::Headers, "headers"),
-    ];
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
 
     /// The name in the protocol.
     #[must_use]
@@ -67,8 +62,7 @@ impl FromStr for ExchangeKind {
     type Err = UnknownKind;
 
     fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        let named = Self::NAMES.into_iter().find(|&(_, it)| it == name);
-        named.map(|(kind, _)| kind).ok_or(UnknownKind)
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownKind)
     }
 }
 

@@ -5,11 +5,13 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::binding::{BindingId, BindingList, number};
+use super::distinct::empty;
 
 /// All bindings of a topic exchange by their keys.
 ///
 /// A key is split at its dots; `*` stands for one word, `#` for any number of words, none
-/// included. An empty key has no words, any other key may have empty ones. Adding, removing and
+/// included. An empty key has no words, any other key may have empty ones. Keys that mean the
+/// same (`#` and `#.#`) share a node. Adding, removing and
 /// finding a binding take time in proportion to the words of its key.
 #[derive(Debug)]
 pub(super) struct TopicIndex {
@@ -88,7 +90,7 @@ impl TopicIndex {
     pub(super) fn insert(&mut self, key: &str, id: BindingId) -> u32 {
         let mut node = ROOT;
         let mut below_many = false;
-        for word in words(key) {
+        for word in pattern_words(key) {
             node = match word {
                 "*" => self.child(node, Word::One, false),
                 "#" => {
@@ -109,7 +111,7 @@ impl TopicIndex {
     /// nobody needs any more go.
     pub(super) fn remove(&mut self, key: &str, place: u32) -> Option<BindingId> {
         let mut node = ROOT;
-        for word in words(key) {
+        for word in pattern_words(key) {
             node = match word {
                 "*" => self.node(node).one,
                 "#" => self.node(node).many,
@@ -141,7 +143,7 @@ impl TopicIndex {
         let words: SmallVec<[&str; 32]> = words(key).collect();
         let Scratch { stack, seen } = scratch;
         stack.clear();
-        seen.clear();
+        empty(seen);
         stack.push((ROOT, 0));
         while let Some((id, matched)) = stack.pop() {
             let node = self.node(id);
@@ -260,6 +262,16 @@ fn hash_of(hasher: &RandomState, nodes: &[Node], id: u32) -> u64 {
         Some(Node { parent, word: Word::Literal(word), .. }) => hasher.hash_one((*parent, &**word)),
         _ => 0,
     }
+}
+
+/// The words of a binding key. A `#` right after another one adds nothing and is left out.
+fn pattern_words(key: &str) -> impl Iterator<Item = &str> {
+    let mut after_many = false;
+    words(key).filter(move |&word| {
+        let repeats = after_many && word == "#";
+        after_many = word == "#";
+        !repeats
+    })
 }
 
 fn words(key: &str) -> impl Iterator<Item = &str> {

@@ -531,6 +531,10 @@ proptest! {
         }
         pair.step(&Step::Dispatch)?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// While every consumer keeps up, nobody is ever more than one message ahead.
     #[test]
@@ -568,10 +572,6 @@ proptest! {
             }
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// Long enough for several chunks of a ring, with holes from expiry.
     #[test]

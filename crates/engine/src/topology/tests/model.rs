@@ -387,7 +387,7 @@ fn check_routes(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn random_histories_agree_with_the_model(steps in vec(step(), 1..60)) {
@@ -423,7 +423,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn kind() -> impl Strategy<Value = ExchangeKind> {
-    select(ExchangeKind::NAMES.map(|(kind, _)| kind).to_vec())
+    select(&ExchangeKind::ALL[..])
 }
 
 fn alternate() -> impl Strategy<Value = Alternate> {

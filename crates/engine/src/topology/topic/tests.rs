@@ -43,7 +43,7 @@ fn corner_cases_are_answered_as_by_rabbitmq() {
 fn the_trie_is_empty_again_after_all_bindings_went() {
     let patterns = ANSWERS.map(|(pattern, _)| pattern);
     let (mut index, places) = index_of(&patterns);
-    for (pattern, place) in patterns.into_iter().zip(places) {
+    for (pattern, place) in patterns.into_iter().zip(places).rev() {
         assert_eq!(index.remove(pattern, place), None);
     }
     assert_eq!(index.node_count(), 1);
@@ -106,7 +106,11 @@ fn compare(index: &TopicIndex, live: &ByKey, keys: &[String]) -> Result<(), Test
 fn by_key(patterns: &[String]) -> ByKey {
     let mut live = ByKey::new();
     for (number, pattern) in (0..).zip(patterns) {
-        live.entry(pattern.clone()).or_default().push(BindingId::of(number));
+        let mut pattern = pattern.clone();
+        while pattern.contains("#.#") {
+            pattern = pattern.replace("#.#", "#");
+        }
+        live.entry(pattern).or_default().push(BindingId::of(number));
     }
     live
 }
