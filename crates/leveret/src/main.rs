@@ -18,8 +18,9 @@ fn main() -> ExitCode {
     match run(&Arguments::parse(), begun) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The one line an operator gets; with a closed stderr the exit code has to do.
-            let _ = writeln!(io::stderr(), "leveret: {error:#}");
+            // The one line an operator gets: each of our errors says in it what caused it. With a
+            // closed stderr the exit code has to do.
+            let _ = writeln!(io::stderr(), "leveret: {error}");
             ExitCode::FAILURE
         }
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use leveret_server::Server;
 use leveret_server::config::{Config, Storage};
 use tokio::runtime;
@@ -20,9 +20,10 @@ pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
         .enable_all()
         .thread_name("leveret")
         .build()
-        .context("cannot start the threads of the broker")?;
+        .map_err(|error| anyhow!("cannot start the threads of the broker: {error}"))?;
     runtime.block_on(async {
-        let mut signals = Signals::new().context("cannot listen for signals")?;
+        let signals = Signals::new();
+        let mut signals = signals.map_err(|error| anyhow!("cannot listen for signals: {error}"))?;
         let data = match &config.storage {
             Storage::Directory(directory) => format!("data in {}", directory.display()),
             Storage::Ephemeral => "data in memory".to_owned(),

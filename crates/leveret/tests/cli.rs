@@ -172,6 +172,7 @@ fn a_taken_port_says_so() {
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     let start = format!("leveret: cannot listen on {address}: address already in use");
     assert!(stderr.to_lowercase().starts_with(&start), "{stderr}");
+    assert_eq!(stderr.matches("already in use").count(), 1, "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
