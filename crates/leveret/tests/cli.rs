@@ -199,6 +199,21 @@ fn says_when_it_is_ready_and_stops_on_a_signal() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path(), &[]);
+    // A client that does not answer is given a moment, and that is when the second one comes.
+    let client = TcpStream::connect(running.address()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    running.signal(Signal::TERM);
+    let (status, stderr, _) = running.end(Signal::INT);
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(" [warning] ended at once by SIG"), "{stderr}");
+    drop(client);
+    Running::start(data.path(), &[]).end(Signal::TERM);
+}
+
+#[test]
 fn logs_in_json() {
     let data = tempfile::tempdir().unwrap();
     let (_folder, path) = file("log.format = \"json\"\n");
