@@ -48,7 +48,7 @@ mod queue;
 mod topology;
 
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
-pub use message::{Body, LARGE_BODY, Message, MessageArena, StoredMessageError};
+pub use message::{Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError};
 pub use queue::{
     Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DropReason, Effect, Entry, Gate,
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,

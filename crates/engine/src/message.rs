@@ -5,7 +5,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use arena::{Body, LARGE_BODY, MessageArena};
+pub use arena::{Body, LARGE_BODY, MessageArena, NewMessage};
 pub use stored::StoredMessageError;
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use crate::ids::Millis;
 /// | 1, n | length of the exchange's name, the name in UTF-8 |
 /// | 1, n | length of the routing key, the key in UTF-8 |
 /// | 4, n | length of the properties, little-endian; the properties as on the wire: flags, values |
+/// | 4, n | annotations behind their length, if the highest bit of the length before says so |
 /// | n | body, up to the end |
 #[derive(Clone)]
 pub struct Message {
@@ -45,12 +46,17 @@ const NO_EXPIRATION: u64 = u64::MAX;
 const PERSISTENT: u8 = 1;
 /// [`Message::flags`]: the message carries a priority.
 const HAS_PRIORITY: u8 = 2;
+/// [`Message::flags`]: the message carries annotations.
+const ANNOTATED: u8 = 4;
 
 /// The delivery mode that asks for persistence; any other asks for nothing.
 const DELIVERY_MODE_PERSISTENT: u8 = 2;
 
 const TIMESTAMP_LEN: usize = 8;
 const PROPERTIES_LEN_LEN: usize = 4;
+const ANNOTATIONS_LEN_LEN: usize = 4;
+/// In the stored length of the properties: annotations follow them.
+const ANNOTATIONS_FOLLOW: u32 = 1 << 31;
 
 impl Message {
     /// When it was published, in Unix milliseconds.
@@ -89,6 +95,15 @@ impl Message {
     #[must_use]
     pub fn properties(&self) -> &[u8] {
         self.slice(self.properties_start(), self.properties_len())
+    }
+
+    /// What the broker keeps with it and no client sees; mostly nothing.
+    #[must_use]
+    pub fn annotations(&self) -> &[u8] {
+        if self.flags & ANNOTATED == 0 {
+            return &[];
+        }
+        self.slice(self.annotations_start(), self.annotations_len())
     }
 
     /// Its body.
@@ -155,7 +170,20 @@ impl Message {
     }
 
     fn body_start(&self) -> usize {
-        self.properties_start() + self.properties_len()
+        if self.flags & ANNOTATED == 0 {
+            return self.properties_start() + self.properties_len();
+        }
+        self.annotations_start() + self.annotations_len()
+    }
+
+    fn annotations_start(&self) -> usize {
+        self.properties_start() + self.properties_len() + ANNOTATIONS_LEN_LEN
+    }
+
+    fn annotations_len(&self) -> usize {
+        let length =
+            self.slice(self.annotations_start() - ANNOTATIONS_LEN_LEN, ANNOTATIONS_LEN_LEN);
+        u32::from_le_bytes(length.try_into().unwrap_or_default()) as usize
     }
 
     fn slice(&self, start: usize, len: usize) -> &[u8] {

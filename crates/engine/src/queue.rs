@@ -31,6 +31,9 @@ use ready::Ready;
 /// deadlines are enforced there, after waiting consumers had their chance: a message with a
 /// time to live of 0, or in a queue of length 0, reaches a waiting consumer or nobody.
 ///
+/// No call drops more than about a thousand expired messages, however many are due: while
+/// [`next_deadline`](Self::next_deadline) is not in the future, dispatch again.
+///
 /// Ordering: strict by priority level, first-in first-out inside one; a requeued message goes
 /// back to its original position. Consumers take turns; those of a higher priority come first.
 #[derive(Debug, Default)]
@@ -48,6 +51,10 @@ struct Unacked {
     len: u64,
     bytes: u64,
 }
+
+/// Expired messages dropped by one call: a backlog that expires at once must not be answered with
+/// one effect per message, nor keep the queue busy until the last has gone.
+const EXPIRED_AT_ONCE: usize = 1024;
 
 /// The caller's word on whether a consumer can take a message now.
 pub trait Gate {
@@ -126,15 +133,21 @@ impl Queue {
     /// Hands ready messages to ready consumers until either runs out, then drops what expired
     /// or exceeds the length limit.
     ///
-    /// A message is deliverable up to and including its deadline and is dropped afterwards.
+    /// A message is deliverable up to and including its deadline and is dropped afterwards. If
+    /// more are overdue than one call drops, the rest and the limits are left to the next call.
     pub fn dispatch(&mut self, now: Millis, gate: &mut impl Gate, effects: &mut Vec<Effect>) {
         if self.ready.is_empty() {
             return;
         }
         if let Some(consumers) = &mut self.consumers {
+            let mut allowance = EXPIRED_AT_ONCE;
             while let Some(id) = consumers.next_ready() {
                 while let Some(entry) = self.ready.pop_front_overdue(now) {
                     effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+                    allowance -= 1;
+                    if allowance == 0 {
+                        return;
+                    }
                 }
                 if self.ready.is_empty() {
                     return;
@@ -159,7 +172,14 @@ impl Queue {
     /// `no_ack`, the caller settles or requeues it with `None` for the consumer.
     pub fn get(&mut self, now: Millis, no_ack: bool, effects: &mut Vec<Effect>) -> Option<Entry> {
         self.expire(now, effects);
-        let entry = self.ready.pop()?;
+        // What is left of a crowd that expired at once stands in front.
+        let entry = loop {
+            let entry = self.ready.pop()?;
+            if entry.deadline.is_none_or(|deadline| deadline > now) {
+                break entry;
+            }
+            effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+        };
         if !no_ack {
             self.unacked.add(entry.bytes());
         }
@@ -236,11 +256,11 @@ impl Queue {
         self.ready.trim();
     }
 
-    /// Drops every message whose deadline is now or past, wherever it waits.
+    /// Drops messages whose deadline is now or past, wherever they wait, though no more than a
+    /// turn should take: call again while [`next_deadline`](Self::next_deadline) is due.
     pub fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        while let Some(entry) = self.ready.pop_due(now) {
-            effects.push(Effect::Drop { entry, reason: DropReason::Expired });
-        }
+        let due = std::iter::from_fn(|| self.ready.pop_due(now)).take(EXPIRED_AT_ONCE);
+        effects.extend(due.map(|entry| Effect::Drop { entry, reason: DropReason::Expired }));
     }
 
     /// When to call [`expire`](Self::expire) next: the earliest deadline of all ready messages.

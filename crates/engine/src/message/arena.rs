@@ -3,7 +3,10 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use leveret_codec::Properties;
 
-use super::{Message, PROPERTIES_LEN_LEN, TIMESTAMP_LEN, Traits};
+use super::{
+    ANNOTATED, ANNOTATIONS_FOLLOW, ANNOTATIONS_LEN_LEN, Message, PROPERTIES_LEN_LEN, TIMESTAMP_LEN,
+    Traits,
+};
 use crate::ids::Millis;
 
 /// Bodies from this size on are kept where they were received instead of being copied.
@@ -17,6 +20,26 @@ pub enum Body<'a> {
     /// Is shared if it has [`LARGE_BODY`] bytes or more, copied otherwise: a small slice must not
     /// keep a large read buffer alive for as long as the message waits.
     Shared(Bytes),
+}
+
+/// All that a message is made of.
+#[derive(Clone, Debug)]
+pub struct NewMessage<'a> {
+    /// When it is published.
+    pub now: Millis,
+    /// The exchange it is published to.
+    pub exchange: &'a str,
+    /// Its routing key.
+    pub routing_key: &'a str,
+    /// The properties as parsed from `raw_properties`. The priority, the persistence and the
+    /// expiration come from here; an expiration that is not a number counts as none.
+    pub properties: &'a Properties<'a>,
+    /// The properties as on the wire; kept as they are.
+    pub raw_properties: &'a [u8],
+    /// What the broker keeps with it and no client sees; usually empty.
+    pub annotations: &'a [u8],
+    /// Its body.
+    pub body: Body<'a>,
 }
 
 /// Makes messages; one per connection.
@@ -45,25 +68,14 @@ impl MessageArena {
         Self::default()
     }
 
-    /// Makes a message.
-    ///
-    /// `raw_properties` is what `properties` was parsed from: it is kept as it is. The priority,
-    /// the persistence and the expiration come from `properties`; the caller has checked that the
-    /// expiration is a number, anything else counts as none. Names are cut at 255 bytes, which is
-    /// all the protocol can carry.
-    pub fn message(
-        &mut self,
-        now: Millis,
-        exchange: &str,
-        routing_key: &str,
-        properties: &Properties<'_>,
-        raw_properties: &[u8],
-        body: Body<'_>,
-    ) -> Message {
+    /// Makes a message. Names are cut at 255 bytes, which is all the protocol can carry.
+    pub fn make(&mut self, new: NewMessage<'_>) -> Message {
+        let NewMessage { now, properties, raw_properties, annotations, body, .. } = new;
         let traits = Traits::of(properties);
-        let (exchange, exchange_len) = short(exchange);
-        let (routing_key, routing_key_len) = short(routing_key);
-        let properties_len = u32::try_from(raw_properties.len()).unwrap_or(u32::MAX);
+        let (exchange, exchange_len) = short(new.exchange);
+        let (routing_key, routing_key_len) = short(new.routing_key);
+        let properties_len = length(raw_properties);
+        let annotated = !annotations.is_empty();
         let (inline_body, large_body) = match &body {
             Body::Copy(body) if body.len() < LARGE_BODY => (*body, None),
             Body::Copy(body) => (&[][..], Some(Bytes::copy_from_slice(body))),
@@ -72,15 +84,26 @@ impl MessageArena {
         };
 
         let names = 2 + exchange.len() + routing_key.len();
-        let head = TIMESTAMP_LEN + names + PROPERTIES_LEN_LEN + raw_properties.len();
+        let mut head = TIMESTAMP_LEN + names + PROPERTIES_LEN_LEN + raw_properties.len();
+        if annotated {
+            head += ANNOTATIONS_LEN_LEN + annotations.len();
+        }
         let data = self.write(head + inline_body.len(), |out| {
             out.put_u64_le(now.0);
             out.put_u8(exchange_len);
             out.put_slice(exchange);
             out.put_u8(routing_key_len);
             out.put_slice(routing_key);
-            out.put_u32_le(properties_len);
+            out.put_u32_le(if annotated {
+                properties_len | ANNOTATIONS_FOLLOW
+            } else {
+                properties_len
+            });
             out.put_slice(raw_properties);
+            if annotated {
+                out.put_u32_le(length(annotations));
+                out.put_slice(annotations);
+            }
             out.put_slice(inline_body);
         });
         Message {
@@ -91,8 +114,30 @@ impl MessageArena {
             exchange_len,
             routing_key_len,
             priority: traits.priority,
-            flags: traits.flags,
+            flags: traits.flags | if annotated { ANNOTATED } else { 0 },
         }
+    }
+
+    /// Makes a message without annotations, as [`make`](Self::make) does.
+    pub fn message(
+        &mut self,
+        now: Millis,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties<'_>,
+        raw_properties: &[u8],
+        body: Body<'_>,
+    ) -> Message {
+        let annotations = &[];
+        self.make(NewMessage {
+            now,
+            exchange,
+            routing_key,
+            properties,
+            raw_properties,
+            annotations,
+            body,
+        })
     }
 
     /// Lets go of the block; for connections found idle.
@@ -126,4 +171,9 @@ fn short(name: &str) -> (&[u8], u8) {
     let cut = name.floor_char_boundary(u8::MAX.into());
     let bytes = name.as_bytes().get(..cut).unwrap_or_default();
     (bytes, u8::try_from(bytes.len()).unwrap_or_default())
+}
+
+/// The length of a part, which no frame lets come near what the stored form can say.
+fn length(part: &[u8]) -> u32 {
+    u32::try_from(part.len()).map_or(ANNOTATIONS_FOLLOW - 1, |len| len & !ANNOTATIONS_FOLLOW)
 }

@@ -34,8 +34,15 @@ impl Message {
         let exchange_len = reader.name("exchange")?;
         let routing_key_len = reader.name("routing key")?;
         let length = reader.take(super::PROPERTIES_LEN_LEN, "properties length")?;
-        let properties_len = u32::from_le_bytes(length.try_into().unwrap_or_default());
+        let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+        let properties_len = length & !super::ANNOTATIONS_FOLLOW;
         let raw = reader.take(properties_len as usize, "properties")?;
+        let annotated = length != properties_len;
+        if annotated {
+            let length = reader.take(super::ANNOTATIONS_LEN_LEN, "annotations length")?;
+            let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+            reader.take(length as usize, "annotations")?;
+        }
         let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
         let properties = Properties::parse(raw, &limits).map_err(StoredMessageError::Properties)?;
         if properties.expiration.is_some_and(|digits| super::number(digits).is_none()) {
@@ -49,7 +56,7 @@ impl Message {
             exchange_len,
             routing_key_len,
             priority: traits.priority,
-            flags: traits.flags,
+            flags: traits.flags | if annotated { super::ANNOTATED } else { 0 },
             data: payload,
         })
     }

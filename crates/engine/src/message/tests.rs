@@ -33,6 +33,36 @@ fn the_stored_form_is_as_documented() {
 }
 
 #[test]
+fn annotations_stay_with_the_message_and_out_of_its_properties() {
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let raw_properties = &encoded(&properties);
+    for body_len in [0, 4, LARGE_BODY] {
+        let body = vec![7; body_len];
+        let made = MessageArena::new().make(NewMessage {
+            now: Millis(1),
+            exchange: "x",
+            routing_key: "k",
+            properties: &properties,
+            raw_properties,
+            annotations: b"note",
+            body: Body::Copy(&body),
+        });
+        let stored = Bytes::from(made.stored_parts().concat());
+        let read = Message::from_stored(stored.clone()).unwrap();
+        for message in [&made, &read] {
+            assert_eq!(message.annotations(), b"note");
+            assert_eq!(message.properties(), raw_properties);
+            assert_eq!(message.body(), body);
+            assert!(message.is_persistent());
+        }
+        let head = stored.len() - body_len;
+        assert!(Message::from_stored(stored.slice(..head)).is_ok());
+        assert!(Message::from_stored(stored.slice(..head - 1)).is_err());
+    }
+    assert!(plain(&mut MessageArena::new(), b"").annotations().is_empty());
+}
+
+#[test]
 fn the_engine_reads_priority_persistence_and_expiration() {
     let of = |properties: &Properties<'_>| {
         let raw = encoded(properties);

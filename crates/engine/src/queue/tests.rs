@@ -338,6 +338,36 @@ fn an_expired_message_leaves_from_behind_a_live_one() {
 }
 
 #[test]
+fn a_crowd_that_expires_at_once_leaves_in_portions() {
+    let crowd = 2 * u64::try_from(EXPIRED_AT_ONCE).unwrap() + 10;
+    let filled = || {
+        let message_ttl = Some(Millis(10));
+        let mut queue = Queue::new(QueueSettings { message_ttl, ..QueueSettings::default() });
+        push(&mut queue, 0..crowd);
+        let fresh = Entry { deadline: Some(Millis(NOW.0 + 100)), ..entry(crowd) };
+        assert!(matches!(queue.push(fresh, NOW), Pushed::Accepted));
+        queue
+    };
+    let late = Millis(NOW.0 + 20);
+    for consumed in [false, true] {
+        let mut queue = filled();
+        if consumed {
+            queue.add_consumer(consumer(1)).unwrap();
+        }
+        for expected in [EXPIRED_AT_ONCE, EXPIRED_AT_ONCE, 10 + usize::from(consumed)] {
+            assert!(queue.next_deadline().is_some_and(|deadline| deadline <= late));
+            assert_eq!(dispatch(&mut queue, late).len(), expected);
+        }
+        assert_eq!(queue.ready_len(), u64::from(!consumed));
+    }
+    // Who asks for a message gets the first live one.
+    let mut effects = Vec::new();
+    let got = filled().get(late, true, &mut effects);
+    assert_eq!(got.map(|entry| entry.lsn), Some(Lsn(crowd)));
+    assert_eq!(effects.len(), usize::try_from(crowd).unwrap());
+}
+
+#[test]
 fn a_requeued_message_keeps_its_deadline() {
     let mut queue = Queue::new(QueueSettings::default());
     let pushed = queue.push(Entry::new(Lsn(0), message(b"", None, Some(10))), NOW);
