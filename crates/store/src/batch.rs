@@ -62,7 +62,8 @@ impl Batch {
         index
     }
 
-    /// Settles messages in `queue`: acknowledged, expired, dropped, purged. Synced lazily. Any order.
+    /// Settles messages in `queue`: acknowledged, expired, dropped, purged. Synced lazily. Any
+    /// order.
     ///
     /// Each place of a message is settled once, by this or by [`Batch::drop_queue`], and only
     /// messages which came from [`Batch::message`] are: never an LSN from
@@ -94,8 +95,8 @@ impl Batch {
         self.returns = returns;
     }
 
-    /// Settles every message appended before in `queue`. Synced lazily, or with the definition change
-    /// in the same batch. Queue ids are not used again.
+    /// Settles every message appended before in `queue`. Synced lazily, or with the definition
+    /// change in the same batch. Queue ids are not used again.
     pub fn drop_queue(&mut self, queue: u64) {
         self.record(Kind::DropQueue, |into| into.extend_from_slice(&queue.to_le_bytes()));
     }

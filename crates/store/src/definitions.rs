@@ -81,8 +81,8 @@ pub enum Definition {
     },
 }
 
-/// Appends `definitions` as they stand in a record: their count, then for each one the operation, the
-/// table, the key and for a put the value, each preceded by its length.
+/// Appends `definitions` as they stand in a record: their count, then for each one the operation,
+/// the table, the key and for a put the value, each preceded by its length.
 pub(crate) fn put_definitions(into: &mut Vec<u8>, definitions: &[Definition]) {
     let put_bytes = |into: &mut Vec<u8>, bytes: &[u8]| {
         put_varint(into, bytes.len() as u64);

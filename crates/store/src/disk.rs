@@ -1,4 +1,5 @@
-//! What the store asks of a disk. Everything durable goes through these traits, so that a test can own the disk.
+//! What the store asks of a disk. Everything durable goes through these traits, so that a test can
+//! own the disk.
 
 mod memory;
 mod real;
@@ -19,7 +20,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Creates an empty file, replacing one of this name. Its name is durable after [`Disk::sync_dir`] on its folder.
+    /// Creates an empty file, replacing one of this name. Its name is durable after
+    /// [`Disk::sync_dir`] on its folder.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
     /// The names of the files in `dir`, in no particular order.
@@ -63,7 +65,8 @@ pub trait DiskFile: Send + Sync {
     /// Makes all that was written durable, with the metadata needed to read it back.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Allocates and zero-fills the file from its present end up to `len`, so that later writes need no metadata.
+    /// Allocates and zero-fills the file from its present end up to `len`, so that later writes
+    /// need no metadata.
     fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Cuts or extends (with zeros, not allocated) to `len`.

@@ -1,6 +1,7 @@
 //! Little-endian numbers and LEB128 variable-length numbers.
 
-/// Reads from the front of a slice; every method answers `None` when the bytes do not hold what was asked for.
+/// Reads from the front of a slice; every method answers `None` when the bytes do not hold what was
+/// asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 

@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use crate::Lsn;
 
-/// Why a store could not be opened. Each text is one line for the operator: what, where, and what to do.
+/// Why a store could not be opened. Each text is one line for the operator: what, where, and what
+/// to do.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process has it open.

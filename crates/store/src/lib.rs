@@ -1,11 +1,13 @@
 //! What must survive: the journal of messages and settlements, and the definitions.
 //!
-//! One journal per node takes everything durable in one sequence of records with one group commit: messages, their
-//! acknowledgements, and changes of definitions (queues, exchanges, bindings, users). The definitions are also kept, in the
-//! background, as tables in `definitions.redb`. See `docs/format-journal.md` for the bytes.
+//! One journal per node takes everything durable in one sequence of records with one group commit:
+//! messages, their acknowledgements, and changes of definitions (queues, exchanges, bindings,
+//! users). The definitions are also kept, in the background, as tables in `definitions.redb`. See
+//! `docs/format-journal.md` for the bytes.
 //!
-//! Not here: anything of AMQP (payloads, keys and values are opaque bytes, queues are numbers), sockets, an async runtime.
-//! Not yet here: paging messages out of memory, compaction of sparse segments.
+//! Not here: anything of AMQP (payloads, keys and values are opaque bytes, queues are numbers),
+//! sockets, an async runtime. Not yet here: paging messages out of memory, compaction of sparse
+//! segments.
 //!
 //! Read first: [`Store`], [`Batch`], [`Disk`].
 

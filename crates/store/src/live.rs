@@ -11,14 +11,19 @@ use crate::{
     unit,
 };
 
-/// The segments in use, oldest first, the last being written; with the count of unsettled places in each.
+/// The segments in use, oldest first, the last being written; with the count of unsettled places in
+/// each.
 ///
-/// A segment can go when it is the oldest, holds no unsettled place, and its definition changes have
-/// reached their tables: every settlement in it concerns itself or segments that went before.
+/// A segment can go when it is the oldest, holds no unsettled place, and its definition changes
+/// have reached their tables: every settlement in it concerns itself or segments that went before.
 #[derive(Default)]
 pub(crate) struct Live {
     segments: VecDeque<LiveSegment>,
     totals: Totals,
+    /// The unsettled places themselves, to catch a broker that settles what it must not: the counts
+    /// would let go of a segment too early.
+    #[cfg(debug_assertions)]
+    exact: std::collections::BTreeSet<(u64, u64)>,
 }
 
 /// Sums over the segments in use.
@@ -74,8 +79,10 @@ impl Live {
         self.segments.push_back(segment);
     }
 
-    /// Counts one recovered, unsettled place.
+    /// Counts one unsettled place.
     pub(crate) fn place(&mut self, queue: u64, lsn: u64) {
+        #[cfg(debug_assertions)]
+        self.exact.insert((queue, lsn));
         if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
             segment.live += 1;
             *segment.live_by_queue.entry(queue).or_default() += 1;
@@ -104,8 +111,8 @@ impl Live {
         }
     }
 
-    /// Counts what the records of a unit, whose first has number `first`, add and settle. Returns its
-    /// definition changes to `definition`, as `(LSN, payload)`.
+    /// Counts what the records of a unit, whose first has number `first`, add and settle. Returns
+    /// its definition changes to `definition`, as `(LSN, payload)`.
     pub(crate) fn unit(
         &mut self,
         first: u64,
@@ -117,13 +124,11 @@ impl Live {
         while let Some(record) = Record::read_own(&mut reader) {
             match record.entry() {
                 Some(Entry::Message { queues, .. }) => {
-                    if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
-                        for queue in queues {
+                    for queue in queues {
+                        self.place(queue, lsn);
+                        self.totals.places += 1;
+                        if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
                             segment.places += 1;
-                            segment.live += 1;
-                            *segment.live_by_queue.entry(queue).or_default() += 1;
-                            self.totals.places += 1;
-                            self.totals.live += 1;
                         }
                     }
                 }
@@ -183,6 +188,11 @@ impl Live {
             if let Some(segment) = at.checked_sub(1).and_then(|at| self.segments.get_mut(at))
                 && let Some(live) = segment.live_by_queue.get_mut(&queue)
             {
+                #[cfg(debug_assertions)]
+                for lsn in start..start + here {
+                    let there = self.exact.remove(&(queue, lsn));
+                    assert!(there, "LSN {lsn} was settled in queue {queue} where it is not");
+                }
                 let settled = here.min(*live);
                 *live -= settled;
                 if *live == 0 {
@@ -197,6 +207,8 @@ impl Live {
     }
 
     fn drop_queue(&mut self, queue: u64) {
+        #[cfg(debug_assertions)]
+        self.exact.retain(|(place, _)| *place != queue);
         for segment in &mut self.segments {
             if let Some(live) = segment.live_by_queue.remove(&queue) {
                 segment.live -= live;
@@ -216,8 +228,8 @@ impl Live {
 }
 
 impl LiveSegment {
-    /// A recovered segment: its first and last LSN, where the next unit would go, the LSN of its last
-    /// definition change and the places ever written.
+    /// A recovered segment: its first and last LSN, where the next unit would go, the LSN of its
+    /// last definition change and the places ever written.
     pub(crate) fn recovered(
         segment: Segment,
         (first, last): (u64, u64),

@@ -4,8 +4,9 @@ use std::fmt;
 
 /// A log sequence number: the identity of a message and of every other record, never reused.
 ///
-/// One counter serves the whole journal. It starts at 1; 0 means "before everything". Transient messages take theirs
-/// from the same counter through [`Store::reserve`](crate::Store::reserve), so the numbers found on disk ascend but have holes.
+/// One counter serves the whole journal. It starts at 1; 0 means "before everything". Transient
+/// messages take theirs from the same counter through [`Store::reserve`](crate::Store::reserve), so
+/// the numbers found on disk ascend but have holes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 

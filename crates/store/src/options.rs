@@ -9,7 +9,8 @@ use thiserror::Error;
 pub struct StoreOptions {
     /// Size of a full-grown segment in bytes. The first segments of a fresh store are smaller.
     pub segment_bytes: u64,
-    /// Size in bytes of the first segment of a fresh store; each next one is eight times larger up to `segment_bytes`.
+    /// Size in bytes of the first segment of a fresh store; each next one is eight times larger up
+    /// to `segment_bytes`.
     pub first_segment_bytes: u64,
     /// When appends that ask for durability are synced.
     pub sync: SyncPolicy,
@@ -17,9 +18,11 @@ pub struct StoreOptions {
     pub lazy_sync: Duration,
     /// Quiet time after which the journal states, in the journal, how far it is durable.
     pub idle_mark: Duration,
-    /// Bytes waiting for the disk above which lazy records are written without waiting for their time.
+    /// Bytes waiting for the disk above which lazy records are written without waiting for their
+    /// time.
     pub max_lazy_bytes: usize,
-    /// How long definition changes may wait for their table; they are durable in the journal before.
+    /// How long definition changes may wait for their table; they are durable in the journal
+    /// before.
     pub apply_definitions: Duration,
     /// Called when the disk failed and nothing more can be promised. The default ends the process.
     pub on_fatal: Arc<dyn Fn(FatalError) + Send + Sync>,
@@ -62,16 +65,18 @@ impl fmt::Debug for StoreOptions {
 pub enum SyncPolicy {
     /// After the disk has said so. The default.
     Always,
-    /// Once handed to the operating system, which is made to write it out this often: a crash of the process loses nothing, a
-    /// crash of the machine loses up to this much time of confirmed messages.
+    /// Once handed to the operating system, which is made to write it out this often: a crash of
+    /// the process loses nothing, a crash of the machine loses up to this much time of confirmed
+    /// messages.
     Interval(Duration),
 }
 
-/// How much larger the next segment is than the last, until they are full grown: a small broker stays small.
+/// How much larger the next segment is than the last, until they are full grown: a small broker
+/// stays small.
 const GROWTH: u64 = 8;
 
-/// The disk refused something the store cannot do without. Never retried: after a failed sync the system may have dropped
-/// the data and would call the next sync a success.
+/// The disk refused something the store cannot do without. Never retried: after a failed sync the
+/// system may have dropped the data and would call the next sync a success.
 #[derive(Debug, Error)]
 #[error("{operation} {path} failed: {source}", path = .path.display())]
 pub struct FatalError {

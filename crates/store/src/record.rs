@@ -187,8 +187,8 @@ pub(crate) fn put_returns(into: &mut Vec<u8>, returns: &[(u64, u32)]) {
     }
 }
 
-/// Completes the record of `kind` whose payload `into` holds after [`HEADER`] bytes at `start`: pads it, writes its header.
-/// Returns its checksum.
+/// Completes the record of `kind` whose payload `into` holds after [`HEADER`] bytes at `start`:
+/// pads it, writes its header. Returns its checksum.
 pub(crate) fn seal(into: &mut Vec<u8>, start: usize, kind: Kind) -> u32 {
     let length = into.len().saturating_sub(start + HEADER) as u64;
     let mut crc = 0;

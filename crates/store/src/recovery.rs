@@ -1,4 +1,5 @@
-//! Reads the journal back: what is whole and chained is taken, a torn end is cut, damage is refused.
+//! Reads the journal back: what is whole and chained is taken, a torn end is cut, damage is
+//! refused.
 
 mod fold;
 mod scan;
@@ -69,7 +70,8 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
         let at = found.len().saturating_sub(1);
         torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), &found, &mut chain)?;
         if let Some(tail) = found.last() {
-            // Units a killed process left to the system count from now on, so they must not get lost any more.
+            // Units a killed process left to the system count from now on, so they must not get
+            // lost any more.
             tail.segment.file.sync_data().map_err(refused("sync", &tail.segment.path))?;
         }
     }
@@ -178,8 +180,8 @@ fn scan_segment(segment: &Segment, chain: &mut Chain, fold: &mut Fold) -> Result
     }
 }
 
-/// Looks at what is left behind the end of the chain: `segments` starts with the last in `found`, the rest
-/// has no chained unit. Returns how many bytes of torn units are cut.
+/// Looks at what is left behind the end of the chain: `segments` starts with the last in `found`,
+/// the rest has no chained unit. Returns how many bytes of torn units are cut.
 ///
 /// A unit there which states that more was durable than the chain holds proves damage.
 fn check_rest(
@@ -217,3 +219,6 @@ pub(crate) fn refused<'a>(
 ) -> impl FnOnce(io::Error) -> OpenError + 'a {
     move |source| OpenError::Io { operation, path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
-//! What the handle and the threads of a store share: the buffer of units, the counters, the waiters.
+//! What the handle and the threads of a store share: the buffer of units, the counters, the
+//! waiters.
 
 use std::{
     io,
     ops::Range,
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    thread,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -186,6 +188,22 @@ impl Shared {
         if !self.failed.swap(true, Ordering::AcqRel) {
             tracing::error!("{error}; nothing more can be made durable, ending the process");
             (self.options.on_fatal)(error);
+        }
+    }
+}
+
+/// Makes a panic of a store's thread fatal: the others would wait for it forever.
+pub(crate) struct FatalPanic<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) thread: &'static str,
+}
+
+impl Drop for FatalPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let source = io::Error::other("it panicked");
+            let path = self.thread.into();
+            self.shared.fatal(FatalError { operation: "the thread", path, source });
         }
     }
 }

@@ -1,7 +1,8 @@
 //! A disk that loses power, for tests.
 //!
-//! [`SimDisk`] keeps for each file what a reader sees and what a loss of power would leave, in blocks of 512
-//! bytes. Everything not synced may or may not survive, each block and each name by itself.
+//! [`SimDisk`] keeps for each file what a reader sees and what a loss of power would leave, in
+//! blocks of 512 bytes. Everything not synced may or may not survive, each block and each name by
+//! itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -86,8 +87,8 @@ impl SimDisk {
         flipped
     }
 
-    /// Cuts the power and returns the disk as it comes back: every synced byte and name is there, of
-    /// the others any. Handles of this disk fail from now on.
+    /// Cuts the power and returns the disk as it comes back: every synced byte and name is there,
+    /// of the others any. Handles of this disk fail from now on.
     #[must_use]
     pub fn reboot(&self) -> Self {
         let mut old = self.0.lock();

@@ -44,8 +44,8 @@ struct Running {
 pub struct Appended {
     /// Number of the batch's first record.
     pub first: Lsn,
-    /// Number of its last; durable when [`Store::durable_lsn`] reaches it. For an empty batch one below
-    /// `first`.
+    /// Number of its last; durable when [`Store::durable_lsn`] reaches it. For an empty batch one
+    /// below `first`.
     pub last: Lsn,
 }
 
@@ -94,7 +94,8 @@ impl Store {
             Arc::clone(&upkeep),
             journal.live,
             journal.session,
-            // Units are chained by what is in the journal, even if the tables know of higher numbers.
+            // Units are chained by what is in the journal, even if the tables know of higher
+            // numbers.
             journal.last.unwrap_or(last),
             journal.report.clean_stop,
         );
@@ -105,9 +106,9 @@ impl Store {
         Ok((store, recovered))
     }
 
-    /// Appends the records of `batch`, which are one unit after a crash, and empties it. An empty batch
-    /// takes no number. Takes the journal's lock once and does not wait for the disk. What is appended
-    /// after [`Store::close`] is never durable.
+    /// Appends the records of `batch`, which are one unit after a crash, and empties it. An empty
+    /// batch takes no number. Takes the journal's lock once and does not wait for the disk. What is
+    /// appended after [`Store::close`] is never durable.
     pub fn append(&self, batch: &mut Batch) -> Appended {
         self.shared.append(batch)
     }
@@ -200,7 +201,8 @@ fn create_first(
     let segment = segment.map_err(refused("create a segment in", journal_dir))?;
     disk.sync_dir(dir).map_err(refused("sync", dir))?;
     if let Some(parent) = dir.parent() {
-        // The data directory itself may be new. Someone else's folder may be unreadable, which is no reason not to start.
+        // The data directory itself may be new. Someone else's folder may be unreadable, which is
+        // no reason not to start.
         let _ = disk.sync_dir(parent);
     }
     journal.next_number += 1;

@@ -1,7 +1,7 @@
 //! The definitions as tables in one redb file, which goes through [`Disk`] like everything else.
 //!
-//! The tables trail the journal. `applied` in the table `store` says up to which LSN its changes are in, and
-//! is written in the same transaction as they are.
+//! The tables trail the journal. `applied` in the table `store` says up to which LSN its changes
+//! are in, and is written in the same transaction as they are.
 
 use std::{
     collections::BTreeMap,

@@ -25,7 +25,8 @@ pub(crate) const MAGIC: [u8; 4] = *b"LVTU";
 /// Flag of the last unit of a process which closed the journal.
 pub(crate) const CLEAN_STOP: u32 = 1;
 
-/// The start of a unit. One without records is a mark: it only states how far the journal is durable.
+/// The start of a unit. One without records is a mark: it only states how far the journal is
+/// durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnitHeader {
     pub(crate) digest: u32,

@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::{
     Disk, FatalError,
     segment::Segment,
-    shared::{Shared, Tried},
+    shared::{FatalPanic, Shared, Tried},
     tables::{Change, Tables},
 };
 
@@ -144,6 +144,8 @@ enum Created {
 
 impl UpkeepThread {
     pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _guard = FatalPanic { shared: &shared, thread: "journal-upkeep" };
         loop {
             let done = match self.next_task() {
                 Task::Remove(segment) => {
@@ -204,8 +206,8 @@ impl UpkeepThread {
         }
     }
 
-    /// Makes a segment. A full disk is waited out: the journal goes on in the segments it has, and acknowledging
-    /// makes room.
+    /// Makes a segment. A full disk is waited out: the journal goes on in the segments it has, and
+    /// acknowledging makes room.
     fn create(&self, number: u64, size: u64) -> Result<Created, FatalError> {
         let no_space = &self.shared.counters.no_space;
         match Segment::create(&*self.disk, &self.dir, number, size) {

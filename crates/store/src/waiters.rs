@@ -28,7 +28,8 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Polls for `goal`: ready if `reached`, else woken by the first [`Waiters::wake`] that finds it so.
+    /// Polls for `goal`: ready if `reached`, else woken by the first [`Waiters::wake`] that finds
+    /// it so.
     fn poll(
         &self,
         id: &mut Option<u64>,

@@ -13,7 +13,7 @@ use crate::{
     FatalError, SyncPolicy,
     live::Live,
     segment::{HEADER, MARK_ROOM},
-    shared::{Body, Parked, Shared, Tried, Unit},
+    shared::{Body, FatalPanic, Parked, Shared, Tried, Unit},
     tables::Change,
     unit::{self, UnitHeader},
     upkeep::{self, Upkeep},
@@ -62,8 +62,9 @@ enum Sync {
 type Stop = Option<FatalError>;
 
 impl Writer {
-    /// `last` is the last LSN in the journal, all of which is durable. After a clean stop the first thing written
-    /// is a mark, synced, so that a clean stop at the end of a journal proves that nothing came after.
+    /// `last` is the last LSN in the journal, all of which is durable. After a clean stop the first
+    /// thing written is a mark, synced, so that a clean stop at the end of a journal proves that
+    /// nothing came after.
     pub(crate) fn new(
         shared: Arc<Shared>,
         upkeep: Arc<Upkeep>,
@@ -95,6 +96,8 @@ impl Writer {
 
     /// Works until the store is closed or the disk fails.
     pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _guard = FatalPanic { shared: &shared, thread: "journal" };
         loop {
             let done = match self.wait() {
                 Work::Units(sync) => self.write(sync),
@@ -281,11 +284,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in the next segment, whose first unit has `length` bytes and starts with LSN `first`. No
-    /// segment is left empty: recovery takes that for the end of the journal.
+    /// Goes on in the next segment, whose first unit has `length` bytes and starts with LSN
+    /// `first`. No segment is left empty: recovery takes that for the end of the journal.
     fn make_room(&mut self, first: u64, length: u64) -> Result<(), Stop> {
         if self.live.tail().is_none_or(|tail| tail.used > HEADER) {
-            // A segment is durable before anything goes into the next: only the last can have a torn end.
+            // A segment is durable before anything goes into the next: only the last can have a
+            // torn end.
             if self.unsynced() {
                 self.sync()?;
             }
@@ -364,7 +368,8 @@ impl Writer {
                 self.changes.push((lsn, payload.to_vec()));
             });
         }
-        // What was counted is durable only now; a segment must not go because of a settlement that could be lost.
+        // What was counted is durable only now; a segment must not go because of a settlement that
+        // could be lost.
         if !self.unsynced() {
             self.upkeep.apply(&mut self.changes);
             while let Some(segment) = self.live.take_dead(self.synced, self.upkeep.applied()) {

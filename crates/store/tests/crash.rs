@@ -1,9 +1,14 @@
 //! The promises of the store across losses of power, on a simulated disk.
 //!
-//! Each seed lives through several crashes. After each, what was recovered must be the state after some
-//! number of whole appends, in order, and at least those that were durable.
+//! Each seed lives through several crashes. After each, what was recovered must be the state after
+//! some number of whole appends, in order, and at least those that were durable.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/model.rs"]
 mod model;
@@ -203,12 +208,12 @@ fn each_seed(default: std::ops::Range<u64>, run: impl Fn(u64)) {
 
 #[test]
 fn promises_hold_across_crashes() {
-    each_seed(0..200, run_seed);
+    each_seed(0..120, run_seed);
 }
 
 #[test]
 fn promises_hold_across_more_crashes() {
-    each_seed(1_000_000..1_000_200, run_seed);
+    each_seed(1_000_000..1_000_120, run_seed);
 }
 
 /// A journal with a few units, closed; returns the state it holds.
@@ -235,7 +240,7 @@ fn journal_files(disk: &SimDisk) -> Vec<PathBuf> {
 #[test]
 fn a_flipped_bit_is_harmless_or_refused_but_never_overlooked() {
     let refused = Cell::new(0);
-    each_seed(0..300, |seed| {
+    each_seed(0..200, |seed| {
         let disk = SimDisk::new(seed);
         let state = written(seed, &disk);
         let mut rng = SmallRng::seed_from_u64(seed);
@@ -252,7 +257,7 @@ fn a_flipped_bit_is_harmless_or_refused_but_never_overlooked() {
             Err(error) => panic!("{error}"),
         }
     });
-    assert!(refused.get() > 50, "{refused:?}");
+    assert!(refused.get() > 30, "{refused:?}");
 }
 
 #[test]

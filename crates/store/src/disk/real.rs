@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice, Read, Seek, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     process,
     sync::Arc,
@@ -32,8 +32,13 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(PRIVATE)
+            .open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -76,6 +81,7 @@ impl Disk for RealDisk {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(PRIVATE)
             .open(path)
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -158,6 +164,9 @@ impl DiskFile for RealFile {
         self.0.set_len(len)
     }
 }
+
+/// Messages and password hashes are nobody else's business.
+const PRIVATE: u32 = 0o600;
 
 /// What Linux takes in one call.
 const MAX_SLICES: usize = 1024;

@@ -26,7 +26,8 @@ impl Chain {
         self.previous.unwrap_or_default()
     }
 
-    /// Whether a unit may follow. What an earlier session left behind in the room of torn units may not.
+    /// Whether a unit may follow. What an earlier session left behind in the room of torn units may
+    /// not.
     fn continues_with(&self, header: &UnitHeader) -> bool {
         self.previous.is_none_or(|previous| previous == header.previous)
             && header.first > header.previous

@@ -106,7 +106,7 @@ impl State {
     }
 
     /// Numbers of the messages in `queue`.
-    fn in_queue(&self, queue: u64) -> Vec<Lsn> {
+    pub(crate) fn in_queue(&self, queue: u64) -> Vec<Lsn> {
         let here = self.messages.iter().filter(|(_, message)| message.places.contains_key(&queue));
         here.map(|(lsn, _)| *lsn).collect()
     }
@@ -122,8 +122,8 @@ impl State {
 pub(crate) struct Workload {
     queues: Vec<u64>,
     next_queue: u64,
-    /// Every batch is one message of the same size, or acknowledges one: what a crash leaves behind then
-    /// lies just where later batches begin.
+    /// Every batch is one message of the same size, or acknowledges one: what a crash leaves behind
+    /// then lies just where later batches begin.
     uniform: Option<Uniform>,
 }
 

@@ -1,0 +1,90 @@
+//! Append and wait for durability: one at a time, and with a window of appends in flight. On real
+//! files; set `LEVERET_BENCH_DIR` to measure another file system than that of the current folder.
+
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark fails by panicking")]
+
+#[path = "../tests/support/block_on.rs"]
+mod block_on;
+
+use std::{collections::VecDeque, env, hint::black_box, path::PathBuf, sync::Arc, time::Instant};
+
+use block_on::block_on;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use leveret_store::{Batch, MemDisk, RealDisk, Store, StoreOptions};
+use tempfile::TempDir;
+
+fn scratch() -> TempDir {
+    let dir = env::var_os("LEVERET_BENCH_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
+    tempfile::tempdir_in(dir).expect("a folder to write to")
+}
+
+fn open(dir: &TempDir) -> Store {
+    Store::open(Arc::new(RealDisk::new()), dir.path(), StoreOptions::default()).expect("opens").0
+}
+
+fn encode(c: &mut Criterion) {
+    let mut batch = Batch::new();
+    let mut group = c.benchmark_group("encode");
+    for size in [16, 1024] {
+        let payload = vec![7; size];
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                batch.clear();
+                black_box(batch.message(&[1], &[&payload]))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Each append acknowledges what fell out of the window, as a broker whose consumers keep up.
+fn durable(c: &mut Criterion) {
+    let payload = [7; 1024];
+    let mut group = c.benchmark_group("append 1 KiB and wait until durable");
+    group.throughput(Throughput::Elements(1)).sample_size(20);
+    for window in [1, 16, 256, 4096] {
+        let dir = scratch();
+        let store = open(&dir);
+        let mut batch = Batch::new();
+        let mut flying = VecDeque::with_capacity(window);
+        group.bench_function(BenchmarkId::from_parameter(window), |bencher| {
+            bencher.iter(|| {
+                batch.message(&[1], &[&payload]);
+                flying.push_back(store.append(&mut batch).last);
+                if flying.len() >= window
+                    && let Some(oldest) = flying.pop_front()
+                {
+                    block_on(store.durable(oldest));
+                    batch.ack(1, &[oldest]);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn open_empty(c: &mut Criterion) {
+    let mut group = c.benchmark_group("open an empty store");
+    group.sample_size(20);
+    group.bench_function("real files", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let dirs: Vec<TempDir> = (0..rounds).map(|_| scratch()).collect();
+            let start = Instant::now();
+            let stores: Vec<Store> = dirs.iter().map(open).collect();
+            let took = start.elapsed();
+            drop(stores);
+            took
+        });
+    });
+    group.bench_function("in memory", |bencher| {
+        bencher.iter(|| {
+            let disk = Arc::new(MemDisk::new());
+            Store::open(disk, "/data".as_ref(), StoreOptions::default()).expect("opens").0
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, encode, durable, open_empty);
+criterion_main!(benches);
