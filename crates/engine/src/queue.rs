@@ -275,8 +275,7 @@ impl Queue {
         self.ready.front()
     }
 
-    /// All ready messages; in delivery order except that levels of priority are not merged with
-    /// what is outstanding.
+    /// All ready messages in delivery order.
     pub fn ready(&self) -> impl Iterator<Item = &Entry> {
         self.ready.iter()
     }

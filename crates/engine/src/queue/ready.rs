@@ -180,7 +180,7 @@ impl Ready {
         self.occupied.iter().filter_map(|level| self.ring_deadline(level)).chain(indexed).min()
     }
 
-    /// All entries, in no particular order of levels.
+    /// All entries in delivery order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.levels.iter().rev().flat_map(|row| row.returned.values().chain(row.ring.iter()))
     }

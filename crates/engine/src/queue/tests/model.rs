@@ -491,7 +491,9 @@ impl Pair {
         prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
         let deadline = model.ready.iter().filter_map(|line| line.deadline).min();
         prop_assert_eq!(queue.next_deadline().map(|deadline| deadline.0), deadline);
-        prop_assert_eq!(queue.ready().count(), model.ready.len());
+        let mut order = model.ready.clone();
+        order.sort_by_key(|line| (u8::MAX - line.level, line.lsn));
+        prop_assert!(queue.ready().map(|entry| entry.lsn.0).eq(order.iter().map(|it| it.lsn)));
         prop_assert_eq!(queue.consumer_count(), model.consumers.len());
         let is_exclusive = model.consumers.iter().any(|it| it.spec.exclusive);
         prop_assert_eq!(queue.is_exclusively_consumed(), is_exclusive);
