@@ -28,7 +28,7 @@ use leveret_engine::Millis;
 use leveret_store::Lsn;
 
 use self::handshake::Client;
-use self::settle::PendingSettlement;
+use self::settle::{PendingSettlement, Settling};
 use crate::channel::Channel;
 use crate::config::AmqpConfig;
 use crate::outbox::{Outbox, UNREAD_MAX};
@@ -59,6 +59,7 @@ pub(crate) struct Connection {
     gated: Vec<u8>,
     gate: Option<Lsn>,
     settlements: Vec<PendingSettlement>,
+    settling: Settling,
     /// Scratch for the turn.
     confirmations: Vec<Confirmation>,
 }
@@ -136,6 +137,7 @@ impl Connection {
             gated: Vec::new(),
             gate: None,
             settlements: Vec::new(),
+            settling: Settling::default(),
             confirmations: Vec::new(),
         }
     }

@@ -118,7 +118,9 @@ impl Connection {
         let mut unblocked = Vec::new();
         if let Some(mut out) = self.outbox.channel(number) {
             for (settlement, taken) in settlements {
-                let of_one = out.group(taken.into_iter().map(|(_, slot)| slot));
+                let mut of_one = Vec::new();
+                let slots = taken.into_iter().map(|(_, slot)| slot);
+                out.group(slots, &mut of_one, &mut Vec::new());
                 groups.extend(of_one.into_iter().map(|group| (settlement, group)));
             }
             unblocked = out.unblocked();

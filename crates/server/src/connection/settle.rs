@@ -1,7 +1,8 @@
 //! `basic.ack`, `basic.nack`, `basic.reject` and `basic.recover`.
 
-use leveret_broker::{Settlement, refusal};
+use leveret_broker::{SettleGroup, Settlement, refusal};
 use leveret_codec::{AmqpError, MethodId, basic};
+use leveret_engine::Entry;
 
 use super::Connection;
 use crate::channel::Mode;
@@ -89,40 +90,67 @@ impl Connection {
     /// Carries out the turn's settlements in order. One that names an unknown tag fails its
     /// channel, and what comes after it on the channel is discarded.
     pub(super) fn flush_settlements(&mut self) {
-        let pending = std::mem::take(&mut self.settlements);
-        let mut taken = TakenSlots::new();
+        if self.settlements.is_empty() {
+            return;
+        }
+        let mut pending = std::mem::take(&mut self.settlements);
+        let mut scratch = std::mem::take(&mut self.settling);
         for run in pending.chunk_by(|a, b| a.channel == b.channel && a.settlement == b.settlement) {
-            let Some(PendingSettlement { channel: number, settlement, .. }) = run.first().copied()
-            else {
-                continue;
-            };
-            let Some(mut out) = self.outbox.channel(number) else { continue };
-            let mut failed = None;
-            for one in run {
-                if let Err(unknown) = out.take(one.tag, one.multiple, &mut taken) {
-                    failed = Some(unknown_tag(unknown).with_method(one.method));
-                    break;
-                }
-            }
-            let groups = out.group(taken.drain(..).map(|(_, slot)| slot));
-            let unblocked = out.unblocked();
-            drop(out);
-            if let Some(session) = &mut self.session {
-                for mut group in groups {
-                    session.settle(settlement, &mut group);
-                }
-            }
-            self.unblock(unblocked);
-            if let Some(error) = failed {
-                self.fail_channel(number, error);
+            if let Some(first) = run.first() {
+                self.settle_run(first.channel, first.settlement, run, &mut scratch);
             }
         }
+        self.settling = scratch;
         // Its room is used again, unless the channel's failure has put something there.
         if self.settlements.is_empty() {
+            pending.clear();
             self.settlements = pending;
-            self.settlements.clear();
         }
     }
+
+    /// Settlements of one channel and one kind: its outbox is locked once, and each queue once.
+    fn settle_run(
+        &mut self,
+        number: u16,
+        settlement: Settlement,
+        run: &[PendingSettlement],
+        Settling { taken, groups, spare }: &mut Settling,
+    ) {
+        let Some(mut out) = self.outbox.channel(number) else { return };
+        let mut failed = None;
+        for one in run {
+            if let Err(unknown) = out.take(one.tag, one.multiple, taken) {
+                failed = Some(unknown_tag(unknown).with_method(one.method));
+                break;
+            }
+        }
+        out.group(taken.drain(..).map(|(_, slot)| slot), groups, spare);
+        let unblocked = out.unblocked();
+        drop(out);
+        if let Some(session) = &mut self.session {
+            for mut group in groups.drain(..) {
+                session.settle(settlement, &mut group);
+                group.entries.shrink_to(KEPT);
+                spare.push(group.entries);
+            }
+        }
+        taken.shrink_to(KEPT);
+        self.unblock(unblocked);
+        if let Some(error) = failed {
+            self.fail_channel(number, error);
+        }
+    }
+}
+
+/// Deliveries a connection keeps room for between settlements.
+const KEPT: usize = 128;
+
+/// Vectors used again from settlement to settlement.
+#[derive(Default)]
+pub(super) struct Settling {
+    taken: TakenSlots,
+    groups: Vec<SettleGroup>,
+    spare: Vec<Vec<Entry>>,
 }
 
 fn rejection(requeue: bool) -> Settlement {

@@ -127,9 +127,14 @@ impl ChannelOut {
         }
     }
 
-    /// Sorts taken deliveries by where they came from.
-    pub(crate) fn group(&mut self, taken: impl IntoIterator<Item = Slot>) -> Vec<SettleGroup> {
-        let mut groups: Vec<SettleGroup> = Vec::new();
+    /// Sorts taken deliveries by where they came from. `groups` is empty; `spare` has vectors to
+    /// use again.
+    pub(crate) fn group(
+        &mut self,
+        taken: impl IntoIterator<Item = Slot>,
+        groups: &mut Vec<SettleGroup>,
+        spare: &mut Vec<Vec<Entry>>,
+    ) {
         for slot in taken {
             let Some(place) = self.sources.get_mut(slot.source as usize) else { continue };
             let Some(source) = place else {
@@ -142,23 +147,24 @@ impl ChannelOut {
             };
             match groups.iter_mut().rev().find(same) {
                 Some(group) => group.entries.push(slot.entry),
-                None => groups.push(SettleGroup {
-                    queue: Arc::clone(&source.queue),
-                    consumer: source.consumer,
-                    entries: vec![slot.entry],
-                }),
+                None => {
+                    let mut entries = spare.pop().unwrap_or_default();
+                    entries.push(slot.entry);
+                    let (queue, consumer) = (Arc::clone(&source.queue), source.consumer);
+                    groups.push(SettleGroup { queue, consumer, entries });
+                }
             }
             free_if_done(place);
         }
-        groups
     }
 
     /// Everything unsettled, when the channel is gone.
     pub(super) fn into_unsettled(mut self) -> Vec<SettleGroup> {
-        let mut all = Vec::new();
+        let (mut all, mut groups) = (Vec::new(), Vec::new());
         let taken = self.unacked.take_through(0, |_, slot| all.push(slot));
         debug_assert_eq!(taken, Ok(()), "tag 0 stands for all there are");
-        self.group(all)
+        self.group(all, &mut groups, &mut Vec::new());
+        groups
     }
 
     pub(super) fn set_shared_limit(&mut self, limit: u32) {
