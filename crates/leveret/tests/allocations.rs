@@ -3,6 +3,8 @@
 //! The broker runs in this process; the client beside it sends frames made beforehand and reads into
 //! a fixed buffer, so that every allocation counted is the broker's.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
