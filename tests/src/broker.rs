@@ -7,20 +7,25 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::account::{Account, Embedded, Management};
 use crate::given::Given;
 use crate::process::Process;
 use crate::{Answer, Connection, Login, binary};
 
-/// A broker to test: a process of our own on fresh data, or the one of `LEVERET_TEST_URL`.
+/// A broker to test: a process of our own on fresh data, one within this process, or the one of
+/// `LEVERET_TEST_URL`.
 ///
 /// Dropping it kills the process and removes the data, or deletes from the given broker what the
 /// test declared.
 pub struct Broker {
+    /// Dropped first: accounts go before the given broker is handed on.
+    _management: Option<Management>,
     kind: Kind,
 }
 
 enum Kind {
     Own(Own),
+    Embedded(Embedded),
     Given(Given),
 }
 
@@ -37,7 +42,21 @@ impl Broker {
     /// A broker with the built-in settings.
     #[must_use]
     pub fn start() -> Self {
-        Self { kind: Given::take().map_or_else(|| Kind::Own(Own::start(None)), Kind::Given) }
+        Self::of_kind(Given::take().map_or_else(|| Kind::Own(Own::start(None)), Kind::Given))
+    }
+
+    /// A broker with more users; `None`, and a note, if the given one has no management API.
+    #[must_use]
+    pub fn with_accounts(accounts: &[Account<'_>]) -> Option<Self> {
+        let Some(given) = Given::take() else {
+            return Some(Self::of_kind(Kind::Embedded(Embedded::start(accounts))));
+        };
+        let Some(mut management) = Management::of_given() else {
+            println!("skipped: needs users, and LEVERET_TEST_MANAGEMENT is not set");
+            return None;
+        };
+        accounts.iter().for_each(|account| management.add(account));
+        Some(Self { _management: Some(management), kind: Kind::Given(given) })
     }
 
     /// A broker of our own; `None`, and a note, if the tests are to use a given one.
@@ -58,7 +77,11 @@ impl Broker {
             println!("skipped: {because}");
             return None;
         }
-        Some(Self { kind: Kind::Own(Own::start(config)) })
+        Some(Self::of_kind(Kind::Own(Own::start(config))))
+    }
+
+    fn of_kind(kind: Kind) -> Self {
+        Self { _management: None, kind }
     }
 
     /// Where it listens for AMQP.
@@ -66,6 +89,7 @@ impl Broker {
     pub fn address(&self) -> SocketAddr {
         match &self.kind {
             Kind::Own(own) => own.address,
+            Kind::Embedded(embedded) => embedded.address(),
             Kind::Given(given) => given.address,
         }
     }
@@ -80,10 +104,10 @@ impl Broker {
     #[must_use]
     pub fn dial(&self) -> Connection {
         match &self.kind {
-            Kind::Own(own) => Connection::dial(own.address),
             Kind::Given(given) => {
                 Connection::dial_noting(given.address, Arc::clone(&given.declared))
             }
+            _ => Connection::dial(self.address()),
         }
     }
 
@@ -134,12 +158,12 @@ impl Broker {
     /// The directory of its data.
     ///
     /// # Panics
-    /// As all that follow, if it is not our own.
+    /// As all about the process, if it is none of ours.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         match &self.kind {
             Kind::Own(own) => own.home.path().join(DATA),
-            Kind::Given(_) => panic!("{NOT_OURS}"),
+            _ => panic!("{NO_PROCESS}"),
         }
     }
 
@@ -180,14 +204,14 @@ impl Broker {
     fn process(&self) -> &Process {
         match &self.kind {
             Kind::Own(own) => &own.process,
-            Kind::Given(_) => panic!("{NOT_OURS}"),
+            _ => panic!("{NO_PROCESS}"),
         }
     }
 
     fn own_mut(&mut self) -> &mut Own {
         match &mut self.kind {
             Kind::Own(own) => own,
-            Kind::Given(_) => panic!("{NOT_OURS}"),
+            _ => panic!("{NO_PROCESS}"),
         }
     }
 }
@@ -249,7 +273,7 @@ fn ready_address(line: &str) -> Option<SocketAddr> {
 
 const CONFIG: &str = "leveret.toml";
 const DATA: &str = "data";
-const NOT_OURS: &str = "a given broker is not ours to control";
+const NO_PROCESS: &str = "this broker is no process of ours";
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,10 @@
 //! frame that comes back as an [`Answer`], which compares with a line of text such as
 //! `channel.close 404 queue.declare NOT_FOUND - no queue 'q' in vhost '/'`.
 //!
-//! Two environment variables steer the tests: `LEVERET_BIN` names the binary to run (built with
+//! Environment variables steer the tests: `LEVERET_BIN` names the binary to run (built with
 //! cargo otherwise), and `LEVERET_TEST_URL` (`host:port`) has them use a broker that runs already,
-//! say RabbitMQ, one test at a time; tests that must own the process are skipped then.
+//! say RabbitMQ, one test at a time; tests that must own the process are skipped then, and those that
+//! need users unless `LEVERET_TEST_MANAGEMENT` (`host:port`) names its management API.
 //!
 //! Deliberately absent: assertions about particular behaviour, which belong to the tests, and any
 //! waiting for time to pass; everything waits for an event, and no longer than [`PATIENCE`].
@@ -19,6 +20,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod account;
 mod answer;
 mod binary;
 mod broker;
@@ -31,6 +33,7 @@ mod wire;
 
 use std::time::{Duration, Instant};
 
+pub use account::Account;
 pub use answer::Answer;
 pub use broker::{Broker, Exit};
 pub use client::{Channel, Connection, Login};

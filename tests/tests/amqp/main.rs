@@ -19,6 +19,7 @@ mod exchanges;
 mod framing;
 mod handshake;
 mod heartbeats;
+mod permissions;
 mod prefetch;
 mod publishing;
 mod queues;
