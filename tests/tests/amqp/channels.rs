@@ -2,8 +2,8 @@
 
 use leveret_tests::codec::{access, basic, channel, connection, queue};
 use leveret_tests::{
-    Broker, Login, bind, consume, declare, declare_exchange, delete, get, passive, publish, purge,
-    qos, unbind,
+    Broker, Login, bind, cancel, consume, declare, declare_exchange, delete, get, passive, publish,
+    purge, qos, unbind,
 };
 
 use crate::check;
@@ -178,6 +178,7 @@ fn the_last_queue_is_remembered() {
             (&purge(""), "queue.purge-ok 1"),
             (&unbind("", "amq.direct", "k"), "queue.unbind-ok"),
             (&consume("", "c"), "basic.consume-ok c"),
+            (&cancel("c"), "basic.cancel-ok c"),
             (&delete(""), "queue.delete-ok 0"),
         ],
     );

@@ -1,6 +1,6 @@
 //! Who may do what. Patterns are searched for in the name; refusals name the kind of access.
 
-use leveret_tests::codec::{Properties, Value, exchange, queue};
+use leveret_tests::codec::{Properties, Value, exchange};
 use leveret_tests::{
     Account, Broker, Channel, Login, bind, bind_exchange, consume, declare, declare_exchange,
     delete, delete_exchange, get, passive, publish, purge, qos, table, unbind, unbind_exchange,
@@ -28,8 +28,6 @@ fn each_operation_needs_its_permission() {
              refused for user 'ro'"
         )
     };
-    let dead_letters = table([("x-dead-letter-exchange", Value::text("x"))]);
-    let readable_dlx = table([("x-dead-letter-exchange", Value::text("ro-x"))]);
     let alternate = table([("alternate-exchange", Value::text("x"))]);
     check(
         &channel,
@@ -40,14 +38,6 @@ fn each_operation_needs_its_permission() {
             (&passive("q"), &no("queue.declare", "configure", "queue 'q'")),
             (&declare("ro-q"), "queue.declare-ok ro-q 0 0"),
             (&passive("ro-q"), "queue.declare-ok ro-q 0 0"),
-            (
-                &queue::Declare { arguments: dead_letters.as_table(), ..declare("ro-d") },
-                &no("queue.declare", "write", "exchange 'x'"),
-            ),
-            (
-                &queue::Declare { arguments: readable_dlx.as_table(), ..declare("ro-d") },
-                "queue.declare-ok ro-d 0 0",
-            ),
             (&get("q"), &no("basic.get", "read", "queue 'q'")),
             (&consume("q", "c"), &no("basic.consume", "read", "queue 'q'")),
             (&purge("q"), &no("queue.purge", "read", "queue 'q'")),

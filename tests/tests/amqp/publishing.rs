@@ -128,11 +128,6 @@ fn bad_publishes_close_the_channel() {
             Properties { headers: Some(bcc.as_table()), ..none },
             "406 invalid message: {unacceptable_type_in_header,\"BCC\",signedint}",
         ),
-        (
-            "",
-            Properties { reply_to: Some(b"amq.rabbitmq.reply-to"), ..none },
-            "406 fast reply consumer does not exist",
-        ),
     ] {
         channel.publish_with(&publish(exchange, "k"), &properties, b"x");
         let error = error.replace("406 ", "406 basic.publish PRECONDITION_FAILED - ");
