@@ -39,8 +39,8 @@ pub use broker::{Broker, Exit};
 pub use client::{Channel, Connection, Login};
 pub use leveret_codec as codec;
 pub use request::{
-    Request, ack, bind, bind_exchange, cancel, consume, declare, declare_exchange, delete,
-    delete_exchange, get, nack, passive, publish, purge, qos, reject, table, unbind,
+    Request, ack, bind, bind_exchange, cancel, confirm_select, consume, declare, declare_exchange,
+    delete, delete_exchange, get, nack, passive, publish, purge, qos, reject, table, unbind,
     unbind_exchange,
 };
 

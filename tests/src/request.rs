@@ -213,6 +213,12 @@ pub fn reject(delivery_tag: u64) -> basic::Reject {
     basic::Reject { delivery_tag, requeue: true }
 }
 
+/// Asks for confirms.
+#[must_use]
+pub fn confirm_select() -> confirm::Select {
+    confirm::Select { nowait: false }
+}
+
 /// Arguments or headers.
 #[must_use]
 pub fn table<'v, const N: usize>(entries: [(&str, Value<'v>); N]) -> TableBuf {

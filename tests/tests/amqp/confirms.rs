@@ -2,18 +2,20 @@
 
 use leveret_tests::codec::{Method, Properties, basic, confirm, exchange, queue, tx};
 use leveret_tests::{
-    Broker, Channel, bind, declare, declare_exchange, delete, passive, publish, purge, qos,
+    Broker, Channel, bind, confirm_select, declare, declare_exchange, delete, passive, publish,
+    purge, qos,
 };
 
 use crate::check;
-
-const SELECT: confirm::Select = confirm::Select { nowait: false };
 
 #[test]
 fn select_may_be_repeated() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);
-    check(&channel, &[(&SELECT, "confirm.select-ok"), (&SELECT, "confirm.select-ok")]);
+    check(
+        &channel,
+        &[(&confirm_select(), "confirm.select-ok"), (&confirm_select(), "confirm.select-ok")],
+    );
     channel.send(&confirm::Select { nowait: true });
     channel.publish("", "nowhere", "x");
     assert_eq!(channel.recv(), "basic.ack 1");
@@ -25,7 +27,7 @@ fn numbers_start_at_the_first_publish_after_select() {
     let channel = broker.connect().channel(1);
     channel.call(&declare("q"));
     channel.publish("", "q", "before");
-    channel.call(&SELECT);
+    channel.call(&confirm_select());
     for number in 1..=3 {
         channel.publish("", "q", "x");
         assert_eq!(channel.recv(), format!("basic.ack {number}"));
@@ -39,7 +41,7 @@ fn each_channel_counts_for_itself() {
     let connection = broker.connect();
     for number in 1..=3 {
         let channel = connection.channel(number);
-        channel.call(&SELECT);
+        channel.call(&confirm_select());
         channel.publish("", "nowhere", "x");
         assert_eq!(channel.recv(), "basic.ack 1");
     }
@@ -48,7 +50,7 @@ fn each_channel_counts_for_itself() {
     let channel = connection.channel(2);
     channel.publish("", "nowhere", "x");
     assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
-    channel.call(&SELECT);
+    channel.call(&confirm_select());
     channel.publish("", "nowhere", "x");
     assert_eq!(channel.recv(), "basic.ack 1");
 }
@@ -57,7 +59,7 @@ fn each_channel_counts_for_itself() {
 fn a_returned_message_is_returned_before_it_is_confirmed() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);
-    channel.call(&SELECT);
+    channel.call(&confirm_select());
     let mandatory = basic::Publish { mandatory: true, ..publish("", "nowhere") };
     for number in 1..=3 {
         channel.publish_with(&mandatory, &Properties::default(), b"x");
@@ -80,7 +82,7 @@ fn every_publish_is_confirmed_once() {
     }
     channel.call(&declare("transient"));
     channel.call(&bind("transient", "x", ""));
-    channel.call(&SELECT);
+    channel.call(&confirm_select());
     let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
     for number in 0..COUNT {
         let (exchange, key) = [("x", ""), ("", "durable 0"), ("", "transient"), ("", "nowhere")]
@@ -101,7 +103,7 @@ fn confirms_of_a_burst_are_put_together() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);
     channel.call(&queue::Declare { durable: true, ..declare("q") });
-    channel.call(&SELECT);
+    channel.call(&confirm_select());
     let mut burst = Vec::new();
     for _ in 0..COUNT {
         publish("", "q").encode_frame(1, &mut burst);
@@ -119,7 +121,7 @@ fn a_confirmed_message_is_in_its_queue() {
     let publisher = broker.connect().channel(1);
     let witness = broker.connect().channel(1);
     publisher.call(&queue::Declare { durable: true, ..declare("q") });
-    publisher.call(&SELECT);
+    publisher.call(&confirm_select());
     for number in 1..=100 {
         publisher.publish_persistent("q", "x");
         assert_eq!(publisher.recv(), format!("basic.ack {number}"));
@@ -134,7 +136,7 @@ fn a_deleted_queue_leaves_no_publish_unanswered() {
     let publisher = broker.connect().channel(1);
     let deleter = broker.connect().channel(1);
     publisher.call(&queue::Declare { durable: true, ..declare("q") });
-    publisher.call(&SELECT);
+    publisher.call(&confirm_select());
     for _ in 0..500 {
         publisher.publish_persistent("q", "x");
     }
@@ -152,7 +154,7 @@ fn confirm_and_tx_exclude_each_other() {
     check(
         &connection.channel(1),
         &[
-            (&SELECT, "confirm.select-ok"),
+            (&confirm_select(), "confirm.select-ok"),
             (
                 &tx::Select {},
                 "channel.close 406 tx.select \
@@ -165,7 +167,7 @@ fn confirm_and_tx_exclude_each_other() {
         &[
             (&tx::Select {}, "tx.select-ok"),
             (
-                &SELECT,
+                &confirm_select(),
                 "channel.close 406 confirm.select \
                  PRECONDITION_FAILED - cannot switch from tx to confirm mode",
             ),

@@ -1,9 +1,9 @@
 //! Declaring, checking, purging and deleting queues.
 
-use leveret_tests::codec::{Value, confirm, queue};
+use leveret_tests::codec::{Value, queue};
 use leveret_tests::{
-    Broker, Channel, Login, ack, bind, cancel, consume, declare, delete, eventually, get, nack,
-    passive, purge, table, unbind,
+    Broker, Channel, Login, ack, bind, cancel, confirm_select, consume, declare, delete,
+    eventually, get, nack, passive, purge, table, unbind,
 };
 
 use crate::check;
@@ -13,7 +13,7 @@ fn declare_ok_counts_ready_messages_and_consumers() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);
     channel.call(&declare("q"));
-    channel.call(&confirm::Select { nowait: false });
+    channel.call(&confirm_select());
     for (number, body) in (1..).zip(["a", "b", "c"]) {
         channel.publish("", "q", body);
         assert_eq!(channel.recv(), format!("basic.ack {number}"));

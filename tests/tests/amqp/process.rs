@@ -1,0 +1,152 @@
+//! The process as an operator sees it: starting, stopping, and a second one in the way.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use leveret_tests::codec::{Method, Properties, connection, queue};
+use leveret_tests::{
+    Broker, Connection, Login, confirm_select, consume, declare, get, publish, qos,
+};
+
+const WHY: &str = "stops the broker";
+const SHUTDOWN: &str = "connection.close 320 0.0 CONNECTION_FORCED - \
+                        broker forced connection closure with reason 'shutdown'";
+
+#[test]
+fn a_stop_tells_clients_and_takes_less_than_a_second() {
+    let Some(mut broker) = Broker::own(WHY) else { return };
+    let idle = broker.connect();
+    let polite = broker.connect();
+    let consumer = broker.connect().channel(1);
+    consumer.call(&declare("q"));
+    consumer.call(&consume("q", "c"));
+    // Neither of these will ever answer.
+    let greeted = broker.dial();
+    greeted.greet();
+    let silent = broker.dial();
+
+    let asked = Instant::now();
+    broker.begin_to_terminate();
+    assert_eq!(polite.recv(), SHUTDOWN);
+    let end = polite.call(&connection::CloseOk {});
+    assert!(end.ends_connection(), "{end}");
+    let status = broker.await_exit();
+    assert!(status.success(), "{status}");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(idle.recv(), SHUTDOWN);
+    assert_eq!(consumer.recv(), SHUTDOWN);
+    for connection in [greeted, silent] {
+        let answer = connection.recv();
+        assert!(answer.ends_connection(), "{answer}");
+    }
+}
+
+/// With clients that do not react, under load.
+#[test]
+fn a_stop_under_load_is_quick_and_loses_nothing() {
+    let Some(mut broker) = Broker::own(WHY) else { return };
+    let setup = broker.connect().channel(1);
+    setup.call(&queue::Declare { durable: true, ..declare("q") });
+    drop(setup);
+    let address = broker.address();
+    let publishers = [0, 1, 2]
+        .map(|publisher| std::thread::spawn(move || publish_until_the_end(address, publisher)));
+    // The load is on once a message of each can be had.
+    let watcher = broker.connect().channel(1);
+    watcher.call(&consume("q", "c"));
+    let mut seen = BTreeSet::new();
+    while seen.len() < 3 {
+        seen.insert(watcher.recv().body()[0]);
+    }
+    let exit = broker.terminate();
+    assert!(exit.status.success(), "{exit:?}");
+    assert!(exit.took < Duration::from_secs(1), "{exit:?}");
+    drop(watcher);
+    let confirmed = publishers.map(|publisher| publisher.join().unwrap());
+
+    broker.restart();
+    let channel = broker.connect().channel(1);
+    let mut next = [0; 3];
+    loop {
+        let answer = channel.call(&get("q"));
+        if answer == "basic.get-empty" {
+            break;
+        }
+        let (publisher, number) = unpack(answer.body());
+        assert_eq!(number, next[publisher], "of publisher {publisher}");
+        next[publisher] += 1;
+    }
+    for (publisher, confirmed) in confirmed.into_iter().enumerate() {
+        assert!(next[publisher] >= confirmed, "{publisher}: {} of {confirmed}", next[publisher]);
+    }
+}
+
+/// Publishes numbered messages as fast as they are confirmed, a hundred on the way at a time; says
+/// how many were confirmed in an unbroken row when the broker ended the connection.
+fn publish_until_the_end(address: SocketAddr, publisher: u8) -> u64 {
+    let connection = Connection::dial(address);
+    connection.open(&Login::default()).unwrap();
+    let channel = connection.channel(1);
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let (mut sent, mut confirmed) = (0_u64, BTreeSet::new());
+    loop {
+        while sent - (confirmed.len() as u64) < 100 {
+            let mut body = vec![publisher];
+            body.extend_from_slice(&sent.to_be_bytes());
+            channel.publish_with(&publish("", "q"), &properties, &body);
+            sent += 1;
+        }
+        let answer = channel.recv();
+        if answer.ends_connection() {
+            return (0..).find(|number| !confirmed.contains(number)).unwrap();
+        }
+        let Method::BasicAck(ack) = answer.method() else { panic!("{answer}") };
+        let first = if ack.multiple { 0 } else { ack.delivery_tag - 1 };
+        confirmed.extend(first..ack.delivery_tag);
+    }
+}
+
+fn unpack(body: &[u8]) -> (usize, u64) {
+    let (publisher, number) = body.split_first().unwrap();
+    (usize::from(*publisher), u64::from_be_bytes(number.try_into().unwrap()))
+}
+
+#[test]
+fn a_second_broker_on_the_same_data_is_refused() {
+    let Some(mut broker) = Broker::own("needs a data directory") else { return };
+    let data = broker.data_dir();
+    let data = data.to_str().unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--data-dir", data];
+    let (status, output) = Broker::run(&arguments);
+    assert!(!status.success(), "{output}");
+    assert!(output.contains(data), "the message names the directory: {output}");
+    // The first did not notice.
+    assert_eq!(broker.connect().channel(1).call(&qos(1)), "basic.qos-ok");
+
+    // Its lock dies with it, however it dies.
+    broker.kill9();
+    broker.restart();
+    assert_eq!(broker.connect().channel(1).call(&qos(1)), "basic.qos-ok");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let Some(broker) = Broker::own("needs a taken port") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let listen = broker.address().to_string();
+    let (status, output) =
+        Broker::run(&["--listen", &listen, "--data-dir", directory.path().to_str().unwrap()]);
+    assert!(!status.success(), "{output}");
+    assert!(output.contains(&listen), "{output}");
+}
+
+/// Clients are served from the moment the ready line is printed.
+#[test]
+fn ready_means_ready() {
+    for _ in 0..5 {
+        let Some(broker) = Broker::own("starts brokers") else { return };
+        assert_eq!(broker.connect().channel(1).call(&qos(1)), "basic.qos-ok");
+    }
+}
