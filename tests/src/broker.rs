@@ -106,6 +106,7 @@ impl Broker {
         match &self.kind {
             Kind::Given(given) => {
                 Connection::dial_noting(given.address, Arc::clone(&given.declared))
+                    .expect("the given broker listens")
             }
             _ => Connection::dial(self.address()),
         }

@@ -46,13 +46,28 @@ pub struct Connection {
 
 impl Connection {
     /// Connects the socket and sends nothing.
+    ///
+    /// # Panics
+    /// If nobody listens.
     #[must_use]
     pub fn dial(address: SocketAddr) -> Self {
+        Self::try_dial(address).expect("the broker listens")
+    }
+
+    /// Connects the socket and sends nothing.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub fn try_dial(address: SocketAddr) -> std::io::Result<Self> {
         Self::dial_noting(address, Arc::default())
     }
 
-    pub(crate) fn dial_noting(address: SocketAddr, declared: Arc<Declared>) -> Self {
-        Self { wire: Rc::new(RefCell::new(Wire::connect(address, declared))) }
+    pub(crate) fn dial_noting(
+        address: SocketAddr,
+        declared: Arc<Declared>,
+    ) -> std::io::Result<Self> {
+        let wire = Wire::connect(address, declared)?;
+        Ok(Self { wire: Rc::new(RefCell::new(wire)) })
     }
 
     /// Sends the protocol header and takes `connection.start`.

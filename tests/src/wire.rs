@@ -31,12 +31,12 @@ struct Incomplete {
 }
 
 impl Wire {
-    pub(crate) fn connect(address: SocketAddr, declared: Arc<Declared>) -> Self {
-        let stream = TcpStream::connect(address).expect("the broker listens");
-        stream.set_nodelay(true).expect("a socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
-        Self {
+    pub(crate) fn connect(address: SocketAddr, declared: Arc<Declared>) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
             stream,
             input: Vec::new(),
             at: 0,
@@ -45,7 +45,7 @@ impl Wire {
             end: None,
             frame_max: 131_072,
             declared,
-        }
+        })
     }
 
     pub(crate) fn frame_max(&self) -> u32 {
