@@ -5,8 +5,9 @@
 use std::fmt;
 
 use leveret_codec::{AmqpError, Table, TableBuf, Value};
-use leveret_engine::{Millis, Overflow, QueueSettings};
+use leveret_engine::{Millis, Overflow};
 
+use crate::queue::Settings;
 use crate::refusal::{self, Resource};
 
 /// The longest expiry RabbitMQ takes: ten years of milliseconds.
@@ -20,9 +21,9 @@ const KNOWN: &[Argument] = &[
     known("x-max-length", CLASSIC | QUORUM, Rule::NonNegative),
     known("x-max-length-bytes", CLASSIC | QUORUM | STREAM, Rule::NonNegative),
     known("x-overflow", CLASSIC | QUORUM, Rule::Overflow),
-    known("x-dead-letter-exchange", CLASSIC | QUORUM, Rule::Text),
-    known("x-dead-letter-routing-key", CLASSIC | QUORUM, Rule::Text),
-    known("x-dead-letter-strategy", QUORUM, Rule::Text),
+    known("x-dead-letter-exchange", CLASSIC | QUORUM, Rule::DeadLetterExchange),
+    known("x-dead-letter-routing-key", CLASSIC | QUORUM, Rule::DeadLetterRoutingKey),
+    known("x-dead-letter-strategy", QUORUM, Rule::Any),
     known("x-max-priority", CLASSIC, Rule::MaxPriority),
     known("x-queue-mode", CLASSIC, Rule::Any),
     known("x-queue-version", CLASSIC, Rule::QueueVersion),
@@ -58,7 +59,8 @@ const fn known(name: &'static str, types: u8, rule: Rule) -> Argument {
 #[derive(Clone, Copy)]
 enum Rule {
     Any,
-    Text,
+    DeadLetterExchange,
+    DeadLetterRoutingKey,
     Bool,
     QueueType,
     Expiry { zero: bool },
@@ -72,14 +74,14 @@ enum Rule {
 /// Checks the arguments of a new classic queue and reads the settings out of them.
 ///
 /// # Errors
-/// 406 with RabbitMQ's text for what a value may not be; 540 for a queue type or an argument this
-/// version doesn't have.
+/// 406 with RabbitMQ's text for what a value may not be; 540 for a queue type this version doesn't
+/// have.
 pub(crate) fn settings(
     arguments: Table<'_>,
     queue: &str,
     vhost: &str,
-) -> Result<QueueSettings, AmqpError> {
-    let mut settings = QueueSettings::default();
+) -> Result<Settings, AmqpError> {
+    let mut settings = Settings::default();
     let queue_type = match arguments.get("x-queue-type") {
         None => "classic",
         Some(value) => queue_type(value)
@@ -108,12 +110,12 @@ pub(crate) fn settings(
                 Resource::Queue(queue),
                 vhost,
             ),
-            Problem::Unavailable => AmqpError::not_implemented(format!(
-                "argument '{}' for queue '{queue}' in vhost '{vhost}' is not available in this \
-                 version",
-                argument.name
-            )),
         })?;
+    }
+    if settings.dead_letter_routing_key.is_some() && settings.dead_letter_exchange.is_none() {
+        let reason = "routing_key_but_no_dlx_defined";
+        let argument = "x-dead-letter-routing-key";
+        return Err(refusal::invalid_argument(argument, queue, vhost, reason));
     }
     Ok(settings)
 }
@@ -163,8 +165,6 @@ enum Problem {
     Value(String),
     /// The value has a type RabbitMQ names in a text of its own.
     Type,
-    /// RabbitMQ honours it and this version doesn't.
-    Unavailable,
 }
 
 impl From<String> for Problem {
@@ -173,47 +173,44 @@ impl From<String> for Problem {
     }
 }
 
-fn apply(
-    settings: &mut QueueSettings,
-    argument: &Argument,
-    value: Value<'_>,
-) -> Result<(), Problem> {
+fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Result<(), Problem> {
     match argument.rule {
         Rule::Any | Rule::QueueType => {}
-        Rule::Text => {
-            value.as_bytes().ok_or(Problem::Type)?;
-            return Err(Problem::Unavailable);
+        Rule::DeadLetterExchange => {
+            let exchange = value.as_str().ok_or(Problem::Type)?;
+            settings.dead_letter_exchange = Some(exchange.into());
         }
+        Rule::DeadLetterRoutingKey => settings.dead_letter_routing_key = Some(text(value)?.into()),
         Rule::Bool => {
             let active = value.as_bool().ok_or_else(|| unacceptable(value))?;
-            settings.single_active_consumer = active;
+            settings.machine.single_active_consumer = active;
         }
         Rule::Expiry { zero } => {
-            let expiry = Millis(expiry(integer(value)?, zero)?);
-            if argument.name == "x-expires" {
-                return Err(Problem::Unavailable);
+            let expiry = Some(Millis(expiry(integer(value)?, zero)?));
+            match argument.name {
+                "x-expires" => settings.expires = expiry,
+                _ => settings.machine.message_ttl = expiry,
             }
-            settings.message_ttl = Some(expiry);
         }
         Rule::NonNegative => {
             let limit = non_negative(integer(value)?)?;
             match argument.name {
-                "x-max-length" => settings.max_length = Some(limit),
-                _ => settings.max_length_bytes = Some(limit),
+                "x-max-length" => settings.machine.max_length = Some(limit),
+                _ => settings.machine.max_length_bytes = Some(limit),
             }
         }
         Rule::Overflow => {
-            settings.overflow = match text(value)? {
+            settings.machine.overflow = match text(value)? {
                 "drop-head" => Overflow::DropHead,
                 "reject-publish" => Overflow::RejectPublish,
-                "reject-publish-dlx" => return Err(Problem::Unavailable),
+                "reject-publish-dlx" => Overflow::RejectPublishDlx,
                 _ => return Err(Problem::Value("invalid_overflow".to_owned())),
             }
         }
         Rule::MaxPriority => {
             let max = non_negative(integer(value)?)?;
             let max = u8::try_from(max).map_err(|_| format!("{{max_value_exceeded,{max}}}"))?;
-            settings.max_priority = Some(max);
+            settings.machine.max_priority = Some(max);
         }
         Rule::QueueVersion => {
             let version = integer(value)?;

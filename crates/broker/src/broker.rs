@@ -1,5 +1,6 @@
 //! The broker: what all connections share.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ahash::HashMap;
 use leveret_engine::{ConsumerId, QueueId};
 use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
+use crate::dead_letter::{Counters, DeadLetterCounts, Death, DeathsByReason};
 use crate::definitions::{self, DefinitionError, VhostValue};
-use crate::queue::{DeleteIf, SharedQueue};
+use crate::queue::{DeleteIf, DeleteRefused, QueueAgenda, SharedQueue};
 use crate::recovery;
 use crate::session::{SessionId, define};
-use crate::turn::Turn;
+use crate::turn::{Abandoned, Turn};
 use crate::vhost::{Directory, Vhost};
 
 /// Vhosts, users, permissions and the store behind them. Shared by every front end.
@@ -26,6 +28,11 @@ pub struct Broker {
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
+    /// Queues by when they have to be looked at.
+    pub(crate) agenda: Arc<QueueAgenda>,
+    /// Dead letters beyond what their turns could take.
+    pub(crate) postponed: Mutex<VecDeque<Death>>,
+    pub(crate) dead_letter_counters: Counters,
 }
 
 /// What a broker starts with.
@@ -103,6 +110,9 @@ impl Broker {
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
+            agenda: Arc::default(),
+            postponed: Mutex::default(),
+            dead_letter_counters: Counters::default(),
         };
         recovery::restore(&broker, recovered)?;
         if broker.vhosts.read().is_empty() {
@@ -167,14 +177,27 @@ impl Broker {
         Ok(define(self, &[Definition::Put { table, key: stored_key, value }]))
     }
 
+    /// Messages that died, and what became of them.
+    pub fn dead_letter_counts(&self) -> DeadLetterCounts {
+        self.dead_letter_counters.read()
+    }
+
     /// Acts on what a turn left to do once no lock is held.
     pub fn finish(&self, turn: &mut Turn) {
-        while let Some(queue) = turn.flush(&self.store) {
-            // A queue that found a consumer in the meantime stays.
-            if let Some(vhost) = self.vhost(&queue.vhost) {
-                let when = DeleteIf { unused: true, empty: false };
-                self.delete_queue_if(&vhost, &queue, when, turn);
+        loop {
+            turn.flush(&self.store);
+            if let Some((queue, abandoned)) = turn.next_abandoned() {
+                self.delete_abandoned(&queue, abandoned, turn);
+            } else if !turn.dead.is_empty() {
+                self.dead_letter(turn);
+            } else {
+                break;
             }
+        }
+        let discarded = turn.take_discarded();
+        if discarded != DeathsByReason::default() {
+            self.dead_letter_counters
+                .add(&DeadLetterCounts { discarded, ..DeadLetterCounts::default() });
         }
     }
 
@@ -189,13 +212,27 @@ impl Broker {
     }
 
     pub(crate) fn delete_queue(&self, vhost: &Vhost, queue: &SharedQueue, turn: &mut Turn) {
-        self.delete_queue_if(vhost, queue, DeleteIf::default(), turn);
+        self.delete_queue_by(vhost, queue, |queue| queue.delete(DeleteIf::default(), turn));
     }
 
-    fn delete_queue_if(&self, vhost: &Vhost, queue: &SharedQueue, when: DeleteIf, turn: &mut Turn) {
+    /// A queue that found a user in the meantime stays.
+    fn delete_abandoned(&self, queue: &SharedQueue, abandoned: Abandoned, turn: &mut Turn) {
+        let Some(vhost) = self.vhost(&queue.vhost) else { return };
+        self.delete_queue_by(&vhost, queue, |queue| match abandoned {
+            Abandoned::ByConsumers => queue.delete(DeleteIf { unused: true, empty: false }, turn),
+            Abandoned::ByEveryone => queue.delete_expired(turn),
+        });
+    }
+
+    fn delete_queue_by(
+        &self,
+        vhost: &Vhost,
+        queue: &SharedQueue,
+        delete: impl FnOnce(&SharedQueue) -> Result<u64, DeleteRefused>,
+    ) {
         let mut directory = vhost.directory.write();
         let current = directory.queue(&queue.name).is_some_and(|other| other.id == queue.id);
-        if current && queue.delete(when, turn).is_ok() {
+        if current && delete(queue).is_ok() {
             self.forget_queue(vhost, &mut directory, queue);
         }
     }

@@ -4,14 +4,19 @@
 //! in a vhost and calls it; deliveries come back through a [`Subscriber`] it implements. Not here:
 //! wire formats, sockets, an async runtime, the clock (the time is an argument).
 //!
-//! Lock order: a vhost's directory, a queue, a subscriber's outbox. The journal's own lock is a leaf
-//! and may be taken under any of them but a queue's. No lock is held across a wait.
+//! Lock order: a vhost's directory, a queue, a subscriber's outbox. Leaves are the journal's own
+//! lock, which may be taken under any of them but a queue's, and the agenda's, which is taken under
+//! a queue's. Nobody holds two queues. No lock is held across a wait.
 //!
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
 pub mod access;
+mod agenda;
+mod annotations;
 mod arguments;
 mod broker;
+mod buckets;
+mod dead_letter;
 mod definitions;
 mod queue;
 mod recovery;
@@ -19,10 +24,12 @@ pub mod refusal;
 mod routes;
 mod session;
 mod subscriber;
+mod tick;
 mod turn;
 mod vhost;
 
 pub use broker::{Broker, BrokerOptions, OpenError};
+pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use queue::{DeleteIf, QueueCounts, SharedQueue};
 pub use session::{
@@ -31,5 +38,6 @@ pub use session::{
     generated_name,
 };
 pub use subscriber::{Subscriber, Wake};
+pub use tick::Progress;
 pub use turn::Turn;
 pub use vhost::Vhost;

@@ -1,22 +1,29 @@
 //! A queue as the broker holds it: the pure machine behind its lock, with its consumers.
 //!
-//! Lock order: vhost directory, queue, outbox. Nothing here waits while it holds the lock.
+//! Lock order: vhost directory, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
-use std::sync::Arc;
+mod gate;
+mod schedule;
+
+use std::sync::{Arc, Weak};
 
 use ahash::HashMap;
 use leveret_codec::TableBuf;
 use leveret_engine::{
-    Admission, ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Entry, Gate, Message, Pushed,
+    ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Entry, Message, Millis, Overflow, Pushed,
     Queue, QueueId, QueueSettings,
 };
 use leveret_store::Lsn;
 use parking_lot::{Mutex, MutexGuard};
-use smallvec::SmallVec;
 
+use self::gate::DispatchGate;
+pub(crate) use self::schedule::QueueAgenda;
+use self::schedule::{Lease, NEVER};
+use crate::buckets::Origin;
+use crate::dead_letter::{DeadLettering, Death, Reason};
 use crate::session::SessionId;
 use crate::subscriber::{Subscriber, Wake};
-use crate::turn::Turn;
+use crate::turn::{Abandoned, Turn};
 
 /// A queue shared by everyone who publishes to it, consumes from it or manages it.
 pub struct SharedQueue {
@@ -29,11 +36,18 @@ pub struct SharedQueue {
     pub(crate) owner: Option<SessionId>,
     pub(crate) arguments: TableBuf,
     state: Mutex<State>,
+    agenda: Arc<QueueAgenda>,
+    /// For its entry in the agenda.
+    this: Weak<Self>,
 }
 
 struct State {
     machine: Queue,
     consumers: HashMap<ConsumerId, Consumer>,
+    dead_lettering: Option<Arc<DeadLettering>>,
+    lease: Option<Lease>,
+    /// When the agenda has it, or [`NEVER`].
+    scheduled: Millis,
     deleted: bool,
 }
 
@@ -51,7 +65,19 @@ pub(crate) struct QueueSpec {
     pub(crate) auto_delete: bool,
     pub(crate) owner: Option<SessionId>,
     pub(crate) arguments: TableBuf,
-    pub(crate) settings: QueueSettings,
+    pub(crate) settings: Settings,
+}
+
+/// What the arguments say of a queue's behaviour.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) machine: QueueSettings,
+    /// Where what dies in it goes.
+    pub(crate) dead_letter_exchange: Option<Arc<str>>,
+    /// Under which key, instead of its own.
+    pub(crate) dead_letter_routing_key: Option<Arc<str>>,
+    /// How long it may go unused.
+    pub(crate) expires: Option<Millis>,
 }
 
 /// A queue's numbers at one moment.
@@ -73,8 +99,7 @@ pub(crate) struct Incoming {
     pub(crate) stored: bool,
     /// Kept in the journal for some queue: its LSN is its record's.
     pub(crate) recorded: bool,
-    /// Index of the publish's confirm ticket, if it has one.
-    pub(crate) ticket: Option<u32>,
+    pub(crate) origin: Origin,
 }
 
 /// Why a queue could not be deleted.
@@ -94,8 +119,16 @@ pub struct DeleteIf {
 }
 
 impl SharedQueue {
-    pub(crate) fn new(spec: QueueSpec) -> Self {
-        Self {
+    pub(crate) fn new(spec: QueueSpec, agenda: &Arc<QueueAgenda>) -> Arc<Self> {
+        let settings = spec.settings;
+        let dead_lettering = settings.dead_letter_exchange.map(|exchange| DeadLettering {
+            queue: spec.id,
+            queue_name: Arc::clone(&spec.name),
+            vhost: Arc::clone(&spec.vhost),
+            exchange,
+            routing_key: settings.dead_letter_routing_key,
+        });
+        let queue = Arc::new_cyclic(|this| Self {
             id: spec.id,
             name: spec.name,
             vhost: spec.vhost,
@@ -104,11 +137,18 @@ impl SharedQueue {
             owner: spec.owner,
             arguments: spec.arguments,
             state: Mutex::new(State {
-                machine: Queue::new(spec.settings),
+                machine: Queue::new(settings.machine),
                 consumers: HashMap::default(),
+                dead_lettering: dead_lettering.map(Arc::new),
+                lease: settings.expires.map(Lease::new),
+                scheduled: NEVER,
                 deleted: false,
             }),
-        }
+            agenda: Arc::clone(agenda),
+            this: Weak::clone(this),
+        });
+        queue.reschedule(&mut queue.state.lock());
+        queue
     }
 
     /// The queue's name.
@@ -123,12 +163,25 @@ impl SharedQueue {
 
     /// The queue's numbers.
     pub fn counts(&self) -> QueueCounts {
+        self.state.lock().counts()
+    }
+
+    /// The queue's numbers, for whoever declares it: that counts as a use.
+    pub(crate) fn declared(&self, now: Millis) -> QueueCounts {
+        let mut state = self.state.lock();
+        state.touch(now);
+        state.counts()
+    }
+
+    /// Whether it has been deleted.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.state.lock().deleted
+    }
+
+    /// How it dead-letters, unless it doesn't.
+    pub(crate) fn dead_lettering(&self) -> Option<Arc<DeadLettering>> {
         let state = self.state.lock();
-        QueueCounts {
-            ready: state.machine.ready_len(),
-            unacked: state.machine.unacked_len(),
-            consumers: state.consumers.len(),
-        }
+        state.dead_lettering.clone().filter(|_| !state.deleted)
     }
 
     /// Puts a recovered message back, before anyone can consume. Its time to live counts from when
@@ -138,6 +191,7 @@ impl SharedQueue {
         let arrival = entry.message.timestamp();
         entry.deadline = state.machine.settings().deadline(&entry.message, arrival);
         state.machine.restore(entry);
+        self.reschedule(&mut state);
     }
 
     /// Takes messages in order and hands what it can to ready consumers. Tickets of refused
@@ -154,16 +208,22 @@ impl SharedQueue {
             // after it arrived.
             turn.settled.extend(incoming.drain(..).filter(|m| m.stored).map(|m| m.lsn));
         }
-        for Incoming { message, lsn, stored, recorded: _, ticket } in incoming.drain(..) {
+        for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
             let mut entry = Entry::new(leveret_engine::Lsn(lsn.0), message);
             entry.stored = stored;
+            entry.redelivered = origin.redelivered;
+            if stored && origin.redelivered {
+                turn.delivered.push(lsn);
+            }
             match state.machine.push(entry, turn.now) {
                 Pushed::Accepted => {}
-                Pushed::Refused(_) => {
-                    if stored {
+                Pushed::Refused(entry) => {
+                    refused.extend(origin.ticket);
+                    if state.machine.settings().overflow == Overflow::RejectPublishDlx {
+                        state.bury(entry, Reason::MaxLength, turn);
+                    } else if stored {
                         turn.settled.push(lsn);
                     }
-                    refused.extend(ticket);
                 }
             }
         }
@@ -180,6 +240,24 @@ impl SharedQueue {
             let stored = entries.iter().filter(|entry| entry.stored);
             turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
         }
+        self.dispatch(&mut state, turn);
+    }
+
+    /// As [`settle`](Self::settle), for deliveries that were rejected for good.
+    pub(crate) fn discard(
+        &self,
+        consumer: Option<ConsumerId>,
+        entries: &mut Vec<Entry>,
+        turn: &mut Turn,
+    ) {
+        let bytes = entries.iter().map(|entry| entry.message.size() as u64).sum();
+        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let mut state = self.state.lock();
+        state.machine.settle(consumer, count, bytes);
+        if !state.deleted {
+            entries.drain(..).for_each(|entry| state.bury(entry, Reason::Rejected, turn));
+        }
+        entries.clear();
         self.dispatch(&mut state, turn);
     }
 
@@ -234,8 +312,9 @@ impl SharedQueue {
             return;
         }
         if state.machine.remove_consumer(consumer).was_last && self.auto_delete {
-            turn.abandon(self);
+            turn.abandon(Arc::clone(self), Abandoned::ByConsumers);
         }
+        state.touch(turn.now);
         self.dispatch(&mut state, turn);
     }
 
@@ -249,6 +328,7 @@ impl SharedQueue {
     /// `basic.get`: the next ready message and the number of ready messages left.
     pub(crate) fn get(&self, no_ack: bool, turn: &mut Turn) -> Option<(Entry, u64)> {
         let mut state = self.state.lock();
+        state.touch(turn.now);
         let entry = state.machine.get(turn.now, no_ack, &mut turn.effects);
         let left = state.machine.ready_len();
         if let Some(entry) = &entry
@@ -284,22 +364,26 @@ impl SharedQueue {
         if when.empty && state.machine.ready_len() > 0 {
             return Err(DeleteRefused::NotEmpty);
         }
+        Ok(self.delete_locked(&mut state, turn))
+    }
+
+    fn delete_locked(&self, state: &mut State, turn: &mut Turn) -> u64 {
         state.deleted = true;
+        self.unschedule(state);
         let ready = state.machine.ready_len();
         state.machine.drain(&mut Vec::new(), &mut Vec::new());
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);
         }
-        drop(state);
         if self.durable {
             turn.drop_queue(self.id);
         }
-        Ok(ready)
+        ready
     }
 
     fn dispatch(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
         let State { machine, consumers, .. } = &mut **state;
-        let mut gate = DispatchGate { consumers, pending: SmallVec::new() };
+        let mut gate = DispatchGate::new(consumers);
         machine.dispatch(turn.now, &mut gate, &mut turn.effects);
         self.carry_out(state, turn);
     }
@@ -318,16 +402,13 @@ impl SharedQueue {
                     receiver = Some(consumer);
                     turn.run.push(entry);
                 }
-                Effect::Drop { entry, reason: _ } => {
-                    if entry.stored {
-                        turn.settled.push(Lsn(entry.lsn.0));
-                    }
-                }
+                Effect::Drop { entry, reason } => state.bury(entry, reason.into(), turn),
             }
         }
         self.deliver(state, receiver, turn);
         turn.effects = effects;
         turn.record(self.id);
+        self.reschedule(state);
     }
 
     /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
@@ -360,37 +441,31 @@ impl SharedQueue {
     }
 }
 
+impl State {
+    fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            ready: self.machine.ready_len(),
+            unacked: self.machine.unacked_len(),
+            consumers: self.consumers.len(),
+        }
+    }
+
+    /// A message has left without being consumed: it is dead-lettered, or it is gone.
+    fn bury(&self, entry: Entry, reason: Reason, turn: &mut Turn) {
+        if let Some(source) = &self.dead_lettering {
+            turn.dead.push(Death { source: Arc::clone(source), entry, reason });
+            return;
+        }
+        turn.count_discarded(reason, 1);
+        if entry.stored {
+            turn.settled.push(Lsn(entry.lsn.0));
+        }
+    }
+}
+
 /// Why a consumer was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddConsumerRefused {
     ExclusiveUse,
     Deleted,
-}
-
-/// Asks the consumers' outboxes, which don't yet hold what the current dispatch gives them.
-struct DispatchGate<'a> {
-    consumers: &'a HashMap<ConsumerId, Consumer>,
-    pending: SmallVec<[(ConsumerId, usize); 4]>,
-}
-
-/// What a delivery takes in an outbox besides its body, about.
-const DELIVERY_OVERHEAD: usize = 100;
-
-impl Gate for DispatchGate<'_> {
-    fn admit(&mut self, consumer: ConsumerId) -> Admission {
-        let pending = self.pending.iter().find(|(id, _)| *id == consumer);
-        let pending = pending.map_or(0, |(_, bytes)| *bytes);
-        // The machine only names consumers it has, and they are added and removed together.
-        self.consumers
-            .get(&consumer)
-            .map_or(Admission::Blocked, |consumer| consumer.subscriber.admit(pending))
-    }
-
-    fn delivered(&mut self, consumer: ConsumerId, bytes: usize) {
-        let bytes = bytes + DELIVERY_OVERHEAD;
-        match self.pending.iter_mut().find(|(id, _)| *id == consumer) {
-            Some((_, pending)) => *pending += bytes,
-            None => self.pending.push((consumer, bytes)),
-        }
-    }
 }

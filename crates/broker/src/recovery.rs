@@ -118,7 +118,7 @@ fn restore_queue(
     let arguments: TableBuf = definitions::arguments(&value.arguments)?;
     let settings = arguments::settings(arguments.as_table(), name, vhost)?;
     let vhost = broker.vhost(vhost).ok_or(DefinitionError::Orphan)?;
-    let queue = Arc::new(SharedQueue::new(QueueSpec {
+    let spec = QueueSpec {
         id: QueueId(value.id),
         name: name.into(),
         vhost: Arc::clone(vhost.name()),
@@ -127,7 +127,8 @@ fn restore_queue(
         owner: None,
         arguments,
         settings,
-    }));
+    };
+    let queue = SharedQueue::new(spec, &broker.agenda);
     broker.reserve_queues(value.id);
     queues.insert(value.id, Arc::clone(&queue));
     vhost.directory.write().insert_queue(queue);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use leveret_engine::{Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
+use crate::dead_letter::{Death, DeathsByReason, Reason};
 use crate::queue::SharedQueue;
 use crate::subscriber::Subscriber;
 
 /// A reusable notebook for a turn: a connection's read batch, a writer's unblocking, a tick.
 ///
-/// Queues write into it under their locks (acknowledgements to record, writers to wake, queues that
-/// lost their last consumer); [`Broker::finish`](crate::Broker::finish) then acts on it with no
+/// Queues write into it under their locks (acknowledgements to record, messages that died, writers
+/// to wake, queues that lost their last consumer); [`Broker::finish`](crate::Broker::finish) then acts on it with no
 /// lock held. Reused, it allocates nothing in steady state.
 #[derive(Default)]
 pub struct Turn {
@@ -24,10 +25,23 @@ pub struct Turn {
     pub(crate) delivered: Vec<Lsn>,
     pub(crate) returned: Vec<(Lsn, u32)>,
     /// Lazily synced records of this turn.
-    records: Batch,
+    pub(crate) records: Batch,
+    /// What died in queues that dead-letter.
+    pub(crate) dead: Vec<Death>,
+    /// What died in queues that don't.
+    discarded: DeathsByReason,
     wakes: Vec<Arc<dyn Subscriber>>,
     cancelled: Vec<Arc<dyn Subscriber>>,
-    abandoned: Vec<Arc<SharedQueue>>,
+    abandoned: Vec<(Arc<SharedQueue>, Abandoned)>,
+}
+
+/// Why a queue may have to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    /// It is an auto-delete queue and lost its last consumer.
+    ByConsumers,
+    /// It was not used for as long as its `x-expires` says.
+    ByEveryone,
 }
 
 impl Turn {
@@ -77,13 +91,26 @@ impl Turn {
         self.cancelled.push(subscriber);
     }
 
-    pub(crate) fn abandon(&mut self, queue: &Arc<SharedQueue>) {
-        self.abandoned.push(Arc::clone(queue));
+    pub(crate) fn abandon(&mut self, queue: Arc<SharedQueue>, abandoned: Abandoned) {
+        self.abandoned.push((queue, abandoned));
     }
 
-    /// Appends the records and wakes the writers; returns an auto-delete queue that lost its last
-    /// consumer, if one is left.
-    pub(crate) fn flush(&mut self, store: &Store) -> Option<Arc<SharedQueue>> {
+    /// A queue that may have to go, if one is left.
+    pub(crate) fn next_abandoned(&mut self) -> Option<(Arc<SharedQueue>, Abandoned)> {
+        self.abandoned.pop()
+    }
+
+    /// A message died in a queue that doesn't dead-letter.
+    pub(crate) fn count_discarded(&mut self, reason: Reason, deaths: u64) {
+        self.discarded.count(reason, deaths);
+    }
+
+    pub(crate) fn take_discarded(&mut self) -> DeathsByReason {
+        std::mem::take(&mut self.discarded)
+    }
+
+    /// Appends the records and wakes the writers.
+    pub(crate) fn flush(&mut self, store: &Store) {
         if !self.records.is_empty() {
             store.append(&mut self.records);
         }
@@ -94,6 +121,5 @@ impl Turn {
         for subscriber in self.wakes.drain(..) {
             subscriber.wake();
         }
-        self.abandoned.pop()
     }
 }

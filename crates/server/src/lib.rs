@@ -17,6 +17,7 @@ mod driver;
 mod outbox;
 mod sasl;
 mod server;
+mod ticker;
 mod writer;
 
 pub use server::{Server, StartError};

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
+use crate::ticker;
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -95,6 +96,7 @@ impl Server {
             let accept = accept(listener, Arc::clone(&context), stop.clone(), tasks.clone());
             tasks.spawn(accept);
         }
+        tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
         Ok(Self { broker, addresses, stop, tasks })
     }
 

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use leveret_codec::{AmqpError, Properties, Table, TableBuilder, Value};
-use leveret_engine::{Body, ExchangeKind, Message, MessageArena, RouteSet};
+use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
+use leveret_engine::{Body, ExchangeKind, Message, MessageArena, NewMessage, RouteSet};
 use leveret_store::{Batch, Lsn};
 use smallvec::SmallVec;
 
 use super::Session;
 use super::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionKind, TopicPermissionKind, tag};
+use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
-use crate::queue::{Incoming, SharedQueue};
+use crate::buckets::{Buckets, Origin};
+use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 
@@ -95,18 +97,10 @@ pub enum Outcome {
 pub(super) struct Staging {
     arena: MessageArena,
     records: Batch,
-    transient: u64,
-    buckets: Vec<Bucket>,
-    used: usize,
+    buckets: Buckets,
     tickets: Vec<Pending>,
     refused: Vec<u32>,
     route_set: RouteSet,
-}
-
-/// Messages staged for one queue.
-struct Bucket {
-    queue: Option<Arc<SharedQueue>>,
-    incoming: Vec<Incoming>,
 }
 
 struct Pending {
@@ -150,7 +144,7 @@ impl Session {
         if let Some(expiration) = properties.expiration {
             check_expiration(expiration)?;
         }
-        let copies = properties.headers.map(copies).transpose()?.unwrap_or_default();
+        let (copies, bcc) = properties.headers.map(copies).transpose()?.unwrap_or_default();
         if topic || (!copies.is_empty() && self.is_topic(exchange)) {
             self.check_topic(TopicPermissionKind::Write, exchange, routing_key)?;
             for key in &copies {
@@ -166,7 +160,15 @@ impl Session {
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
         let message = match without_bcc(properties) {
-            Some(raw) => arena.message(now, exchange, routing_key, properties, &raw, body),
+            Some(raw_properties) => arena.make(NewMessage {
+                now,
+                exchange,
+                routing_key,
+                properties,
+                raw_properties: &raw_properties,
+                annotations: &Annotations { bcc, ..Annotations::default() }.to_bytes(),
+                body,
+            }),
             None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
         };
         Ok(Prepared { message, routes })
@@ -176,43 +178,17 @@ impl Session {
     pub fn stage(&mut self, prepared: Prepared, ticket: Option<Ticket>) {
         let Prepared { message, routes } = prepared;
         let staging = &mut self.staging;
-        let mut record = None;
-        let persistent = message.is_persistent();
-        if persistent {
-            let stored: SmallVec<[u64; 8]> =
-                routes.iter().filter(|queue| queue.durable).map(|queue| queue.id.0).collect();
-            if !stored.is_empty() {
-                record = Some(staging.records.message(&stored, &message.stored_parts()));
-            }
-        }
-        let ticket = ticket.map(|ticket| {
-            let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
+        let origin = Origin { ticket: ticket.map(|_| index), ..Origin::default() };
+        let record = staging.buckets.add(message, &routes, origin, &mut staging.records);
+        if let Some(ticket) = ticket {
             staging.tickets.push(Pending { ticket, record, refused: false });
-            index
-        });
-        let transient = staging.transient;
-        if record.is_none() && !routes.is_empty() {
-            staging.transient += 1;
         }
-        // The LSN is an index into the batch until the batch has been appended.
-        let lsn = Lsn(record.map_or(transient, |index| index as u64));
-        let Some((last, others)) = routes.split_last() else {
-            return;
-        };
-        let mut put = |queue: &Arc<SharedQueue>, message: Message| {
-            let stored = record.is_some() && queue.durable;
-            let relative = Incoming { message, lsn, stored, recorded: record.is_some(), ticket };
-            staging.bucket(queue).push(relative);
-        };
-        for queue in others {
-            put(queue, message.clone());
-        }
-        put(last, message);
     }
 
     /// Whether anything is staged.
     pub fn has_staged(&self) -> bool {
-        self.staging.used > 0 || !self.staging.tickets.is_empty()
+        !self.staging.buckets.is_empty() || !self.staging.tickets.is_empty()
     }
 
     /// Appends what is staged to the journal, once, and puts it into its queues, each locked once.
@@ -240,8 +216,23 @@ impl Session {
         for (sequence, prepared) in (1..).zip(publishes) {
             self.stage(prepared, Some(Ticket { channel: 0, sequence }));
         }
+        let mut deaths = Vec::new();
         for (settlement, group) in settlements.iter_mut() {
             if *settlement == Settlement::Requeue {
+                continue;
+            }
+            let dead_lettering = match *settlement {
+                Settlement::Discard => group.queue.dead_lettering(),
+                _ => None,
+            };
+            if let Some(source) = dead_lettering {
+                deaths.extend(group.entries.iter_mut().map(|entry| {
+                    let (source, dead) = (Arc::clone(&source), entry.clone());
+                    entry.stored = false;
+                    Death { source, entry: dead, reason: Reason::Rejected }
+                }));
+                // To the queue it is as if they were done with: their future is settled here.
+                *settlement = Settlement::Acknowledge;
                 continue;
             }
             let mut stored: Vec<Lsn> = Vec::new();
@@ -254,9 +245,15 @@ impl Session {
                 self.staging.records.set_durable();
             }
         }
+        let records = &mut self.staging.records;
+        let mut letters = DeadLetters::write(&self.broker, &deaths, self.turn.now(), records);
+        if deaths.iter().any(|death| death.entry.stored) {
+            records.set_durable();
+        }
         let (first_record, last) = self.append();
         let mut confirmations = Vec::new();
         self.enqueue(first_record, &mut confirmations);
+        letters.enqueue(&self.broker, first_record, &mut self.turn);
         for (settlement, group) in settlements {
             self.settle(*settlement, group);
         }
@@ -278,19 +275,8 @@ impl Session {
 
     fn enqueue(&mut self, first_record: Lsn, confirmations: &mut Vec<Confirmation>) {
         let staging = &mut self.staging;
-        let first_transient = match std::mem::take(&mut staging.transient) {
-            0 => Lsn(0),
-            count => self.broker.store().reserve(count),
-        };
-        for bucket in staging.buckets.iter_mut().take(staging.used) {
-            let Some(queue) = bucket.queue.take() else { continue };
-            for incoming in &mut bucket.incoming {
-                let first = if incoming.recorded { first_record } else { first_transient };
-                incoming.lsn = Lsn(first.0 + incoming.lsn.0);
-            }
-            queue.publish(&mut bucket.incoming, &mut self.turn, &mut staging.refused);
-        }
-        staging.used = 0;
+        let store = self.broker.store();
+        staging.buckets.enqueue(store, first_record, &mut self.turn, &mut staging.refused);
         for index in staging.refused.drain(..) {
             if let Some(pending) = staging.tickets.get_mut(index as usize) {
                 pending.refused = true;
@@ -366,26 +352,6 @@ impl Session {
     }
 }
 
-impl Staging {
-    /// The bucket of a queue; a batch publishes to few queues, so a search finds it fast.
-    fn bucket(&mut self, queue: &Arc<SharedQueue>) -> &mut Vec<Incoming> {
-        let of_queue =
-            |bucket: &Bucket| bucket.queue.as_ref().is_some_and(|other| other.id == queue.id);
-        let found = self.buckets.iter().take(self.used).position(of_queue);
-        let index = found.unwrap_or_else(|| {
-            if self.used == self.buckets.len() {
-                self.buckets.push(Bucket { queue: None, incoming: Vec::new() });
-            }
-            self.used += 1;
-            self.used - 1
-        });
-        #[expect(clippy::indexing_slicing, reason = "found, or just made sure to exist")]
-        let bucket = &mut self.buckets[index];
-        bucket.queue.get_or_insert_with(|| Arc::clone(queue));
-        &mut bucket.incoming
-    }
-}
-
 /// A message's time to live has to be a decimal number of milliseconds.
 fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
     let text = String::from_utf8_lossy(expiration);
@@ -407,20 +373,18 @@ fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
     }
 }
 
-/// The further routing keys in the `CC` and `BCC` headers.
-fn copies(headers: Table<'_>) -> Result<SmallVec<[&str; 4]>, AmqpError> {
-    let mut keys = SmallVec::new();
-    for header in ["CC", "BCC"] {
-        match headers.get(header) {
-            None => {}
-            Some(Value::Array(array)) => keys.extend(array.iter().filter_map(|v| v.as_str())),
-            Some(other) => return Err(refusal::unacceptable_header(header, other.type_name())),
-        }
-    }
-    Ok(keys)
+/// The further routing keys in the `CC` and `BCC` headers, and those of the latter alone.
+fn copies(headers: Table<'_>) -> Result<(Keys<'_>, Keys<'_>), AmqpError> {
+    let of = |header| {
+        annotations::copies(headers, header)
+            .map_err(|other| refusal::unacceptable_header(header, other.type_name()))
+    };
+    let (mut keys, bcc) = (of("CC")?, of("BCC")?);
+    keys.extend(bcc.iter().copied());
+    Ok((keys, bcc))
 }
 
-/// Nobody sees the `BCC` header: the properties without it, if it is there.
+/// No consumer sees the `BCC` header: the properties without it, if it is there.
 fn without_bcc(properties: &Properties<'_>) -> Option<Vec<u8>> {
     let headers = properties.headers?;
     headers.get("BCC")?;

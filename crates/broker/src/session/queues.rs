@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
+use leveret_engine::Millis;
 use leveret_store::{Definition, Lsn, Table};
 
 use super::{Session, clean_name, generated_name};
@@ -78,7 +79,7 @@ impl Session {
             return self.redeclare(&existing, &request);
         }
         let durable = request.durable && !request.exclusive;
-        let queue = Arc::new(SharedQueue::new(QueueSpec {
+        let spec = QueueSpec {
             id: self.broker.next_queue(),
             name: Arc::clone(&name),
             vhost: Arc::clone(vhost.name()),
@@ -87,7 +88,9 @@ impl Session {
             owner: request.exclusive.then_some(self.id),
             arguments: TableBuf::from(request.arguments),
             settings,
-        }));
+        };
+        let queue = SharedQueue::new(spec, &self.broker.agenda);
+        queue.declared(self.turn.now());
         directory.insert_queue(Arc::clone(&queue));
         let definition = durable.then(|| Definition::Put {
             table: Table::Queues,
@@ -102,7 +105,7 @@ impl Session {
         vhost.changed();
         drop(directory);
         if request.exclusive {
-            self.owned.push(queue);
+            self.own(queue);
         }
         Ok(DeclaredQueue { name, messages: 0, consumers: 0, commit })
     }
@@ -115,7 +118,7 @@ impl Session {
         let name = &*clean_name(name);
         self.check_any(Resource::Queue(name))?;
         let queue = self.accessible_queue(name)?;
-        Ok(declared(&queue))
+        Ok(declared(&queue, self.turn.now()))
     }
 
     /// Deletes a queue; its consumers are told. A missing one counts as empty.
@@ -173,7 +176,16 @@ impl Session {
             }
         }
         arguments::check_equivalent(request.arguments, &queue.arguments, &queue.name, vhost)?;
-        Ok(declared(queue))
+        Ok(declared(queue, self.turn.now()))
+    }
+
+    /// Remembers an exclusive queue, and from time to time forgets those that have gone by
+    /// themselves.
+    fn own(&mut self, queue: Arc<SharedQueue>) {
+        if self.owned.len() == self.owned.capacity() {
+            self.owned.retain(|owned| !owned.is_deleted());
+        }
+        self.owned.push(queue);
     }
 
     fn check_dead_letter_exchange(
@@ -195,8 +207,8 @@ impl Session {
     }
 }
 
-fn declared(queue: &SharedQueue) -> DeclaredQueue {
-    let counts = queue.counts();
+fn declared(queue: &SharedQueue, now: Millis) -> DeclaredQueue {
+    let counts = queue.declared(now);
     DeclaredQueue {
         name: Arc::clone(&queue.name),
         messages: counts.ready,

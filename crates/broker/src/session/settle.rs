@@ -22,7 +22,8 @@ pub struct SettleGroup {
 pub enum Settlement {
     /// `basic.ack`: they are done with.
     Acknowledge,
-    /// `basic.reject` or `basic.nack` without requeue: they leave the queue.
+    /// `basic.reject` or `basic.nack` without requeue: they leave the queue, for its dead-letter
+    /// exchange if it has one.
     Discard,
     /// `basic.reject`, `basic.nack` or `basic.recover` with requeue, or the end of a channel: they
     /// go back to where they were.
@@ -34,10 +35,11 @@ impl Session {
     pub fn settle(&mut self, settlement: Settlement, group: &mut SettleGroup) {
         let SettleGroup { queue, consumer, entries } = group;
         match settlement {
-            Settlement::Acknowledge | Settlement::Discard => {
+            Settlement::Acknowledge => {
                 queue.settle(*consumer, entries, &mut self.turn);
                 entries.clear();
             }
+            Settlement::Discard => queue.discard(*consumer, entries, &mut self.turn),
             Settlement::Requeue => {
                 let consumer = *consumer;
                 let entries = entries.drain(..).map(|entry| (consumer, entry));

@@ -1,0 +1,116 @@
+//! Messages on their way into queues: recorded together, then each queue locked once for all.
+
+use std::sync::Arc;
+
+use leveret_engine::Message;
+use leveret_store::{Batch, Lsn, Store};
+use smallvec::SmallVec;
+
+use crate::queue::{Incoming, SharedQueue};
+use crate::turn::Turn;
+
+/// Messages sorted by the queue they go to. Reused, it allocates nothing in steady state.
+#[derive(Default)]
+pub(crate) struct Buckets {
+    buckets: Vec<Bucket>,
+    used: usize,
+    /// Messages the journal gets no record of.
+    transient: u64,
+}
+
+/// Messages for one queue.
+struct Bucket {
+    queue: Option<Arc<SharedQueue>>,
+    incoming: Vec<Incoming>,
+}
+
+/// What else there is to a message on its way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// Index of the publish's confirm ticket, if it has one.
+    pub(crate) ticket: Option<u32>,
+    /// A consumer may have seen it before, in the queue it died in.
+    pub(crate) redelivered: bool,
+}
+
+impl Buckets {
+    /// Whether nothing is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Adds a message for its queues, and its record to `records` if one of them keeps it. Returns
+    /// the record's index.
+    pub(crate) fn add(
+        &mut self,
+        message: Message,
+        queues: &[Arc<SharedQueue>],
+        origin: Origin,
+        records: &mut Batch,
+    ) -> Option<usize> {
+        let (last, others) = queues.split_last()?;
+        let mut record = None;
+        if message.is_persistent() {
+            let stored: SmallVec<[u64; 8]> =
+                queues.iter().filter(|queue| queue.durable).map(|queue| queue.id.0).collect();
+            if !stored.is_empty() {
+                record = Some(records.message(&stored, &message.stored_parts()));
+            }
+        }
+        let transient = self.transient;
+        self.transient += u64::from(record.is_none());
+        // The LSN is an index into the batch until the batch has been appended.
+        let lsn = Lsn(record.map_or(transient, |index| index as u64));
+        let mut put = |queue: &Arc<SharedQueue>, message: Message| {
+            let stored = record.is_some() && queue.durable;
+            let incoming = Incoming { message, lsn, stored, recorded: record.is_some(), origin };
+            self.bucket(queue).push(incoming);
+        };
+        for queue in others {
+            put(queue, message.clone());
+        }
+        put(last, message);
+        record
+    }
+
+    /// Puts everything into its queue, once the records have been appended and the first of them
+    /// has `first_record` for its number. Tickets of refused messages are added to `refused`.
+    pub(crate) fn enqueue(
+        &mut self,
+        store: &Store,
+        first_record: Lsn,
+        turn: &mut Turn,
+        refused: &mut Vec<u32>,
+    ) {
+        let first_transient = match std::mem::take(&mut self.transient) {
+            0 => Lsn(0),
+            count => store.reserve(count),
+        };
+        for bucket in self.buckets.iter_mut().take(std::mem::take(&mut self.used)) {
+            let Some(queue) = bucket.queue.take() else { continue };
+            for incoming in &mut bucket.incoming {
+                let first = if incoming.recorded { first_record } else { first_transient };
+                incoming.lsn = Lsn(first.0 + incoming.lsn.0);
+            }
+            queue.publish(&mut bucket.incoming, turn, refused);
+        }
+    }
+
+    /// The bucket of a queue; a batch goes to few queues, so a search finds it fast.
+    fn bucket(&mut self, queue: &Arc<SharedQueue>) -> &mut Vec<Incoming> {
+        let of_queue =
+            |bucket: &Bucket| bucket.queue.as_ref().is_some_and(|other| other.id == queue.id);
+        let found = self.buckets.iter().take(self.used).position(of_queue);
+        let index = found.unwrap_or_else(|| {
+            if self.used == self.buckets.len() {
+                self.buckets.push(Bucket { queue: None, incoming: Vec::new() });
+            }
+            self.used += 1;
+            self.used - 1
+        });
+        #[expect(clippy::indexing_slicing, reason = "found, or just made sure to exist")]
+        let bucket = &mut self.buckets[index];
+        bucket.queue.get_or_insert_with(|| Arc::clone(queue));
+        &mut bucket.incoming
+    }
+}

@@ -1,0 +1,85 @@
+//! A dead message, rewritten for its dead-letter exchange.
+
+use leveret_codec::{ArrayBuf, Properties, TableBuf, TableLimits};
+use leveret_engine::{Body, Message, MessageArena, Millis, NewMessage};
+
+use super::history::{self, Event};
+use super::{Death, Reason};
+use crate::annotations::{Annotations, Keys, copies};
+
+/// What a dead message becomes.
+pub(super) struct Letter<'a> {
+    /// With the dead-letter exchange, its new key, and its deaths in the headers; without an
+    /// expiration. Its time in a queue counts from now.
+    pub(super) message: Message,
+    /// The keys it is routed by now, `BCC` keys included.
+    pub(super) routing_keys: Keys<'a>,
+    pub(super) headers: TableBuf,
+    /// The array in `x-death`.
+    pub(super) deaths: ArrayBuf,
+}
+
+impl<'a> Letter<'a> {
+    pub(super) fn write(death: &'a Death, now: Millis, arena: &mut MessageArena) -> Self {
+        let (message, source) = (&death.entry.message, &*death.source);
+        let properties = properties(message);
+        let headers = properties.headers.unwrap_or_default();
+        let Annotations { died, rerouted, bcc } = Annotations::read(message.annotations());
+
+        let mut routing_keys = Keys::new();
+        routing_keys.push(message.routing_key());
+        if !rerouted {
+            // Publishing has checked that it is an array.
+            routing_keys.extend(copies(headers, "CC").unwrap_or_default());
+        }
+        let event = Event {
+            queue: &source.queue_name,
+            reason: death.reason,
+            time: now,
+            exchange: message.exchange(),
+            routing_keys: &routing_keys,
+            expiration: message.expiration(),
+        };
+        let (headers, deaths) = history::add(headers, died, &event);
+
+        let mut annotations = Annotations { died: true, rerouted, bcc };
+        if let Some(key) = &source.routing_key {
+            routing_keys.clear();
+            routing_keys.push(key);
+            annotations.rerouted = true;
+            annotations.bcc.clear();
+        } else {
+            routing_keys.extend(annotations.bcc.iter().copied());
+        }
+        let properties =
+            Properties { headers: Some(headers.as_table()), expiration: None, ..properties };
+        let mut raw_properties = Vec::with_capacity(message.properties().len() + ADDED_HEADERS);
+        properties.encode(&mut raw_properties);
+        let message = arena.make(NewMessage {
+            now,
+            exchange: &source.exchange,
+            routing_key: routing_keys.first().copied().unwrap_or_default(),
+            properties: &properties,
+            raw_properties: &raw_properties,
+            annotations: &annotations.to_bytes(),
+            body: Body::Shared(message.shared_body()),
+        });
+        Self { message, routing_keys, headers, deaths }
+    }
+
+    /// Whether the dead-letter exchange routes it to `queue` in vain: it would run in circles.
+    pub(super) fn would_cycle(&self, reason: Reason, queue: &str) -> bool {
+        reason != Reason::Rejected && history::is_cycle(self.deaths.as_array(), queue)
+    }
+}
+
+/// About what the headers of a first death take.
+const ADDED_HEADERS: usize = 512;
+
+/// A message's properties, which were read without error when it was published.
+fn properties(message: &Message) -> Properties<'_> {
+    let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
+    let properties = Properties::parse(message.properties(), &limits);
+    debug_assert!(properties.is_ok(), "the message was published with them");
+    properties.unwrap_or_default()
+}
