@@ -6,7 +6,14 @@
 #[path = "../tests/support/block_on.rs"]
 mod block_on;
 
-use std::{collections::VecDeque, env, hint::black_box, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    env,
+    hint::black_box,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use block_on::block_on;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -86,5 +93,35 @@ fn open_empty(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode, durable, open_empty);
+fn recover(c: &mut Criterion) {
+    const MESSAGES: u64 = 100_000;
+    let dir = scratch();
+    let store = open(&dir);
+    let mut batch = Batch::new();
+    for index in 0..MESSAGES {
+        batch.message(&[index % 10], &[&[7; 1024]]);
+        let last = store.append(&mut batch).last;
+        if index % 1000 == 999 {
+            block_on(store.durable(last));
+        }
+    }
+    store.close();
+    let mut group = c.benchmark_group("recover messages of 1 KiB");
+    group.throughput(Throughput::Elements(MESSAGES)).sample_size(10);
+    group.bench_function(BenchmarkId::from_parameter(MESSAGES), |bencher| {
+        bencher.iter_custom(|rounds| {
+            let mut took = Duration::ZERO;
+            for _ in 0..rounds {
+                let start = Instant::now();
+                let store = open(&dir);
+                took += start.elapsed();
+                drop(store);
+            }
+            took
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, encode, durable, open_empty, recover);
 criterion_main!(benches);

@@ -20,7 +20,7 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Creates an empty file, replacing one of this name. Its name is durable after
+    /// Creates an empty file, emptying one which has this name. Its name is durable after
     /// [`Disk::sync_dir`] on its folder.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 

@@ -124,13 +124,19 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
 /// Opens the segment files, ascending, and checks that none is missing in between.
 fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError> {
     let mut numbers = Vec::new();
+    let mut removed = false;
     for name in disk.list(dir).map_err(refused("list", dir))? {
         if segment::is_unfinished(&name) {
             let path = dir.join(name);
             disk.remove(&path).map_err(refused("remove", &path))?;
+            removed = true;
         } else {
             numbers.extend(segment::number(&name));
         }
+    }
+    if removed {
+        // Before another file is made under such a name.
+        disk.sync_dir(dir).map_err(refused("sync", dir))?;
     }
     numbers.sort_unstable();
     let mut segments: Vec<Segment> = Vec::with_capacity(numbers.len());

@@ -151,6 +151,10 @@ impl Shared {
             Parked::Lazy => pending.urgent || pending.size >= self.options.max_lazy_bytes,
             Parked::Idle => true,
         };
+        if wake {
+            // Those who come before it has woken need not wake it again.
+            pending.parked = Parked::Busy;
+        }
         drop(pending);
         if wake {
             self.writer_wake.notify_one();

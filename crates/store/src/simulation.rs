@@ -133,9 +133,17 @@ impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.0.lock();
         state.start(Operation::Name)?;
-        let id = state.files.len();
-        state.files.push(File::default());
-        state.change_name(NameChange::Create(path.to_owned(), id));
+        let id = if let Some(id) = state.names.get(path).copied() {
+            if let Some(file) = state.files.get_mut(id) {
+                file.set_len(0);
+            }
+            id
+        } else {
+            let id = state.files.len();
+            state.files.push(File::default());
+            state.change_name(NameChange::Create(path.to_owned(), id));
+            id
+        };
         drop(state);
         Ok(self.handle(id))
     }
@@ -291,12 +299,7 @@ impl DiskFile for SimFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.change(Operation::Write, |file| {
-            let len = usize::try_from(len).map_err(io::Error::other)?;
-            if len < file.live.len() {
-                // What comes there later is not what was there before.
-                file.dirty.extend(len / BLOCK..file.live.len().div_ceil(BLOCK));
-            }
-            file.live.resize(len, 0);
+            file.set_len(usize::try_from(len).map_err(io::Error::other)?);
             Ok(())
         })
     }
@@ -364,6 +367,14 @@ impl File {
             target.copy_from_slice(bytes);
         }
         self.dirty.extend(at / BLOCK..end.div_ceil(BLOCK));
+    }
+
+    fn set_len(&mut self, len: usize) {
+        if len < self.live.len() {
+            // What comes there later is not what was there before.
+            self.dirty.extend(len / BLOCK..self.live.len().div_ceil(BLOCK));
+        }
+        self.live.resize(len, 0);
     }
 
     fn after_crash(&self, keep: Keep, random: &mut Random) -> Vec<u8> {

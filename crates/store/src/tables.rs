@@ -196,7 +196,13 @@ const CACHE: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemDisk, definitions::put_definitions};
+    use crate::{MemDisk, definitions::put_definitions, simulation::SimDisk};
+
+    fn change(lsn: u64, changes: &[Definition]) -> Change {
+        let mut payload = Vec::new();
+        put_definitions(&mut payload, changes);
+        (lsn, payload)
+    }
 
     #[test]
     fn applied_changes_are_read_back_with_their_lsn() {
@@ -211,16 +217,8 @@ mod tests {
             value: value.into(),
         };
         let delete = Definition::Delete { table: Table::Queues, key: b"a".to_vec() };
-        let changes: Vec<Change> =
-            [vec![put("a", "1"), put("b", "2")], vec![delete, put("c", "3")]]
-                .iter()
-                .zip([5, 9])
-                .map(|(changes, lsn)| {
-                    let mut payload = Vec::new();
-                    put_definitions(&mut payload, changes);
-                    (lsn, payload)
-                })
-                .collect();
+        let changes =
+            [change(5, &[put("a", "1"), put("b", "2")]), change(9, &[delete, put("c", "3")])];
         tables.apply(&changes).unwrap();
         drop(tables);
 
@@ -230,5 +228,41 @@ mod tests {
             .map(|(key, value)| ((Table::Queues, key.into()), value.into()))
             .into();
         assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn losses_of_power_leave_the_tables_as_before_or_after_a_change() {
+        let dir = Path::new("/data");
+        for seed in 0..80_u64 {
+            let mut disk = SimDisk::new(seed);
+            let mut promised = 0;
+            let mut tried = 0;
+            for life in 0..4 {
+                disk.crash_after((seed * 7 + life * 13) % 40);
+                let Ok((mut tables, state, applied)) = Tables::open(Arc::new(disk.clone()), dir)
+                else {
+                    assert!(disk.is_down(), "seed {seed}");
+                    disk = disk.reboot();
+                    continue;
+                };
+                assert!((promised..=tried).contains(&applied), "seed {seed}");
+                assert_eq!(state.len() as u64, applied, "seed {seed}");
+                promised = applied;
+                for lsn in applied + 1..applied + 4 {
+                    tried = tried.max(lsn);
+                    let key = lsn.to_le_bytes().to_vec();
+                    let put = Definition::Put { table: Table::Users, key, value: vec![1; 3000] };
+                    if tables.apply(&[change(lsn, &[put])]).is_err() {
+                        break;
+                    }
+                    promised = lsn;
+                }
+                drop(tables);
+                disk = disk.reboot();
+            }
+            let opened = Tables::open(Arc::new(disk), dir);
+            let (_, state, applied) = opened.map_err(|error| format!("{seed}: {error}")).unwrap();
+            assert!((promised..=tried).contains(&applied) && state.len() as u64 == applied);
+        }
     }
 }

@@ -141,12 +141,13 @@ impl Pair {
     fn restart(&mut self) {
         self.append();
         self.store.close();
+        let counted = self.store.stats().live_places;
         let (store, recovered) = open(&self.disk);
         self.store = store;
         assert_eq!(State::recovered(&recovered), self.state);
         assert!(recovered.report.clean_stop || recovered.report.last_lsn == Lsn::ZERO);
-        let places = recovered.messages.iter().map(|message| message.queues.len() as u64);
-        assert_eq!(self.store.stats().live_places, places.sum::<u64>());
+        let places = recovered.messages.iter().map(|message| message.queues.len() as u64).sum();
+        assert_eq!((counted, self.store.stats().live_places), (places, places));
     }
 }
 
