@@ -84,8 +84,8 @@ const PORTION: usize = 1024;
 const PORTION_BYTES: usize = 1024 * 1024;
 /// What one turn dead-letters. Dead letters may die again where they arrive, in ever more queues,
 /// or come in a crowd; the rest waits for the next tick, so that nobody's turn lasts.
-const TURN: usize = 16 * PORTION;
-const TURN_BYTES: usize = 16 * PORTION_BYTES;
+const TURN: usize = 8 * PORTION;
+const TURN_BYTES: usize = 8 * PORTION_BYTES;
 
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.

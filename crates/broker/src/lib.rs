@@ -1,7 +1,8 @@
 //! The protocol-neutral broker: vhosts, users, permissions, and the publish and settle pipelines.
 //!
-//! A front end (AMQP 0-9-1 today) authenticates a client with [`AccessControl`], opens a [`Session`]
-//! in a vhost and calls it; deliveries come back through a [`Subscriber`] it implements. Not here:
+//! A front end (AMQP 0-9-1 today) authenticates a client with
+//! [`AccessControl`](access::AccessControl), opens a [`Session`] in a vhost and calls it; deliveries
+//! come back through a [`Subscriber`] it implements, and [`Broker::tick`] tells the time. Not here:
 //! wire formats, sockets, an async runtime, the clock (the time is an argument).
 //!
 //! Lock order: a vhost's directory, a queue, a subscriber's outbox. Leaves are the journal's own

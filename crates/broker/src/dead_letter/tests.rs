@@ -1,1 +1,273 @@
+//! Rewriting: against RabbitMQ's recorded answers, and the history against a naive model.
 
+use std::sync::Arc;
+
+use leveret_codec::{
+    ArrayBuf, ArrayBuilder, Properties, Table, TableBuf, TableBuilder, TableLimits, Value,
+};
+use leveret_engine::{
+    Body, Entry, LARGE_BODY, Lsn, Message, MessageArena, Millis, NewMessage, QueueId,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::history::{self, Event};
+use super::letter::Letter;
+use super::{DeadLettering, Death, Reason};
+use crate::annotations::Annotations;
+
+const NOW: Millis = Millis(1_700_000_000_999);
+
+fn keys(keys: &[&str]) -> ArrayBuf {
+    keys.iter().fold(ArrayBuilder::new(), |array, key| array.push(*key)).build()
+}
+
+fn message(properties: Properties<'_>, annotations: &Annotations<'_>, body: &[u8]) -> Message {
+    let mut raw_properties = Vec::new();
+    properties.encode(&mut raw_properties);
+    MessageArena::new().make(NewMessage {
+        now: Millis(1),
+        exchange: "x",
+        routing_key: "key",
+        properties: &properties,
+        raw_properties: &raw_properties,
+        annotations: &annotations.to_bytes(),
+        body: Body::Copy(body),
+    })
+}
+
+fn death(message: Message, queue: &str, reason: Reason, routing_key: Option<&str>) -> Death {
+    let source = DeadLettering {
+        queue: QueueId(1),
+        queue_name: queue.into(),
+        vhost: "/".into(),
+        exchange: "dlx".into(),
+        routing_key: routing_key.map(Arc::from),
+    };
+    Death { source: Arc::new(source), entry: Entry::new(Lsn(1), message), reason }
+}
+
+fn properties(message: &Message) -> Properties<'_> {
+    Properties::parse(message.properties(), &TableLimits::default()).unwrap()
+}
+
+fn headers(message: &Message) -> Table<'_> {
+    properties(message).headers.unwrap()
+}
+
+/// The reference's first row: a message with an expiration, a `CC` and a `BCC`.
+#[test]
+fn a_first_death_reads_as_rabbitmq_writes_it() {
+    let cc = keys(&["zz"]);
+    let given = TableBuilder::new().put("a", 1).put("CC", cc.as_array()).build();
+    let given = Properties {
+        headers: Some(given.as_table()),
+        expiration: Some(b"050"),
+        delivery_mode: Some(2),
+        priority: Some(3),
+        message_id: Some(b"m"),
+        ..Properties::default()
+    };
+    let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
+    let death = death(message(given, &bcc, b"body"), "src", Reason::Expired, None);
+    let letter = Letter::write(&death, NOW, &mut MessageArena::new());
+
+    let message = &letter.message;
+    assert_eq!((message.exchange(), message.routing_key()), ("dlx", "key"));
+    assert_eq!((message.body(), message.timestamp()), (&b"body"[..], NOW));
+    assert_eq!((message.priority(), message.is_persistent()), (Some(3), true));
+    assert_eq!(message.expiration(), None);
+    let rewritten = properties(message);
+    let expected = Properties { expiration: None, headers: rewritten.headers, ..given };
+    assert_eq!(rewritten, expected);
+
+    assert_eq!(letter.routing_keys.as_slice(), ["key", "zz", "yy"]);
+    let routing_keys = keys(&["key", "zz"]);
+    let entry = TableBuilder::new()
+        .put("original-expiration", "50")
+        .put("count", 1_i64)
+        .put("reason", "expired")
+        .put("queue", "src")
+        .put("time", Value::Timestamp(1_700_000_000))
+        .put("exchange", "x")
+        .put("routing-keys", routing_keys.as_array())
+        .build();
+    let deaths = ArrayBuilder::new().push(entry.as_table()).build();
+    let expected = TableBuilder::new()
+        .put("CC", cc.as_array())
+        .put("a", 1)
+        .put("x-death", deaths.as_array())
+        .put("x-first-death-exchange", "x")
+        .put("x-first-death-queue", "src")
+        .put("x-first-death-reason", "expired")
+        .put("x-last-death-exchange", "x")
+        .put("x-last-death-queue", "src")
+        .put("x-last-death-reason", "expired")
+        .build();
+    assert_eq!(headers(message), expected.as_table());
+}
+
+#[test]
+fn a_key_of_the_queue_replaces_all_others_for_good() {
+    let cc = keys(&["zz"]);
+    let given = TableBuilder::new().put("CC", cc.as_array()).build();
+    let given = Properties { headers: Some(given.as_table()), ..Properties::default() };
+    let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
+    let mut arena = MessageArena::new();
+    let first = death(message(given, &bcc, b""), "q", Reason::Expired, Some("other"));
+    let first = Letter::write(&first, NOW, &mut arena);
+    assert_eq!(first.routing_keys.as_slice(), ["other"]);
+    assert_eq!(first.message.routing_key(), "other");
+    // The header stays where it is, it only routes no more.
+    assert_eq!(headers(&first.message).get("CC"), Some(Value::Array(cc.as_array())));
+
+    let second = death(first.message, "r", Reason::Rejected, None);
+    let second = Letter::write(&second, NOW, &mut arena);
+    assert_eq!(second.routing_keys.as_slice(), ["other"]);
+    let latest = second.deaths.as_array().iter().next().and_then(|death| death.as_table()).unwrap();
+    let used = keys(&["other"]);
+    assert_eq!(latest.get("routing-keys"), Some(Value::Array(used.as_array())));
+}
+
+#[test]
+fn hidden_keys_outlive_a_death_that_keeps_the_keys() {
+    let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
+    let mut arena = MessageArena::new();
+    let first = death(message(Properties::default(), &bcc, b""), "q", Reason::Expired, None);
+    let first = Letter::write(&first, NOW, &mut arena);
+    let second = death(first.message, "r", Reason::Expired, None);
+    let second = Letter::write(&second, NOW, &mut arena);
+    assert_eq!(second.routing_keys.as_slice(), ["key", "yy"]);
+    let shown = keys(&["key"]);
+    for death in second.deaths.as_array() {
+        let death = death.as_table().unwrap();
+        assert_eq!(death.get("routing-keys"), Some(Value::Array(shown.as_array())));
+    }
+}
+
+#[test]
+fn what_a_publisher_claims_of_deaths_is_replaced() {
+    let claimed = TableBuilder::new()
+        .put("x-death", "long ago")
+        .put("x-first-death-queue", "nowhere")
+        .put("x-last-death-reason", "boredom")
+        .put("x-delay", 1)
+        .build();
+    let given = Properties { headers: Some(claimed.as_table()), ..Properties::default() };
+    let claimant = message(given, &Annotations::default(), b"");
+    let honest = TableBuilder::new().put("x-delay", 1).build();
+    let given = Properties { headers: Some(honest.as_table()), ..Properties::default() };
+    let innocent = message(given, &Annotations::default(), b"");
+    let mut arena = MessageArena::new();
+    let [claimant, innocent] = [claimant, innocent].map(|message| {
+        let death = death(message, "q", Reason::MaxLength, None);
+        Letter::write(&death, NOW, &mut arena).message
+    });
+    assert_eq!(headers(&claimant), headers(&innocent));
+}
+
+#[test]
+fn large_bodies_are_not_copied() {
+    let body = vec![7; LARGE_BODY];
+    let large = message(Properties::default(), &Annotations::default(), &body);
+    let address = large.body().as_ptr();
+    let death = death(large, "q", Reason::Rejected, None);
+    let letter = Letter::write(&death, NOW, &mut MessageArena::new());
+    assert_eq!(letter.message.body().as_ptr(), address);
+}
+
+#[derive(Clone, Debug)]
+struct Happened {
+    queue: &'static str,
+    reason: Reason,
+    time: u64,
+    expiration: Option<u64>,
+}
+
+fn happened() -> impl Strategy<Value = Happened> {
+    let reasons =
+        [Reason::Rejected, Reason::Expired, Reason::MaxLength, Reason::DeliveryLimit].as_slice();
+    let queue = prop::sample::select(["a", "b", "c"].as_slice());
+    let expiration = prop::option::of(0..10_u64);
+    (queue, prop::sample::select(reasons), 0..10_000_u64, expiration)
+        .prop_map(|(queue, reason, time, expiration)| Happened { queue, reason, time, expiration })
+}
+
+/// What one entry of `x-death` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    queue: String,
+    reason: String,
+    count: i128,
+    time: u64,
+    expiration: Option<String>,
+}
+
+fn told(headers: &TableBuf) -> Vec<Told> {
+    let deaths = headers.as_table().get("x-death").and_then(|deaths| deaths.as_array()).unwrap();
+    let text = |table: Table<'_>, key: &str| table.get(key)?.as_str().map(str::to_owned);
+    let one = |death: Value<'_>| {
+        let death = death.as_table().unwrap();
+        let Some(Value::Timestamp(time)) = death.get("time") else { panic!("{death}") };
+        Told {
+            queue: text(death, "queue").unwrap(),
+            reason: text(death, "reason").unwrap(),
+            count: death.get("count").and_then(|count| count.as_integer()).unwrap(),
+            time,
+            expiration: text(death, "original-expiration"),
+        }
+    };
+    deaths.iter().map(one).collect()
+}
+
+proptest! {
+    #[test]
+    fn deaths_are_told_latest_first_and_counted(history in vec(happened(), 1..20)) {
+        let mut headers = TableBuf::default();
+        let mut model: Vec<Told> = Vec::new();
+        for (index, happened) in history.iter().enumerate() {
+            let Happened { queue, reason, time, expiration } = *happened;
+            let event = Event {
+                queue,
+                reason,
+                time: Millis(time),
+                exchange: "x",
+                routing_keys: &["k"],
+                expiration: expiration.map(Millis),
+            };
+            let deaths;
+            (headers, deaths) = history::add(headers.as_table(), index > 0, &event);
+
+            let same = |told: &Told| told.queue == queue && told.reason == reason.as_str();
+            let latest = match model.iter().position(same) {
+                Some(old) => Told { count: model[old].count + 1, ..model.remove(old) },
+                None => Told {
+                    queue: queue.to_owned(),
+                    reason: reason.as_str().to_owned(),
+                    count: 1,
+                    time: time / 1000,
+                    expiration: expiration.map(|ms| ms.to_string()),
+                },
+            };
+            model.insert(0, latest);
+            prop_assert_eq!(told(&headers), model.clone());
+
+            let table = headers.as_table();
+            let says = |key: &str| table.get(key).and_then(|v| v.as_str());
+            prop_assert_eq!(says("x-first-death-queue"), Some(history[0].queue));
+            prop_assert_eq!(says("x-first-death-reason"), Some(history[0].reason.as_str()));
+            prop_assert_eq!(says("x-last-death-queue"), Some(queue));
+            prop_assert_eq!(says("x-last-death-reason"), Some(reason.as_str()));
+            prop_assert!(table.iter().map(|(key, _)| key).is_sorted());
+
+            for target in ["a", "b", "c", "d"] {
+                let since = model.iter().position(|told| told.queue == target);
+                let automatic = |since: usize| {
+                    model[..=since].iter().all(|told| told.reason != "rejected")
+                };
+                let expected = since.is_some_and(automatic);
+                prop_assert_eq!(history::is_cycle(deaths.as_array(), target), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The broker driven without a front end: sessions, a clock in the test's hand, a disk in memory.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod crash;
+mod dead_letters;
+mod expiry;
+mod world;
