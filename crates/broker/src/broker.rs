@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
 use crate::dead_letter::{Counters, DeadLetterCounts, Death, DeathsByReason};
 use crate::definitions::{self, DefinitionError, VhostValue};
+use crate::direct_reply::DirectReplies;
 use crate::queue::{DeleteIf, DeleteRefused, QueueAgenda, SharedQueue};
 use crate::recovery;
 use crate::session::{SessionId, define};
@@ -28,6 +29,8 @@ pub struct Broker {
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
+    /// Requesters that wait for direct replies.
+    pub(crate) direct_replies: Arc<DirectReplies>,
     /// Queues by when they have to be looked at.
     pub(crate) agenda: Arc<QueueAgenda>,
     /// Dead letters beyond what their turns could take.
@@ -110,6 +113,7 @@ impl Broker {
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
+            direct_replies: Arc::default(),
             agenda: Arc::default(),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),

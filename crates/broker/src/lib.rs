@@ -7,7 +7,8 @@
 //!
 //! Lock order: a vhost's directory, a queue, a subscriber's outbox. Leaves are the journal's own
 //! lock, which may be taken under any of them but a queue's, and the agenda's, which is taken under
-//! a queue's. Nobody holds two queues. No lock is held across a wait.
+//! a queue's. A direct reply's way stands in a queue's place. Nobody holds two queues. No lock is
+//! held across a wait.
 //!
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
@@ -19,6 +20,7 @@ mod broker;
 mod buckets;
 mod dead_letter;
 mod definitions;
+mod direct_reply;
 mod queue;
 mod recovery;
 pub mod refusal;
@@ -32,6 +34,7 @@ mod vhost;
 pub use broker::{Broker, BrokerOptions, OpenError};
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
+pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use queue::{DeleteIf, QueueCounts, SharedQueue};
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,

@@ -213,6 +213,21 @@ pub fn no_fast_reply_consumer() -> AmqpError {
     AmqpError::precondition_failed("fast reply consumer does not exist")
 }
 
+/// 406: a consumer of direct replies has nothing to acknowledge.
+pub fn reply_consumer_cannot_acknowledge() -> AmqpError {
+    AmqpError::precondition_failed("reply consumer cannot acknowledge")
+}
+
+/// 406: a channel has one consumer of direct replies.
+pub fn reply_consumer_already_set() -> AmqpError {
+    AmqpError::precondition_failed("reply consumer already set")
+}
+
+/// 403: a direct reply's token is no queue that could be bound.
+pub fn volatile_queue() -> AmqpError {
+    AmqpError::access_refused("cannot bind or unbind to a volatile (direct reply-to) queue")
+}
+
 /// 540: `immediate` went away with AMQP 0-9-1's predecessors.
 pub fn immediate() -> AmqpError {
     AmqpError::not_implemented("immediate=true")

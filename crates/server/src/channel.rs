@@ -5,7 +5,7 @@ mod assembly;
 use std::sync::Arc;
 
 use ahash::HashMap;
-use leveret_broker::{Prepared, Settlement, SharedQueue};
+use leveret_broker::{Prepared, ReplyConsumer, Settlement, SharedQueue};
 use leveret_codec::AmqpError;
 use leveret_engine::ConsumerId;
 
@@ -16,6 +16,8 @@ use crate::outbox::TakenSlots;
 pub(crate) struct Channel {
     pub(crate) mode: Mode,
     pub(crate) consumers: HashMap<Arc<str>, Subscription>,
+    /// Its consumer of direct replies.
+    pub(crate) replies: Option<ReplySubscription>,
     /// The queue an empty name stands for.
     pub(crate) last_queue: String,
     /// What `basic.qos` set for consumers to come.
@@ -58,11 +60,18 @@ pub(crate) struct Subscription {
     pub(crate) source: Option<u32>,
 }
 
+/// A consumer of direct replies.
+pub(crate) struct ReplySubscription {
+    pub(crate) tag: Arc<str>,
+    pub(crate) consumer: ReplyConsumer,
+}
+
 impl Channel {
     pub(crate) fn new() -> Self {
         Self {
             mode: Mode::Plain,
             consumers: HashMap::default(),
+            replies: None,
             last_queue: String::new(),
             prefetch: 0,
             assembly: Assembly::default(),

@@ -15,6 +15,7 @@ mod connection;
 mod consumer;
 mod driver;
 mod outbox;
+mod reply_sink;
 mod sasl;
 mod server;
 mod ticker;

@@ -215,12 +215,13 @@ fn broker_options(config: &Config) -> BrokerOptions {
 
 /// What `connection.start` says: clients branch on product, version and capabilities.
 fn server_properties(properties: &ServerProperties) -> TableBuf {
-    const CAPABILITIES: [&str; 8] = [
+    const CAPABILITIES: [&str; 9] = [
         "authentication_failure_close",
         "basic.nack",
         "connection.blocked",
         "consumer_cancel_notify",
         "consumer_priorities",
+        "direct_reply_to",
         "exchange_exchange_bindings",
         "per_consumer_qos",
         "publisher_confirms",

@@ -80,6 +80,7 @@ fn start_says_what_the_broker_is() {
         "consumer_priorities",
         "authentication_failure_close",
         "per_consumer_qos",
+        "direct_reply_to",
     ] {
         assert_eq!(capabilities.get(name), Some(Value::Bool(true)), "{name}");
     }

@@ -15,6 +15,7 @@ mod bindings;
 mod channels;
 mod confirms;
 mod consumers;
+mod direct_reply;
 mod durability;
 mod exchanges;
 mod framing;

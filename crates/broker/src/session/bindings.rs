@@ -7,6 +7,7 @@ use leveret_store::{Definition, Lsn, Table};
 use super::Session;
 use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::definitions;
+use crate::direct_reply;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
@@ -96,6 +97,11 @@ impl Session {
         };
         if source.is_empty() || matches!(destination, DestinationName::Exchange("")) {
             return Err(refusal::default_exchange());
+        }
+        if let DestinationName::Queue(name) = destination
+            && direct_reply::is_token(name)
+        {
+            return Err(refusal::volatile_queue());
         }
         self.check(PermissionKind::Write, target)?;
         self.check(PermissionKind::Read, Resource::Exchange(source))?;

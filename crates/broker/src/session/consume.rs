@@ -8,6 +8,7 @@ use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
 use super::Session;
 use crate::access::PermissionKind;
 use crate::arguments;
+use crate::direct_reply::{self, ReplyConsumer};
 use crate::queue::{AddConsumerRefused, SharedQueue};
 use crate::refusal::{self, Resource};
 use crate::subscriber::Subscriber;
@@ -72,6 +73,19 @@ impl Session {
             AddConsumerRefused::Deleted => refusal::not_found(Resource::Queue(&queue.name), vhost),
         })?;
         Ok((queue, id))
+    }
+
+    /// Adds a consumer of direct replies, which needs no permission. Its subscriber is not asked
+    /// again after it answered `Blocked`: that reply is lost.
+    ///
+    /// # Errors
+    /// 541 when no token can be drawn.
+    pub fn consume_replies(
+        &self,
+        subscriber: Arc<dyn Subscriber>,
+    ) -> Result<ReplyConsumer, AmqpError> {
+        let opened = self.broker.direct_replies.open(subscriber);
+        opened.map_err(|direct_reply::NoRandomness| AmqpError::internal_error("no randomness"))
     }
 
     /// Removes a consumer.

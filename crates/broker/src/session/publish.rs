@@ -15,11 +15,9 @@ use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
 use crate::buckets::{Buckets, Origin};
 use crate::dead_letter::{DeadLetters, Death, Reason};
+use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
-
-/// The pseudo-queue of direct replies, which this version has no consumers of.
-const DIRECT_REPLY_TO: &[u8] = b"amq.rabbitmq.reply-to";
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
@@ -33,18 +31,24 @@ pub struct Publish<'a> {
     pub raw_properties: &'a [u8],
     /// The body.
     pub body: Body<'a>,
+    /// The channel's consumer of direct replies, which a request's `reply-to` stands for.
+    pub replies_to: Option<&'a ReplyConsumer>,
 }
 
 /// A checked and routed message, not yet in any queue.
 pub struct Prepared {
     message: Message,
     routes: Routes,
+    replies: ReplyTargets,
 }
 
+/// Requesters a message is a direct reply to, mostly none.
+type ReplyTargets = SmallVec<[Arc<ReplyTarget>; 1]>;
+
 impl Prepared {
-    /// Whether no queue takes it.
+    /// Whether no queue takes it, and nobody waits for it as a direct reply.
     pub fn is_unroutable(&self) -> bool {
-        self.routes.is_empty()
+        self.routes.is_empty() && self.replies.is_empty()
     }
 
     /// The message, e.g. to return it.
@@ -98,6 +102,7 @@ pub(super) struct Staging {
     arena: MessageArena,
     records: Batch,
     buckets: Buckets,
+    replies: Vec<(Arc<ReplyTarget>, Message)>,
     tickets: Vec<Pending>,
     refused: Vec<u32>,
     route_set: RouteSet,
@@ -131,16 +136,20 @@ impl Session {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn prepare(&mut self, publish: Publish<'_>) -> Result<Prepared, AmqpError> {
-        let Publish { exchange, routing_key, properties, raw_properties, body } = publish;
+        let Publish { exchange, routing_key, properties, raw_properties, body, replies_to } =
+            publish;
         let generations = (self.vhost.generation(), self.broker.access().generation());
         let cached = self.routes.find(generations, exchange, routing_key);
         let topic = match cached {
             Some(_) => false,
             None => self.check_publishable(exchange)?,
         };
-        if properties.reply_to == Some(DIRECT_REPLY_TO) {
-            return Err(refusal::no_fast_reply_consumer());
-        }
+        let reply_to = match properties.reply_to {
+            Some(name) if name == DIRECT_REPLY_TO.as_bytes() => {
+                Some(replies_to.ok_or_else(refusal::no_fast_reply_consumer)?.token())
+            }
+            _ => None,
+        };
         if let Some(expiration) = properties.expiration {
             check_expiration(expiration)?;
         }
@@ -153,13 +162,13 @@ impl Session {
         }
         self.check_user_id(properties)?;
 
-        let routes = match cached {
-            Some(routes) if copies.is_empty() => routes,
+        let (routes, replies) = match cached {
+            Some(routes) if copies.is_empty() => (routes, ReplyTargets::new()),
             _ => self.route(generations, exchange, routing_key, &copies, properties.headers),
         };
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
-        let message = match without_bcc(properties) {
+        let message = match rewritten(properties, reply_to) {
             Some(raw_properties) => arena.make(NewMessage {
                 now,
                 exchange,
@@ -171,13 +180,15 @@ impl Session {
             }),
             None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
         };
-        Ok(Prepared { message, routes })
+        Ok(Prepared { message, routes, replies })
     }
 
     /// Puts a prepared message into the current batch.
     pub fn stage(&mut self, prepared: Prepared, ticket: Option<Ticket>) {
-        let Prepared { message, routes } = prepared;
+        let Prepared { message, routes, replies } = prepared;
         let staging = &mut self.staging;
+        let replies = replies.into_iter();
+        staging.replies.extend(replies.map(|target| (target, message.clone())));
         let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
         let origin = Origin { ticket: ticket.map(|_| index), ..Origin::default() };
         let record = staging.buckets.add(message, &routes, origin, &mut staging.records);
@@ -188,7 +199,8 @@ impl Session {
 
     /// Whether anything is staged.
     pub fn has_staged(&self) -> bool {
-        !self.staging.buckets.is_empty() || !self.staging.tickets.is_empty()
+        let Staging { buckets, replies, tickets, .. } = &self.staging;
+        !buckets.is_empty() || !replies.is_empty() || !tickets.is_empty()
     }
 
     /// Appends what is staged to the journal, once, and puts it into its queues, each locked once.
@@ -277,6 +289,9 @@ impl Session {
         let staging = &mut self.staging;
         let store = self.broker.store();
         staging.buckets.enqueue(store, first_record, &mut self.turn, &mut staging.refused);
+        for (target, reply) in staging.replies.drain(..) {
+            target.deliver(reply, &mut self.turn);
+        }
         for index in staging.refused.drain(..) {
             if let Some(pending) = staging.tickets.get_mut(index as usize) {
                 pending.refused = true;
@@ -335,7 +350,7 @@ impl Session {
         routing_key: &str,
         copies: &[&str],
         headers: Option<Table<'_>>,
-    ) -> Routes {
+    ) -> (Routes, ReplyTargets) {
         let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
         keys.push(routing_key);
         keys.extend(copies.iter().copied());
@@ -345,10 +360,16 @@ impl Session {
         directory.topology.route(exchange, &keys, headers, route_set);
         let queues = route_set.as_slice().iter();
         let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
-        if copies.is_empty() && !directory.topology.depends_on_headers(exchange) {
+        let mut replies = ReplyTargets::new();
+        if exchange.is_empty() && keys.iter().any(|key| direct_reply::is_token(key)) {
+            // Requesters come and go without the topology's knowledge: nothing to remember.
+            keys.sort_unstable();
+            keys.dedup();
+            replies.extend(keys.iter().filter_map(|key| self.broker.direct_replies.find(key)));
+        } else if copies.is_empty() && !directory.topology.depends_on_headers(exchange) {
             self.routes.keep(generations, exchange, routing_key, &routes);
         }
-        routes
+        (routes, replies)
     }
 }
 
@@ -384,13 +405,22 @@ fn copies(headers: Table<'_>) -> Result<(Keys<'_>, Keys<'_>), AmqpError> {
     Ok((keys, bcc))
 }
 
-/// No consumer sees the `BCC` header: the properties without it, if it is there.
-fn without_bcc(properties: &Properties<'_>) -> Option<Vec<u8>> {
-    let headers = properties.headers?;
-    headers.get("BCC")?;
-    let rest = TableBuilder::from_table(headers).remove("BCC").build();
+/// The properties as they are delivered, where they differ: nobody sees the `BCC` header, and a
+/// request for a direct reply names its token.
+fn rewritten(properties: &Properties<'_>, reply_to: Option<&Arc<str>>) -> Option<Vec<u8>> {
+    let without_bcc = properties.headers.filter(|headers| headers.get("BCC").is_some());
+    if reply_to.is_none() && without_bcc.is_none() {
+        return None;
+    }
+    let without_bcc =
+        without_bcc.map(|headers| TableBuilder::from_table(headers).remove("BCC").build());
+    let changed = Properties {
+        reply_to: reply_to.map(|token| token.as_bytes()).or(properties.reply_to),
+        headers: without_bcc.as_ref().map(|headers| headers.as_table()).or(properties.headers),
+        ..*properties
+    };
     let mut raw = Vec::new();
-    Properties { headers: Some(rest.as_table()), ..*properties }.encode(&mut raw);
+    changed.encode(&mut raw);
     Some(raw)
 }
 

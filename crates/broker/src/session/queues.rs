@@ -10,6 +10,7 @@ use super::{Session, clean_name, generated_name};
 use crate::access::PermissionKind;
 use crate::arguments;
 use crate::definitions::{self, QueueValue};
+use crate::direct_reply;
 use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
 use crate::refusal::{self, Resource};
 
@@ -60,6 +61,9 @@ impl Session {
         let given = &*clean_name(request.name);
         let name: Arc<str> =
             if given.is_empty() { generated_name("amq.gen").into() } else { given.into() };
+        if direct_reply::is_reserved(given) {
+            return self.find_direct_reply(given);
+        }
         // RabbitMQ refuses the prefix before it looks whether the queue exists.
         if given.starts_with("amq.") {
             return Err(refusal::reserved_name("queue", given));
@@ -116,6 +120,9 @@ impl Session {
     /// 403 without any permission, 404 when it is missing, 405 when it is another connection's.
     pub fn find_queue(&mut self, name: &str) -> Result<DeclaredQueue, AmqpError> {
         let name = &*clean_name(name);
+        if direct_reply::is_reserved(name) {
+            return self.find_direct_reply(name);
+        }
         self.check_any(Resource::Queue(name))?;
         let queue = self.accessible_queue(name)?;
         Ok(declared(&queue, self.turn.now()))
@@ -151,6 +158,14 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Queue(name))?;
         let queue = self.accessible_queue(name)?;
         Ok(queue.purge(&mut self.turn))
+    }
+
+    /// Whether a requester still waits for direct replies: servers ask before they work for it.
+    fn find_direct_reply(&self, name: &str) -> Result<DeclaredQueue, AmqpError> {
+        if !self.broker.direct_replies.exists(name) {
+            return Err(refusal::not_found(Resource::Queue(name), self.vhost.name()));
+        }
+        Ok(DeclaredQueue { name: name.into(), messages: 0, consumers: 1, commit: None })
     }
 
     fn redeclare(

@@ -137,6 +137,7 @@ impl Connection {
             return;
         };
         self.settlements.retain(|pending| pending.channel != number);
+        channel.replies = None;
         for (_, subscription) in channel.consumers.drain() {
             session.cancel(&subscription.queue, subscription.id);
         }

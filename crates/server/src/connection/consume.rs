@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Consume, generated_name, refusal};
+use leveret_broker::{Consume, DIRECT_REPLY_TO, generated_name, refusal};
 use leveret_codec::{AmqpError, basic};
 
 use super::Connection;
 use super::topology::saturated;
-use crate::channel::Subscription;
+use crate::channel::{ReplySubscription, Subscription};
 use crate::consumer::{ConsumerSink, ConsumerSpec};
 use crate::outbox::Blocked;
+use crate::reply_sink::ReplySink;
 
 impl Connection {
     pub(super) fn consume(
@@ -22,6 +23,9 @@ impl Connection {
             "" => generated_name("amq.ctag").into(),
             tag => tag.into(),
         };
+        if channel.replies.as_ref().is_some_and(|replies| replies.tag == tag) {
+            return Err(refusal::consumer_tag_in_use(&tag));
+        }
         if let Some(existing) = channel.consumers.get(&tag) {
             // One whose queue was deleted under it no longer holds its tag.
             if existing.queue.has_consumer(existing.id) {
@@ -33,6 +37,9 @@ impl Connection {
             channel.consumers.remove(&tag);
         }
         let queue = channel.queue_name(consume.queue)?.to_owned();
+        if queue == DIRECT_REPLY_TO {
+            return self.consume_replies(number, tag, consume);
+        }
         let request = Consume {
             queue: &queue,
             no_ack: consume.no_ack,
@@ -84,12 +91,39 @@ impl Connection {
         Ok(())
     }
 
+    fn consume_replies(
+        &mut self,
+        number: u16,
+        tag: Arc<str>,
+        consume: &basic::Consume<'_>,
+    ) -> Result<(), AmqpError> {
+        let (Some(channel), Some(session)) = (self.channels.get_mut(&number), &self.session) else {
+            return Ok(());
+        };
+        if !consume.no_ack {
+            return Err(refusal::reply_consumer_cannot_acknowledge());
+        }
+        if channel.replies.is_some() {
+            return Err(refusal::reply_consumer_already_set());
+        }
+        let sink = ReplySink::new(Arc::clone(&self.outbox), number, Arc::clone(&tag));
+        let consumer = session.consume_replies(Arc::new(sink))?;
+        if !consume.nowait {
+            // Nobody knows the token yet, so this is on the wire before any reply.
+            let consume_ok = basic::ConsumeOk { consumer_tag: &tag };
+            self.outbox.write(|out| consume_ok.encode_frame(number, out));
+        }
+        channel.replies = Some(ReplySubscription { tag, consumer });
+        Ok(())
+    }
+
     pub(super) fn cancel(
         &mut self,
         number: u16,
         cancel: &basic::Cancel<'_>,
     ) -> Result<(), AmqpError> {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
+        channel.replies.take_if(|replies| *replies.tag == *cancel.consumer_tag);
         if let Some(gone) = channel.consumers.remove(cancel.consumer_tag) {
             self.session()?.cancel(&gone.queue, gone.id);
             if let (Some(mut out), Some(source)) = (self.outbox.channel(number), gone.source) {

@@ -57,6 +57,7 @@ impl Connection {
                 properties: &properties,
                 raw_properties: content.properties,
                 body: content.body,
+                replies_to: channel.replies.as_ref().map(|replies| &replies.consumer),
             })
             .map_err(|error| error.with_method(id))?;
         if let Mode::Transaction(transaction) = &mut channel.mode {
