@@ -150,6 +150,7 @@ impl World {
             properties: &properties,
             raw_properties: &raw_properties,
             body,
+            replies_to: None,
         };
         let staged = self.session.publish(publish, Some(ticket)).unwrap();
         assert_eq!(staged, Staged::Routed, "to {exchange} with {routing_key}");
@@ -212,6 +213,7 @@ impl World {
                     properties: &properties,
                     raw_properties: &raw_properties,
                     body: Body::Copy(body.as_bytes()),
+                    replies_to: None,
                 };
                 self.session.prepare(publish).unwrap()
             })
