@@ -14,8 +14,11 @@ pub struct StoreOptions {
     pub first_segment_bytes: u64,
     /// When appends that ask for durability are synced.
     pub sync: SyncPolicy,
-    /// How long acknowledgements and delivery marks alone may wait for the disk.
+    /// How long acknowledgements and delivery marks alone may wait for the disk: what a loss of
+    /// power may undo.
     pub lazy_sync: Duration,
+    /// How long they may wait to be written, synced or not: what the end of the process may undo.
+    pub lazy_write: Duration,
     /// Quiet time after which the journal states, in the journal, how far it is durable.
     pub idle_mark: Duration,
     /// Bytes waiting for the disk above which lazy records are written without waiting for their
@@ -35,6 +38,7 @@ impl Default for StoreOptions {
             first_segment_bytes: 1 << 20,
             sync: SyncPolicy::Always,
             lazy_sync: Duration::from_millis(200),
+            lazy_write: Duration::from_millis(5),
             idle_mark: Duration::from_millis(20),
             max_lazy_bytes: 256 << 10,
             apply_definitions: Duration::from_millis(500),

@@ -53,7 +53,7 @@ pub(crate) enum Parked {
     /// Nothing, it is at work and will look again.
     #[default]
     Busy,
-    /// For the time of lazy units to come, or for something urgent.
+    /// For the time to write lazy units, or for something urgent.
     Lazy,
     /// For anything.
     Idle,

@@ -31,6 +31,8 @@ pub(crate) struct Writer {
     /// Since when lazy records wait for a sync; in interval mode, since when urgent ones do.
     lazy_since: Option<Instant>,
     urgent_since: Option<Instant>,
+    /// Since when lazy records wait in memory, where the end of the process would take them.
+    unwritten_since: Option<Instant>,
     /// When to state how far the journal is durable if nothing else happens.
     mark_at: Option<Instant>,
     /// A next segment has been asked for.
@@ -82,6 +84,7 @@ impl Writer {
             synced: last,
             lazy_since: None,
             urgent_since: None,
+            unwritten_since: None,
             mark_at: None,
             asked: false,
             must_mark: after_clean_stop,
@@ -127,7 +130,9 @@ impl Writer {
             let now = Instant::now();
             if !pending.units.is_empty() && !pending.urgent {
                 self.lazy_since.get_or_insert(now);
+                self.unwritten_since.get_or_insert(now);
             }
+            let write_due = self.unwritten_since.map(|since| since + options.lazy_write);
             let lazy_due = self.lazy_since.map(|since| since + options.lazy_sync);
             let interval_due = match options.sync {
                 SyncPolicy::Always => None,
@@ -135,8 +140,9 @@ impl Writer {
             };
             let due = [lazy_due, interval_due].into_iter().flatten().min();
             let is_due = due.is_some_and(|due| due <= now);
-            if pending.closing || pending.urgent || is_due || pending.size >= options.max_lazy_bytes
-            {
+            let must_write =
+                write_due.is_some_and(|due| due <= now) || pending.size >= options.max_lazy_bytes;
+            if pending.closing || pending.urgent || is_due || must_write {
                 let sync = match options.sync {
                     _ if is_due || pending.closing => Sync::Now,
                     SyncPolicy::Always if pending.urgent => Sync::Now,
@@ -152,14 +158,15 @@ impl Writer {
                 std::mem::swap(&mut pending.units, &mut self.units);
                 pending.size = 0;
                 pending.urgent = false;
+                self.unwritten_since = None;
                 return if pending.closing { Work::Close } else { Work::Units(sync) };
             }
-            let until = match due {
+            let until = match [due, write_due].into_iter().flatten().min() {
                 Some(due) => Some(due),
                 None if self.mark_at.is_some_and(|at| at <= now) => return Work::Mark,
                 None => self.mark_at,
             };
-            pending.parked = if due.is_some() { Parked::Lazy } else { Parked::Idle };
+            pending.parked = if write_due.is_some() { Parked::Lazy } else { Parked::Idle };
             match until {
                 Some(until) => drop(self.shared.writer_wake.wait_until(&mut pending, until)),
                 None => self.shared.writer_wake.wait(&mut pending),
