@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
 /// A message broker that speaks AMQP 0-9-1 as RabbitMQ does.
@@ -45,10 +46,12 @@ pub(crate) struct Arguments {
 }
 
 /// What to do instead of running the broker.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check the settings and print the result as a configuration file
     CheckConfig,
+    /// Measure AMQP 0-9-1 brokers
+    Perf(Box<PerfArgs>),
 }
 
 impl Arguments {

@@ -16,7 +16,7 @@ use crate::arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let begun = Instant::now();
     match run(&Arguments::parse(), begun) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // The one line an operator gets: each of our errors says in it what caused it. With a
             // closed stderr the exit code has to do.
@@ -26,22 +26,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<()> {
-    let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
-    match arguments.command {
-        Some(Command::CheckConfig) => {
-            for warning in warnings {
-                writeln!(io::stderr(), "warning: {warning}")?;
-            }
-            io::stdout().write_all(config.to_toml().as_bytes())?;
-            Ok(())
-        }
+fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        Some(Command::CheckConfig) => check_config(arguments)?,
+        Some(Command::Perf(perf)) => return Ok(perf.run()?),
         None => {
+            let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
             logging::start(config.log);
             for warning in warnings {
                 tracing::warn!("{warning}");
             }
-            serve::serve(config, begun)
+            serve::serve(config, begun)?;
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_config(arguments: &Arguments) -> anyhow::Result<()> {
+    let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
+    for warning in warnings {
+        writeln!(io::stderr(), "warning: {warning}")?;
+    }
+    io::stdout().write_all(config.to_toml().as_bytes())?;
+    Ok(())
 }

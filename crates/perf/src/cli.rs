@@ -30,11 +30,11 @@ pub struct PerfArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs scenarios against one broker
+    /// Run scenarios against one broker
     Run(RunArgs),
-    /// Runs scenarios against several brokers in turn, and compares them
+    /// Run scenarios against several brokers in turn, and compare them
     Compare(CompareArgs),
-    /// Lists the presets
+    /// List the presets
     Presets,
 }
 
@@ -70,13 +70,13 @@ struct CommonArgs {
     /// What to run; may be several, separated by commas. Without one: messages as the options say
     #[arg(long = "preset", value_name = "NAME", value_delimiter = ',')]
     presets: Vec<String>,
-    /// Writes everything that was found as JSON, `-` for the standard output
+    /// Write everything that was found as JSON, `-` for the standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Shows no progress
+    /// Show no progress
     #[arg(long, short)]
     quiet: bool,
-    /// Puts load on brokers that are not on this machine
+    /// Put load on brokers that are not on this machine
     #[arg(long)]
     allow_remote: bool,
     #[command(flatten)]
