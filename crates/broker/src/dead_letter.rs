@@ -154,6 +154,9 @@ impl DeadLetters {
         records: &mut Batch,
     ) -> Self {
         let mut letters = Self::default();
+        if deaths.is_empty() {
+            return letters;
+        }
         let mut counts = DeadLetterCounts::default();
         let (mut arena, mut router) = (MessageArena::new(), Router::default());
         for death in deaths {

@@ -15,9 +15,9 @@ pub enum Progress {
     More,
 }
 
-/// Queues looked at in one tick, each dropping about a thousand expired messages at most, and how
-/// many messages may die before the rest is left to the next.
-const QUEUES_PER_TICK: usize = 1024;
+/// Queues looked at in one tick, each dropping about a thousand expired messages at most.
+const QUEUES_PER_TICK: usize = 128;
+/// Messages that may die before the rest is left to the next tick.
 const DEATHS_PER_TICK: usize = 4096;
 
 impl Broker {

@@ -1,5 +1,6 @@
 //! The consumers of a queue: who may get the next message.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use ahash::AHashMap;
@@ -145,7 +146,7 @@ impl Consumers {
         self.exclusive = false;
         let mut promoted = None;
         if self.mode == Mode::SingleActive(Some(id)) {
-            promoted = self.first_subscribed();
+            promoted = self.preferred();
             self.mode = Mode::SingleActive(promoted);
             promoted.into_iter().for_each(|id| self.enter_ring(id));
         }
@@ -157,7 +158,7 @@ impl Consumers {
         if on == (self.mode != Mode::All) {
             return;
         }
-        self.mode = if on { Mode::SingleActive(self.first_subscribed()) } else { Mode::All };
+        self.mode = if on { Mode::SingleActive(self.preferred()) } else { Mode::All };
         self.rings.iter_mut().for_each(|ring| ring.ready.clear());
         let mut ids: Vec<_> = self
             .rows
@@ -239,8 +240,11 @@ impl Consumers {
             .collect()
     }
 
-    fn first_subscribed(&self) -> Option<ConsumerId> {
-        self.rows.values().min_by_key(|row| row.seat).map(|row| row.spec.id)
+    /// Who is to be the single active one: of those with the highest priority, the first that
+    /// subscribed.
+    fn preferred(&self) -> Option<ConsumerId> {
+        let rank = |row: &&Consumer| (Reverse(row.spec.priority), row.seat);
+        self.rows.values().min_by_key(rank).map(|row| row.spec.id)
     }
 
     /// Counts a new consumer in, making the ring of its priority if it is the first.

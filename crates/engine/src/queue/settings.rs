@@ -19,7 +19,8 @@ pub struct QueueSettings {
     pub max_length_bytes: Option<u64>,
     /// `x-overflow`: what gives way when a limit is reached.
     pub overflow: Overflow,
-    /// `x-single-active-consumer`: only the longest subscribed consumer is served.
+    /// `x-single-active-consumer`: only one consumer is served until it leaves; then the one with
+    /// the highest priority, of several the longest subscribed.
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: most times a message may come back; the next return drops it.
     pub delivery_limit: Option<u32>,

@@ -205,25 +205,25 @@ fn messages_come_by_priority_then_in_order() {
 }
 
 #[test]
-fn the_single_active_consumer_is_the_first_subscribed() {
+fn the_single_active_consumer_stays_until_it_leaves() {
     let settings = QueueSettings { single_active_consumer: true, ..QueueSettings::default() };
     let mut queue = Queue::new(settings);
-    for id in 0..3 {
-        let priority = i32::try_from(id).unwrap();
+    for (id, priority) in (0..).zip([0, 1, 5, 5]) {
         queue.add_consumer(ConsumerSpec { priority, ..consumer(id) }).unwrap();
     }
     let exclusive = ConsumerSpec { exclusive: true, ..consumer(9) };
     assert_eq!(queue.add_consumer(exclusive), Err(ConsumeRefused::ExclusiveInUse));
     push(&mut queue, 0..2);
     assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(0, 0), (0, 1)]);
-    assert_eq!(queue.remove_consumer(ConsumerId(2)).promoted, None);
-    assert_eq!(queue.remove_consumer(ConsumerId(0)).promoted, Some(ConsumerId(1)));
+    assert_eq!(queue.remove_consumer(ConsumerId(0)).promoted, Some(ConsumerId(2)));
     push(&mut queue, 2..3);
-    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(1, 2)]);
-    let removed = queue.remove_consumer(ConsumerId(1));
+    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(2, 2)]);
+    assert_eq!(queue.remove_consumer(ConsumerId(1)).promoted, None);
+    assert_eq!(queue.remove_consumer(ConsumerId(2)).promoted, Some(ConsumerId(3)));
+    let removed = queue.remove_consumer(ConsumerId(3));
     assert!(removed.was_last);
     assert_eq!(removed.promoted, None);
-    queue.add_consumer(consumer(3)).unwrap();
+    queue.add_consumer(consumer(4)).unwrap();
     assert!(queue.consumers()[0].active, "the mode survives an empty queue");
 }
 

@@ -119,7 +119,8 @@ impl Model {
     fn refresh(&mut self) {
         let single = self.settings.single_active_consumer;
         if !self.consumers.iter().any(|it| Some(it.spec.id) == self.active) || !single {
-            self.active = self.consumers.first().map(|it| it.spec.id);
+            let highest = self.consumers.iter().rev().max_by_key(|it| it.spec.priority);
+            self.active = highest.map(|it| it.spec.id);
         }
         let can_take = |it: &&ModelConsumer| {
             let id = it.spec.id;

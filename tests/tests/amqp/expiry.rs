@@ -1,0 +1,100 @@
+//! Messages and queues that go because time passes.
+
+use leveret_tests::codec::{Properties, Value, basic, queue};
+use leveret_tests::{
+    Broker, Channel, cancel, confirm_select, consume, declare, eventually, get, nack, passive,
+    publish, qos, table,
+};
+
+#[test]
+fn messages_expire_unasked() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-message-ttl", Value::I32(50))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    channel.call(&confirm_select());
+    for (number, body) in (1..).zip(["1", "2", "3"]) {
+        channel.publish("", "q", body);
+        assert_eq!(channel.recv(), format!("basic.ack {number}"));
+    }
+    eventually(|| channel.call(&passive("q")) == "queue.declare-ok q 0 0");
+    assert_eq!(channel.call(&get("q")), "basic.get-empty");
+}
+
+/// RabbitMQ has it count until it gets to the head.
+#[test]
+fn a_message_expires_behind_one_that_does_not() {
+    let Some(broker) = Broker::own("RabbitMQ only looks at the head") else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", "stays");
+    let short = Properties { expiration: Some(b"50"), ..Properties::default() };
+    channel.publish_with(&publish("", "q"), &short, b"goes");
+    eventually(|| channel.call(&passive("q")) == "queue.declare-ok q 1 0");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 '' q 0: stays");
+}
+
+#[test]
+fn without_time_to_live_only_a_waiting_consumer_gets_it() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    let none = Properties { expiration: Some(b"0"), ..Properties::default() };
+    channel.publish_with(&publish("", "q"), &none, b"1");
+    assert_eq!(channel.call(&get("q")), "basic.get-empty");
+    channel.call(&consume("q", "c"));
+    channel.publish_with(&publish("", "q"), &none, b"2");
+    assert_eq!(channel.recv(), "basic.deliver c 1 '' q: 2");
+    // Given back, it finds nobody waiting: its time is over.
+    channel.call(&cancel("c"));
+    channel.send(&nack(1));
+    assert_eq!(channel.call(&get("q")), "basic.get-empty");
+}
+
+#[test]
+fn unused_queues_expire() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    let arguments = table([("x-expires", Value::I32(100))]);
+    let expiring = |queue| queue::Declare { arguments: arguments.as_table(), ..declare(queue) };
+    channel.call(&expiring("unused"));
+    channel.call(&expiring("used"));
+    channel.call(&consume("used", "c"));
+    await_end(&channel, "unused");
+    assert_eq!(channel.call(&passive("used")), "queue.declare-ok used 0 1");
+    channel.call(&cancel("c"));
+    await_end(&channel, "used");
+    assert_eq!(
+        channel.call(&passive("used")),
+        "channel.close 404 queue.declare NOT_FOUND - no queue 'used' in vhost '/'"
+    );
+}
+
+#[test]
+fn whoever_asks_keeps_a_queue_from_expiring() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-expires", Value::I32(300))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    let begin = std::time::Instant::now();
+    while begin.elapsed().as_millis() < 900 {
+        assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
+        assert_eq!(channel.call(&get("q")), "basic.get-empty");
+    }
+    await_end(&channel, "q");
+}
+
+/// Waits until a queue is gone without using it: a publish is no use.
+fn await_end(channel: &Channel, queue: &str) {
+    let publish = basic::Publish { mandatory: true, ..publish("", queue) };
+    eventually(|| {
+        channel.publish_with(&publish, &Properties::default(), b"");
+        if channel.call(&qos(0)) == "basic.qos-ok" {
+            return false;
+        }
+        // What came first was the message.
+        assert_eq!(channel.recv(), "basic.qos-ok");
+        true
+    });
+}
