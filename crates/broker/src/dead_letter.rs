@@ -13,7 +13,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use leveret_engine::{DropReason, Entry, MessageArena, Millis, QueueId, RouteSet};
+use leveret_engine::{DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet};
 use leveret_store::{Batch, Lsn};
 
 pub(crate) use self::counts::Counters;
@@ -199,14 +199,13 @@ impl Router {
     fn route(&mut self, broker: &Broker, death: &Death, letter: &Letter<'_>) {
         self.queues.clear();
         let Some(vhost) = broker.vhost(&death.source.vhost) else { return };
-        let headers = Some(letter.headers.as_table());
+        let message = Routable {
+            keys: &letter.routing_keys,
+            properties: &letter.properties(),
+            drawn: death.entry.lsn.0,
+        };
         let directory = vhost.directory.read();
-        directory.topology.route(
-            &death.source.exchange,
-            &letter.routing_keys,
-            headers,
-            &mut self.set,
-        );
+        directory.topology.route(&death.source.exchange, message, &mut self.set);
         let queues = self.set.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
         let queues = queues.filter(|queue| !letter.would_cycle(death.reason, &queue.name));
         self.queues.extend(queues.cloned());

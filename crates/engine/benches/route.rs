@@ -3,8 +3,10 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use leveret_codec::{TableBuf, TableBuilder};
-use leveret_engine::{DestinationName, ExchangeKind, ExchangeSpec, QueueId, RouteSet, Topology};
+use leveret_codec::{Properties, TableBuf, TableBuilder};
+use leveret_engine::{
+    DestinationName, ExchangeKind, ExchangeSpec, QueueId, Routable, RouteSet, Topology,
+};
 
 const BINDINGS: u64 = 1_000;
 const MANY_BINDINGS: u64 = 1_000_000;
@@ -49,11 +51,13 @@ fn routing(c: &mut Criterion) {
     let mut group = c.benchmark_group("route");
     let mut routes = RouteSet::new();
     let mut run = |name: &str, topology: &Topology, exchange: &str, key: &str| {
-        topology.route(exchange, &[key], None, &mut routes);
+        let (keys, properties) = ([key], Properties::default());
+        let message = Routable { keys: &keys, properties: &properties, drawn: 0 };
+        topology.route(exchange, message, &mut routes);
         assert!(!routes.is_empty(), "{name}");
         group.bench_function(name, |b| {
             b.iter(|| {
-                topology.route(black_box(exchange), &[black_box(key)], None, &mut routes);
+                topology.route(black_box(exchange), black_box(message), &mut routes);
                 routes.len()
             });
         });
@@ -81,10 +85,12 @@ fn headers(c: &mut Criterion) {
         bind(&mut topology, number, "", &arguments);
     }
     let headers = TableBuilder::new().put("kind", "order").put("header-77", "yes").build();
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    let message = Routable { keys: &[""], properties: &properties, drawn: 0 };
     let mut routes = RouteSet::new();
     c.bench_function("route/headers 1000", |b| {
         b.iter(|| {
-            topology.route("x", &[""], Some(black_box(headers.as_table())), &mut routes);
+            topology.route("x", black_box(message), &mut routes);
             routes.len()
         });
     });

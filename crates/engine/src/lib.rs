@@ -29,7 +29,8 @@
 //! topology.bind("weather", DestinationName::Queue("frost"), "*.cold", &TableBuf::default())?;
 //!
 //! let mut routes = RouteSet::new();
-//! topology.route("weather", &["berlin.cold"], None, &mut routes);
+//! let message = Routable { keys: &["berlin.cold"], properties: &Properties::default(), drawn: 0 };
+//! topology.route("weather", message, &mut routes);
 //! assert_eq!(routes.as_slice(), [QueueId(7)]);
 //!
 //! let (now, properties) = (Millis(0), Properties::default());
@@ -55,6 +56,6 @@ pub use queue::{
 };
 pub use topology::{
     BindError, BindingRef, Bound, Destination, DestinationName, Exchange, ExchangeKind,
-    ExchangeSpec, InvalidMatch, Removed, RemovedBinding, RemovedDestination, RouteSet, Topology,
-    UnknownKind,
+    ExchangeSpec, InvalidBinding, InvalidExchange, InvalidMatch, Removed, RemovedBinding,
+    RemovedDestination, Routable, RouteSet, Topology, UnknownKind,
 };

@@ -2,8 +2,11 @@
 
 mod binding;
 mod distinct;
+mod erlang;
 mod exchange;
+mod hash;
 mod headers;
+mod kind;
 mod removed;
 mod route;
 mod route_set;
@@ -17,12 +20,14 @@ use ahash::AHashMap;
 use leveret_codec::TableBuf;
 
 pub use binding::Destination;
-pub use exchange::{Exchange, ExchangeKind, ExchangeSpec, UnknownKind};
+pub use exchange::{Exchange, ExchangeSpec, InvalidBinding, Routable};
 pub use headers::InvalidMatch;
+pub use kind::{ExchangeKind, InvalidExchange, UnknownKind};
 pub use removed::{Removed, RemovedBinding, RemovedDestination};
 pub use route_set::RouteSet;
 
 use binding::{Binding, BindingId, BindingList, Bindings, Identity, Listed, normalized};
+use exchange::NewBinding;
 
 use crate::ids::{ExchangeId, QueueId};
 
@@ -90,10 +95,10 @@ pub enum BindError {
     /// There is no destination of that name.
     #[error("no such destination")]
     NoDestination,
-    /// The arguments mean nothing to a headers exchange. Displays as RabbitMQ's explanation of
-    /// the channel error 406.
+    /// The key or the arguments mean nothing to the source's kind. Displays as RabbitMQ's
+    /// explanation of the channel error 406.
     #[error(transparent)]
-    Arguments(#[from] InvalidMatch),
+    Invalid(#[from] InvalidBinding),
 }
 
 impl Topology {
@@ -180,7 +185,7 @@ impl Topology {
     /// arguments makes no difference.
     ///
     /// # Errors
-    /// [`BindError`] if either end is missing or the arguments are invalid for the source's kind.
+    /// [`BindError`] if either end is missing or key or arguments are invalid for the source's kind.
     /// Nothing has changed then.
     pub fn bind(
         &mut self,
@@ -190,9 +195,11 @@ impl Topology {
         arguments: &TableBuf,
     ) -> Result<Bound, BindError> {
         let source = self.exchange(source).ok_or(BindError::NoSource)?;
-        let destination = self.destination(destination).ok_or(BindError::NoDestination)?;
+        let name = destination;
+        let destination = self.destination(name).ok_or(BindError::NoDestination)?;
         let arguments = &normalized(arguments);
-        let compiled = source.index().compile(arguments)?;
+        let binding = NewBinding { destination, name, key, arguments };
+        let compiled = source.index().compile(&binding)?;
         let source = source.id();
         let identity = Identity { source, destination, key, arguments };
         let Some(id) = self.bindings.insert(identity) else { return Ok(Bound::Existed) };

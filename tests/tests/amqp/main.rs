@@ -18,6 +18,7 @@ mod consumers;
 mod dead_letters;
 mod direct_reply;
 mod durability;
+mod exchange_types;
 mod exchanges;
 mod expiry;
 mod framing;

@@ -1,6 +1,6 @@
 //! A dead message, rewritten for its dead-letter exchange.
 
-use leveret_codec::{ArrayBuf, Properties, TableBuf, TableLimits};
+use leveret_codec::{ArrayBuf, Properties, TableLimits};
 use leveret_engine::{Body, Message, MessageArena, Millis, NewMessage};
 
 use super::history::{self, Event};
@@ -14,7 +14,6 @@ pub(super) struct Letter<'a> {
     pub(super) message: Message,
     /// The keys it is routed by now, `BCC` keys included.
     pub(super) routing_keys: Keys<'a>,
-    pub(super) headers: TableBuf,
     /// The array in `x-death`.
     pub(super) deaths: ArrayBuf,
 }
@@ -64,7 +63,12 @@ impl<'a> Letter<'a> {
             annotations: &annotations.to_bytes(),
             body: Body::Shared(message.shared_body()),
         });
-        Self { message, routing_keys, headers, deaths }
+        Self { message, routing_keys, deaths }
+    }
+
+    /// Its properties.
+    pub(super) fn properties(&self) -> Properties<'_> {
+        properties(&self.message)
     }
 
     /// Whether the dead-letter exchange routes it to `queue` in vain: it would run in circles.

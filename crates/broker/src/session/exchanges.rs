@@ -11,16 +11,8 @@ use crate::definitions::{self, ExchangeValue};
 use crate::refusal::{self, Resource};
 
 /// Exchange types RabbitMQ knows, itself or by a plugin, that may be absent.
-const KNOWN_ELSEWHERE: [&str; 8] = [
-    "x-consistent-hash",
-    "x-delayed-message",
-    "x-jms-topic",
-    "x-local-random",
-    "x-message-deduplication",
-    "x-modulus-hash",
-    "x-random",
-    "x-recent-history",
-];
+const KNOWN_ELSEWHERE: [&str; 4] =
+    ["x-delayed-message", "x-jms-topic", "x-message-deduplication", "x-recent-history"];
 
 /// An `exchange.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +36,7 @@ impl Session {
     ///
     /// # Errors
     /// As RabbitMQ: unknown type 406, default exchange 403, no permission 403, differs 406,
-    /// reserved name 403, bad alternate exchange 406.
+    /// reserved name 403, bad alternate exchange or other argument 406.
     pub fn declare_exchange(
         &mut self,
         request: DeclareExchange<'_>,
@@ -70,20 +62,22 @@ impl Session {
             return Err(refusal::reserved_name("exchange", name));
         }
         self.check_alternate(name, request.arguments)?;
-
-        let mut directory = vhost.directory.write();
-        if let Some(existing) = directory.topology.exchange(name) {
-            check_equivalent(existing.spec(), &request, kind, vhost.name())?;
-            return Ok(None);
-        }
-        directory.topology.add_exchange(ExchangeSpec {
+        let spec = ExchangeSpec {
             name: name.into(),
             kind,
             durable: request.durable,
             auto_delete: request.auto_delete,
             internal: request.internal,
             arguments: TableBuf::from(request.arguments),
-        });
+        };
+        spec.check().map_err(|invalid| AmqpError::precondition_failed(invalid.to_string()))?;
+
+        let mut directory = vhost.directory.write();
+        if let Some(existing) = directory.topology.exchange(name) {
+            check_equivalent(existing.spec(), &request, kind, vhost.name())?;
+            return Ok(None);
+        }
+        directory.topology.add_exchange(spec);
         let commit = request.durable.then(|| Definition::Put {
             table: Table::Exchanges,
             key: definitions::key(&[vhost.name().as_bytes(), name.as_bytes()]),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
-use leveret_engine::{Body, ExchangeKind, Message, MessageArena, NewMessage, RouteSet};
+use leveret_engine::{Body, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet};
 use leveret_store::{Batch, Lsn};
 use smallvec::SmallVec;
 
@@ -106,6 +106,8 @@ pub(super) struct Staging {
     tickets: Vec<Pending>,
     refused: Vec<u32>,
     route_set: RouteSet,
+    /// Messages routed so far.
+    routed: u64,
 }
 
 struct Pending {
@@ -164,7 +166,7 @@ impl Session {
 
         let (routes, replies) = match cached {
             Some(routes) if copies.is_empty() => (routes, ReplyTargets::new()),
-            _ => self.route(generations, exchange, routing_key, &copies, properties.headers),
+            _ => self.route(generations, exchange, routing_key, &copies, properties),
         };
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
@@ -349,15 +351,19 @@ impl Session {
         exchange: &str,
         routing_key: &str,
         copies: &[&str],
-        headers: Option<Table<'_>>,
+        properties: &Properties<'_>,
     ) -> (Routes, ReplyTargets) {
         let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
         keys.push(routing_key);
         keys.extend(copies.iter().copied());
-        let route_set = &mut self.staging.route_set;
-        route_set.clear();
+        let staging = &mut self.staging;
+        staging.routed = staging.routed.wrapping_add(1);
+        // No two messages have both in common.
+        let drawn = self.id.0.rotate_left(32) ^ staging.routed;
+        let route_set = &mut staging.route_set;
         let directory = self.vhost.directory.read();
-        directory.topology.route(exchange, &keys, headers, route_set);
+        let message = Routable { keys: &keys, properties, drawn };
+        directory.topology.route(exchange, message, route_set);
         let queues = route_set.as_slice().iter();
         let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
         let mut replies = ReplyTargets::new();
@@ -366,7 +372,7 @@ impl Session {
             keys.sort_unstable();
             keys.dedup();
             replies.extend(keys.iter().filter_map(|key| self.broker.direct_replies.find(key)));
-        } else if copies.is_empty() && !directory.topology.depends_on_headers(exchange) {
+        } else if copies.is_empty() && directory.topology.routes_by_keys(exchange) {
             self.routes.keep(generations, exchange, routing_key, &routes);
         }
         (routes, replies)

@@ -1,70 +1,21 @@
 //! Exchanges: what was declared, and the index of their bindings.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use leveret_codec::{Table, TableBuf};
+use leveret_codec::{Properties, TableBuf};
 
-use super::binding::{BindingId, BindingList};
+use super::DestinationName;
+use super::binding::{BindingId, BindingList, Destination};
+use super::erlang::ErlangBinary;
+use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_random};
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
+use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
 use super::topic::{Scratch, TopicIndex};
 use crate::ids::ExchangeId;
 
 /// The argument that names an exchange for what its exchange routes nowhere.
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
-
-/// How an exchange chooses among its bindings.
-///
-/// A further kind needs a variant here, a place in [`ExchangeKind::ALL`] and an index in the
-/// private `Index`; nothing else knows the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExchangeKind {
-    /// The binding key equals the routing key.
-    Direct,
-    /// Every binding.
-    Fanout,
-    /// The binding key is a pattern over the words of the routing key.
-    Topic,
-    /// The binding arguments match the message headers.
-    Headers,
-}
-
-impl ExchangeKind {
-    /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Direct, Self::Fanout, Self::Topic, Self::Headers];
-
-    /// The name in the protocol.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Fanout => "fanout",
-            Self::Topic => "topic",
-            Self::Headers => "headers",
-        }
-    }
-}
-
-impl fmt::Display for ExchangeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// No exchange kind has this name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown exchange type")]
-pub struct UnknownKind;
-
-impl FromStr for ExchangeKind {
-    type Err = UnknownKind;
-
-    fn from_str(name: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(UnknownKind)
-    }
-}
 
 /// An exchange as declared.
 #[derive(Clone, Debug)]
@@ -81,6 +32,16 @@ pub struct ExchangeSpec {
     pub internal: bool,
     /// All arguments of its declaration.
     pub arguments: TableBuf,
+}
+
+impl ExchangeSpec {
+    /// Checks the arguments that mean something to the kind.
+    ///
+    /// # Errors
+    /// [`InvalidExchange`] says which doesn't hold.
+    pub fn check(&self) -> Result<(), InvalidExchange> {
+        KindSettings::read(self.kind, self.arguments.as_table()).map(|_| ())
+    }
 }
 
 /// An exchange in a [`Topology`](crate::Topology).
@@ -102,7 +63,7 @@ impl Exchange {
         Self {
             id,
             alternate: alternate.and_then(|name| name.as_str()).map(Arc::from),
-            index: Index::new(spec.kind),
+            index: Index::new(&spec),
             spec,
             outgoing: BindingList::default(),
             incoming: BindingList::default(),
@@ -183,53 +144,128 @@ pub(super) enum Index {
     Fanout,
     Topic(TopicIndex),
     Headers(HeadersIndex),
+    Consistent(ConsistentIndex),
+    Modulus(ModulusIndex),
+    /// Any of the exchange's own list.
+    Random,
+    /// The same, of queues.
+    LocalRandom,
 }
 
-/// What routing looks at in a message.
-pub(super) struct Routed<'k, 'h> {
-    pub(super) keys: &'k [&'k str],
-    headers: Option<Table<'h>>,
+/// A message as far as routing looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Routable<'a> {
+    /// Its own routing key, then further ones from its `CC` and `BCC` headers.
+    pub keys: &'a [&'a str],
+    /// Its properties, headers among them.
+    pub properties: &'a Properties<'a>,
+    /// A number that differs from message to message, for exchanges that choose at random.
+    pub drawn: u64,
+}
+
+/// A message on its way through the exchanges.
+pub(super) struct Routed<'a> {
+    pub(super) message: Routable<'a>,
     /// Made for the first headers exchange on the way.
-    prepared: Option<MessageHeaders<'h>>,
+    prepared: Option<MessageHeaders<'a>>,
 }
 
-impl<'k, 'h> Routed<'k, 'h> {
-    pub(super) const fn new(keys: &'k [&'k str], headers: Option<Table<'h>>) -> Self {
-        Self { keys, headers, prepared: None }
+impl<'a> Routed<'a> {
+    pub(super) const fn new(message: Routable<'a>) -> Self {
+        Self { message, prepared: None }
     }
 
-    fn headers(&mut self) -> &MessageHeaders<'h> {
-        let headers = self.headers;
+    fn headers(&mut self) -> &MessageHeaders<'a> {
+        let headers = self.message.properties.headers;
         self.prepared.get_or_insert_with(|| MessageHeaders::new(headers))
     }
 }
 
-/// A binding's arguments, compiled for its source's index.
+/// A binding to be, as its source's kind sees it.
+pub(super) struct NewBinding<'a> {
+    pub(super) destination: Destination,
+    pub(super) name: DestinationName<'a>,
+    pub(super) key: &'a str,
+    pub(super) arguments: &'a TableBuf,
+}
+
+/// What a kind makes of a binding.
 pub(super) enum Compiled {
     Nothing,
     Headers(Matcher),
+    Consistent(Share),
+    Modulus(Target),
+}
+
+/// Why a binding means nothing to its source's kind. Displays as RabbitMQ's explanation of the
+/// channel error 406.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBinding {
+    /// The arguments are no match for headers.
+    #[error(transparent)]
+    Match(#[from] InvalidMatch),
+    /// A consistent hash exchange takes the key for a weight.
+    #[error("The binding key must be an integer: {0}")]
+    WeightNotInteger(String),
+    /// A weight of nothing.
+    #[error("The binding key must be greater than 0")]
+    WeightNotPositive,
+    /// More weight than can be weighed.
+    #[error("The binding key must not exceed {}", u32::MAX)]
+    WeightTooLarge,
+    /// A local random exchange has no use for keys.
+    #[error("Non empty binding '{0}' key not permitted")]
+    KeyNotEmpty(String),
+    /// A local random exchange leads to queues only.
+    #[error("Destination not found")]
+    NotAQueue,
 }
 
 impl Index {
-    fn new(kind: ExchangeKind) -> Self {
-        match kind {
+    fn new(spec: &ExchangeSpec) -> Self {
+        match spec.kind {
             ExchangeKind::Direct => Self::Direct(AHashMap::new()),
             ExchangeKind::Fanout => Self::Fanout,
             ExchangeKind::Topic => Self::Topic(TopicIndex::default()),
             ExchangeKind::Headers => Self::Headers(HeadersIndex::default()),
+            ExchangeKind::ConsistentHash => {
+                // Whoever declares has checked the arguments; the default serves otherwise.
+                let settings = KindSettings::read(spec.kind, spec.arguments.as_table());
+                Self::Consistent(ConsistentIndex::new(settings.unwrap_or_default().hash_on))
+            }
+            ExchangeKind::ModulusHash => Self::Modulus(ModulusIndex::default()),
+            ExchangeKind::Random => Self::Random,
+            ExchangeKind::LocalRandom => Self::LocalRandom,
         }
     }
 
-    /// Whether more than the routing keys decides.
-    pub(super) const fn depends_on_headers(&self) -> bool {
-        matches!(self, Self::Headers(_))
+    /// Whether nothing but the routing keys decides.
+    pub(super) fn routes_by_keys(&self) -> bool {
+        match self {
+            Self::Direct(_) | Self::Fanout | Self::Topic(_) | Self::Modulus(_) => true,
+            Self::Consistent(index) => *index.hash_on() == HashOn::RoutingKeys,
+            Self::Headers(_) | Self::Random | Self::LocalRandom => false,
+        }
     }
 
-    /// Checks binding arguments, before anything is changed.
-    pub(super) fn compile(&self, arguments: &TableBuf) -> Result<Compiled, InvalidMatch> {
+    /// Checks a binding, before anything is changed.
+    pub(super) fn compile(&self, binding: &NewBinding<'_>) -> Result<Compiled, InvalidBinding> {
         match self {
-            Self::Headers(_) => Ok(Compiled::Headers(Matcher::compile(arguments)?)),
-            Self::Direct(_) | Self::Fanout | Self::Topic(_) => Ok(Compiled::Nothing),
+            Self::Headers(_) => Ok(Compiled::Headers(Matcher::compile(binding.arguments)?)),
+            Self::Consistent(_) => {
+                let weight = weight(binding.key)?;
+                let share = Share::new(binding.destination, binding.name, weight);
+                Ok(Compiled::Consistent(share))
+            }
+            Self::Modulus(_) => Ok(Compiled::Modulus(Target::new(binding.name))),
+            Self::LocalRandom if !binding.key.is_empty() => {
+                Err(InvalidBinding::KeyNotEmpty(binding.key.to_owned()))
+            }
+            Self::LocalRandom => match binding.destination {
+                Destination::Queue(_) => Ok(Compiled::Nothing),
+                Destination::Exchange(_) => Err(InvalidBinding::NotAQueue),
+            },
+            Self::Direct(_) | Self::Fanout | Self::Topic(_) | Self::Random => Ok(Compiled::Nothing),
         }
     }
 
@@ -239,7 +275,10 @@ impl Index {
             (Self::Direct(keys), _) => keys.entry(Arc::clone(key)).or_default().push(id),
             (Self::Topic(topic), _) => topic.insert(key, id),
             (Self::Headers(headers), Compiled::Headers(matcher)) => headers.insert(matcher, id),
-            (Self::Fanout, _) | (Self::Headers(_), Compiled::Nothing) => 0,
+            (Self::Consistent(index), Compiled::Consistent(share)) => index.insert(share, id),
+            (Self::Modulus(index), Compiled::Modulus(target)) => index.insert(target, id),
+            // In no list but the exchange's own.
+            _ => 0,
         }
     }
 
@@ -254,9 +293,11 @@ impl Index {
                 }
                 moved
             }
-            Self::Fanout => None,
+            Self::Fanout | Self::Random | Self::LocalRandom => None,
             Self::Topic(topic) => topic.remove(key, place),
             Self::Headers(headers) => headers.remove(place),
+            Self::Consistent(index) => index.remove(place),
+            Self::Modulus(index) => index.remove(place),
         }
     }
 }
@@ -265,22 +306,42 @@ impl Exchange {
     /// Calls `found` for every binding that matches; for some perhaps more than once.
     pub(super) fn for_each_match(
         &self,
-        message: &mut Routed<'_, '_>,
+        message: &mut Routed<'_>,
         scratch: &mut Scratch,
         mut found: impl FnMut(BindingId),
     ) {
+        let Routable { keys, properties, drawn } = message.message;
         let mut all = |ids: &[BindingId]| ids.iter().copied().for_each(&mut found);
         match &self.index {
-            Index::Direct(keys) => {
-                for list in message.keys.iter().filter_map(|&key| keys.get(key)) {
+            Index::Direct(index) => {
+                for list in keys.iter().filter_map(|&key| index.get(key)) {
                     all(list.as_slice());
                 }
             }
             Index::Fanout => all(self.outgoing.as_slice()),
             Index::Topic(topic) => {
-                message.keys.iter().for_each(|key| topic.for_each_match(key, scratch, &mut all));
+                keys.iter().for_each(|key| topic.for_each_match(key, scratch, &mut all));
             }
             Index::Headers(headers) => headers.for_each_match(message.headers(), found),
+            Index::Consistent(index) => index.choose(keys, properties).into_iter().for_each(found),
+            Index::Modulus(index) => index.choose(keys).into_iter().for_each(found),
+            Index::Random | Index::LocalRandom => {
+                let chosen = choose_random(self.outgoing.as_slice(), drawn, self.id.0);
+                chosen.into_iter().for_each(found);
+            }
         }
     }
+}
+
+/// A weight, by the rules of Erlang's integers.
+fn weight(key: &str) -> Result<u32, InvalidBinding> {
+    let digits = key.strip_prefix(['+', '-']).unwrap_or(key);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let printed = ErlangBinary(key.as_bytes()).to_string();
+        return Err(InvalidBinding::WeightNotInteger(printed));
+    }
+    if key.starts_with('-') || digits.bytes().all(|byte| byte == b'0') {
+        return Err(InvalidBinding::WeightNotPositive);
+    }
+    digits.parse().map_err(|_| InvalidBinding::WeightTooLarge)
 }

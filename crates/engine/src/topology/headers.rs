@@ -1,11 +1,10 @@
 //! The headers index: bindings matched by their arguments.
 
-use std::fmt;
-
 use leveret_codec::{Table, TableBuf, Value};
 use smallvec::SmallVec;
 
 use super::binding::{BindingId, BindingList};
+use super::erlang::ErlangBinary;
 
 /// All bindings of a headers exchange, each with its compiled arguments. They are tried one by
 /// one; a bloom word of header names turns most of them away at once.
@@ -195,25 +194,6 @@ fn text<'a>(value: &Value<'a>) -> Option<&'a [u8]> {
     match *value {
         Value::LongStr(bytes) | Value::Binary(bytes) => Some(bytes),
         _ => None,
-    }
-}
-
-/// Bytes as Erlang prints them.
-struct ErlangBinary<'a>(&'a [u8]);
-
-impl fmt::Display for ErlangBinary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_text = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
-        match str::from_utf8(self.0) {
-            Ok(text) if !text.is_empty() && is_text(self.0) => {
-                let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-                write!(f, "<<\"{escaped}\">>")
-            }
-            _ => {
-                let bytes: Vec<_> = self.0.iter().map(u8::to_string).collect();
-                write!(f, "<<{}>>", bytes.join(","))
-            }
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod model;
 
-use leveret_codec::TableBuilder;
+use leveret_codec::{Properties, TableBuilder};
 
 use super::*;
 
@@ -46,7 +46,8 @@ fn bind_exchange(topology: &mut Topology, source: &str, exchange: &str, key: &st
 
 fn routed(topology: &Topology, exchange: &str, keys: &[&str]) -> Vec<u64> {
     let mut routes = RouteSet::new();
-    topology.route(exchange, keys, None, &mut routes);
+    let message = Routable { keys, properties: &Properties::default(), drawn: 0 };
+    topology.route(exchange, message, &mut routes);
     let mut queues: Vec<_> = routes.as_slice().iter().map(|queue| queue.0).collect();
     queues.sort_unstable();
     queues
@@ -219,19 +220,19 @@ fn headers_on_the_way_are_noticed() {
         with_alternate("f", ExchangeKind::Fanout, "d"),
         exchange("h", ExchangeKind::Headers),
     ]);
-    assert!(topology.depends_on_headers("h"));
-    assert!(!topology.depends_on_headers("f"));
+    assert!(!topology.routes_by_keys("h"));
+    assert!(topology.routes_by_keys("f"));
     bind_exchange(&mut topology, "d", "h", "k");
     bind_exchange(&mut topology, "d", "h", "l");
-    assert!(topology.depends_on_headers("f"));
+    assert!(!topology.routes_by_keys("f"));
     let unbind = |topology: &mut Topology, key| {
         let to = DestinationName::Exchange("h");
         topology.unbind("d", to, key, &TableBuf::default(), &mut Vec::new());
     };
     unbind(&mut topology, "k");
-    assert!(topology.depends_on_headers("f"));
+    assert!(!topology.routes_by_keys("f"));
     unbind(&mut topology, "l");
-    assert!(!topology.depends_on_headers("f"));
+    assert!(topology.routes_by_keys("f"));
 }
 
 #[test]
@@ -252,6 +253,7 @@ fn kinds_have_their_names() {
     for kind in ExchangeKind::ALL {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
-    assert_eq!(ExchangeKind::ALL.map(ExchangeKind::name), ["direct", "fanout", "topic", "headers"]);
+    let basic = ExchangeKind::ALL.into_iter().take(4).map(ExchangeKind::name);
+    assert!(basic.eq(["direct", "fanout", "topic", "headers"]));
     assert_eq!("x-odd".parse::<ExchangeKind>(), Err(UnknownKind));
 }

@@ -14,6 +14,10 @@ const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const PATTERNS: [&str; 10] = ["", "a", "b", "a.b", "*", "#", "a.#", "#.b", "#.a.#", "*.*"];
 const KEYS: [&str; 8] = ["", "a", "b", "a.b", "a.a.b", "q0", "q1", "b."];
 
+/// Those that decide on each binding by itself.
+const KINDS: [ExchangeKind; 4] =
+    [ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic, ExchangeKind::Headers];
+
 #[derive(Clone, Debug)]
 enum Step {
     AddExchange {
@@ -213,6 +217,7 @@ fn matches(kind: ExchangeKind, line: &Line, keys: &[&str], headers: Option<Table
                 tests.any(|holds| holds)
             }
         }
+        _ => unreachable!("not among the kinds of these histories"),
     }
 }
 
@@ -367,13 +372,15 @@ fn check_routes(
 ) -> Result<(), TestCaseError> {
     let headers = arguments();
     for exchange in EXCHANGES.into_iter().chain([""]) {
-        let depends = topology.depends_on_headers(exchange);
+        let depends = !topology.routes_by_keys(exchange);
         for (number, key) in KEYS.into_iter().enumerate() {
             let keys = if number % 3 == 0 { vec![key, "a"] } else { vec![key] };
             let mut answers = BTreeSet::new();
             for headers in [None, headers.get(2), headers.get(number % 7)] {
                 let headers = headers.map(TableBuf::as_table);
-                topology.route(exchange, &keys, headers, routes);
+                let properties = Properties { headers, ..Properties::default() };
+                let message = Routable { keys: &keys, properties: &properties, drawn: 0 };
+                topology.route(exchange, message, routes);
                 let found: BTreeSet<_> = routes.as_slice().iter().map(|queue| queue.0).collect();
                 prop_assert_eq!(found.len(), routes.len(), "a queue came twice");
                 let expected = model.route(exchange, &keys, headers);
@@ -423,7 +430,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn kind() -> impl Strategy<Value = ExchangeKind> {
-    select(&ExchangeKind::ALL[..])
+    select(&KINDS[..])
 }
 
 fn alternate() -> impl Strategy<Value = Alternate> {
