@@ -45,6 +45,12 @@ impl Embedded {
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// # Panics
+    /// If it is being dropped.
+    pub(crate) fn broker(&self) -> &leveret_broker::Broker {
+        self.server.as_ref().expect("a running server").broker()
+    }
 }
 
 impl Drop for Embedded {

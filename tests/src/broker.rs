@@ -59,6 +59,29 @@ impl Broker {
         Some(Self { _management: Some(management), kind: Kind::Given(given) })
     }
 
+    /// A broker in this process with more users, for what only [`inside`](Self::inside) sets up;
+    /// `None`, and a note, if the tests are to use a given one.
+    #[must_use]
+    pub fn embedded(accounts: &[Account<'_>], because: &str) -> Option<Self> {
+        if Given::is_set() {
+            println!("skipped: {because}");
+            return None;
+        }
+        Some(Self::of_kind(Kind::Embedded(Embedded::start(accounts))))
+    }
+
+    /// What is behind the listeners of a broker in this process.
+    ///
+    /// # Panics
+    /// If it is in none, or in another.
+    #[must_use]
+    pub fn inside(&self) -> &leveret_broker::Broker {
+        match &self.kind {
+            Kind::Embedded(embedded) => embedded.broker(),
+            _ => panic!("the broker is in another process"),
+        }
+    }
+
     /// A broker of our own; `None`, and a note, if the tests are to use a given one.
     #[must_use]
     pub fn own(because: &str) -> Option<Self> {

@@ -30,6 +30,7 @@ pub use self::permission::{Permission, PermissionKind};
 pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
+use crate::limits::UserLimits;
 
 /// Every user of the node with its permissions, behind one lock.
 ///
@@ -117,7 +118,7 @@ impl AccessControl {
         users
     }
 
-    /// Adds a user, or replaces its password and tags; permissions stay.
+    /// Adds a user, or replaces its password, tags and limits; permissions stay.
     pub fn put_user(&self, user: User) -> Change {
         let user = Arc::new(user);
         self.change(|accounts| match accounts.get_mut(&*user.name) {
@@ -131,6 +132,23 @@ impl AccessControl {
                 Change::Created
             }
         })
+    }
+
+    /// Sets what the user may hold at a time, and hands out the user as it is now.
+    ///
+    /// # Errors
+    /// [`NoSuchUser`] when there is none of that name.
+    pub fn set_user_limits(&self, name: &str, limits: UserLimits) -> Result<Arc<User>, NoSuchUser> {
+        self.change(|accounts| {
+            let account = accounts.get_mut(name).ok_or_else(|| NoSuchUser(name.to_owned()))?;
+            account.user = Arc::new(User { limits, ..(*account.user).clone() });
+            Ok(Arc::clone(&account.user))
+        })
+    }
+
+    /// What the user may hold at a time; one that has been deleted has no limits.
+    pub fn user_limits(&self, name: &str) -> UserLimits {
+        self.accounts.read().get(name).map(|account| account.user.limits).unwrap_or_default()
     }
 
     /// Removes a user with all its permissions; `None` when there was none.

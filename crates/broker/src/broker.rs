@@ -15,6 +15,7 @@ use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
 use crate::dead_letter::{Counters, DeadLetterCounts, Death, DeathsByReason};
 use crate::definitions::{self, DefinitionError, VhostValue};
 use crate::direct_reply::DirectReplies;
+use crate::limits::{Occupancy, UserLimits, VhostLimits};
 use crate::queue::{DeleteIf, DeleteRefused, QueueAgenda, SharedQueue};
 use crate::recovery;
 use crate::session::{SessionId, define};
@@ -29,6 +30,9 @@ pub struct Broker {
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
+    /// Most connections at a time.
+    pub(crate) connection_max: Option<u32>,
+    pub(crate) occupancy: Arc<Occupancy>,
     /// Requesters that wait for direct replies.
     pub(crate) direct_replies: Arc<DirectReplies>,
     /// Queues by when they have to be looked at.
@@ -51,6 +55,8 @@ pub struct BrokerOptions {
     pub default_password: String,
     /// Created on an empty data directory.
     pub default_vhost: String,
+    /// Most connections at a time, over all vhosts.
+    pub connection_max: Option<u32>,
 }
 
 impl Default for BrokerOptions {
@@ -61,9 +67,14 @@ impl Default for BrokerOptions {
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
             default_vhost: "/".to_owned(),
+            connection_max: None,
         }
     }
 }
+
+/// A vhost's limits are a runtime parameter of this component and name, as in RabbitMQ.
+pub(crate) const VHOST_LIMITS: &str = "vhost-limits";
+pub(crate) const LIMITS: &str = "limits";
 
 /// Why a broker did not start.
 #[derive(Debug, Error)]
@@ -113,6 +124,8 @@ impl Broker {
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
+            connection_max: options.connection_max,
+            occupancy: Arc::default(),
             direct_replies: Arc::default(),
             agenda: Arc::default(),
             postponed: Mutex::default(),
@@ -164,6 +177,43 @@ impl Broker {
         let value = user.to_bytes()?;
         self.access.put_user(user);
         Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
+    }
+
+    /// Sets what a user may hold at a time. It is durable once the LSN is.
+    ///
+    /// # Errors
+    /// When there is no such user, or it can't be encoded.
+    pub fn set_user_limits(
+        &self,
+        name: &str,
+        limits: UserLimits,
+    ) -> Result<Option<Lsn>, DefinitionError> {
+        let value = self.access.set_user_limits(name, limits)?.to_bytes()?;
+        let key = definitions::key(&[name.as_bytes()]);
+        Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
+    }
+
+    /// Sets what a vhost may hold. It is durable once the LSN is.
+    ///
+    /// # Errors
+    /// When there is no such vhost.
+    pub fn set_vhost_limits(
+        &self,
+        name: &str,
+        limits: VhostLimits,
+    ) -> Result<Option<Lsn>, DefinitionError> {
+        let vhost = self.vhost(name).ok_or(DefinitionError::Orphan)?;
+        let key = definitions::parameter_key(name, VHOST_LIMITS, LIMITS);
+        let table = Table::Parameters;
+        // Held until the record is in its place, so that the last one written is the one that holds.
+        let mut current = vhost.limits.write();
+        *current = limits;
+        let definition = if limits == VhostLimits::default() {
+            Definition::Delete { table, key }
+        } else {
+            Definition::Put { table, key, value: definitions::encode(&limits) }
+        };
+        Ok(define(self, &[definition]))
     }
 
     /// Sets a user's permission in a vhost. It is durable once the LSN is.

@@ -36,6 +36,9 @@ pub enum DefinitionError {
     /// It belongs to a vhost, an exchange or a queue that isn't defined.
     #[error("it names something that is not defined")]
     Orphan,
+    /// A runtime parameter of a component this version doesn't have.
+    #[error("unknown component '{0}'")]
+    Component(String),
     /// An exchange of a type this version doesn't know.
     #[error("unknown exchange type '{0}'")]
     ExchangeType(String),
@@ -113,6 +116,11 @@ pub(crate) fn key_parts<const N: usize>(mut key: &[u8]) -> Result<[&[u8]; N], De
 /// A key's part as a name.
 pub(crate) fn name(part: &[u8]) -> Result<&str, DefinitionError> {
     std::str::from_utf8(part).map_err(|_| DefinitionError::Key)
+}
+
+/// The key of a runtime parameter.
+pub(crate) fn parameter_key(vhost: &str, component: &str, name: &str) -> Vec<u8> {
+    key(&[vhost.as_bytes(), component.as_bytes(), name.as_bytes()])
 }
 
 pub(crate) fn binding_key(

@@ -21,6 +21,7 @@ mod buckets;
 mod dead_letter;
 mod definitions;
 mod direct_reply;
+mod limits;
 mod queue;
 mod recovery;
 pub mod refusal;
@@ -35,6 +36,7 @@ pub use broker::{Broker, BrokerOptions, OpenError};
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
+pub use limits::{UserLimits, VhostLimits};
 pub use queue::{DeleteIf, QueueCounts, SharedQueue};
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,

@@ -9,15 +9,16 @@ use leveret_store::{Recovered, RecoveredMessage, Table};
 
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
-use crate::broker::{Broker, OpenError};
+use crate::broker::{Broker, OpenError, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, VhostValue};
 use crate::queue::{QueueSpec, SharedQueue};
 
 /// Rebuilds a broker from its store.
 pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
     // Later tables name what earlier ones define.
-    let order: [(Table, &'static str, Restore); 7] = [
+    let order: [(Table, &'static str, Restore); 8] = [
         (Table::Vhosts, "vhost", restore_vhost),
+        (Table::Parameters, "parameter", restore_parameter),
         (Table::Users, "user", restore_user),
         (Table::Permissions, "permission", restore_permission),
         (Table::TopicPermissions, "topic permission", restore_topic_permission),
@@ -48,6 +49,23 @@ fn restore_vhost(
     let _: VhostValue = definitions::decode(value)?;
     broker.insert_vhost(definitions::name(name)?);
     Ok(())
+}
+
+fn restore_parameter(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let [vhost, component, _] = definitions::key_parts(key)?;
+    match definitions::name(component)? {
+        VHOST_LIMITS => {
+            let vhost = broker.vhost(definitions::name(vhost)?).ok_or(DefinitionError::Orphan)?;
+            *vhost.limits.write() = definitions::decode(value)?;
+            Ok(())
+        }
+        other => Err(DefinitionError::Component(other.to_owned())),
+    }
 }
 
 fn restore_user(

@@ -273,6 +273,47 @@ pub fn vhost_refused(vhost: &str, user: &str) -> AmqpError {
     AmqpError::not_allowed(format!("access to vhost '{vhost}' refused for user '{user}'"))
 }
 
+/// 530: the node has as many connections as it may.
+pub fn node_connection_limit(limit: u64) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "connection refused: node connection limit ({limit}) is reached"
+    ))
+}
+
+/// 530: the vhost has as many connections as it may.
+pub fn vhost_connection_limit(vhost: &str, user: &str, limit: u64) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
+    ))
+}
+
+/// 530: the user has as many connections as it may.
+pub fn user_connection_limit(user: &str, limit: u64) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "connection refused for user '{user}': user connection limit ({limit}) is reached"
+    ))
+}
+
+/// 530: the user has as many channels as it may.
+pub fn user_channel_limit(user: &str, limit: u64) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of \
+         ({limit})"
+    ))
+}
+
+/// 530: the channel has as many consumers as it may.
+pub fn consumer_limit(limit: u32) -> AmqpError {
+    AmqpError::not_allowed(format!("reached maximum ({limit}) of consumers per channel"))
+}
+
+/// 406: the vhost has as many queues as it may.
+pub fn queue_limit(queue: &str, vhost: &str, limit: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached"
+    ))
+}
+
 /// 403, of the connection: bad credentials, said to clients that announced
 /// `authentication_failure_close`.
 pub fn login_refused(mechanism: &str) -> AmqpError {

@@ -24,6 +24,7 @@ pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
 pub use self::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
 use crate::broker::Broker;
+use crate::limits::Presence;
 use crate::queue::SharedQueue;
 use crate::refusal::{self, Resource};
 use crate::routes::RouteCache;
@@ -44,6 +45,7 @@ pub struct Session {
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
+    presence: Presence,
     /// Exclusive queues, deleted with the session.
     owned: Vec<Arc<SharedQueue>>,
 }
@@ -52,10 +54,14 @@ impl Session {
     /// Opens a session in a vhost, as `connection.open` does.
     ///
     /// # Errors
-    /// 530 when the vhost doesn't exist or the user has no permission entry for it.
+    /// 530 when the vhost doesn't exist, the user has no permission entry for it, or the node, the
+    /// vhost or the user has as many connections as it may.
     pub fn open(broker: &Arc<Broker>, user: Arc<User>, vhost: &str) -> Result<Self, AmqpError> {
-        let vhost = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
+        let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
         let access = Arc::clone(broker.access());
+        let limits = access.user_limits(&user.name);
+        let (vhost, presence) =
+            broker.occupancy.enter(broker.connection_max, &user, limits, find)?;
         let mut permissions = PermissionCache::new(access, &user.name, vhost.name());
         if !permissions.may_enter() {
             return Err(refusal::vhost_refused(vhost.name(), &user.name));
@@ -69,6 +75,7 @@ impl Session {
             routes: RouteCache::default(),
             staging: Staging::default(),
             turn: Turn::new(),
+            presence,
             owned: Vec::new(),
         })
     }
@@ -91,6 +98,19 @@ impl Session {
     /// The broker behind it.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// Counts a channel that is about to open.
+    ///
+    /// # Errors
+    /// 530 when the user has as many as it may.
+    pub fn open_channel(&mut self) -> Result<(), AmqpError> {
+        self.presence.open_channel(self.broker.access().user_limits(&self.user.name))
+    }
+
+    /// A channel that was counted is gone.
+    pub fn close_channel(&mut self) {
+        self.presence.close_channel();
     }
 
     /// Sets the time of the calls that follow: once per read batch.

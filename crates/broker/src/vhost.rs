@@ -8,6 +8,7 @@ use leveret_codec::TableBuf;
 use leveret_engine::{ExchangeKind, ExchangeSpec, QueueId, Removed, Topology};
 use parking_lot::RwLock;
 
+use crate::limits::VhostLimits;
 use crate::queue::SharedQueue;
 
 /// Exchanges every vhost has from the start, besides the default exchange.
@@ -25,6 +26,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
 pub struct Vhost {
     name: Arc<str>,
     generation: AtomicU64,
+    pub(crate) limits: RwLock<VhostLimits>,
     pub(crate) directory: RwLock<Directory>,
 }
 
@@ -50,6 +52,7 @@ impl Vhost {
         Self {
             name,
             generation: AtomicU64::new(0),
+            limits: RwLock::default(),
             directory: RwLock::new(Directory { topology, queues: HashMap::default() }),
         }
     }
@@ -57,6 +60,11 @@ impl Vhost {
     /// The vhost's name, e.g. `/`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What it may hold.
+    pub fn limits(&self) -> VhostLimits {
+        *self.limits.read()
     }
 
     /// Counts changes of exchanges, bindings and queues: a route found at one generation holds
@@ -88,6 +96,10 @@ impl Directory {
 
     pub(crate) fn queue_by_id(&self, id: QueueId) -> Option<&Arc<SharedQueue>> {
         self.queues.get(&id)
+    }
+
+    pub(crate) fn queue_count(&self) -> u64 {
+        self.queues.len() as u64
     }
 
     pub(crate) fn insert_queue(&mut self, queue: Arc<SharedQueue>) {

@@ -5,7 +5,7 @@ mod assembly;
 use std::sync::Arc;
 
 use ahash::HashMap;
-use leveret_broker::{Prepared, ReplyConsumer, Settlement, SharedQueue};
+use leveret_broker::{Prepared, ReplyConsumer, Settlement, SharedQueue, refusal};
 use leveret_codec::AmqpError;
 use leveret_engine::ConsumerId;
 
@@ -79,10 +79,21 @@ impl Channel {
         }
     }
 
+    /// Whether it may have one more consumer. Those whose queues are gone don't count; their
+    /// sources are closed with the tag or the channel.
+    pub(crate) fn check_consumer_limit(&self, max: u32) -> Result<(), AmqpError> {
+        let max_len = usize::try_from(max).unwrap_or(usize::MAX);
+        if self.consumers.len() < max_len {
+            return Ok(());
+        }
+        let live = self.consumers.values().filter(|one| one.queue.has_consumer(one.id)).count();
+        if live < max_len { Ok(()) } else { Err(refusal::consumer_limit(max)) }
+    }
+
     /// The queue a method names; empty stands for the one declared last.
     pub(crate) fn queue_name<'a>(&'a self, name: &'a str) -> Result<&'a str, AmqpError> {
         match (name, self.last_queue.as_str()) {
-            ("", "") => Err(leveret_broker::refusal::no_previously_declared_queue()),
+            ("", "") => Err(refusal::no_previously_declared_queue()),
             ("", last) => Ok(last),
             (name, _) => Ok(name),
         }

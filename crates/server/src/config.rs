@@ -70,6 +70,10 @@ pub struct AmqpConfig {
     pub handshake_timeout: Duration,
     /// Largest message body in bytes, up to 512 MiB.
     pub max_message_bytes: u64,
+    /// Most connections at a time.
+    pub connection_max: Option<u32>,
+    /// Most consumers of a channel.
+    pub consumer_max_per_channel: Option<u32>,
 }
 
 /// `[auth]`: who is there on an empty data directory, and who must be local.
@@ -151,6 +155,8 @@ impl Default for Config {
                 heartbeat_seconds: 60,
                 handshake_timeout: Duration::from_secs(10),
                 max_message_bytes: 16 << 20,
+                connection_max: None,
+                consumer_max_per_channel: None,
             },
             auth: AuthConfig {
                 loopback_users: vec!["guest".into()],

@@ -210,6 +210,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
         default_user: config.auth.default_user.clone(),
         default_password: config.auth.default_pass.clone(),
         default_vhost: config.auth.default_vhost.clone(),
+        connection_max: config.amqp.connection_max,
     }
 }
 

@@ -25,6 +25,7 @@ mod framing;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod limits;
 mod permissions;
 mod prefetch;
 mod priorities;

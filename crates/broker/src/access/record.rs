@@ -10,6 +10,7 @@ use super::password::{HashingAlgorithm, PasswordError, PasswordHash};
 use super::permission::Permission;
 use super::topic_permission::TopicPermission;
 use super::user::User;
+use crate::limits::UserLimits;
 
 /// Whose permission it is, and where: the key of a [`Permission`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +57,8 @@ struct UserRecord {
     password_hash: Option<String>,
     hashing_algorithm: String,
     tags: Vec<String>,
+    #[serde(default)]
+    limits: UserLimits,
 }
 
 impl User {
@@ -69,6 +72,7 @@ impl User {
             password_hash: self.password_hash.as_ref().map(PasswordHash::to_text),
             hashing_algorithm: self.hashing_algorithm().name().to_owned(),
             tags: self.tags.clone(),
+            limits: self.limits,
         })
     }
 
@@ -81,7 +85,7 @@ impl User {
         let algorithm = HashingAlgorithm::parse(&record.hashing_algorithm)?;
         let password_hash =
             record.password_hash.map(|text| PasswordHash::parse(algorithm, &text)).transpose()?;
-        Ok(Self { name: record.name, password_hash, tags: record.tags })
+        Ok(Self { name: record.name, password_hash, tags: record.tags, limits: record.limits })
     }
 }
 
@@ -142,7 +146,8 @@ mod tests {
         assert_eq!(read, user);
         assert!(read.password_hash.unwrap().verify(b"secret"));
 
-        let nobody = User { name: "nobody".into(), password_hash: None, tags: vec![] };
+        let limits = UserLimits { max_connections: Some(3), max_channels: Some(-1) };
+        let nobody = User { name: "nobody".into(), password_hash: None, tags: vec![], limits };
         assert_eq!(User::from_bytes(&nobody.to_bytes().unwrap()).unwrap(), nobody);
 
         let permission = Permission::new("^a", ".*", "").unwrap();

@@ -23,7 +23,8 @@ fn logs_in_by_password() {
     assert!(user.has_tag(tag::ADMINISTRATOR));
     assert_eq!(access.authenticate("anna", b"", false), Err(AuthFailure::WrongPassword));
     assert_eq!(access.authenticate("bert", b"bert", false), Err(AuthFailure::UnknownUser));
-    access.put_user(User { name: "cert".into(), password_hash: None, tags: vec![] });
+    let limits = UserLimits::default();
+    access.put_user(User { name: "cert".into(), password_hash: None, tags: vec![], limits });
     assert_eq!(access.authenticate("cert", b"", false), Err(AuthFailure::NoPassword));
 }
 

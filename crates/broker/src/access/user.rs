@@ -1,6 +1,7 @@
 //! A user of the broker.
 
 use super::password::{HashingAlgorithm, PasswordError, PasswordHash};
+use crate::limits::UserLimits;
 
 /// Tags with a meaning to the broker; a user may carry others as well.
 pub mod tag {
@@ -16,7 +17,7 @@ pub mod tag {
     pub const IMPERSONATOR: &str = "impersonator";
 }
 
-/// A user: its name, its password if it has one, its tags.
+/// A user: its name, its password if it has one, its tags, its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name it logs in with.
@@ -25,10 +26,12 @@ pub struct User {
     pub password_hash: Option<PasswordHash>,
     /// Its tags, in the order they were given.
     pub tags: Vec<String>,
+    /// What it may hold at a time.
+    pub limits: UserLimits,
 }
 
 impl User {
-    /// A user with a password, hashed with SHA-256 and a fresh salt.
+    /// A user with a password, hashed with SHA-256 and a fresh salt, without limits.
     ///
     /// # Errors
     /// [`PasswordError::NoRandomness`] when no salt can be drawn.
@@ -41,6 +44,7 @@ impl User {
             name: name.into(),
             password_hash: Some(PasswordHash::new(password)?),
             tags: tags.into_iter().map(Into::into).collect(),
+            limits: UserLimits::default(),
         })
     }
 

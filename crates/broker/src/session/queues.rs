@@ -11,8 +11,10 @@ use crate::access::PermissionKind;
 use crate::arguments;
 use crate::definitions::{self, QueueValue};
 use crate::direct_reply;
+use crate::limits::reached;
 use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
 use crate::refusal::{self, Resource};
+use crate::vhost::Directory;
 
 /// A `queue.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +58,7 @@ impl Session {
     ///
     /// # Errors
     /// As RabbitMQ: reserved name 403, no permission 403, another connection's exclusive queue 405,
-    /// differs 406, bad argument 406.
+    /// differs 406, bad argument 406, as many queues as the vhost may hold 406.
     pub fn declare_queue(&mut self, request: DeclareQueue<'_>) -> Result<DeclaredQueue, AmqpError> {
         let given = &*clean_name(request.name);
         let name: Arc<str> =
@@ -74,6 +76,7 @@ impl Session {
         if let Some(existing) = existing {
             return self.redeclare(&existing, &request);
         }
+        self.check_queue_limit(&vhost.directory.read(), &name)?;
         self.check_dead_letter_exchange(&name, request.arguments)?;
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
 
@@ -82,6 +85,7 @@ impl Session {
             drop(directory);
             return self.redeclare(&existing, &request);
         }
+        self.check_queue_limit(&directory, &name)?;
         let durable = request.durable && !request.exclusive;
         let spec = QueueSpec {
             id: self.broker.next_queue(),
@@ -158,6 +162,13 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Queue(name))?;
         let queue = self.accessible_queue(name)?;
         Ok(queue.purge(&mut self.turn))
+    }
+
+    fn check_queue_limit(&self, directory: &Directory, name: &str) -> Result<(), AmqpError> {
+        match reached(self.vhost.limits().max_queues, directory.queue_count()) {
+            None => Ok(()),
+            Some(limit) => Err(refusal::queue_limit(name, self.vhost.name(), limit)),
+        }
     }
 
     /// Whether a requester still waits for direct replies: servers ask before they work for it.

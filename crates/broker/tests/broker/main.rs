@@ -10,4 +10,5 @@
 mod crash;
 mod dead_letters;
 mod expiry;
+mod limits;
 mod world;

@@ -158,6 +158,24 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.amqp.max_message_bytes).into(),
     },
     Setting {
+        key: "amqp.connection_max",
+        allowed: "a number of connections from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.connection_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.connection_max),
+    },
+    Setting {
+        key: "amqp.consumer_max_per_channel",
+        allowed: "a number of consumers from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.consumer_max_per_channel = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.consumer_max_per_channel),
+    },
+    Setting {
         key: "auth.loopback_users",
         allowed: "a list of user names, or \"none\"",
         apply: |config, value| {
@@ -291,6 +309,14 @@ const LEVELS: [(&str, LogLevel); 8] = [
 ];
 
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+fn limit(value: &Value) -> Result<Option<u32>, Refused> {
+    value.word(&[("none", None)]).or_else(|_| value.integer(1..=u32::MAX).map(Some))
+}
+
+fn show_limit(limit: Option<u32>) -> Shown {
+    limit.map_or_else(|| "none".into(), |limit| i64::from(limit).into())
+}
 
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> Shown {
     words.iter().find(|(_, own)| *own == meaning).map_or("", |(word, _)| word).into()

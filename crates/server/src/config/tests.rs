@@ -42,6 +42,8 @@ fn a_file_sets_everything() {
         heartbeat = "1m"
         handshake_timeout = "500ms"
         max_message_size = "128MiB"
+        connection_max = 1000
+        consumer_max_per_channel = "10"
         [auth]
         loopback_users = "none"
         default_user = "anna"
@@ -71,6 +73,8 @@ fn a_file_sets_everything() {
             heartbeat_seconds: 60,
             handshake_timeout: Duration::from_millis(500),
             max_message_bytes: 128 << 20,
+            connection_max: Some(1000),
+            consumer_max_per_channel: Some(10),
         },
         auth: AuthConfig {
             loopback_users: vec![],
@@ -259,6 +263,8 @@ frame_max = 131072
 heartbeat = 60
 handshake_timeout = "10s"
 max_message_size = "16MiB"
+connection_max = "none"
+consumer_max_per_channel = "none"
 
 [auth]
 loopback_users = ["guest"]

@@ -88,6 +88,7 @@ impl Connection {
                 "number of channels opened ({open}) has reached the negotiated channel_max ({max})"
             )));
         }
+        self.session()?.open_channel()?;
         self.outbox.open_channel(number);
         self.channels.insert(number, Channel::new());
         self.reply(|out| channel::OpenOk {}.encode_frame(number, out));
@@ -136,6 +137,9 @@ impl Connection {
         else {
             return;
         };
+        if !channel.is_closing {
+            session.close_channel();
+        }
         self.settlements.retain(|pending| pending.channel != number);
         channel.replies = None;
         for (_, subscription) in channel.consumers.drain() {

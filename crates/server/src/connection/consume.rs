@@ -40,6 +40,9 @@ impl Connection {
         if queue == DIRECT_REPLY_TO {
             return self.consume_replies(number, tag, consume);
         }
+        if let Some(max) = self.context.amqp.consumer_max_per_channel {
+            channel.check_consumer_limit(max)?;
+        }
         let request = Consume {
             queue: &queue,
             no_ack: consume.no_ack,

@@ -1,0 +1,180 @@
+//! How many connections, channels, consumers and queues there may be.
+
+use leveret_broker::{UserLimits, VhostLimits};
+use leveret_tests::codec::{channel, queue};
+use leveret_tests::{
+    Account, Broker, Connection, Login, cancel, consume, declare, delete, eventually, passive,
+};
+
+const ANNA: Account<'_> =
+    Account { name: "anna", tag: "", permissions: Some([".*", ".*", ".*"]), topic: None };
+const BECAUSE: &str = "sets limits inside the broker";
+
+fn as_anna(broker: &Broker) -> Result<Connection, String> {
+    let login = Login { response: b"\0anna\0anna", ..Login::default() };
+    broker.connect_as(&login).map_err(|answer| answer.to_string())
+}
+
+fn limit_vhost(broker: &Broker, limits: VhostLimits) {
+    broker.inside().set_vhost_limits("/", limits).unwrap();
+}
+
+fn limit_anna(broker: &Broker, limits: UserLimits) {
+    broker.inside().set_user_limits("anna", limits).unwrap();
+}
+
+#[test]
+fn a_vhost_limits_its_connections() {
+    let Some(broker) = Broker::embedded(&[ANNA], BECAUSE) else { return };
+    let max_connections =
+        |max| VhostLimits { max_connections: Some(max), ..VhostLimits::default() };
+    let first = broker.connect();
+    limit_vhost(&broker, max_connections(2));
+    let second = as_anna(&broker).unwrap();
+    assert_eq!(
+        as_anna(&broker).err().unwrap(),
+        "connection.close 530 connection.open NOT_ALLOWED - \
+         access to vhost '/' refused for user 'anna': connection limit (2) is reached"
+    );
+    second.close();
+    as_anna(&broker).unwrap().close();
+    // A lower limit takes nothing away from those who are there.
+    limit_vhost(&broker, max_connections(0));
+    assert_eq!(
+        as_anna(&broker).err().unwrap(),
+        "connection.close 530 connection.open NOT_ALLOWED - \
+         access to vhost '/' refused for user 'anna': connection limit (0) is reached"
+    );
+    assert_eq!(first.channel(1).call(&declare("q")), "queue.declare-ok q 0 0");
+    limit_vhost(&broker, max_connections(-1));
+    as_anna(&broker).unwrap().close();
+}
+
+#[test]
+fn a_lost_connection_frees_its_place() {
+    let Some(broker) = Broker::embedded(&[ANNA], BECAUSE) else { return };
+    limit_anna(&broker, UserLimits { max_connections: Some(1), ..UserLimits::default() });
+    drop(as_anna(&broker).unwrap());
+    eventually(|| as_anna(&broker).is_ok());
+}
+
+#[test]
+fn a_user_has_a_limit_of_connections() {
+    let Some(broker) = Broker::embedded(&[ANNA], BECAUSE) else { return };
+    limit_anna(&broker, UserLimits { max_connections: Some(1), ..UserLimits::default() });
+    let first = as_anna(&broker).unwrap();
+    let refused = "connection.close 530 connection.open NOT_ALLOWED - \
+                   connection refused for user 'anna': user connection limit (1) is reached";
+    assert_eq!(as_anna(&broker).err().unwrap(), refused);
+    // Others have their own.
+    broker.connect().close();
+    // One that was refused for something else has taken no place.
+    let nowhere = Login { vhost: "nowhere", ..Login::default() };
+    assert_eq!(
+        broker.connect_as(&nowhere).err().unwrap(),
+        "connection.close 530 connection.open NOT_ALLOWED - vhost nowhere not found"
+    );
+    first.close();
+    let _second = as_anna(&broker).unwrap();
+    // The vhost's limit is looked at first.
+    limit_vhost(&broker, VhostLimits { max_connections: Some(0), ..VhostLimits::default() });
+    assert_eq!(
+        as_anna(&broker).err().unwrap(),
+        "connection.close 530 connection.open NOT_ALLOWED - \
+         access to vhost '/' refused for user 'anna': connection limit (0) is reached"
+    );
+}
+
+#[test]
+fn a_user_has_a_limit_of_channels_over_all_connections() {
+    let Some(broker) = Broker::embedded(&[ANNA], BECAUSE) else { return };
+    limit_anna(&broker, UserLimits { max_channels: Some(2), ..UserLimits::default() });
+    let (first, second) = (as_anna(&broker).unwrap(), as_anna(&broker).unwrap());
+    let one = first.channel(1);
+    let other = second.channel(1);
+    let refused = "connection.close 530 0.0 NOT_ALLOWED - \
+                   number of channels opened for user 'anna' has reached the maximum allowed user \
+                   limit of (2)";
+    assert_eq!(second.unopened(2).call(&channel::Open {}), refused);
+    drop(other);
+    // The whole connection went with it; a closed channel makes room as well, whoever closes it.
+    let third = as_anna(&broker).unwrap();
+    let closed = third.channel(1);
+    assert!(closed.call(&passive("missing")).starts_with("channel.close 404 "));
+    let _last = first.channel(2);
+    one.close();
+    closed.send(&channel::CloseOk {});
+    assert_eq!(closed.call(&channel::Open {}), "channel.open-ok");
+    assert_eq!(third.unopened(2).call(&channel::Open {}), refused);
+    limit_anna(&broker, UserLimits::default());
+    let _more = first.channel(3);
+}
+
+#[test]
+fn a_vhost_limits_its_queues() {
+    let Some(broker) = Broker::embedded(&[], BECAUSE) else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("one"));
+    limit_vhost(&broker, VhostLimits { max_queues: Some(2), ..VhostLimits::default() });
+    let own = queue::Declare { exclusive: true, ..declare("own") };
+    let refused = "channel.close 406 queue.declare PRECONDITION_FAILED - \
+                   cannot declare queue 'two': queue limit in vhost '/' (2) is reached";
+    let bad = leveret_tests::table([("x-message-ttl", leveret_tests::codec::Value::I32(-1))]);
+    let bad = queue::Declare { arguments: bad.as_table(), ..declare("two") };
+    super::check(
+        &channel,
+        &[
+            (&own, "queue.declare-ok own 0 0"),
+            (&declare("two"), refused),
+            (&bad, refused),
+            // What is there is no more than it was.
+            (&declare("one"), "queue.declare-ok one 0 0"),
+            (&passive("one"), "queue.declare-ok one 0 0"),
+            (&delete("one"), "queue.delete-ok 0"),
+            (&declare("two"), "queue.declare-ok two 0 0"),
+        ],
+    );
+    limit_vhost(&broker, VhostLimits::default());
+    assert_eq!(channel.call(&declare("three")), "queue.declare-ok three 0 0");
+}
+
+#[test]
+fn the_node_limits_its_connections() {
+    let config = "[amqp]\nconnection_max = 2\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of connections") else { return };
+    let first = broker.connect();
+    let _second = broker.connect();
+    let refused = "connection.close 530 connection.open NOT_ALLOWED - \
+                   connection refused: node connection limit (2) is reached";
+    assert_eq!(broker.connect_as(&Login::default()).err().unwrap(), refused);
+    // Before anything else is looked at.
+    let nowhere = Login { vhost: "nowhere", ..Login::default() };
+    assert_eq!(broker.connect_as(&nowhere).err().unwrap(), refused);
+    first.close();
+    broker.connect().close();
+}
+
+#[test]
+fn a_channel_has_a_limit_of_consumers() {
+    let config = "[amqp]\nconsumer_max_per_channel = 2\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of consumers") else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    let (a, b) = (consume("q", "a"), consume("gone", "b"));
+    channel.call(&declare("q"));
+    channel.call(&declare("gone"));
+    assert_eq!(channel.call(&a), "basic.consume-ok a");
+    assert_eq!(channel.call(&b), "basic.consume-ok b");
+    // Each channel has its own limit, and a consumer that ends makes room.
+    assert_eq!(connection.channel(2).call(&a), "basic.consume-ok a");
+    assert_eq!(channel.call(&cancel("a")), "basic.cancel-ok a");
+    assert_eq!(channel.call(&a), "basic.consume-ok a");
+    assert_eq!(connection.channel(3).call(&delete("gone")), "queue.delete-ok 0");
+    assert_eq!(channel.recv(), "basic.cancel b nowait");
+    assert_eq!(channel.call(&consume("q", "c")), "basic.consume-ok c");
+    assert_eq!(
+        channel.call(&consume("q", "d")),
+        "connection.close 530 basic.consume NOT_ALLOWED - \
+         reached maximum (2) of consumers per channel"
+    );
+}
