@@ -31,8 +31,10 @@ def broker(**settings):
     environment |= {f"LEVERET_{name}": value for name, value in settings.items()}
     with tempfile.TemporaryDirectory(prefix="leveret-interop-") as data:
         command = [binary, "--listen", "127.0.0.1:0", "--data-dir", data]
-        command += ["--management", "none", "--metrics", "none", "--log", "none"]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        command += ["--management", "none", "--metrics", "none"]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         try:
             yield ready_address(process)
         finally:

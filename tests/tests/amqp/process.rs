@@ -150,3 +150,14 @@ fn ready_means_ready() {
         assert_eq!(broker.connect().channel(1).call(&qos(1)), "basic.qos-ok");
     }
 }
+
+/// How much is logged changes nothing else.
+#[test]
+fn every_log_level_serves() {
+    for level in ["none", "error", "warning", "info", "debug", "trace"] {
+        let config = format!("[log]\nlevel = \"{level}\"\n");
+        let Some(mut broker) = Broker::configured(&config, "sets the log level") else { return };
+        assert_eq!(broker.connect().channel(1).call(&qos(1)), "basic.qos-ok", "{level}");
+        assert!(broker.terminate().status.success(), "{level}");
+    }
+}
