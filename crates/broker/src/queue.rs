@@ -213,7 +213,7 @@ impl SharedQueue {
             entry.stored = stored;
             entry.redelivered = origin.redelivered;
             if stored && origin.redelivered {
-                turn.delivered.push(lsn);
+                turn.returned.push((lsn, 0));
             }
             match state.machine.push(entry, turn.now) {
                 Pushed::Accepted => {}
@@ -333,12 +333,9 @@ impl SharedQueue {
         let left = state.machine.ready_len();
         if let Some(entry) = &entry
             && entry.stored
+            && no_ack
         {
-            match (no_ack, entry.redelivered) {
-                (true, _) => turn.settled.push(Lsn(entry.lsn.0)),
-                (false, false) => turn.delivered.push(Lsn(entry.lsn.0)),
-                (false, true) => {}
-            }
+            turn.settled.push(Lsn(entry.lsn.0));
         }
         self.carry_out(&mut state, turn);
         entry.map(|entry| (entry, left))
@@ -426,12 +423,9 @@ impl SharedQueue {
             turn.run.clear();
             return;
         };
-        let stored = turn.run.iter().filter(|entry| entry.stored);
         if consumer.no_ack {
+            let stored = turn.run.iter().filter(|entry| entry.stored);
             turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
-        } else {
-            let first_time = stored.filter(|entry| !entry.redelivered);
-            turn.delivered.extend(first_time.map(|entry| Lsn(entry.lsn.0)));
         }
         if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
             turn.wake(&consumer.subscriber);

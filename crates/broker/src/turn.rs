@@ -22,7 +22,6 @@ pub struct Turn {
     /// Scratch: consecutive deliveries to one consumer.
     pub(crate) run: Vec<Entry>,
     pub(crate) settled: Vec<Lsn>,
-    pub(crate) delivered: Vec<Lsn>,
     pub(crate) returned: Vec<(Lsn, u32)>,
     /// Lazily synced records of this turn.
     pub(crate) records: Batch,
@@ -65,10 +64,6 @@ impl Turn {
         if !self.settled.is_empty() {
             self.records.ack(queue.0, &self.settled);
             self.settled.clear();
-        }
-        if !self.delivered.is_empty() {
-            self.records.delivered(queue.0, &self.delivered);
-            self.delivered.clear();
         }
         if !self.returned.is_empty() {
             self.records.returned(queue.0, &self.returned);

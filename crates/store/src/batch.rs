@@ -72,12 +72,6 @@ impl Batch {
         self.lsn_record(Kind::Ack, queue, lsns);
     }
 
-    /// Notes deliveries: after a crash these messages come back as redelivered. Synced lazily. Any
-    /// order.
-    pub fn delivered(&mut self, queue: u64, lsns: &[Lsn]) {
-        self.lsn_record(Kind::Delivered, queue, lsns);
-    }
-
     /// Notes messages given back to the queue with their delivery counts. Synced lazily. Any order.
     pub fn returned(&mut self, queue: u64, lsns: &[(Lsn, u32)]) {
         if lsns.is_empty() {

@@ -144,7 +144,7 @@ impl Live {
                     }
                     definition(lsn, payload);
                 }
-                Some(Entry::Delivered { .. } | Entry::Returned { .. }) | None => {}
+                Some(Entry::Returned { .. }) | None => {}
             }
             lsn += 1;
         }

@@ -14,7 +14,7 @@ pub struct StoreOptions {
     pub first_segment_bytes: u64,
     /// When appends that ask for durability are synced.
     pub sync: SyncPolicy,
-    /// How long acknowledgements and delivery marks alone may wait for the disk: what a loss of
+    /// How long acknowledgements and returns alone may wait for the disk: what a loss of
     /// power may undo.
     pub lazy_sync: Duration,
     /// How long they may wait to be written, synced or not: what the end of the process may undo.

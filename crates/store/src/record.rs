@@ -20,7 +20,6 @@ pub(crate) const HEADER: usize = 16;
 pub(crate) enum Kind {
     Message = 1,
     Ack = 2,
-    Delivered = 3,
     Returned = 4,
     DropQueue = 5,
     Define = 6,
@@ -73,9 +72,6 @@ impl<'a> Record<'a> {
             kind if kind == Kind::Ack as u8 => {
                 Entry::Ack { queue: reader.u64()?, ranges: Ranges::new(reader)? }
             }
-            kind if kind == Kind::Delivered as u8 => {
-                Entry::Delivered { queue: reader.u64()?, ranges: Ranges::new(reader)? }
-            }
             kind if kind == Kind::Returned as u8 => {
                 Entry::Returned { queue: reader.u64()?, returns: Returns::new(reader)? }
             }
@@ -91,7 +87,6 @@ impl<'a> Record<'a> {
 pub(crate) enum Entry<'a> {
     Message { queues: Queues<'a>, payload: &'a [u8] },
     Ack { queue: u64, ranges: Ranges<'a> },
-    Delivered { queue: u64, ranges: Ranges<'a> },
     Returned { queue: u64, returns: Returns<'a> },
     DropQueue { queue: u64 },
     Define { payload: &'a [u8] },

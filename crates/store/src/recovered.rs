@@ -36,7 +36,8 @@ pub struct RecoveredPlace {
     pub queue: u64,
     /// What the last [`Batch::returned`](crate::Batch::returned) said, else 0.
     pub deliveries: u32,
-    /// Whether it had been delivered or returned.
+    /// Whether it was returned, or may have been delivered by a process that ended without closing
+    /// the store.
     pub redelivered: bool,
 }
 

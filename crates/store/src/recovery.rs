@@ -101,6 +101,9 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     {
         live.push(first, chain.last().max(applied) + 1);
     }
+    if !chain.clean_stop {
+        fold.crashed(chain.last());
+    }
     let changes = std::mem::take(&mut fold.changes);
     let messages = fold.finish();
     for message in &messages {
@@ -177,6 +180,9 @@ fn scan_segment(segment: &Segment, chain: &mut Chain, fold: &mut Fold) -> Result
     loop {
         let next = window.unit(at, chain).map_err(refused("read", &segment.path))?;
         let Some((header, body)) = next else { return Ok(at) };
+        if header.session > chain.session && !chain.clean_stop {
+            fold.crashed(chain.last());
+        }
         chain.accept(&header);
         if !fold.unit(&header, body) {
             let reason = "it holds a record of a kind only newer releases know";

@@ -11,14 +11,14 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    Batch, Disk, DiskLock, Durable, LockError, Lsn, OpenError, Recovered, StoreOptions, StoreStats,
-    Writable,
+    Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, Recovered, StoreOptions,
+    StoreStats, Writable,
     recovery::{Journal, recover, refused},
     segment::Segment,
     shared::Shared,
     tables::{State, Tables, fold},
     upkeep::{Upkeep, UpkeepThread, Work},
-    writer::Writer,
+    writer::{Stop, Writer},
 };
 
 /// An open store: the journal and the definitions in one data directory.
@@ -89,7 +89,7 @@ impl Store {
             tables,
         };
         let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
-        let writer = Writer::new(
+        let mut writer = Writer::new(
             Arc::clone(&shared),
             Arc::clone(&upkeep),
             journal.live,
@@ -99,6 +99,15 @@ impl Store {
             journal.last.unwrap_or(last),
             journal.report.clean_stop,
         );
+        if !recovered.messages.is_empty() {
+            let failed = |stop: Stop| match stop {
+                Some(FatalError { path, source, .. }) => {
+                    OpenError::Io { operation: "write to", path, source }
+                }
+                None => refused("write to", dir)(io::ErrorKind::NotFound.into()),
+            };
+            writer.reopen().map_err(failed)?;
+        }
         let writer = spawn("journal", dir, move || writer.run())?;
         let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
         let store =

@@ -61,7 +61,7 @@ enum Sync {
 }
 
 /// The writer stops: the disk failed, or no segment will come because it did elsewhere.
-type Stop = Option<FatalError>;
+pub(crate) type Stop = Option<FatalError>;
 
 impl Writer {
     /// `last` is the last LSN in the journal, all of which is durable. After a clean stop the first
@@ -95,6 +95,18 @@ impl Writer {
         };
         writer.count_live();
         writer
+    }
+
+    /// Ends the validity of a clean stop's mark, before anybody can be given a message: from here on
+    /// an end without a mark is a crash.
+    pub(crate) fn reopen(&mut self) -> Result<(), Stop> {
+        if !std::mem::take(&mut self.must_mark) {
+            return Ok(());
+        }
+        if self.room() < unit::HEADER as u64 {
+            self.make_room(self.written + 1, unit::HEADER as u64)?;
+        }
+        self.mark(0)
     }
 
     /// Works until the store is closed or the disk fails.
@@ -178,12 +190,8 @@ impl Writer {
     /// Writes the units taken, tells, and counts what they changed.
     fn write(&mut self, sync: Sync) -> Result<(), Stop> {
         let size = self.units.iter().map(|unit| unit.body.len()).sum();
-        if self.must_mark && !self.units.is_empty() {
-            self.must_mark = false;
-            if self.room() < unit::HEADER as u64 {
-                self.make_room(self.written + 1, unit::HEADER as u64)?;
-            }
-            self.mark(0)?;
+        if !self.units.is_empty() {
+            self.reopen()?;
         }
         self.write_units()?;
         self.shared.written(size);

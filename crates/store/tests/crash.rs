@@ -66,13 +66,16 @@ impl History {
         let kept = self.appends.iter().take_while(|(lsn, _)| *lsn <= last).count();
         let durable = self.appends.iter().take_while(|(lsn, _)| *lsn <= self.durable).count();
         assert!(kept >= durable, "durable up to {}, recovered up to {last}", self.durable);
-        let expected = match kept.checked_sub(1).and_then(|at| self.appends.get(at)) {
+        let mut expected = match kept.checked_sub(1).and_then(|at| self.appends.get(at)) {
             Some((lsn, state)) => {
                 assert_eq!(*lsn, last, "part of an append was recovered");
                 state.clone()
             }
             None => self.base.clone(),
         };
+        if !recovered.report.clean_stop {
+            expected.crash();
+        }
         assert!(
             found == expected,
             "after {kept} of {} appends ({durable} durable)\nfound    {found:?}\nexpected {expected:?}",

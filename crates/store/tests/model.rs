@@ -16,7 +16,6 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 enum Action {
     Message { queues: Vec<u64>, size: usize },
     Ack { queue: u64, which: Vec<Index> },
-    Delivered { queue: u64, which: Vec<Index> },
     Returned { queue: u64, which: Vec<(Index, u32)> },
     Put { table: Index, key: u8, value: Vec<u8> },
     Delete { table: Index, key: u8 },
@@ -33,8 +32,6 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(queues, size)| Action::Message { queues: queues.into_iter().collect(), size }),
         6 => (queue(), vec(any::<Index>(), 1..8))
             .prop_map(|(queue, which)| Action::Ack { queue, which }),
-        2 => (queue(), vec(any::<Index>(), 1..4))
-            .prop_map(|(queue, which)| Action::Delivered { queue, which }),
         2 => (queue(), vec(any::<(Index, u32)>(), 1..4))
             .prop_map(|(queue, which)| Action::Returned { queue, which }),
         2 => (any::<Index>(), 0..4_u8, vec(any::<u8>(), 0..40))
@@ -77,11 +74,6 @@ impl Pair {
                 // The next choice must not see what is settled.
                 self.append();
             }
-            Action::Delivered { queue, which } => {
-                let lsns = self.pick(queue, which);
-                self.batch.delivered(queue, &lsns);
-                self.step(Step::Delivered { queue, lsns });
-            }
             Action::Returned { queue, which } => {
                 let (which, counts): (Vec<_>, Vec<_>) = which.into_iter().unzip();
                 let lsns: Vec<_> = self.pick(queue, which).into_iter().zip(counts).collect();
@@ -106,7 +98,7 @@ impl Pair {
 
     fn step(&mut self, step: Step) {
         match &step {
-            Step::Ack { lsns, .. } | Step::Delivered { lsns, .. } if lsns.is_empty() => {}
+            Step::Ack { lsns, .. } if lsns.is_empty() => {}
             _ => self.steps.push(step),
         }
     }

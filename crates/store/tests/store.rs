@@ -57,7 +57,7 @@ fn what_was_written_is_there_after_a_restart() {
 
     batch.ack(1, &[Lsn(2)]);
     batch.ack(1, &[third]);
-    batch.delivered(1, &[second]);
+    batch.returned(1, &[(second, 0)]);
     batch.returned(2, &[(Lsn(2), 3)]);
     store.append(&mut batch);
     store.close();

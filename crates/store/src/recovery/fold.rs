@@ -20,6 +20,8 @@ pub(crate) struct Fold {
     /// Definition changes above `applied`.
     pub(crate) changes: Vec<Change>,
     applied: u64,
+    /// The last LSN before a process ended without closing the journal.
+    crashed_at: u64,
     /// LSN of the last definition change.
     pub(crate) last_definition: u64,
     /// Places of messages seen, settled or not.
@@ -35,6 +37,7 @@ impl Fold {
             dropped: AHashMap::new(),
             changes: Vec::new(),
             applied,
+            crashed_at: 0,
             last_definition: 0,
             places: 0,
             records: 0,
@@ -56,10 +59,19 @@ impl Fold {
         true
     }
 
+    /// The process that wrote the units up to `last` ended without closing the journal: what it had
+    /// delivered is unknown, so every message it held may have been.
+    pub(crate) fn crashed(&mut self, last: u64) {
+        self.crashed_at = last;
+    }
+
     /// The messages still waiting somewhere, ascending by LSN.
     pub(crate) fn finish(self) -> Vec<RecoveredMessage> {
-        let Self { mut messages, dropped, .. } = self;
+        let Self { mut messages, dropped, crashed_at, .. } = self;
         messages.retain_mut(|message| {
+            if message.lsn.0 <= crashed_at {
+                message.queues.iter_mut().for_each(|place| place.redelivered = true);
+            }
             if !dropped.is_empty() {
                 let lsn = message.lsn.0;
                 message
@@ -85,11 +97,6 @@ impl Fold {
                 message.queues.retain(|place| place.queue != queue);
                 if message.queues.is_empty() {
                     message.payload = Bytes::new();
-                }
-            }),
-            Entry::Delivered { queue, ranges } => self.each(ranges, |message| {
-                if let Some(place) = message.queues.iter_mut().find(|place| place.queue == queue) {
-                    place.redelivered = true;
                 }
             }),
             Entry::Returned { queue, returns } => {
