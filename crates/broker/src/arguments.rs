@@ -251,7 +251,8 @@ pub(crate) fn integer(value: Value<'_>) -> Result<i128, String> {
     value.as_integer().ok_or_else(wrong)
 }
 
-fn non_negative(value: i128) -> Result<u64, String> {
+/// An integer from 0 on; the error is RabbitMQ's reason.
+pub(crate) fn non_negative(value: i128) -> Result<u64, String> {
     u64::try_from(value).map_err(|_| format!("{{value_negative,{value}}}"))
 }
 

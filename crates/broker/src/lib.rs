@@ -40,8 +40,8 @@ pub use limits::{UserLimits, VhostLimits};
 pub use queue::{DeleteIf, QueueCounts, SharedQueue};
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,
-    Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged, Ticket,
-    generated_name,
+    NewConsumer, Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged,
+    Ticket, generated_name,
 };
 pub use subscriber::{Subscriber, Wake};
 pub use tick::Progress;

@@ -4,6 +4,7 @@
 //! Each function fixes scope and code as well, so a caller can't pair a text with the wrong code.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use leveret_codec::AmqpError;
 
@@ -175,6 +176,15 @@ pub fn not_empty(queue: &str, vhost: &str) -> AmqpError {
 /// 406: an ack, nack or reject for a tag that isn't outstanding.
 pub fn unknown_delivery_tag(tag: u64) -> AmqpError {
     AmqpError::precondition_failed(format!("unknown delivery tag {tag}"))
+}
+
+/// 406, of no method: a delivery waited longer for its acknowledgement than it may.
+pub fn delivery_timed_out(channel: u16, timeout: Duration) -> AmqpError {
+    let timeout = timeout.as_millis();
+    AmqpError::precondition_failed(format!(
+        "delivery acknowledgement on channel {channel} timed out. Timeout value used: {timeout} \
+         ms. This timeout value can be configured, see consumers doc guide to learn more"
+    ))
 }
 
 /// 530: the consumer tag is in use on this channel.

@@ -16,7 +16,7 @@ use leveret_codec::AmqpError;
 use leveret_engine::Millis;
 use leveret_store::{Batch, Definition, Lsn};
 
-pub use self::consume::{Consume, Fetched};
+pub use self::consume::{Consume, Fetched, NewConsumer};
 pub use self::exchanges::DeclareExchange;
 use self::publish::Staging;
 pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket};

@@ -74,6 +74,8 @@ pub struct AmqpConfig {
     pub connection_max: Option<u32>,
     /// Most consumers of a channel.
     pub consumer_max_per_channel: Option<u32>,
+    /// How long a delivery may wait for its acknowledgement before its channel is closed.
+    pub consumer_timeout: Option<Duration>,
 }
 
 /// `[auth]`: who is there on an empty data directory, and who must be local.
@@ -157,6 +159,7 @@ impl Default for Config {
                 max_message_bytes: 16 << 20,
                 connection_max: None,
                 consumer_max_per_channel: None,
+                consumer_timeout: None,
             },
             auth: AuthConfig {
                 loopback_users: vec!["guest".into()],

@@ -12,11 +12,13 @@ mod consume;
 mod handshake;
 mod publish;
 mod settle;
+mod timeouts;
 mod topology;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_broker::{Broker, Confirmation, Session, refusal};
@@ -58,6 +60,8 @@ pub(crate) struct Connection {
     /// Answers that wait for `gate` to be on disk, and those behind them.
     gated: Vec<u8>,
     gate: Option<Lsn>,
+    /// How often deliveries are looked at that may wait too long for their settlement.
+    check_interval: Option<Duration>,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     /// Scratch for the turn.
@@ -136,6 +140,7 @@ impl Connection {
             channels: HashMap::default(),
             gated: Vec::new(),
             gate: None,
+            check_interval: None,
             settlements: Vec::new(),
             settling: Settling::default(),
             confirmations: Vec::new(),
@@ -331,8 +336,11 @@ impl Connection {
                 Ok(Next::Close)
             }
             (Phase::Running, Method::ConnectionUpdateSecret(_)) => {
-                // Internal users have no secret that expires.
+                // Internal users have no secret that expires, but it is RabbitMQ's occasion to look
+                // at their consumers' permissions again.
+                self.flush();
                 self.reply(|out| connection::UpdateSecretOk {}.encode_frame(0, out));
+                self.cancel_unreadable();
                 Ok(Next::Read)
             }
             (phase, method) => {

@@ -65,6 +65,8 @@ pub(crate) async fn serve(
         stop,
         is_stopping: false,
         deadline: Some(Instant::now() + handshake_timeout),
+        started: Instant::now(),
+        next_check: None,
     };
     driver.run().await;
     driver.connection.tear_down();
@@ -92,6 +94,9 @@ struct Driver {
     is_stopping: bool,
     /// When the handshake, or the client's agreement to a close, is overdue.
     deadline: Option<Instant>,
+    started: Instant,
+    /// When deliveries are looked at that may wait too long for their settlement.
+    next_check: Option<Instant>,
 }
 
 /// What waiting for the client came to.
@@ -199,13 +204,14 @@ impl Driver {
         // RabbitMQ gives a client two to three intervals; so does this, in five halves.
         let (slice, slices_max) =
             if interval.is_zero() { (IDLE, u32::MAX) } else { (interval / 2, 5) };
-        let mut slices = 0;
+        let (mut slices, mut slice_end) = (0, Instant::now() + slice);
         loop {
+            self.check_timeouts();
             if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
                 self.buffer.reserve(self.read_size);
             }
-            let until = Instant::now() + slice;
-            let until = self.deadline.map_or(until, |deadline| deadline.min(until));
+            let others = [self.deadline, self.next_check];
+            let until = others.into_iter().flatten().fold(slice_end, Instant::min);
             let read = tokio::select! {
                 biased;
                 () = self.stop.cancelled(), if !self.is_stopping => return Ok(Input::Stop),
@@ -220,9 +226,15 @@ impl Driver {
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    slices += 1;
-                    let is_overdue = self.deadline.is_some_and(|at| at <= Instant::now());
-                    if is_overdue || slices >= slices_max {
+                    let now = Instant::now();
+                    if self.deadline.is_some_and(|at| at <= now) {
+                        return Ok(Input::Silence);
+                    }
+                    if now < slice_end {
+                        continue;
+                    }
+                    (slices, slice_end) = (slices + 1, now + slice);
+                    if slices >= slices_max {
                         return Ok(Input::Silence);
                     }
                     if self.buffer.is_empty() {
@@ -231,6 +243,20 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// Looks at deliveries that may wait too long, when it is time to.
+    fn check_timeouts(&mut self) {
+        let Some(interval) = self.connection.check_interval() else { return };
+        let now = Instant::now();
+        let next = now + interval;
+        if self.next_check.is_some_and(|at| at <= now) {
+            self.connection.check_timeouts(now - self.started, clock::now());
+            self.next_check = Some(next);
+        } else {
+            // A shorter timeout than those before asks for an earlier look.
+            self.next_check = Some(self.next_check.map_or(next, |at| at.min(next)));
         }
     }
 

@@ -5,11 +5,13 @@
 
 mod channel;
 mod confirms;
+mod overdue;
 mod segments;
 mod unacked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_broker::{Confirmation, SettleGroup, SharedQueue, Wake};
@@ -253,6 +255,7 @@ impl Outbox {
         entry: Entry,
         left: u32,
         from: Option<&Arc<SharedQueue>>,
+        ack_timeout: Option<Duration>,
     ) {
         let mut state = self.state.lock();
         let State { pending, channels, frame_max, .. } = &mut *state;
@@ -269,7 +272,7 @@ impl Outbox {
         }
         .encode_frame(number, &mut pending.bytes);
         pending.content(number, &entry.message, *frame_max);
-        let source = from.map(|queue| channel.source(queue, None));
+        let source = from.map(|queue| channel.source(queue, None, ack_timeout));
         channel.delivered(source, entry);
         self.count(&state);
     }

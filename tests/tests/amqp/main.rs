@@ -14,6 +14,7 @@ mod acknowledgements;
 mod bindings;
 mod channels;
 mod confirms;
+mod consumer_timeout;
 mod consumers;
 mod dead_letters;
 mod direct_reply;
@@ -35,6 +36,7 @@ mod queues;
 mod routing;
 mod slow_readers;
 mod transactions;
+mod update_secret;
 
 use leveret_tests::{Channel, Request};
 

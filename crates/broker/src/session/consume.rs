@@ -1,6 +1,7 @@
 //! `basic.consume`, `basic.cancel` and `basic.get`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_codec::{AmqpError, Table as Arguments};
 use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
@@ -24,8 +25,20 @@ pub struct Consume<'a> {
     pub exclusive: bool,
     /// Unsettled deliveries at most, 0 for no bound.
     pub prefetch: u16,
-    /// E.g. `x-priority`.
+    /// `x-priority`, `x-consumer-timeout`.
     pub arguments: Arguments<'a>,
+}
+
+/// A consumer that is about to be added.
+#[derive(Clone, Copy)]
+pub struct NewConsumer<'a> {
+    /// Its queue.
+    pub queue: &'a Arc<SharedQueue>,
+    /// Its identity.
+    pub id: ConsumerId,
+    /// How long its deliveries may wait for their settlement, if its `x-consumer-timeout` says so;
+    /// 0 stands for as long as they like.
+    pub ack_timeout: Option<Duration>,
 }
 
 /// What `basic.get-ok` says.
@@ -48,7 +61,7 @@ impl Session {
     pub fn consume(
         &mut self,
         request: Consume<'_>,
-        subscriber: impl FnOnce(&Arc<SharedQueue>, ConsumerId) -> Arc<dyn Subscriber>,
+        subscriber: impl FnOnce(NewConsumer<'_>) -> Arc<dyn Subscriber>,
     ) -> Result<(Arc<SharedQueue>, ConsumerId), AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(request.queue))?;
         let queue = self.accessible_queue(request.queue)?;
@@ -67,7 +80,17 @@ impl Session {
             exclusive: request.exclusive,
             priority: i32::try_from(priority.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(0),
         };
-        let subscriber = subscriber(&queue, id);
+        let ack_timeout = match request.arguments.get("x-consumer-timeout") {
+            None => None,
+            Some(value) => {
+                let ms = arguments::integer(value).and_then(arguments::non_negative);
+                let ms = ms.map_err(|reason| {
+                    refusal::invalid_argument("x-consumer-timeout", &queue.name, vhost, reason)
+                })?;
+                Some(Duration::from_millis(ms))
+            }
+        };
+        let subscriber = subscriber(NewConsumer { queue: &queue, id, ack_timeout });
         queue.add_consumer(spec, subscriber).map_err(|refused| match refused {
             AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
             AddConsumerRefused::Deleted => refusal::not_found(Resource::Queue(&queue.name), vhost),
@@ -86,6 +109,11 @@ impl Session {
     ) -> Result<ReplyConsumer, AmqpError> {
         let opened = self.broker.direct_replies.open(subscriber);
         opened.map_err(|direct_reply::NoRandomness| AmqpError::internal_error("no randomness"))
+    }
+
+    /// Whether the user may read the queue, as things are now.
+    pub fn may_consume(&mut self, queue: &SharedQueue) -> bool {
+        self.permissions.allows(PermissionKind::Read, &queue.name)
     }
 
     /// Removes a consumer.

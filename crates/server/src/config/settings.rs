@@ -176,6 +176,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |config| show_limit(config.amqp.consumer_max_per_channel),
     },
     Setting {
+        key: "amqp.consumer_timeout",
+        allowed: "a time from 100ms to 8760h, such as \"30m\", or \"none\"",
+        apply: |config, value| {
+            let range = Duration::from_millis(100)..=Duration::from_hours(8760);
+            let none = value.word(&[("none", None)]);
+            config.amqp.consumer_timeout = none.or_else(|_| value.duration(range).map(Some))?;
+            Ok(())
+        },
+        show: |config| match config.amqp.consumer_timeout {
+            None => "none".into(),
+            Some(timeout) => show_duration(timeout).into(),
+        },
+    },
+    Setting {
         key: "auth.loopback_users",
         allowed: "a list of user names, or \"none\"",
         apply: |config, value| {

@@ -44,6 +44,7 @@ fn a_file_sets_everything() {
         max_message_size = "128MiB"
         connection_max = 1000
         consumer_max_per_channel = "10"
+        consumer_timeout = "30m"
         [auth]
         loopback_users = "none"
         default_user = "anna"
@@ -75,6 +76,7 @@ fn a_file_sets_everything() {
             max_message_bytes: 128 << 20,
             connection_max: Some(1000),
             consumer_max_per_channel: Some(10),
+            consumer_timeout: Some(Duration::from_secs(1800)),
         },
         auth: AuthConfig {
             loopback_users: vec![],
@@ -265,6 +267,7 @@ handshake_timeout = "10s"
 max_message_size = "16MiB"
 connection_max = "none"
 consumer_max_per_channel = "none"
+consumer_timeout = "none"
 
 [auth]
 loopback_users = ["guest"]

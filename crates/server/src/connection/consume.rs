@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Consume, DIRECT_REPLY_TO, generated_name, refusal};
+use leveret_broker::{Consume, DIRECT_REPLY_TO, NewConsumer, generated_name, refusal};
 use leveret_codec::{AmqpError, basic};
 
 use super::Connection;
@@ -53,10 +53,16 @@ impl Connection {
         let outbox = Arc::clone(&self.outbox);
         let notify_cancel = self.client.consumer_cancel_notify;
         let mut made = None;
+        let mut timeout = None;
+        let default_timeout = self.context.amqp.consumer_timeout;
         let session = self.session()?;
-        let added = session.consume(request, |queue, id| {
+        let added = session.consume(request, |NewConsumer { queue, id, ack_timeout }| {
+            let ack_timeout = ack_timeout.or(default_timeout).filter(|timeout| !timeout.is_zero());
             let source = match outbox.channel(number) {
-                Some(mut out) if !consume.no_ack => Some(out.source(queue, Some(id))),
+                Some(mut out) if !consume.no_ack => {
+                    timeout = ack_timeout;
+                    Some(out.source(queue, Some(id), ack_timeout))
+                }
                 _ => None,
             };
             let sink = Arc::new(ConsumerSink::new(ConsumerSpec {
@@ -86,6 +92,7 @@ impl Connection {
             outbox.write(|out| consume_ok.encode_frame(number, out));
         }
         sink.start();
+        self.watch_timeout(timeout);
         if let Some(channel) = self.channels.get_mut(&number) {
             let queue = Arc::clone(&queue);
             channel.consumers.insert(tag, Subscription { queue, id, source });
@@ -140,6 +147,27 @@ impl Connection {
         Ok(())
     }
 
+    /// Cancels the consumers of queues that the user may no longer read.
+    pub(super) fn cancel_unreadable(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        for (number, channel) in &mut self.channels {
+            let gone = channel.consumers.extract_if(|_, one| !session.may_consume(&one.queue));
+            let gone: Vec<_> = gone.collect();
+            for (tag, subscription) in gone {
+                session.cancel(&subscription.queue, subscription.id);
+                if let (Some(mut out), Some(source)) =
+                    (self.outbox.channel(*number), subscription.source)
+                {
+                    out.close_source(source);
+                }
+                if self.client.consumer_cancel_notify {
+                    let cancel = basic::Cancel { consumer_tag: &tag, nowait: true };
+                    self.outbox.write(|out| cancel.encode_frame(*number, out));
+                }
+            }
+        }
+    }
+
     pub(super) fn get(&mut self, number: u16, get: &basic::Get<'_>) -> Result<(), AmqpError> {
         let queue = self.queue_name(number, get.queue)?;
         match self.session()?.get(&queue, get.no_ack)? {
@@ -147,7 +175,9 @@ impl Connection {
             Some(fetched) => {
                 let from = (!get.no_ack).then_some(&fetched.queue);
                 let left = saturated(fetched.left);
-                self.outbox.deliver_got(number, fetched.entry, left, from);
+                let timeout = self.context.amqp.consumer_timeout;
+                self.outbox.deliver_got(number, fetched.entry, left, from, timeout);
+                self.watch_timeout(timeout.filter(|_| !get.no_ack));
             }
         }
         Ok(())

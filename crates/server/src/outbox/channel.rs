@@ -1,18 +1,21 @@
 //! The sending side of a channel: its deliveries, its confirms, its shared prefetch limit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{SettleGroup, SharedQueue};
 use leveret_engine::{Admission, ConsumerId, Entry};
 
 use super::Blocked;
 use super::confirms::Confirms;
+use super::overdue::TagAges;
 use super::unacked::{Slot, Unacked, UnknownTag};
 
 /// What the outbox knows of a channel.
 pub(crate) struct ChannelOut {
     pub(super) confirms: Confirms,
     unacked: Unacked,
+    tag_ages: TagAges,
     /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
     sources: Vec<Option<Source>>,
     /// `basic.qos` with global: unsettled deliveries of all consumers together, 0 for no bound.
@@ -35,6 +38,8 @@ struct Source {
     is_open: bool,
     /// Unsettled deliveries.
     outstanding: usize,
+    /// How long a delivery may wait for its settlement.
+    ack_timeout: Option<Duration>,
 }
 
 impl ChannelOut {
@@ -42,6 +47,7 @@ impl ChannelOut {
         Self {
             confirms: Confirms::new(),
             unacked: Unacked::default(),
+            tag_ages: TagAges::default(),
             sources: Vec::new(),
             shared_limit: 0,
             reserved: 0,
@@ -68,7 +74,12 @@ impl ChannelOut {
     }
 
     /// The index of a consumer, or of `basic.get` from a queue, among the channel's sources.
-    pub(crate) fn source(&mut self, queue: &Arc<SharedQueue>, consumer: Option<ConsumerId>) -> u32 {
+    pub(crate) fn source(
+        &mut self,
+        queue: &Arc<SharedQueue>,
+        consumer: Option<ConsumerId>,
+        ack_timeout: Option<Duration>,
+    ) -> u32 {
         let same = |place: &Option<Source>| {
             place.as_ref().is_some_and(|source| {
                 source.consumer == consumer && source.queue.id() == queue.id()
@@ -81,6 +92,7 @@ impl ChannelOut {
                 consumer,
                 is_open: consumer.is_some(),
                 outstanding: 0,
+                ack_timeout,
             };
             match self.sources.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
                 Some((index, place)) => {
@@ -156,6 +168,28 @@ impl ChannelOut {
             }
             free_if_done(place);
         }
+    }
+
+    /// The timeout of a delivery that has waited longer than it may, if there is one.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Option<Duration> {
+        let timeouts = self.sources.iter().flatten().filter_map(|source| source.ack_timeout);
+        let Some(longest) = timeouts.max() else {
+            self.tag_ages.clear();
+            return None;
+        };
+        self.tag_ages.note(now, self.unacked.next_tag());
+        self.tag_ages.trim(longest, now);
+        let sources = self.sources.iter().map(|source| {
+            let timeout = source.as_ref().and_then(|source| source.ack_timeout)?;
+            Some((timeout, self.tag_ages.older_than(timeout, now)))
+        });
+        let sources: Vec<Option<(Duration, u64)>> = sources.collect();
+        let last = sources.iter().flatten().map(|(_, older)| *older).max()?;
+        let candidates = self.unacked.iter().take_while(|(tag, _)| *tag < last);
+        candidates.into_iter().find_map(|(tag, slot)| {
+            let (timeout, older) = (*sources.get(slot.source as usize)?)?;
+            (tag < older).then_some(timeout)
+        })
     }
 
     /// Everything unsettled, when the channel is gone.

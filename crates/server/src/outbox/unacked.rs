@@ -38,6 +38,11 @@ impl Unacked {
         self.outstanding
     }
 
+    /// Deliveries that wait for their settlement, by tag.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Slot)> {
+        (self.base + 1..).zip(&self.slots).filter_map(|(tag, slot)| Some((tag, slot.as_ref()?)))
+    }
+
     /// Gives the next tag to a delivery that waits for its settlement.
     pub(crate) fn push(&mut self, slot: Slot) {
         self.outstanding += 1;
