@@ -29,6 +29,7 @@ mod given;
 mod output;
 mod process;
 mod request;
+mod unconfirmed;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub use request::{
     delete, delete_exchange, get, nack, passive, publish, purge, qos, reject, table, unbind,
     unbind_exchange,
 };
+pub use unconfirmed::Unconfirmed;
 
 /// How long any event is awaited before the test fails. Generous: it bounds, it measures nothing.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! The life of channels: opening, errors that close one and leave the rest, closing.
 
-use leveret_tests::codec::{access, basic, channel, connection, queue};
+use leveret_tests::codec::{Method, access, basic, channel, connection, queue};
 use leveret_tests::{
     Broker, Login, bind, cancel, consume, declare, declare_exchange, delete, get, passive, publish,
     purge, qos, unbind,
@@ -209,4 +209,17 @@ fn errors_stay_in_their_connection() {
         assert!(bad.call(&channel::Open {}).starts_with("connection.close 504 "));
         assert_eq!(good.call(&qos(1)), "basic.qos-ok");
     }
+}
+
+/// The field has room for 255 bytes.
+#[test]
+fn long_explanations_are_cut() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let name = "q".repeat(255);
+    let answer = channel.call(&passive(&name));
+    let Method::ChannelClose(close) = answer.method() else { panic!("{answer}") };
+    assert_eq!(close.reply_text.len(), 255);
+    assert!(close.reply_text.starts_with("NOT_FOUND - no queue 'qqq"), "{answer}");
+    assert!(close.reply_text.ends_with("qqq..."), "{answer}");
 }

@@ -1,9 +1,9 @@
 //! Publisher confirms: one answer for each publish, and what it means.
 
-use leveret_tests::codec::{Method, Properties, basic, confirm, exchange, queue, tx};
+use leveret_tests::codec::{Properties, basic, confirm, exchange, queue, tx};
 use leveret_tests::{
-    Broker, Channel, bind, confirm_select, declare, declare_exchange, delete, passive, publish,
-    purge, qos,
+    Broker, Channel, Unconfirmed, bind, confirm_select, declare, declare_exchange, delete, passive,
+    publish, purge, qos,
 };
 
 use crate::check;
@@ -177,19 +177,14 @@ fn confirm_and_tx_exclude_each_other() {
 
 /// Takes confirms until `count` publishes are confirmed, each once; says how many frames it took.
 fn await_confirms(channel: &Channel, count: u64) -> u64 {
-    let mut open: std::collections::BTreeSet<u64> = (1..=count).collect();
+    let mut unconfirmed = Unconfirmed::default();
+    for _ in 0..count {
+        unconfirmed.add();
+    }
     let mut frames = 0;
-    while !open.is_empty() {
-        let answer = channel.recv();
-        let Method::BasicAck(ack) = answer.method() else { panic!("{answer}") };
+    while !unconfirmed.is_empty() {
+        unconfirmed.confirm(&channel.recv());
         frames += 1;
-        if ack.multiple {
-            let above = open.split_off(&(ack.delivery_tag + 1));
-            assert!(!open.is_empty(), "{answer} confirms nothing");
-            open = above;
-        } else {
-            assert!(open.remove(&ack.delivery_tag), "{answer} for the second time");
-        }
     }
     frames
 }

@@ -1,7 +1,7 @@
 //! Bytes that are no frames, and frames out of place: all of them end the connection.
 
 use leveret_tests::codec::{Properties, basic, connection, queue};
-use leveret_tests::{Broker, Channel, Connection, declare, get, publish, qos};
+use leveret_tests::{Broker, Channel, Connection, Login, declare, get, publish, qos};
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -188,6 +188,20 @@ fn methods_only_a_server_sends_are_refused() {
             "503 connection.close COMMAND_INVALID - unimplemented method",
         ),
     ]);
+}
+
+/// The limit that counts is the one agreed on.
+#[test]
+fn frames_over_the_agreed_limit_are_refused() {
+    let broker = Broker::start();
+    let tune = connection::TuneOk { channel_max: 10, frame_max: 8192, heartbeat: 0 };
+    let connection = broker.connect_as(&Login { tune: Some(tune), ..Login::default() }).unwrap();
+    connection.channel(1).send_frame(BODY, &[b'x'; 9000]);
+    assert_eq!(
+        connection.recv(),
+        "connection.close 501 0.0 FRAME_ERROR - type 3, all octets = <<>>: \
+         {frame_too_large,9000,8184}"
+    );
 }
 
 /// Some clients forget the frame's own eight bytes.

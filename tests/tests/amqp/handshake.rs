@@ -200,6 +200,38 @@ fn frames_are_no_larger_than_agreed() {
     assert_eq!(answer.body_frames(), [4088, 4088, 1824]);
 }
 
+/// A client that knows what it will be asked may answer before.
+#[test]
+fn a_client_need_not_wait_for_each_step() {
+    let broker = Broker::start();
+    let connection = broker.dial();
+    let properties = TableBuf::default();
+    let mut all = PROTOCOL_HEADER.to_vec();
+    connection::StartOk {
+        client_properties: properties.as_table(),
+        mechanism: "PLAIN",
+        response: b"\0guest\0guest",
+        locale: "en_US",
+    }
+    .encode_frame(0, &mut all);
+    connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 0 }
+        .encode_frame(0, &mut all);
+    connection::Open { virtual_host: "/" }.encode_frame(0, &mut all);
+    channel::Open {}.encode_frame(1, &mut all);
+    declare("q").encode_frame(1, &mut all);
+    connection.send_bytes(&all);
+    for (channel, line) in [
+        (0, "connection.start 0 9 "),
+        (0, "connection.tune 2047 131072 60"),
+        (0, "connection.open-ok"),
+        (1, "channel.open-ok"),
+        (1, "queue.declare-ok q 0 0"),
+    ] {
+        let (number, answer) = connection.recv_any();
+        assert!(number == channel && answer.starts_with(line), "{number}: {answer}");
+    }
+}
+
 #[test]
 fn a_vhost_that_is_not_there_is_refused() {
     let broker = Broker::start();

@@ -13,6 +13,7 @@
 mod acknowledgements;
 mod bindings;
 mod channels;
+mod concurrency;
 mod confirms;
 mod consumer_timeout;
 mod consumers;

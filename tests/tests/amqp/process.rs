@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use leveret_tests::codec::{Method, Properties, connection, queue};
+use leveret_tests::codec::{Properties, connection, queue};
 use leveret_tests::{
-    Broker, Connection, Login, confirm_select, consume, declare, get, publish, qos,
+    Broker, Connection, Login, Unconfirmed, confirm_select, consume, declare, get, publish, qos,
 };
 
 const WHY: &str = "stops the broker";
@@ -90,21 +90,19 @@ fn publish_until_the_end(address: SocketAddr, publisher: u8) -> u64 {
     let channel = connection.channel(1);
     channel.call(&confirm_select());
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-    let (mut sent, mut confirmed) = (0_u64, BTreeSet::new());
+    let (mut unconfirmed, mut confirmed) = (Unconfirmed::default(), BTreeSet::new());
     loop {
-        while sent - (confirmed.len() as u64) < 100 {
+        while unconfirmed.len() < 100 {
             let mut body = vec![publisher];
-            body.extend_from_slice(&sent.to_be_bytes());
+            // Messages are counted from zero, the broker counts publishes from one.
+            body.extend_from_slice(&(unconfirmed.add() - 1).to_be_bytes());
             channel.publish_with(&publish("", "q"), &properties, &body);
-            sent += 1;
         }
         let answer = channel.recv();
         if answer.ends_connection() {
-            return (0..).find(|number| !confirmed.contains(number)).unwrap();
+            return (1..).find(|tag| !confirmed.contains(tag)).unwrap() - 1;
         }
-        let Method::BasicAck(ack) = answer.method() else { panic!("{answer}") };
-        let first = if ack.multiple { 0 } else { ack.delivery_tag - 1 };
-        confirmed.extend(first..ack.delivery_tag);
+        confirmed.extend(unconfirmed.confirm(&answer));
     }
 }
 

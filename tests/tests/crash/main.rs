@@ -23,8 +23,8 @@ use std::time::Instant;
 
 use leveret_tests::codec::{Method, Properties, basic, exchange, queue};
 use leveret_tests::{
-    Answer, Broker, Channel, Connection, Login, PATIENCE, ack, bind, confirm_select, consume,
-    declare, declare_exchange, get, nack, publish, qos,
+    Answer, Broker, Channel, Connection, Login, PATIENCE, Unconfirmed, ack, bind, confirm_select,
+    consume, declare, declare_exchange, get, nack, publish, qos,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,7 +38,7 @@ const PUBLISHERS: [&[usize]; 2] = [&[0], &[0, 1]];
 const IN_ORDER: [bool; 2] = [true, false];
 const PREFETCH: u16 = 30;
 /// Messages a publisher has on the way at most.
-const WINDOW: u64 = 100;
+const WINDOW: usize = 100;
 
 #[test]
 fn nothing_confirmed_is_lost() {
@@ -137,29 +137,22 @@ fn publish_on(
     }
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
     let route = if publisher == 0 { publish("", QUEUES[0]) } else { publish("x", "") };
-    let mut unconfirmed = std::collections::BTreeSet::new();
+    let mut unconfirmed = Unconfirmed::default();
     let mut is_ready = false;
     loop {
-        while (unconfirmed.len() as u64) < WINDOW {
+        while unconfirmed.len() < WINDOW {
+            unconfirmed.add();
             let message = Message { publisher, number: log.end };
             channel.publish_with(&route, &properties, &message.to_body());
-            unconfirmed.insert(log.end);
             log.end += 1;
         }
         let answer = channel.recv();
         if answer.ends_connection() {
             return log;
         }
-        let Method::BasicAck(confirm) = answer.method() else { panic!("{answer}") };
         // The broker counts the publishes of the channel from one.
-        let number = first + confirm.delivery_tag - 1;
-        if confirm.multiple {
-            let later = unconfirmed.split_off(&(number + 1));
-            log.confirmed.extend(std::mem::replace(&mut unconfirmed, later));
-        } else {
-            assert!(unconfirmed.remove(&number), "{answer} for the second time");
-            log.confirmed.push(number);
-        }
+        let tags = unconfirmed.confirm(&answer);
+        log.confirmed.extend(tags.into_iter().map(|tag| first + tag - 1));
         if !is_ready && log.confirmed.len() >= goal {
             is_ready = true;
             ready.send(()).expect("the test waits");
