@@ -238,8 +238,16 @@ impl Connection {
         }
     }
 
+    /// The client is gone, perhaps long after its last word.
+    pub(crate) fn end(&mut self, now: Millis) {
+        if let Some(session) = &mut self.session {
+            session.begin(now);
+        }
+        self.tear_down();
+    }
+
     /// The client is gone, or is to be: everything it held goes back, and its queues go.
-    pub(crate) fn tear_down(&mut self) {
+    fn tear_down(&mut self) {
         self.flush();
         let numbers: Vec<u16> = self.channels.keys().copied().collect();
         for number in numbers {

@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         next_check: None,
     };
     driver.run().await;
-    driver.connection.tear_down();
+    driver.connection.end(clock::now());
     driver.outbox.finish();
     // A client that doesn't read doesn't keep the task.
     let Driver { reader, stop, .. } = driver;

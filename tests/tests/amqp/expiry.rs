@@ -1,5 +1,8 @@
 //! Messages and queues that go because time passes.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use leveret_tests::codec::{Properties, Value, basic, queue};
 use leveret_tests::{
     Broker, Channel, cancel, confirm_select, consume, declare, eventually, get, nack, passive,
@@ -56,10 +59,10 @@ fn unused_queues_expire() {
     let broker = Broker::start();
     let connection = broker.connect();
     let channel = connection.channel(1);
-    let arguments = table([("x-expires", Value::I32(100))]);
-    let expiring = |queue| queue::Declare { arguments: arguments.as_table(), ..declare(queue) };
-    channel.call(&expiring("unused"));
-    channel.call(&expiring("used"));
+    for (queue, expires) in [("unused", 50), ("used", 1000)] {
+        let arguments = table([("x-expires", Value::I32(expires))]);
+        channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare(queue) });
+    }
     channel.call(&consume("used", "c"));
     await_end(&channel, "unused");
     assert_eq!(channel.call(&passive("used")), "queue.declare-ok used 0 1");
@@ -71,14 +74,30 @@ fn unused_queues_expire() {
     );
 }
 
+/// The last word of the consumer was long ago; what counts is when it left.
+#[test]
+fn a_lost_consumer_kept_its_queue_until_it_was_lost() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let consuming = broker.connect();
+    let arguments = table([("x-expires", Value::I32(1000))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    consuming.channel(1).call(&consume("q", "c"));
+    sleep(Duration::from_millis(1100));
+    drop(consuming);
+    // Enough to notice the loss and to look at the queue, and well before it is due.
+    sleep(Duration::from_millis(200));
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
+}
+
 #[test]
 fn whoever_asks_keeps_a_queue_from_expiring() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);
-    let arguments = table([("x-expires", Value::I32(300))]);
+    let arguments = table([("x-expires", Value::I32(1000))]);
     channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
-    let begin = std::time::Instant::now();
-    while begin.elapsed().as_millis() < 900 {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1500) {
         assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
         assert_eq!(channel.call(&get("q")), "basic.get-empty");
     }

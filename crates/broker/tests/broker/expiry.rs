@@ -136,12 +136,14 @@ fn ticks_cost_nothing_while_nothing_is_due() {
     }
     world.session.flush(&mut Vec::new());
     world.session.finish();
-    let begin = Instant::now();
-    for _ in 0..1_000 {
-        assert_eq!(world.tick(), Progress::Done);
-    }
-    let per_tick = begin.elapsed() / 1_000;
-    assert!(per_tick.as_micros() < 500, "{per_tick:?}, though looking at each queue takes longer");
+    let mut fifty_ticks = || {
+        let begin = Instant::now();
+        (0..50).for_each(|_| assert_eq!(world.tick(), Progress::Done));
+        begin.elapsed()
+    };
+    // The best of many: the machine may be busy with something else.
+    let best = (0..20).map(|_| fifty_ticks()).min().unwrap();
+    assert!(best.as_millis() < 5, "{best:?}, though looking at each queue once takes longer");
     world.pass(3_600_000);
     assert!((0..2_000).all(|number| world.ready(&format!("q{number}")) == 0));
 }
