@@ -34,7 +34,9 @@ pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
             name = signals.next() => exit_on(name),
         };
         announce(server.addresses(), &data, begun);
-        tracing::info!("stopping on {}", signals.next().await);
+        // Not inside the macro, which evaluates nothing for a level that isn't logged.
+        let signal = signals.next().await;
+        tracing::info!("stopping on {signal}");
         let stopping = Instant::now();
         tokio::select! {
             () = server.stop() => {}
