@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
-use leveret_engine::{ConsumerId, QueueId};
+use leveret_engine::{ConsumerId, QueueId, Removed};
 use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
@@ -300,6 +300,7 @@ impl Broker {
     ) -> Option<Lsn> {
         let mut removed = Vec::new();
         directory.remove_queue(queue, &mut removed);
+        self.drop_keepers(directory, &removed);
         let mut deletions = definitions::deletions(vhost.name(), &removed);
         if queue.durable {
             let key = definitions::key(&[vhost.name().as_bytes(), queue.name.as_bytes()]);
@@ -307,6 +308,14 @@ impl Broker {
         }
         vhost.changed();
         define(self, &deletions)
+    }
+
+    /// Drops what removed exchanges kept.
+    pub(crate) fn drop_keepers(&self, directory: &mut Directory, removed: &[Removed]) {
+        let gone = directory.remove_keepers(removed);
+        if !gone.is_empty() {
+            self.store.forget_queues(&gone);
+        }
     }
 
     pub(crate) fn next_session(&self) -> SessionId {

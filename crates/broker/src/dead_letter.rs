@@ -21,7 +21,7 @@ pub use self::counts::{DeadLetterCounts, DeathsByReason};
 use self::letter::Letter;
 use crate::broker::Broker;
 use crate::buckets::{Buckets, Origin};
-use crate::queue::SharedQueue;
+use crate::queue::{Purpose, SharedQueue};
 use crate::turn::Turn;
 
 /// How a queue dead-letters.
@@ -34,6 +34,16 @@ pub(crate) struct DeadLettering {
     pub(crate) exchange: Arc<str>,
     /// The key its messages get instead of their own.
     pub(crate) routing_key: Option<Arc<str>>,
+    pub(crate) onward: Onward,
+}
+
+/// As what messages go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// As dead letters.
+    Dead,
+    /// As what they are: the queue is a delayed exchange's, and they were only waiting.
+    Delayed,
 }
 
 /// A message that left its queue without being consumed. Its place there is still recorded.
@@ -160,10 +170,15 @@ impl DeadLetters {
         let mut counts = DeadLetterCounts::default();
         let (mut arena, mut router) = (MessageArena::new(), Router::default());
         for death in deaths {
-            let letter = Letter::write(death, now, &mut arena);
+            let letter = match death.source.onward {
+                Onward::Dead => Letter::write(death, now, &mut arena),
+                Onward::Delayed => Letter::released(death, now, &mut arena),
+            };
             router.route(broker, death, &letter);
-            counts.dead_lettered.count(death.reason, 1);
-            counts.unroutable += u64::from(router.queues.is_empty());
+            if death.source.onward == Onward::Dead {
+                counts.dead_lettered.count(death.reason, 1);
+                counts.unroutable += u64::from(router.queues.is_empty());
+            }
             // Whoever rejected it has seen it.
             let redelivered = death.entry.redelivered || death.reason == Reason::Rejected;
             let origin = Origin { ticket: None, redelivered };
@@ -207,7 +222,9 @@ impl Router {
         let directory = vhost.directory.read();
         directory.topology.route(&death.source.exchange, message, &mut self.set);
         let queues = self.set.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
-        let queues = queues.filter(|queue| !letter.would_cycle(death.reason, &queue.name));
+        let queues = queues.filter(|queue| {
+            queue.purpose != Purpose::Clients || !letter.would_cycle(death.reason, &queue.name)
+        });
         self.queues.extend(queues.cloned());
     }
 }

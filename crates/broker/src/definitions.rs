@@ -56,6 +56,9 @@ pub(crate) struct ExchangeValue {
     pub(crate) auto_delete: bool,
     pub(crate) internal: bool,
     pub(crate) arguments: Vec<u8>,
+    /// Identity of the queue that keeps messages for it, 0 for none.
+    #[serde(default)]
+    pub(crate) keeper: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -21,6 +21,7 @@ mod buckets;
 mod dead_letter;
 mod definitions;
 mod direct_reply;
+mod keeper;
 mod limits;
 mod queue;
 mod recovery;

@@ -8,10 +8,10 @@ mod schedule;
 use std::sync::{Arc, Weak};
 
 use ahash::HashMap;
-use leveret_codec::TableBuf;
+use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
     ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Entry, Message, Millis, Overflow, Pushed,
-    Queue, QueueId, QueueSettings,
+    Queue, QueueId, QueueSettings, delay,
 };
 use leveret_store::Lsn;
 use parking_lot::{Mutex, MutexGuard};
@@ -20,7 +20,7 @@ use self::gate::DispatchGate;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 use crate::buckets::Origin;
-use crate::dead_letter::{DeadLettering, Death, Reason};
+use crate::dead_letter::{DeadLettering, Death, Onward, Reason};
 use crate::session::SessionId;
 use crate::subscriber::{Subscriber, Wake};
 use crate::turn::{Abandoned, Turn};
@@ -35,6 +35,7 @@ pub struct SharedQueue {
     /// The connection an exclusive queue belongs to.
     pub(crate) owner: Option<SessionId>,
     pub(crate) arguments: TableBuf,
+    pub(crate) purpose: Purpose,
     state: Mutex<State>,
     agenda: Arc<QueueAgenda>,
     /// For its entry in the agenda.
@@ -78,6 +79,36 @@ pub(crate) struct Settings {
     pub(crate) dead_letter_routing_key: Option<Arc<str>>,
     /// How long it may go unused.
     pub(crate) expires: Option<Millis>,
+    pub(crate) purpose: Purpose,
+}
+
+/// Who a queue is there for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Those who declare queues and consume from them.
+    #[default]
+    Clients,
+    /// A delayed exchange: messages leave when their delay is over.
+    Delay,
+    /// A recent history exchange: the newest messages stay.
+    History,
+}
+
+impl Purpose {
+    /// When `message` leaves a queue, if that is not for the queue's settings to say.
+    fn deadline(self, message: &Message) -> Option<Millis> {
+        match self {
+            Self::Clients => None,
+            Self::Delay => {
+                let limits =
+                    TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
+                let properties = Properties::parse(message.properties(), &limits);
+                let delay = delay(&properties.unwrap_or_default()).unwrap_or_default();
+                Some(message.timestamp().saturating_add(delay))
+            }
+            Self::History => Some(NEVER),
+        }
+    }
 }
 
 /// A queue's numbers at one moment.
@@ -127,6 +158,10 @@ impl SharedQueue {
             vhost: Arc::clone(&spec.vhost),
             exchange,
             routing_key: settings.dead_letter_routing_key,
+            onward: match settings.purpose {
+                Purpose::Delay => Onward::Delayed,
+                Purpose::Clients | Purpose::History => Onward::Dead,
+            },
         });
         let queue = Arc::new_cyclic(|this| Self {
             id: spec.id,
@@ -136,6 +171,7 @@ impl SharedQueue {
             auto_delete: spec.auto_delete,
             owner: spec.owner,
             arguments: spec.arguments,
+            purpose: settings.purpose,
             state: Mutex::new(State {
                 machine: Queue::new(settings.machine),
                 consumers: HashMap::default(),
@@ -189,7 +225,8 @@ impl SharedQueue {
     pub(crate) fn restore(&self, mut entry: Entry) {
         let mut state = self.state.lock();
         let arrival = entry.message.timestamp();
-        entry.deadline = state.machine.settings().deadline(&entry.message, arrival);
+        let own = self.purpose.deadline(&entry.message);
+        entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
         state.machine.restore(entry);
         self.reschedule(&mut state);
     }
@@ -211,6 +248,7 @@ impl SharedQueue {
         for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
             let mut entry = Entry::new(leveret_engine::Lsn(lsn.0), message);
             entry.stored = stored;
+            entry.deadline = self.purpose.deadline(&entry.message);
             entry.redelivered = origin.redelivered;
             if stored && origin.redelivered {
                 turn.returned.push((lsn, 0));
@@ -364,6 +402,20 @@ impl SharedQueue {
         Ok(self.delete_locked(&mut state, turn))
     }
 
+    /// All ready messages, in their order.
+    pub(crate) fn ready_messages(&self) -> Vec<Message> {
+        self.state.lock().machine.ready().map(|entry| entry.message.clone()).collect()
+    }
+
+    /// Takes a queue away that never had consumers: its exchange is gone. What the journal has of
+    /// it is the caller's to drop.
+    pub(crate) fn abolish(&self) {
+        let mut state = self.state.lock();
+        state.deleted = true;
+        self.unschedule(&mut state);
+        state.machine.drain(&mut Vec::new(), &mut Vec::new());
+    }
+
     fn delete_locked(&self, state: &mut State, turn: &mut Turn) -> u64 {
         state.deleted = true;
         self.unschedule(state);
@@ -399,6 +451,7 @@ impl SharedQueue {
                     receiver = Some(consumer);
                     turn.run.push(entry);
                 }
+                Effect::Drop { .. } if self.purpose == Purpose::History => {}
                 Effect::Drop { entry, reason } => state.bury(entry, reason.into(), turn),
             }
         }

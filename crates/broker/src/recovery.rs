@@ -11,6 +11,7 @@ use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionK
 use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, VhostValue};
+use crate::keeper::keeper;
 use crate::queue::{QueueSpec, SharedQueue};
 
 /// Rebuilds a broker from its store.
@@ -105,7 +106,7 @@ fn restore_exchange(
     broker: &Broker,
     key: &[u8],
     value: &[u8],
-    _: &mut Queues,
+    queues: &mut Queues,
 ) -> Result<(), DefinitionError> {
     let [vhost, name] = definitions::key_parts(key)?;
     let (vhost, name) = (definitions::name(vhost)?, definitions::name(name)?);
@@ -113,14 +114,20 @@ fn restore_exchange(
     let kind: Result<ExchangeKind, _> = value.kind.parse();
     let kind = kind.map_err(|_| DefinitionError::ExchangeType(value.kind.clone()))?;
     let vhost = broker.vhost(vhost).ok_or(DefinitionError::Orphan)?;
-    vhost.directory.write().topology.add_exchange(ExchangeSpec {
+    let spec = ExchangeSpec {
         name: name.into(),
         kind,
         durable: true,
         auto_delete: value.auto_delete,
         internal: value.internal,
         arguments: definitions::arguments(&value.arguments)?,
-    });
+    };
+    let keeper = keeper(&spec, vhost.name(), QueueId(value.keeper), &broker.agenda);
+    if let Some(keeper) = &keeper {
+        broker.reserve_queues(value.keeper);
+        queues.insert(value.keeper, Arc::clone(keeper));
+    }
+    vhost.directory.write().insert_exchange(spec, keeper);
     Ok(())
 }
 

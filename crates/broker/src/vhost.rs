@@ -34,6 +34,8 @@ pub struct Vhost {
 pub(crate) struct Directory {
     pub(crate) topology: Topology,
     queues: HashMap<QueueId, Arc<SharedQueue>>,
+    /// Queues that keep messages for exchanges, named for them. No client sees them.
+    keepers: HashMap<QueueId, Arc<SharedQueue>>,
 }
 
 impl Vhost {
@@ -53,7 +55,11 @@ impl Vhost {
             name,
             generation: AtomicU64::new(0),
             limits: RwLock::default(),
-            directory: RwLock::new(Directory { topology, queues: HashMap::default() }),
+            directory: RwLock::new(Directory {
+                topology,
+                queues: HashMap::default(),
+                keepers: HashMap::default(),
+            }),
         }
     }
 
@@ -95,7 +101,37 @@ impl Directory {
     }
 
     pub(crate) fn queue_by_id(&self, id: QueueId) -> Option<&Arc<SharedQueue>> {
-        self.queues.get(&id)
+        self.queues.get(&id).or_else(|| self.keepers.get(&id))
+    }
+
+    /// Adds an exchange, with the queue that keeps messages for it if it is of a kind that does.
+    pub(crate) fn insert_exchange(&mut self, spec: ExchangeSpec, keeper: Option<Arc<SharedQueue>>) {
+        let name = Arc::clone(&spec.name);
+        self.topology.add_exchange(spec);
+        if let Some(keeper) = keeper {
+            self.topology.set_keeper(&name, keeper.id);
+            self.keepers.insert(keeper.id, keeper);
+        }
+    }
+
+    /// Takes away what kept messages for removed exchanges; what that was.
+    pub(crate) fn remove_keepers(&mut self, removed: &[Removed]) -> Vec<u64> {
+        let mut gone = Vec::new();
+        if self.keepers.is_empty() {
+            return gone;
+        }
+        for removed in removed {
+            let Removed::Exchange(exchange) = removed else { continue };
+            self.keepers.retain(|id, keeper| {
+                let stays = keeper.name != exchange.name;
+                if !stays {
+                    keeper.abolish();
+                    gone.push(id.0);
+                }
+                stays
+            });
+        }
+        gone
     }
 
     pub(crate) fn queue_count(&self) -> u64 {

@@ -55,7 +55,7 @@ pub use queue::{
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
 };
 pub use topology::{
-    BindError, BindingRef, Bound, Destination, DestinationName, Exchange, ExchangeKind,
-    ExchangeSpec, InvalidBinding, InvalidExchange, InvalidMatch, Removed, RemovedBinding,
-    RemovedDestination, Routable, RouteSet, Topology, UnknownKind,
+    BindError, BindingRef, Bound, DELAY_HEADER, Destination, DestinationName, Exchange,
+    ExchangeKind, ExchangeSpec, InvalidBinding, InvalidExchange, InvalidMatch, Keeper, Removed,
+    RemovedBinding, RemovedDestination, Routable, RouteSet, Topology, UnknownKind, delay,
 };

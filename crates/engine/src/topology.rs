@@ -6,6 +6,7 @@ mod erlang;
 mod exchange;
 mod hash;
 mod headers;
+mod keeper;
 mod kind;
 mod removed;
 mod route;
@@ -22,6 +23,7 @@ use leveret_codec::TableBuf;
 pub use binding::Destination;
 pub use exchange::{Exchange, ExchangeSpec, InvalidBinding, Routable};
 pub use headers::InvalidMatch;
+pub use keeper::{DELAY_HEADER, Keeper, delay};
 pub use kind::{ExchangeKind, InvalidExchange, UnknownKind};
 pub use removed::{Removed, RemovedBinding, RemovedDestination};
 pub use route_set::RouteSet;
@@ -139,6 +141,14 @@ impl Topology {
     pub fn set_alternate(&mut self, exchange: &str, alternate: Option<Arc<str>>) {
         if let Some(exchange) = self.exchange_mut(exchange) {
             exchange.set_alternate(alternate);
+        }
+    }
+
+    /// Gives an exchange the queue that keeps messages for it. Not one of
+    /// [`add_queue`](Self::add_queue): it has no name and no bindings.
+    pub fn set_keeper(&mut self, exchange: &str, queue: QueueId) {
+        if let Some(exchange) = self.exchange_mut(exchange) {
+            exchange.set_keeper(queue);
         }
     }
 

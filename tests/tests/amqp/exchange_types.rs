@@ -22,6 +22,31 @@ fn bad_arguments_and_keys_are_refused() {
     for (kind, arguments, text) in [
         ("x-consistent-hash", table(both), "hash-header and hash-property are mutually exclusive"),
         ("x-consistent-hash", table(unknown), "Unsupported property: foo"),
+        (
+            "x-recent-history",
+            table([("x-recent-history-length", Value::text("a"))]),
+            "Invalid argument <<\"a\">>, 'x-recent-history-length' must be a positive integer",
+        ),
+        (
+            "x-recent-history",
+            table([("x-recent-history-length", Value::I32(-1))]),
+            "Invalid argument -1, 'x-recent-history-length' must be a positive integer",
+        ),
+        (
+            "x-delayed-message",
+            table([]),
+            "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+        ),
+        (
+            "x-delayed-message",
+            table([("x-delayed-type", Value::text("x-delayed-message"))]),
+            "Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'",
+        ),
+        (
+            "x-delayed-message",
+            table([("x-delayed-type", Value::text("foo"))]),
+            "invalid exchange type 'foo'",
+        ),
     ] {
         let arguments = arguments.as_table();
         let declare = exchange::Declare { arguments, ..declare_exchange("bad", kind) };
@@ -173,6 +198,155 @@ fn hashes_stay_where_they_are_across_a_restart() {
     broker.restart();
     let channel = broker.connect().channel(1);
     assert_eq!(spread(&channel, "x", &["a", "bb", "ccc"], &Properties::default()), before);
+}
+
+#[test]
+fn a_new_binding_gets_recent_history() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let length = table([("x-recent-history-length", Value::I32(3))]);
+    let x = exchange::Declare {
+        arguments: length.as_table(),
+        ..declare_exchange("x", "x-recent-history")
+    };
+    assert_eq!(channel.call(&x), "exchange.declare-ok");
+    channel.call(&declare("early"));
+    channel.call(&bind("early", "x", ""));
+    let no_store = table([("x-recent-history-no-store", Value::Bool(true))]);
+    for number in 0..5 {
+        channel.publish("x", "k", format!("{number}"));
+        let properties = Properties { headers: Some(no_store.as_table()), ..Properties::default() };
+        channel.publish_with(&publish("x", "k"), &properties, b"not stored");
+    }
+    assert_eq!(channel.call(&passive("early")), "queue.declare-ok early 10 0");
+
+    channel.call(&declare("late"));
+    channel.call(&bind("late", "x", ""));
+    for number in 2..5 {
+        let left = 4 - number;
+        let get = leveret_tests::codec::basic::Get { queue: "late", no_ack: true };
+        let expected = format!("basic.get-ok {} x k {left}: {number}", number - 1);
+        assert_eq!(channel.call(&get), expected);
+    }
+    // The same binding again is none, and gets nothing; an exchange passes it on.
+    channel.call(&bind("late", "x", ""));
+    assert_eq!(channel.call(&passive("late")), "queue.declare-ok late 0 0");
+    channel.call(&declare_exchange("behind", "fanout"));
+    channel.call(&bind("late", "behind", ""));
+    channel.call(&bind_exchange("behind", "x", ""));
+    assert_eq!(channel.call(&passive("late")), "queue.declare-ok late 3 0");
+    // What only history keeps has reached nobody.
+    channel.call(&leveret_tests::delete_exchange("x"));
+    channel.call(&x);
+    let mandatory = leveret_tests::codec::basic::Publish { mandatory: true, ..publish("x", "k") };
+    channel.publish_with(&mandatory, &Properties::default(), b"alone");
+    assert_eq!(channel.recv(), "basic.return 312 NO_ROUTE x k: alone");
+    channel.call(&declare("last"));
+    channel.call(&bind("last", "x", ""));
+    assert_eq!(channel.call(&passive("last")), "queue.declare-ok last 1 0");
+}
+
+#[test]
+fn delayed_messages_arrive_in_time() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let topic = table([("x-delayed-type", Value::text("topic"))]);
+    let x = exchange::Declare {
+        arguments: topic.as_table(),
+        ..declare_exchange("x", "x-delayed-message")
+    };
+    assert_eq!(channel.call(&x), "exchange.declare-ok");
+    channel.call(&declare("q"));
+    channel.call(&bind("q", "x", "a.*"));
+    let consume =
+        leveret_tests::codec::basic::Consume { no_ack: true, ..leveret_tests::consume("q", "t") };
+    channel.call(&consume);
+    let start = std::time::Instant::now();
+    let mandatory = leveret_tests::codec::basic::Publish { mandatory: true, ..publish("x", "a.b") };
+    let send = |delay: Value<'_>,
+                publish: &leveret_tests::codec::basic::Publish<'_>,
+                body: &str| {
+        let headers = table([("first", Value::text("kept")), ("x-delay", delay)]);
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        channel.publish_with(publish, &properties, body.as_bytes());
+    };
+    send(Value::I32(400), &publish("x", "a.b"), "third");
+    send(Value::I64(200), &publish("x", "a.b"), "second");
+    send(Value::I32(0), &publish("x", "a.b"), "now");
+    send(Value::I32(-10), &publish("x", "a.b"), "now too");
+    send(Value::I32(100), &publish("x", "other"), "to nobody");
+    // As with the plugin: where it goes is not known yet.
+    send(Value::I32(300), &mandatory, "returned and delivered");
+    let mut answers = channel.recv_many(3);
+    answers.sort_by_key(|answer| answer.starts_with("basic.return"));
+    assert_eq!(answers[0], "basic.deliver t 1 x a.b: now");
+    assert_eq!(answers[1], "basic.deliver t 2 x a.b: now too");
+    assert_eq!(answers[2], "basic.return 312 NO_ROUTE x a.b: returned and delivered");
+    assert!(start.elapsed().as_millis() < 200, "not delayed");
+    for (after, delay, expected) in [
+        (200, Value::I32(-200), "basic.deliver t 3 x a.b: second"),
+        (300, Value::I32(-300), "basic.deliver t 4 x a.b: returned and delivered"),
+        (400, Value::I32(-400), "basic.deliver t 5 x a.b: third"),
+    ] {
+        let answer = channel.recv();
+        assert!(start.elapsed().as_millis() >= after, "{answer} too early");
+        assert_eq!(answer, expected);
+        let headers = answer.properties().headers.unwrap();
+        assert_eq!(headers.get("x-delay"), Some(delay));
+        assert_eq!(headers.get("first"), Some(Value::text("kept")));
+        assert_eq!(headers.get("x-death"), None);
+    }
+}
+
+#[test]
+fn delayed_messages_survive_a_crash() {
+    let Some(mut broker) = Broker::own("it is killed") else { return };
+    {
+        let channel = broker.connect().channel(1);
+        let direct = table([("x-delayed-type", Value::text("direct"))]);
+        let x = exchange::Declare {
+            durable: true,
+            arguments: direct.as_table(),
+            ..declare_exchange("x", "x-delayed-message")
+        };
+        assert_eq!(channel.call(&x), "exchange.declare-ok");
+        for queue in ["q", "gone"] {
+            channel.call(&queue::Declare { durable: true, ..declare(queue) });
+        }
+        channel.call(&bind("q", "x", "k"));
+        let gone = exchange::Declare { exchange: "gone", ..x };
+        channel.call(&gone);
+        channel.call(&bind("gone", "gone", "k"));
+        channel.call(&leveret_tests::codec::confirm::Select { nowait: false });
+        for (delay, exchange) in [(600, "x"), (1, "x"), (600, "gone"), (3_600_000, "x")] {
+            let headers = table([("x-delay", Value::I32(delay))]);
+            let properties = Properties {
+                headers: Some(headers.as_table()),
+                delivery_mode: Some(2),
+                ..Properties::default()
+            };
+            channel.publish_with(&publish(exchange, "k"), &properties, b"waits");
+        }
+        let mut confirmed = 0;
+        while confirmed < 4 {
+            confirmed = channel.recv().delivery_tag();
+        }
+        channel.call(&leveret_tests::delete_exchange("gone"));
+    }
+    broker.kill9();
+    broker.restart();
+    let channel = broker.connect().channel(1);
+    channel.call(&leveret_tests::consume("q", "t"));
+    assert_eq!(bodies(&channel, 2), ["waits", "waits"]);
+    channel.send(&leveret_tests::codec::basic::Ack { delivery_tag: 0, multiple: true });
+    channel.close();
+    drop(channel);
+    broker.terminate();
+    broker.restart();
+    // Each went once; one still waits, and takes no room in any queue that clients see.
+    let channel = broker.connect().channel(1);
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
+    assert_eq!(channel.call(&passive("gone")), "queue.declare-ok gone 0 0");
 }
 
 const KEYS: usize = 200;

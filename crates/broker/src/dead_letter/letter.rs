@@ -1,7 +1,7 @@
 //! A dead message, rewritten for its dead-letter exchange.
 
-use leveret_codec::{ArrayBuf, Properties, TableLimits};
-use leveret_engine::{Body, Message, MessageArena, Millis, NewMessage};
+use leveret_codec::{ArrayBuf, Properties, TableBuilder, TableLimits, Value};
+use leveret_engine::{Body, DELAY_HEADER, Message, MessageArena, Millis, NewMessage, delay};
 
 use super::history::{self, Event};
 use super::{Death, Reason};
@@ -64,6 +64,39 @@ impl<'a> Letter<'a> {
             body: Body::Shared(message.shared_body()),
         });
         Self { message, routing_keys, deaths }
+    }
+
+    /// A message whose delay is over: as it was published, but that its `x-delay` header is now
+    /// below zero, so that no delayed exchange holds it again. Its time in a queue counts from now.
+    pub(super) fn released(death: &'a Death, now: Millis, arena: &mut MessageArena) -> Self {
+        let message = &death.entry.message;
+        let properties = properties(message);
+        let headers = properties.headers.unwrap_or_default();
+        let Annotations { rerouted, bcc, .. } = Annotations::read(message.annotations());
+        let mut routing_keys = Keys::new();
+        routing_keys.push(message.routing_key());
+        if !rerouted {
+            routing_keys.extend(copies(headers, "CC").unwrap_or_default());
+        }
+        routing_keys.extend(bcc);
+
+        let waited = delay(&properties).and_then(|delay| i64::try_from(delay.0).ok());
+        let waited = -waited.unwrap_or_default();
+        let value = i32::try_from(waited).map_or(Value::I64(waited), Value::I32);
+        let headers = TableBuilder::from_table(headers).set(DELAY_HEADER, value).build();
+        let properties = Properties { headers: Some(headers.as_table()), ..properties };
+        let mut raw_properties = Vec::with_capacity(message.properties().len());
+        properties.encode(&mut raw_properties);
+        let message = arena.make(NewMessage {
+            now,
+            exchange: message.exchange(),
+            routing_key: message.routing_key(),
+            properties: &properties,
+            raw_properties: &raw_properties,
+            annotations: message.annotations(),
+            body: Body::Shared(message.shared_body()),
+        });
+        Self { message, routing_keys, deaths: ArrayBuf::default() }
     }
 
     /// Its properties.

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::history::{self, Event};
 use super::letter::Letter;
-use super::{DeadLettering, Death, Reason};
+use super::{DeadLettering, Death, Onward, Reason};
 use crate::annotations::Annotations;
 
 const NOW: Millis = Millis(1_700_000_000_999);
@@ -43,6 +43,7 @@ fn death(message: Message, queue: &str, reason: Reason, routing_key: Option<&str
         vhost: "/".into(),
         exchange: "dlx".into(),
         routing_key: routing_key.map(Arc::from),
+        onward: Onward::Dead,
     };
     Death { source: Arc::new(source), entry: Entry::new(Lsn(1), message), reason }
 }

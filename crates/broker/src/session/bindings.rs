@@ -1,13 +1,14 @@
 //! `queue.bind`, `queue.unbind`, `exchange.bind` and `exchange.unbind`.
 
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
-use leveret_engine::{Bound, DestinationName, ExchangeKind};
+use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind};
 use leveret_store::{Definition, Lsn, Table};
 
 use super::Session;
 use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::definitions;
 use crate::direct_reply;
+use crate::queue::Purpose;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
@@ -52,7 +53,25 @@ impl Session {
         });
         let commit = self.define(definition.as_slice());
         vhost.changed();
+        self.repeat_history(&directory, source, destination);
         Ok(commit)
+    }
+
+    /// A new binding of a recent history exchange gets what the exchange has kept.
+    fn repeat_history(
+        &mut self,
+        directory: &Directory,
+        source: &str,
+        destination: DestinationName<'_>,
+    ) {
+        let keeper = directory.topology.exchange(source).and_then(Exchange::keeper);
+        let Some(keeper) = keeper.and_then(|id| directory.queue_by_id(id)) else { return };
+        if keeper.purpose != Purpose::History {
+            return;
+        }
+        for message in keeper.ready_messages() {
+            self.stage_for(directory, message, destination);
+        }
     }
 
     /// Removes a binding. A missing exchange, queue or binding is fine.
@@ -80,6 +99,7 @@ impl Session {
         if removed.is_empty() {
             return Ok(None);
         }
+        self.broker.drop_keepers(&mut directory, &removed);
         let commit = self.define(&definitions::deletions(vhost.name(), &removed));
         vhost.changed();
         Ok(commit)

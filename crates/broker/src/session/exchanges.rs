@@ -1,18 +1,18 @@
 //! `exchange.declare` and `exchange.delete`.
 
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
-use leveret_engine::{ExchangeKind, ExchangeSpec, Removed};
+use leveret_engine::{ExchangeKind, ExchangeSpec, InvalidExchange, Removed};
 use leveret_store::{Definition, Lsn, Table};
 
 use super::{Session, clean_name};
 use crate::access::PermissionKind;
 use crate::arguments::described;
 use crate::definitions::{self, ExchangeValue};
+use crate::keeper::keeper;
 use crate::refusal::{self, Resource};
 
 /// Exchange types RabbitMQ knows, itself or by a plugin, that may be absent.
-const KNOWN_ELSEWHERE: [&str; 4] =
-    ["x-delayed-message", "x-jms-topic", "x-message-deduplication", "x-recent-history"];
+const KNOWN_ELSEWHERE: [&str; 2] = ["x-jms-topic", "x-message-deduplication"];
 
 /// An `exchange.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -42,13 +42,7 @@ impl Session {
         request: DeclareExchange<'_>,
     ) -> Result<Option<Lsn>, AmqpError> {
         let name = &*clean_name(request.name);
-        let kind: ExchangeKind = request.kind.parse().map_err(|_| {
-            if KNOWN_ELSEWHERE.contains(&request.kind) {
-                refusal::unknown_exchange_type(request.kind)
-            } else {
-                refusal::invalid_exchange_type(request.kind)
-            }
-        })?;
+        let kind: ExchangeKind = request.kind.parse().map_err(|_| no_such_kind(request.kind))?;
         if name.is_empty() {
             return Err(refusal::default_exchange());
         }
@@ -70,14 +64,21 @@ impl Session {
             internal: request.internal,
             arguments: TableBuf::from(request.arguments),
         };
-        spec.check().map_err(|invalid| AmqpError::precondition_failed(invalid.to_string()))?;
+        spec.check().map_err(|invalid| match invalid {
+            InvalidExchange::UnknownDelayedKind(kind) => no_such_kind(&kind),
+            other => AmqpError::precondition_failed(other.to_string()),
+        })?;
 
         let mut directory = vhost.directory.write();
         if let Some(existing) = directory.topology.exchange(name) {
             check_equivalent(existing.spec(), &request, kind, vhost.name())?;
             return Ok(None);
         }
-        directory.topology.add_exchange(spec);
+        let keeper = spec.keeper().and_then(|_| {
+            keeper(&spec, vhost.name(), self.broker.next_queue(), &self.broker.agenda)
+        });
+        let keeper_id = keeper.as_ref().map_or(0, |keeper| keeper.id.0);
+        directory.insert_exchange(spec, keeper);
         let commit = request.durable.then(|| Definition::Put {
             table: Table::Exchanges,
             key: definitions::key(&[vhost.name().as_bytes(), name.as_bytes()]),
@@ -86,6 +87,7 @@ impl Session {
                 auto_delete: request.auto_delete,
                 internal: request.internal,
                 arguments: request.arguments.as_bytes().to_vec(),
+                keeper: keeper_id,
             }),
         });
         let commit = self.define(commit.as_slice());
@@ -137,6 +139,7 @@ impl Session {
         }
         let mut removed: Vec<Removed> = Vec::new();
         directory.topology.remove_exchange(name, &mut removed);
+        self.broker.drop_keepers(&mut directory, &removed);
         let commit = self.define(&definitions::deletions(vhost.name(), &removed));
         vhost.changed();
         Ok(commit)
@@ -162,6 +165,14 @@ impl Session {
         };
         self.check(PermissionKind::Read, Resource::Exchange(exchange))?;
         self.check(PermissionKind::Write, Resource::Exchange(alternate))
+    }
+}
+
+fn no_such_kind(kind: &str) -> AmqpError {
+    if KNOWN_ELSEWHERE.contains(&kind) {
+        refusal::unknown_exchange_type(kind)
+    } else {
+        refusal::invalid_exchange_type(kind)
     }
 }
 

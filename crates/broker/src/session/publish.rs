@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
-use leveret_engine::{Body, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet};
+use leveret_codec::{AmqpError, Properties, Table, TableBuilder, TableLimits};
+use leveret_engine::{
+    Body, DestinationName, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet,
+};
 use leveret_store::{Batch, Lsn};
 use smallvec::SmallVec;
 
@@ -16,8 +18,10 @@ use crate::arguments;
 use crate::buckets::{Buckets, Origin};
 use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
+use crate::queue::{Purpose, SharedQueue};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
+use crate::vhost::Directory;
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
@@ -48,7 +52,8 @@ type ReplyTargets = SmallVec<[Arc<ReplyTarget>; 1]>;
 impl Prepared {
     /// Whether no queue takes it, and nobody waits for it as a direct reply.
     pub fn is_unroutable(&self) -> bool {
-        self.routes.is_empty() && self.replies.is_empty()
+        // What an exchange keeps for itself nobody gets yet.
+        self.routes.iter().all(|queue| queue.purpose != Purpose::Clients) && self.replies.is_empty()
     }
 
     /// The message, e.g. to return it.
@@ -197,6 +202,33 @@ impl Session {
         if let Some(ticket) = ticket {
             staging.tickets.push(Pending { ticket, record, refused: false });
         }
+    }
+
+    /// Stages a message that was published before for one destination, or for where that leads.
+    pub(super) fn stage_for(
+        &mut self,
+        directory: &Directory,
+        message: Message,
+        destination: DestinationName<'_>,
+    ) {
+        let staging = &mut self.staging;
+        let mut queues: SmallVec<[Arc<SharedQueue>; 4]> = SmallVec::new();
+        match destination {
+            DestinationName::Queue(name) => queues.extend(directory.queue(name).cloned()),
+            DestinationName::Exchange(name) => {
+                let limits =
+                    TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
+                let properties = Properties::parse(message.properties(), &limits);
+                let properties = &properties.unwrap_or_default();
+                staging.routed = staging.routed.wrapping_add(1);
+                let drawn = self.id.0.rotate_left(32) ^ staging.routed;
+                let routable = Routable { keys: &[message.routing_key()], properties, drawn };
+                directory.topology.route(name, routable, &mut staging.route_set);
+                let found = staging.route_set.as_slice().iter();
+                queues.extend(found.filter_map(|id| directory.queue_by_id(*id)).cloned());
+            }
+        }
+        staging.buckets.add(message, &queues, Origin::default(), &mut staging.records);
     }
 
     /// Whether anything is staged.

@@ -10,9 +10,10 @@ use super::binding::{BindingId, BindingList, Destination};
 use super::erlang::ErlangBinary;
 use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_random};
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
+use super::keeper::Keeper;
 use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
 use super::topic::{Scratch, TopicIndex};
-use crate::ids::ExchangeId;
+use crate::ids::{ExchangeId, QueueId};
 
 /// The argument that names an exchange for what its exchange routes nowhere.
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
@@ -42,6 +43,12 @@ impl ExchangeSpec {
     pub fn check(&self) -> Result<(), InvalidExchange> {
         KindSettings::read(self.kind, self.arguments.as_table()).map(|_| ())
     }
+
+    /// What it needs a queue of its own for, if it does.
+    #[must_use]
+    pub fn keeper(&self) -> Option<Keeper> {
+        KindSettings::read(self.kind, self.arguments.as_table()).ok()?.keeper
+    }
 }
 
 /// An exchange in a [`Topology`](crate::Topology).
@@ -50,6 +57,7 @@ pub struct Exchange {
     id: ExchangeId,
     spec: ExchangeSpec,
     alternate: Option<Arc<str>>,
+    keeper: Option<QueueId>,
     index: Index,
     pub(super) outgoing: BindingList,
     pub(super) incoming: BindingList,
@@ -63,6 +71,7 @@ impl Exchange {
         Self {
             id,
             alternate: alternate.and_then(|name| name.as_str()).map(Arc::from),
+            keeper: None,
             index: Index::new(&spec),
             spec,
             outgoing: BindingList::default(),
@@ -97,6 +106,16 @@ impl Exchange {
 
     pub(super) fn set_alternate(&mut self, name: Option<Arc<str>>) {
         self.alternate = name;
+    }
+
+    /// The queue that keeps messages for it.
+    #[must_use]
+    pub const fn keeper(&self) -> Option<QueueId> {
+        self.keeper
+    }
+
+    pub(super) fn set_keeper(&mut self, queue: QueueId) {
+        self.keeper = Some(queue);
     }
 
     /// The number of bindings from it.
@@ -223,16 +242,17 @@ pub enum InvalidBinding {
 
 impl Index {
     fn new(spec: &ExchangeSpec) -> Self {
-        match spec.kind {
+        // Whoever declares has checked the arguments; without sense it is a fanout exchange.
+        let settings = KindSettings::read(spec.kind, spec.arguments.as_table());
+        let Ok(KindSettings { chooses_as, hash_on, .. }) = settings else { return Self::Fanout };
+        match chooses_as {
             ExchangeKind::Direct => Self::Direct(AHashMap::new()),
-            ExchangeKind::Fanout => Self::Fanout,
+            ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Delayed => {
+                Self::Fanout
+            }
             ExchangeKind::Topic => Self::Topic(TopicIndex::default()),
             ExchangeKind::Headers => Self::Headers(HeadersIndex::default()),
-            ExchangeKind::ConsistentHash => {
-                // Whoever declares has checked the arguments; the default serves otherwise.
-                let settings = KindSettings::read(spec.kind, spec.arguments.as_table());
-                Self::Consistent(ConsistentIndex::new(settings.unwrap_or_default().hash_on))
-            }
+            ExchangeKind::ConsistentHash => Self::Consistent(ConsistentIndex::new(hash_on)),
             ExchangeKind::ModulusHash => Self::Modulus(ModulusIndex::default()),
             ExchangeKind::Random => Self::Random,
             ExchangeKind::LocalRandom => Self::LocalRandom,

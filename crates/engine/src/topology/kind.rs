@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use leveret_codec::{Table, Value};
 
+use super::erlang::ErlangBinary;
 use super::hash::{HashOn, HashProperty};
+use super::keeper::Keeper;
 
 /// How an exchange chooses among its bindings.
 ///
@@ -29,11 +31,16 @@ pub enum ExchangeKind {
     Random,
     /// One queue on this node at random: all of them are.
     LocalRandom,
+    /// Every binding; whoever binds gets the last messages.
+    RecentHistory,
+    /// As another kind, the one in the argument `x-delayed-type`, after the delay in a message's
+    /// `x-delay` header.
+    Delayed,
 }
 
 impl ExchangeKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -42,6 +49,8 @@ impl ExchangeKind {
         Self::ModulusHash,
         Self::Random,
         Self::LocalRandom,
+        Self::RecentHistory,
+        Self::Delayed,
     ];
 
     /// The name in the protocol.
@@ -56,6 +65,8 @@ impl ExchangeKind {
             Self::ModulusHash => "x-modulus-hash",
             Self::Random => "x-random",
             Self::LocalRandom => "x-local-random",
+            Self::RecentHistory => "x-recent-history",
+            Self::Delayed => "x-delayed-message",
         }
     }
 }
@@ -89,26 +100,76 @@ pub enum InvalidExchange {
     /// A consistent hash exchange knows no such property.
     #[error("Unsupported property: {0}")]
     HashProperty(String),
+    /// No number of messages to keep.
+    #[error("Invalid argument {0}, 'x-recent-history-length' must be a positive integer")]
+    HistoryLength(String),
+    /// A delayed exchange has to be of some other kind as well.
+    #[error("Invalid argument, 'x-delayed-type' must be an existing exchange type")]
+    NoDelayedKind,
+    /// A delay is enough.
+    #[error("Invalid argument, 'x-delayed-message' can't be used for 'x-delayed-type'")]
+    DelayedTwice,
+    /// The other kind is none.
+    #[error("unknown exchange type '{0}'")]
+    UnknownDelayedKind(String),
 }
 
 /// What the arguments of a declaration say to its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KindSettings {
+    /// How bindings are chosen: another kind if it is a delayed exchange.
+    pub(super) chooses_as: ExchangeKind,
     pub(super) hash_on: HashOn,
+    pub(super) keeper: Option<Keeper>,
 }
 
 impl KindSettings {
     pub(super) fn read(kind: ExchangeKind, arguments: Table<'_>) -> Result<Self, InvalidExchange> {
+        let settings = Self { chooses_as: kind, hash_on: HashOn::default(), keeper: None };
         match kind {
-            ExchangeKind::ConsistentHash => Ok(Self { hash_on: hash_on(arguments)? }),
+            ExchangeKind::ConsistentHash => Ok(Self { hash_on: hash_on(arguments)?, ..settings }),
+            ExchangeKind::RecentHistory => {
+                let length = history_length(arguments)?;
+                Ok(Self { keeper: Some(Keeper::History(length)), ..settings })
+            }
+            ExchangeKind::Delayed => {
+                let settings = Self::read(delayed_kind(arguments)?, arguments)?;
+                Ok(Self { keeper: Some(Keeper::Delay), ..settings })
+            }
             ExchangeKind::Direct
             | ExchangeKind::Fanout
             | ExchangeKind::Topic
             | ExchangeKind::Headers
             | ExchangeKind::ModulusHash
             | ExchangeKind::Random
-            | ExchangeKind::LocalRandom => Ok(Self::default()),
+            | ExchangeKind::LocalRandom => Ok(settings),
         }
+    }
+}
+
+/// What history keeps without being told.
+const HISTORY_LENGTH: u64 = 20;
+
+fn history_length(arguments: Table<'_>) -> Result<u64, InvalidExchange> {
+    let Some(value) = arguments.get("x-recent-history-length") else { return Ok(HISTORY_LENGTH) };
+    let length = value.as_integer().and_then(|length| u64::try_from(length).ok());
+    length.filter(|&length| length > 0).ok_or_else(|| {
+        InvalidExchange::HistoryLength(match value.as_bytes() {
+            Some(bytes) => ErlangBinary(bytes).to_string(),
+            None => value.to_string(),
+        })
+    })
+}
+
+fn delayed_kind(arguments: Table<'_>) -> Result<ExchangeKind, InvalidExchange> {
+    let name = arguments.get("x-delayed-type").and_then(|name| name.as_str());
+    let name = name.ok_or(InvalidExchange::NoDelayedKind)?;
+    match name.parse() {
+        Ok(ExchangeKind::Delayed) => Err(InvalidExchange::DelayedTwice),
+        // It would need a second keeper.
+        Ok(ExchangeKind::RecentHistory) => Err(InvalidExchange::NoDelayedKind),
+        Ok(kind) => Ok(kind),
+        Err(UnknownKind) => Err(InvalidExchange::UnknownDelayedKind(name.to_owned())),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::binding::Destination;
 use super::distinct::Distinct;
 use super::exchange::{Exchange, Routable, Routed};
+use super::keeper::Keep;
 use super::{RouteSet, Topology};
 use crate::ids::ExchangeId;
 
@@ -11,7 +12,8 @@ impl Topology {
     ///
     /// Bindings to exchanges are followed, each exchange being visited once. An exchange none of
     /// whose bindings matches passes the message to its alternate exchange, if there is one,
-    /// wherever on the way it is. An exchange that does not exist routes nowhere.
+    /// wherever on the way it is. An exchange that does not exist routes nowhere. One that keeps
+    /// messages routes to its keeper first; a message it delays goes nowhere else from there.
     pub fn route(&self, exchange: &str, message: Routable<'_>, routes: &mut RouteSet) {
         routes.clear();
         let routing_keys = message.keys;
@@ -21,6 +23,14 @@ impl Topology {
         while let Some(id) = routes.exchanges.as_slice().get(visited) {
             visited += 1;
             let Some(exchange) = self.exchanges.get(id) else { continue };
+            match exchange.keep(&message.message) {
+                Keep::No => {}
+                Keep::Copy(keeper) => routes.queues.insert(keeper),
+                Keep::Only(keeper) => {
+                    routes.queues.insert(keeper);
+                    continue;
+                }
+            }
             if !self.follow(exchange, &mut message, routes)
                 && let Some(alternate) = exchange.alternate()
             {
@@ -40,7 +50,7 @@ impl Topology {
         while let Some(id) = reached.as_slice().get(visited) {
             visited += 1;
             let Some(exchange) = self.exchanges.get(id) else { continue };
-            if !exchange.index().routes_by_keys() {
+            if exchange.keeper().is_some() || !exchange.index().routes_by_keys() {
                 return false;
             }
             exchange.next().for_each(|id| reached.insert(id));
