@@ -124,6 +124,16 @@ impl Session {
         self.broker.finish(&mut self.turn);
     }
 
+    /// Lets memory go that an idle session doesn't need: nothing may be staged.
+    pub fn release(&mut self) {
+        debug_assert!(!self.has_staged(), "an idle session has nothing staged");
+        self.staging = Staging::default();
+        self.routes = RouteCache::default();
+        let now = self.turn.now();
+        self.turn = Turn::new();
+        self.turn.begin(now);
+    }
+
     /// Ends the session: its exclusive queues go, before the client learns that it is closed.
     /// The front end has cancelled its consumers and requeued its deliveries before.
     pub fn close(&mut self) {

@@ -259,6 +259,16 @@ impl Connection {
         }
     }
 
+    /// Lets memory go that an idle connection doesn't need.
+    pub(crate) fn release(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.release();
+        }
+        self.settling = Settling::default();
+        self.settlements.shrink_to(0);
+        self.confirmations.shrink_to(0);
+    }
+
     /// What log lines call it.
     pub(crate) fn label(&self) -> String {
         match &self.client.name {

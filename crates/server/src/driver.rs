@@ -240,6 +240,7 @@ impl Driver {
                     if self.buffer.is_empty() {
                         self.buffer = BytesMut::new();
                         self.read_size = READ_MIN;
+                        self.connection.release();
                     }
                 }
             }

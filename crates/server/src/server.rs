@@ -22,6 +22,8 @@ use crate::ticker;
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
+/// The largest segment of a journal that is kept in memory.
+const EPHEMERAL_SEGMENT_BYTES: u64 = 1 << 20;
 /// How long the accept loop pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -199,11 +201,12 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
 fn broker_options(config: &Config) -> BrokerOptions {
-    let store = StoreOptions {
-        sync: config.store.sync,
-        segment_bytes: config.store.segment_bytes,
-        ..StoreOptions::default()
+    let segment_bytes = match config.storage {
+        Storage::Directory(_) => config.store.segment_bytes,
+        // Segments are allocated whole, here out of memory.
+        Storage::Ephemeral => config.store.segment_bytes.min(EPHEMERAL_SEGMENT_BYTES),
     };
+    let store = StoreOptions { sync: config.store.sync, segment_bytes, ..StoreOptions::default() };
     BrokerOptions {
         store,
         loopback_users: config.auth.loopback_users.clone(),
