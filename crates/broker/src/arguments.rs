@@ -5,7 +5,7 @@
 use std::fmt;
 
 use leveret_codec::{AmqpError, Table, TableBuf, Value};
-use leveret_engine::{Millis, Overflow};
+use leveret_engine::{Deduplication, Millis, Overflow};
 
 use crate::queue::Settings;
 use crate::refusal::{self, Resource};
@@ -81,7 +81,8 @@ pub(crate) fn settings(
     queue: &str,
     vhost: &str,
 ) -> Result<Settings, AmqpError> {
-    let mut settings = Settings::default();
+    let mut settings =
+        Settings { deduplication: Deduplication::asked_for(arguments), ..Settings::default() };
     let queue_type = match arguments.get("x-queue-type") {
         None => "classic",
         Some(value) => queue_type(value)

@@ -220,7 +220,9 @@ impl Router {
             drawn: death.entry.lsn.0,
         };
         let directory = vhost.directory.read();
-        directory.topology.route(&death.source.exchange, message, &mut self.set);
+        let (source, now) = (&death.source, letter.message.timestamp());
+        let known = (source.onward == Onward::Delayed).then_some(&*source.exchange);
+        directory.route_onward(&source.exchange, known, message, now, &mut self.set);
         let queues = self.set.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
         let queues = queues.filter(|queue| {
             queue.purpose != Purpose::Clients || !letter.would_cycle(death.reason, &queue.name)

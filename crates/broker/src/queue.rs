@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    ConsumeRefused, ConsumerId, ConsumerSpec, Effect, Entry, Message, Millis, Overflow, Pushed,
-    Queue, QueueId, QueueSettings, delay,
+    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplication, Deduplicator, Effect, Entry, Message,
+    Millis, Overflow, Pushed, Queue, QueueId, QueueSettings, delay,
 };
 use leveret_store::Lsn;
 use parking_lot::{Mutex, MutexGuard};
@@ -46,6 +46,8 @@ struct State {
     machine: Queue,
     consumers: HashMap<ConsumerId, Consumer>,
     dead_lettering: Option<Arc<DeadLettering>>,
+    /// Boxed: most queues take everything.
+    deduplicator: Option<Box<Deduplicator>>,
     lease: Option<Lease>,
     /// When the agenda has it, or [`NEVER`].
     scheduled: Millis,
@@ -80,6 +82,7 @@ pub(crate) struct Settings {
     /// How long it may go unused.
     pub(crate) expires: Option<Millis>,
     pub(crate) purpose: Purpose,
+    pub(crate) deduplication: Option<Deduplication>,
 }
 
 /// Who a queue is there for.
@@ -100,15 +103,20 @@ impl Purpose {
         match self {
             Self::Clients => None,
             Self::Delay => {
-                let limits =
-                    TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-                let properties = Properties::parse(message.properties(), &limits);
-                let delay = delay(&properties.unwrap_or_default()).unwrap_or_default();
+                let delay = delay(&properties(message)).unwrap_or_default();
                 Some(message.timestamp().saturating_add(delay))
             }
             Self::History => Some(NEVER),
         }
     }
+}
+
+/// A message's properties, which were read without error when it was published.
+pub(crate) fn properties(message: &Message) -> Properties<'_> {
+    let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
+    let properties = Properties::parse(message.properties(), &limits);
+    debug_assert!(properties.is_ok(), "the message was published with them");
+    properties.unwrap_or_default()
 }
 
 /// A queue's numbers at one moment.
@@ -176,6 +184,9 @@ impl SharedQueue {
                 machine: Queue::new(settings.machine),
                 consumers: HashMap::default(),
                 dead_lettering: dead_lettering.map(Arc::new),
+                deduplicator: settings
+                    .deduplication
+                    .map(|settings| Box::new(Deduplicator::new(settings))),
                 lease: settings.expires.map(Lease::new),
                 scheduled: NEVER,
                 deleted: false,
@@ -246,6 +257,12 @@ impl SharedQueue {
             turn.settled.extend(incoming.drain(..).filter(|m| m.stored).map(|m| m.lsn));
         }
         for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
+            if let Some(deduplicator) = &mut state.deduplicator
+                && !deduplicator.admits(&properties(&message), turn.now)
+            {
+                turn.settled.extend(stored.then_some(lsn));
+                continue;
+            }
             let mut entry = Entry::new(leveret_engine::Lsn(lsn.0), message);
             entry.stored = stored;
             entry.deadline = self.purpose.deadline(&entry.message);

@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
 use leveret_codec::TableBuf;
-use leveret_engine::{ExchangeKind, ExchangeSpec, QueueId, Removed, Topology};
-use parking_lot::RwLock;
+use leveret_engine::{
+    Deduplication, Deduplicator, Exchange, ExchangeKind, ExchangeSpec, Millis, QueueId, Removed,
+    Routable, RouteSet, Topology,
+};
+use parking_lot::{Mutex, RwLock};
 
 use crate::limits::VhostLimits;
 use crate::queue::SharedQueue;
@@ -36,6 +39,8 @@ pub(crate) struct Directory {
     queues: HashMap<QueueId, Arc<SharedQueue>>,
     /// Queues that keep messages for exchanges, named for them. No client sees them.
     keepers: HashMap<QueueId, Arc<SharedQueue>>,
+    /// What exchanges have seen, by their names. A leaf among the locks.
+    seen: Mutex<HashMap<Arc<str>, Deduplicator>>,
 }
 
 impl Vhost {
@@ -59,6 +64,7 @@ impl Vhost {
                 topology,
                 queues: HashMap::default(),
                 keepers: HashMap::default(),
+                seen: Mutex::default(),
             }),
         }
     }
@@ -114,14 +120,49 @@ impl Directory {
         }
     }
 
+    /// Finds the queues of a message; see [`Topology::route_new`].
+    pub(crate) fn route(
+        &self,
+        exchange: &str,
+        message: Routable<'_>,
+        now: Millis,
+        routes: &mut RouteSet,
+    ) {
+        self.route_onward(exchange, None, message, now, routes);
+    }
+
+    /// As [`route`](Self::route), for a message that has been at the exchange `known` before.
+    pub(crate) fn route_onward(
+        &self,
+        exchange: &str,
+        known: Option<&str>,
+        message: Routable<'_>,
+        now: Millis,
+        routes: &mut RouteSet,
+    ) {
+        let is_new = |exchange: &Exchange, settings: &Deduplication| {
+            if known == Some(exchange.name()) {
+                return true;
+            }
+            let mut seen = self.seen.lock();
+            let seen = seen
+                .entry(Arc::clone(&exchange.spec().name))
+                .or_insert_with(|| Deduplicator::new(settings.clone()));
+            seen.admits(message.properties, now)
+        };
+        self.topology.route_new(exchange, message, is_new, routes);
+    }
+
     /// Takes away what kept messages for removed exchanges; what that was.
     pub(crate) fn remove_keepers(&mut self, removed: &[Removed]) -> Vec<u64> {
         let mut gone = Vec::new();
-        if self.keepers.is_empty() {
+        let seen = self.seen.get_mut();
+        if self.keepers.is_empty() && seen.is_empty() {
             return gone;
         }
         for removed in removed {
             let Removed::Exchange(exchange) = removed else { continue };
+            seen.remove(&exchange.name);
             self.keepers.retain(|id, keeper| {
                 let stays = keeper.name != exchange.name;
                 if !stays {

@@ -55,7 +55,8 @@ pub use queue::{
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
 };
 pub use topology::{
-    BindError, BindingRef, Bound, DELAY_HEADER, Destination, DestinationName, Exchange,
-    ExchangeKind, ExchangeSpec, InvalidBinding, InvalidExchange, InvalidMatch, Keeper, Removed,
-    RemovedBinding, RemovedDestination, Routable, RouteSet, Topology, UnknownKind, delay,
+    BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
+    DestinationName, Exchange, ExchangeKind, ExchangeSpec, InvalidBinding, InvalidExchange,
+    InvalidMatch, Keeper, Removed, RemovedBinding, RemovedDestination, Routable, RouteSet,
+    Topology, UnknownKind, delay,
 };

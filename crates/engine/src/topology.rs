@@ -1,6 +1,7 @@
 //! The exchanges and bindings of one virtual host.
 
 mod binding;
+mod deduplication;
 mod distinct;
 mod erlang;
 mod exchange;
@@ -21,6 +22,7 @@ use ahash::AHashMap;
 use leveret_codec::TableBuf;
 
 pub use binding::Destination;
+pub use deduplication::{Deduplication, Deduplicator};
 pub use exchange::{Exchange, ExchangeSpec, InvalidBinding, Routable};
 pub use headers::InvalidMatch;
 pub use keeper::{DELAY_HEADER, Keeper, delay};

@@ -47,6 +47,16 @@ fn bad_arguments_and_keys_are_refused() {
             table([("x-delayed-type", Value::text("foo"))]),
             "invalid exchange type 'foo'",
         ),
+        (
+            "x-message-deduplication",
+            table([]),
+            "Missing or invalid argument, 'x-cache-size' must be an integer greater than 0",
+        ),
+        (
+            "x-message-deduplication",
+            table([("x-cache-size", Value::I32(1)), ("x-cache-ttl", Value::I32(0))]),
+            "Invalid argument, 'x-cache-ttl' must be an integer greater than 0",
+        ),
     ] {
         let arguments = arguments.as_table();
         let declare = exchange::Declare { arguments, ..declare_exchange("bad", kind) };
@@ -347,6 +357,70 @@ fn delayed_messages_survive_a_crash() {
     let channel = broker.connect().channel(1);
     assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
     assert_eq!(channel.call(&passive("gone")), "queue.declare-ok gone 0 0");
+}
+
+/// By the plugin's exchange type, and by the argument other exchanges and queues take.
+#[test]
+fn what_was_seen_before_is_dropped() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let size = ("x-cache-size", Value::I32(2));
+    let asked = ("x-message-deduplication", Value::Bool(true));
+    let of_type = table([size]);
+    let by_argument = table([size, asked]);
+    let delayed = table([asked, ("x-delayed-type", Value::text("fanout"))]);
+    for (name, kind, arguments) in [
+        ("type", "x-message-deduplication", &of_type),
+        ("argument", "fanout", &by_argument),
+        ("delayed", "x-delayed-message", &delayed),
+    ] {
+        let arguments = arguments.as_table();
+        let declare = exchange::Declare { arguments, ..declare_exchange(name, kind) };
+        assert_eq!(channel.call(&declare), "exchange.declare-ok");
+    }
+    channel.call(&queue::Declare { arguments: by_argument.as_table(), ..declare("queue") });
+    channel.call(&declare("q"));
+    channel.call(&leveret_tests::codec::confirm::Select { nowait: false });
+    let send = |exchange: &str, id: &'static str, more: (&str, Value<'_>)| {
+        let headers = table([("x-deduplication-header", Value::text(id)), more]);
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        channel.publish_with(&publish(exchange, "queue"), &properties, id.as_bytes());
+        let answer = channel.recv();
+        assert!(answer.starts_with("basic.ack "), "dropped or not, it is confirmed: {answer}");
+    };
+    let none = ("other", Value::Void);
+    for (exchange, queue) in [("type", "q"), ("argument", "q"), ("", "queue")] {
+        if !exchange.is_empty() {
+            channel.call(&bind(queue, exchange, ""));
+        }
+        // `a` is the oldest of three and forgotten.
+        for id in ["a", "a", "b", "a", "b", "c", "c", "a"] {
+            send(exchange, id, none);
+        }
+        channel.publish(exchange, "queue", "unnamed");
+        channel.recv();
+        let consume = leveret_tests::codec::basic::Consume {
+            no_ack: true,
+            ..leveret_tests::consume(queue, "t")
+        };
+        channel.call(&consume);
+        assert_eq!(bodies(&channel, 5), ["a", "b", "c", "a", "unnamed"], "{exchange:?}");
+        channel.call(&leveret_tests::cancel("t"));
+        assert_eq!(channel.call(&passive(queue)), format!("queue.declare-ok {queue} 0 0"));
+    }
+    // It was seen when it came, which is no reason not to let it go on.
+    channel.call(&bind("q", "delayed", ""));
+    for _ in 0..2 {
+        send("delayed", "once", ("x-delay", Value::I32(30)));
+    }
+    channel.call(&leveret_tests::consume("q", "t"));
+    assert_eq!(bodies(&channel, 1), ["once"]);
+    channel.call(&leveret_tests::cancel("t"));
+    // A memory that lapses.
+    send("type", "brief", ("x-cache-ttl", Value::I32(20)));
+    std::thread::sleep(std::time::Duration::from_millis(40));
+    send("type", "brief", none);
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 2 0");
 }
 
 const KEYS: usize = 200;

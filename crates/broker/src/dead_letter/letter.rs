@@ -1,11 +1,12 @@
 //! A dead message, rewritten for its dead-letter exchange.
 
-use leveret_codec::{ArrayBuf, Properties, TableBuilder, TableLimits, Value};
+use leveret_codec::{ArrayBuf, Properties, TableBuilder, Value};
 use leveret_engine::{Body, DELAY_HEADER, Message, MessageArena, Millis, NewMessage, delay};
 
 use super::history::{self, Event};
 use super::{Death, Reason};
 use crate::annotations::{Annotations, Keys, copies};
+use crate::queue::properties;
 
 /// What a dead message becomes.
 pub(super) struct Letter<'a> {
@@ -112,11 +113,3 @@ impl<'a> Letter<'a> {
 
 /// About what the headers of a first death take.
 const ADDED_HEADERS: usize = 512;
-
-/// A message's properties, which were read without error when it was published.
-fn properties(message: &Message) -> Properties<'_> {
-    let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-    let properties = Properties::parse(message.properties(), &limits);
-    debug_assert!(properties.is_ok(), "the message was published with them");
-    properties.unwrap_or_default()
-}

@@ -12,7 +12,7 @@ use crate::keeper::keeper;
 use crate::refusal::{self, Resource};
 
 /// Exchange types RabbitMQ knows, itself or by a plugin, that may be absent.
-const KNOWN_ELSEWHERE: [&str; 2] = ["x-jms-topic", "x-message-deduplication"];
+const KNOWN_ELSEWHERE: [&str; 1] = ["x-jms-topic"];
 
 /// An `exchange.declare`.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use leveret_codec::{AmqpError, Properties, Table, TableBuilder, TableLimits};
+use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
 use leveret_engine::{
     Body, DestinationName, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet,
 };
@@ -18,7 +18,7 @@ use crate::arguments;
 use crate::buckets::{Buckets, Origin};
 use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
-use crate::queue::{Purpose, SharedQueue};
+use crate::queue::{Purpose, SharedQueue, properties};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 use crate::vhost::Directory;
@@ -216,14 +216,11 @@ impl Session {
         match destination {
             DestinationName::Queue(name) => queues.extend(directory.queue(name).cloned()),
             DestinationName::Exchange(name) => {
-                let limits =
-                    TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-                let properties = Properties::parse(message.properties(), &limits);
-                let properties = &properties.unwrap_or_default();
+                let properties = &properties(&message);
                 staging.routed = staging.routed.wrapping_add(1);
                 let drawn = self.id.0.rotate_left(32) ^ staging.routed;
                 let routable = Routable { keys: &[message.routing_key()], properties, drawn };
-                directory.topology.route(name, routable, &mut staging.route_set);
+                directory.route(name, routable, self.turn.now(), &mut staging.route_set);
                 let found = staging.route_set.as_slice().iter();
                 queues.extend(found.filter_map(|id| directory.queue_by_id(*id)).cloned());
             }
@@ -388,6 +385,7 @@ impl Session {
         let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
         keys.push(routing_key);
         keys.extend(copies.iter().copied());
+        let now = self.turn.now();
         let staging = &mut self.staging;
         staging.routed = staging.routed.wrapping_add(1);
         // No two messages have both in common.
@@ -395,7 +393,7 @@ impl Session {
         let route_set = &mut staging.route_set;
         let directory = self.vhost.directory.read();
         let message = Routable { keys: &keys, properties, drawn };
-        directory.topology.route(exchange, message, route_set);
+        directory.route(exchange, message, now, route_set);
         let queues = route_set.as_slice().iter();
         let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
         let mut replies = ReplyTargets::new();

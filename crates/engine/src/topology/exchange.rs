@@ -7,6 +7,7 @@ use leveret_codec::{Properties, TableBuf};
 
 use super::DestinationName;
 use super::binding::{BindingId, BindingList, Destination};
+use super::deduplication::Deduplication;
 use super::erlang::ErlangBinary;
 use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_random};
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
@@ -58,6 +59,7 @@ pub struct Exchange {
     spec: ExchangeSpec,
     alternate: Option<Arc<str>>,
     keeper: Option<QueueId>,
+    deduplication: Option<Deduplication>,
     index: Index,
     pub(super) outgoing: BindingList,
     pub(super) incoming: BindingList,
@@ -67,11 +69,13 @@ pub struct Exchange {
 
 impl Exchange {
     pub(super) fn new(id: ExchangeId, spec: ExchangeSpec) -> Self {
+        let settings = KindSettings::read(spec.kind, spec.arguments.as_table());
         let alternate = spec.arguments.as_table().get(ALTERNATE_EXCHANGE);
         Self {
             id,
             alternate: alternate.and_then(|name| name.as_str()).map(Arc::from),
             keeper: None,
+            deduplication: settings.ok().and_then(|settings| settings.deduplication),
             index: Index::new(&spec),
             spec,
             outgoing: BindingList::default(),
@@ -112,6 +116,12 @@ impl Exchange {
     #[must_use]
     pub const fn keeper(&self) -> Option<QueueId> {
         self.keeper
+    }
+
+    /// How it tells messages that were seen before, if it does.
+    #[must_use]
+    pub const fn deduplication(&self) -> Option<&Deduplication> {
+        self.deduplication.as_ref()
     }
 
     pub(super) fn set_keeper(&mut self, queue: QueueId) {
@@ -247,9 +257,10 @@ impl Index {
         let Ok(KindSettings { chooses_as, hash_on, .. }) = settings else { return Self::Fanout };
         match chooses_as {
             ExchangeKind::Direct => Self::Direct(AHashMap::new()),
-            ExchangeKind::Fanout | ExchangeKind::RecentHistory | ExchangeKind::Delayed => {
-                Self::Fanout
-            }
+            ExchangeKind::Fanout
+            | ExchangeKind::RecentHistory
+            | ExchangeKind::Delayed
+            | ExchangeKind::Deduplication => Self::Fanout,
             ExchangeKind::Topic => Self::Topic(TopicIndex::default()),
             ExchangeKind::Headers => Self::Headers(HeadersIndex::default()),
             ExchangeKind::ConsistentHash => Self::Consistent(ConsistentIndex::new(hash_on)),

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use leveret_codec::{Table, Value};
 
+use super::deduplication::{Deduplication, positive};
 use super::erlang::ErlangBinary;
 use super::hash::{HashOn, HashProperty};
 use super::keeper::Keeper;
@@ -36,11 +37,13 @@ pub enum ExchangeKind {
     /// As another kind, the one in the argument `x-delayed-type`, after the delay in a message's
     /// `x-delay` header.
     Delayed,
+    /// Every binding, for messages that were not seen before.
+    Deduplication,
 }
 
 impl ExchangeKind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -51,6 +54,7 @@ impl ExchangeKind {
         Self::LocalRandom,
         Self::RecentHistory,
         Self::Delayed,
+        Self::Deduplication,
     ];
 
     /// The name in the protocol.
@@ -67,6 +71,7 @@ impl ExchangeKind {
             Self::LocalRandom => "x-local-random",
             Self::RecentHistory => "x-recent-history",
             Self::Delayed => "x-delayed-message",
+            Self::Deduplication => "x-message-deduplication",
         }
     }
 }
@@ -112,6 +117,12 @@ pub enum InvalidExchange {
     /// The other kind is none.
     #[error("unknown exchange type '{0}'")]
     UnknownDelayedKind(String),
+    /// A deduplicating exchange has to be told how much to remember.
+    #[error("Missing or invalid argument, 'x-cache-size' must be an integer greater than 0")]
+    CacheSize,
+    /// How long it remembers is no time.
+    #[error("Invalid argument, 'x-cache-ttl' must be an integer greater than 0")]
+    CacheTtl,
 }
 
 /// What the arguments of a declaration say to its kind.
@@ -121,11 +132,17 @@ pub(super) struct KindSettings {
     pub(super) chooses_as: ExchangeKind,
     pub(super) hash_on: HashOn,
     pub(super) keeper: Option<Keeper>,
+    pub(super) deduplication: Option<Deduplication>,
 }
 
 impl KindSettings {
     pub(super) fn read(kind: ExchangeKind, arguments: Table<'_>) -> Result<Self, InvalidExchange> {
-        let settings = Self { chooses_as: kind, hash_on: HashOn::default(), keeper: None };
+        let settings = Self {
+            chooses_as: kind,
+            hash_on: HashOn::default(),
+            keeper: None,
+            deduplication: Deduplication::asked_for(arguments),
+        };
         match kind {
             ExchangeKind::ConsistentHash => Ok(Self { hash_on: hash_on(arguments)?, ..settings }),
             ExchangeKind::RecentHistory => {
@@ -135,6 +152,10 @@ impl KindSettings {
             ExchangeKind::Delayed => {
                 let settings = Self::read(delayed_kind(arguments)?, arguments)?;
                 Ok(Self { keeper: Some(Keeper::Delay), ..settings })
+            }
+            ExchangeKind::Deduplication => {
+                let deduplication = Some(deduplication(arguments)?);
+                Ok(Self { deduplication, ..settings })
             }
             ExchangeKind::Direct
             | ExchangeKind::Fanout
@@ -159,6 +180,16 @@ fn history_length(arguments: Table<'_>) -> Result<u64, InvalidExchange> {
             None => value.to_string(),
         })
     })
+}
+
+fn deduplication(arguments: Table<'_>) -> Result<Deduplication, InvalidExchange> {
+    if arguments.get("x-cache-size").and_then(positive).is_none() {
+        return Err(InvalidExchange::CacheSize);
+    }
+    if arguments.get("x-cache-ttl").is_some_and(|ttl| positive(ttl).is_none()) {
+        return Err(InvalidExchange::CacheTtl);
+    }
+    Ok(Deduplication::read(arguments))
 }
 
 fn delayed_kind(arguments: Table<'_>) -> Result<ExchangeKind, InvalidExchange> {

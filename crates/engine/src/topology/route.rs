@@ -1,6 +1,7 @@
 //! Finding the queues a message goes to.
 
 use super::binding::Destination;
+use super::deduplication::Deduplication;
 use super::distinct::Distinct;
 use super::exchange::{Exchange, Routable, Routed};
 use super::keeper::Keep;
@@ -14,7 +15,22 @@ impl Topology {
     /// whose bindings matches passes the message to its alternate exchange, if there is one,
     /// wherever on the way it is. An exchange that does not exist routes nowhere. One that keeps
     /// messages routes to its keeper first; a message it delays goes nowhere else from there.
+    ///
+    /// Exchanges that deduplicate let every message through; see
+    /// [`route_new`](Self::route_new).
     pub fn route(&self, exchange: &str, message: Routable<'_>, routes: &mut RouteSet) {
+        self.route_new(exchange, message, |_, _| true, routes);
+    }
+
+    /// As [`route`](Self::route), but asks `is_new` at each exchange on the way that deduplicates
+    /// whether the message was not seen there before. One that was goes nowhere from there.
+    pub fn route_new(
+        &self,
+        exchange: &str,
+        message: Routable<'_>,
+        mut is_new: impl FnMut(&Exchange, &Deduplication) -> bool,
+        routes: &mut RouteSet,
+    ) {
         routes.clear();
         let routing_keys = message.keys;
         let mut message = Routed::new(message);
@@ -23,6 +39,9 @@ impl Topology {
         while let Some(id) = routes.exchanges.as_slice().get(visited) {
             visited += 1;
             let Some(exchange) = self.exchanges.get(id) else { continue };
+            if exchange.deduplication().is_some_and(|settings| !is_new(exchange, settings)) {
+                continue;
+            }
             match exchange.keep(&message.message) {
                 Keep::No => {}
                 Keep::Copy(keeper) => routes.queues.insert(keeper),
@@ -50,7 +69,10 @@ impl Topology {
         while let Some(id) = reached.as_slice().get(visited) {
             visited += 1;
             let Some(exchange) = self.exchanges.get(id) else { continue };
-            if exchange.keeper().is_some() || !exchange.index().routes_by_keys() {
+            if exchange.keeper().is_some()
+                || exchange.deduplication().is_some()
+                || !exchange.index().routes_by_keys()
+            {
                 return false;
             }
             exchange.next().for_each(|id| reached.insert(id));

@@ -1,0 +1,205 @@
+//! Telling messages that were seen before.
+
+use std::collections::VecDeque;
+
+use ahash::AHashMap;
+use leveret_codec::{Properties, Table, Value};
+
+use crate::ids::Millis;
+
+/// How an exchange or a queue tells messages that were seen before: by the value of a header, of
+/// which it remembers the latest, in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deduplication {
+    /// `x-cache-size`: values remembered.
+    pub size: usize,
+    /// `x-cache-ttl`: how long each; a message's own `x-cache-ttl` header overrules it.
+    pub ttl: Option<Millis>,
+    /// The header, which the argument `x-deduplication-header` names.
+    pub header: Box<str>,
+}
+
+/// Values remembered without being told how many.
+const SIZE: usize = 128;
+const HEADER: &str = "x-deduplication-header";
+const TTL: &str = "x-cache-ttl";
+
+impl Deduplication {
+    /// What arguments ask for, if `x-message-deduplication` does. Arguments without sense count as
+    /// missing.
+    #[must_use]
+    pub fn asked_for(arguments: Table<'_>) -> Option<Self> {
+        let asked = arguments.get("x-message-deduplication").and_then(|asked| asked.as_bool());
+        (asked == Some(true)).then(|| Self::read(arguments))
+    }
+
+    pub(super) fn read(arguments: Table<'_>) -> Self {
+        let header = arguments.get(HEADER).and_then(|header| header.as_str());
+        let size = arguments.get("x-cache-size").and_then(positive);
+        Self {
+            size: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(SIZE),
+            ttl: arguments.get(TTL).and_then(positive).map(Millis),
+            header: header.unwrap_or(HEADER).into(),
+        }
+    }
+}
+
+/// A number above zero, or the decimal digits of one.
+pub(super) fn positive(value: Value<'_>) -> Option<u64> {
+    let number = match value {
+        Value::LongStr(digits) => str::from_utf8(digits).ok()?.parse().ok()?,
+        other => u64::try_from(other.as_integer()?).ok()?,
+    };
+    (number > 0).then_some(number)
+}
+
+/// The values seen lately. Those that came first go first when there are too many.
+#[derive(Debug)]
+pub struct Deduplicator {
+    settings: Deduplication,
+    /// When each stops counting. A value returns with a new number; its old place in `order` is
+    /// void then.
+    seen: AHashMap<Box<[u8]>, (u64, Option<Millis>)>,
+    order: VecDeque<(u64, Box<[u8]>)>,
+    next: u64,
+}
+
+impl Deduplicator {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(settings: Deduplication) -> Self {
+        Self { settings, seen: AHashMap::new(), order: VecDeque::new(), next: 0 }
+    }
+
+    /// Whether a message is none that was seen before; from now on it was. A message without the
+    /// header always is.
+    pub fn admits(&mut self, properties: &Properties<'_>, now: Millis) -> bool {
+        let Some(headers) = properties.headers else { return true };
+        let Some(value) = headers.get(&self.settings.header) else { return true };
+        let value = identity(value);
+        if let Some((_, end)) = self.seen.get(&value)
+            && end.is_none_or(|end| end > now)
+        {
+            return false;
+        }
+        let ttl = headers.get(TTL).and_then(positive).map(Millis).or(self.settings.ttl);
+        let number = self.next;
+        self.next += 1;
+        let end = ttl.map(|ttl| now.saturating_add(ttl));
+        self.seen.insert(value.clone(), (number, end));
+        self.order.push_back((number, value));
+        self.forget(now);
+        true
+    }
+
+    /// Forgets what is too much, and what has lapsed at the front.
+    fn forget(&mut self, now: Millis) {
+        while let Some((number, value)) = self.order.front() {
+            let current = self.seen.get(value).filter(|(current, _)| current == number);
+            let lapsed = |&(_, end): &(u64, Option<Millis>)| end.is_some_and(|end| end <= now);
+            if self.seen.len() <= self.settings.size
+                && current.is_some_and(|current| !lapsed(current))
+            {
+                break;
+            }
+            if current.is_some() {
+                self.seen.remove(value);
+            }
+            self.order.pop_front();
+        }
+        if self.order.len() > 2 * self.settings.size {
+            let seen = &self.seen;
+            self.order.retain(|(number, value)| seen.get(value).is_some_and(|it| it.0 == *number));
+        }
+    }
+}
+
+/// A value's type and bytes: numbers by value, so that their width makes no difference.
+fn identity(value: Value<'_>) -> Box<[u8]> {
+    match (value, value.as_integer()) {
+        (Value::LongStr(bytes) | Value::Binary(bytes), _) => [b"=", bytes].concat().into(),
+        (_, Some(integer)) => [&b"#"[..], &integer.to_be_bytes()].concat().into(),
+        (other, None) => format!("{} {other}", other.type_name()).into_bytes().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_codec::TableBuilder;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn admits(deduplicator: &mut Deduplicator, id: i32, ttl: Option<i32>, now: u64) -> bool {
+        let mut headers = TableBuilder::new().put("id", id);
+        if let Some(ttl) = ttl {
+            headers = headers.put(TTL, ttl);
+        }
+        let headers = headers.build();
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        deduplicator.admits(&properties, Millis(now))
+    }
+
+    #[test]
+    fn values_are_told_apart_by_type_and_value() {
+        let mut deduplicator =
+            Deduplicator::new(Deduplication { size: 9, ttl: None, header: "id".into() });
+        let mut admits = |value: Value<'_>| {
+            let headers = TableBuilder::new().put("id", value).build();
+            let headers = Some(headers.as_table());
+            deduplicator.admits(&Properties { headers, ..Properties::default() }, Millis(0))
+        };
+        assert!(admits(Value::I32(1)));
+        assert!(!admits(Value::I64(1)));
+        assert!(admits("1".into()));
+        assert!(!admits("1".into()));
+        assert!(admits(true.into()));
+        assert!(!admits(true.into()));
+        for _ in 0..2 {
+            assert!(deduplicator.admits(&Properties::default(), Millis(0)));
+        }
+    }
+
+    #[test]
+    fn only_who_asks_is_served() {
+        let arguments = TableBuilder::new().put("x-message-deduplication", false).build();
+        assert_eq!(Deduplication::asked_for(arguments.as_table()), None);
+        let arguments = TableBuilder::new().put("x-message-deduplication", true).build();
+        let asked = Deduplication::asked_for(arguments.as_table()).unwrap();
+        assert_eq!(asked, Deduplication { size: 128, ttl: None, header: HEADER.into() });
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list(
+            size in 1..5_usize,
+            ttl in proptest::option::of(1..20_u64),
+            steps in vec((0..8_i32, proptest::option::of(1..20_i32), 0..5_u64), 0..100),
+        ) {
+            let settings = Deduplication { size, ttl: ttl.map(Millis), header: "id".into() };
+            let mut deduplicator = Deduplicator::new(settings);
+            let mut model: Vec<(i32, Option<u64>)> = Vec::new();
+            let mut now = 0;
+            for (id, own, passed) in steps {
+                now += passed;
+                let is_old = |&(end,): &(Option<u64>,)| end.is_some_and(|end| end <= now);
+                let found = model.iter().position(|&(other, end)| other == id && !is_old(&(end,)));
+                prop_assert_eq!(admits(&mut deduplicator, id, own, now), found.is_none());
+                if found.is_none() {
+                    model.retain(|&(other, _)| other != id);
+                    let ttl = own.map(|own| u64::try_from(own).unwrap()).or(ttl);
+                    model.push((id, ttl.map(|ttl| now + ttl)));
+                    while model.first().is_some_and(|&(_, end)| is_old(&(end,)))
+                        || model.len() > size
+                    {
+                        model.remove(0);
+                    }
+                }
+                prop_assert!(deduplicator.order.len() <= 2 * size);
+                prop_assert!(deduplicator.seen.len() <= size);
+            }
+        }
+    }
+}
