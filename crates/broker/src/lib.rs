@@ -6,8 +6,8 @@
 //! wire formats, sockets, an async runtime, the clock (the time is an argument).
 //!
 //! Lock order: a vhost's directory, a queue, a subscriber's outbox. Leaves are the journal's own
-//! lock, which may be taken under any of them but a queue's, and the agenda's, which is taken under
-//! a queue's. A direct reply's way stands in a queue's place. Nobody holds two queues. No lock is
+//! lock, which may be taken under any of them but a queue's, the agenda's, which is taken under a
+//! queue's, and that of what exchanges have seen, under a directory. A direct reply's way stands in a queue's place. Nobody holds two queues. No lock is
 //! held across a wait.
 //!
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
