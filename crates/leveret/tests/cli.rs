@@ -247,3 +247,25 @@ fn an_unusable_data_directory_says_so() {
     assert!(stderr.starts_with("leveret: ") && stderr.contains(&file), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
+
+#[test]
+fn perf_measures_a_broker_and_starts_one() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path(), &[]);
+    let target = format!("amqp://{}", running.address());
+    let measured = ["perf", "run", "-q", "--messages", "100", "--json", "-", "--target", &target];
+    let (code, report, errors) = run(&measured);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(report.contains("\"delivered\": 100"), "{report}");
+    drop(running);
+
+    let data = tempfile::tempdir().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (target, data) = (format!("amqp://{free}"), data.path().to_str().unwrap().to_owned());
+    let broker = env!("CARGO_BIN_EXE_leveret");
+    let started = ["perf", "start", "--rounds", "2", "--stop", "kill", "--target", &target];
+    let broker = ["--", broker, "--listen", &free, "--data-dir", &data];
+    let (code, times, errors) = run(&[started.as_slice(), &broker].concat());
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(times.starts_with("start to first channel: "), "{times}");
+}

@@ -19,6 +19,7 @@ use crate::preset::{PRESETS, Preset, transient};
 use crate::report::{Report, Table};
 use crate::run::{Named, run};
 use crate::scenario::{Scenario, ScenarioError};
+use crate::start::{Stop, start};
 use crate::target::{Reach, Target};
 
 /// Measures AMQP 0-9-1 brokers.
@@ -34,6 +35,8 @@ enum Command {
     Run(RunArgs),
     /// Run scenarios against several brokers in turn, and compare them
     Compare(CompareArgs),
+    /// Start a broker several times, and measure how long it takes to the first connection
+    Start(StartArgs),
     /// List the presets
     Presets,
 }
@@ -66,6 +69,25 @@ struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
+struct StartArgs {
+    /// Where the broker will listen
+    #[arg(long, value_name = "URI", default_value = "amqp://guest:guest@127.0.0.1:5672/%2f")]
+    target: Target,
+    /// How often it is started
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How it is stopped
+    #[arg(long, value_enum, default_value_t = Stop::Term)]
+    stop: Stop,
+    /// Write what was found as JSON, `-` for the standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The broker's program and its arguments; must be the broker itself, in the foreground
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 struct CommonArgs {
     /// What to run; may be several, separated by commas. Without one: messages as the options say
     #[arg(long = "preset", value_name = "NAME", value_delimiter = ',')]
@@ -85,7 +107,7 @@ struct CommonArgs {
 
 impl PerfArgs {
     /// Does what the command line says, and writes what was found to the standard output. The exit
-    /// code is 2 when a broker lost, duplicated or reordered messages.
+    /// code is 3 when a broker lost, duplicated or reordered messages.
     ///
     /// # Errors
     /// Something cannot be measured.
@@ -93,6 +115,7 @@ impl PerfArgs {
         match &self.command {
             Command::Run(args) => args.run(),
             Command::Compare(args) => args.run(),
+            Command::Start(args) => args.run(),
             Command::Presets => {
                 let mut table = Table::new(["preset", ""]);
                 PRESETS.iter().for_each(|preset| table.row([preset.name, preset.summary]));
@@ -112,12 +135,12 @@ impl RunArgs {
         let mut reports = Vec::new();
         for named in &scenarios {
             let report = run(&broker, named, common.progress())?;
-            if !common.json_is_shown() {
+            if !is_shown(&common.json) {
                 println!("{report}");
             }
             reports.push(report);
         }
-        common.write_json(&reports)?;
+        write_json(&common.json, &reports)?;
         Ok(exit_code(&reports))
     }
 }
@@ -139,15 +162,28 @@ impl CompareArgs {
                 eprintln!("{report}");
             }
         })?;
-        if !common.json_is_shown() {
+        if !is_shown(&common.json) {
             print!("{compared}");
         }
-        common.write_json(&compared)?;
+        write_json(&common.json, &compared)?;
         Ok(exit_code(&compared.reports))
     }
 
     fn has_target(&self, name: &str) -> bool {
         self.targets.iter().any(|(target, _)| target == name)
+    }
+}
+
+impl StartArgs {
+    fn run(&self) -> Result<ExitCode, PerfError> {
+        let name = self.target.to_string();
+        let broker = Broker::new(name, self.target.clone(), None, Reach::Loopback)?;
+        let starts = start(&broker, &self.command, self.stop, self.rounds)?;
+        if !is_shown(&self.json) {
+            print!("{starts}");
+        }
+        write_json(&self.json, &starts)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -174,25 +210,26 @@ impl CommonArgs {
     fn progress(&self) -> Progress {
         if self.quiet { Progress::Hidden } else { Progress::Shown }
     }
+}
 
-    fn json_is_shown(&self) -> bool {
-        self.json.as_deref() == Some(Path::new("-"))
-    }
+/// Whether JSON takes the place of tables.
+fn is_shown(json: &Option<PathBuf>) -> bool {
+    json.as_deref() == Some(Path::new("-"))
+}
 
-    fn write_json(&self, found: &impl Serialize) -> Result<(), PerfError> {
-        let Some(path) = &self.json else { return Ok(()) };
-        let failed = |source| PerfError::Output { path: path.clone(), source };
-        let json = serde_json::to_string_pretty(found).map_err(io::Error::from).map_err(failed)?;
-        if self.json_is_shown() {
-            println!("{json}");
-            return Ok(());
-        }
-        fs::write(path, json + "\n").map_err(failed)
+fn write_json(json: &Option<PathBuf>, found: &impl Serialize) -> Result<(), PerfError> {
+    let Some(path) = json else { return Ok(()) };
+    let failed = |source| PerfError::Output { path: path.clone(), source };
+    let text = serde_json::to_string_pretty(found).map_err(io::Error::from).map_err(failed)?;
+    if path == Path::new("-") {
+        println!("{text}");
+        return Ok(());
     }
+    fs::write(path, text + "\n").map_err(failed)
 }
 
 fn exit_code(reports: &[Report]) -> ExitCode {
-    const FAULTY: u8 = 2;
+    const FAULTY: u8 = 3;
     let is_clean = reports.iter().all(Report::is_clean);
     if is_clean { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) }
 }
@@ -260,9 +297,9 @@ mod tests {
 
     #[test]
     fn an_option_without_effect_is_refused() {
-        let refused = scenarios("--preset transient-16 --keep true").unwrap_err();
-        assert_eq!(refused, "--keep has no effect here");
-        assert!(scenarios("--preset transient-16,queue-churn --keep true").is_ok());
+        let refused = scenarios("--preset transient-16 --in-flight 9").unwrap_err();
+        assert_eq!(refused, "--in-flight has no effect here");
+        assert!(scenarios("--preset transient-16,queue-churn --in-flight 9").is_ok());
     }
 
     #[test]

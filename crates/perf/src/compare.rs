@@ -57,7 +57,7 @@ pub struct Row {
 }
 
 /// A figure from several rounds.
-#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Debug, Serialize)]
 pub struct Spread {
     /// The median.
     pub median: f64,
@@ -141,7 +141,8 @@ impl Row {
             Spread::of(runs.iter().filter_map(|(_, phase)| figure(phase)).collect())
         };
         let quantile = |figure: fn(&crate::Percentiles) -> u64| {
-            let latencies = runs.iter().filter_map(|(report, _)| report.telling_latency());
+            let told = runs.iter().filter(|(_, phase)| phase.name != "drain");
+            let latencies = told.filter_map(|(report, _)| report.telling_latency());
             Spread::of(latencies.map(|percentiles| figure(percentiles) as f64).collect())
         };
         let quantiles = (quantile(|p| p.p50), quantile(|p| p.p99), quantile(|p| p.p99_9));
@@ -168,7 +169,7 @@ impl Row {
 
 impl Spread {
     /// `None` for no figures.
-    fn of(mut figures: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut figures: Vec<f64>) -> Option<Self> {
         figures.sort_by(f64::total_cmp);
         let (least, most) = (*figures.first()?, *figures.last()?);
         let upper = *figures.get(figures.len() / 2)?;

@@ -58,7 +58,8 @@ impl Consumer<'_> {
             }
             self.take(&mut assembly, &mut sink, MethodId::NONE)?;
         }
-        self.close(&mut assembly, &mut sink)?;
+        self.close_channel(&mut assembly, &mut sink)?;
+        self.client.close()?;
         Ok(sink.into_result())
     }
 
@@ -107,7 +108,11 @@ impl Consumer<'_> {
     }
 
     /// Acknowledges what is left and closes the channel, taking what is still under way.
-    fn close(&mut self, assembly: &mut Assembly, sink: &mut Sink<'_>) -> Result<(), ClientError> {
+    fn close_channel(
+        &mut self,
+        assembly: &mut Assembly,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ClientError> {
         sink.ack_rest();
         let close =
             channel::Close { reply_code: 200, reply_text: "Goodbye", class_id: 0, method_id: 0 };

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use leveret_codec::AmqpError;
@@ -35,6 +36,18 @@ pub enum PerfError {
         #[source]
         source: io::Error,
     },
+    /// The broker given as a command does not run.
+    #[error("cannot run {program}: {source}")]
+    Command {
+        /// The program.
+        program: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// What is to be started is running.
+    #[error("something listens at {0} already")]
+    InUse(SocketAddr),
     /// A report cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Output {

@@ -61,7 +61,10 @@ pub(crate) fn run(
     layout.declare(&mut admin).map_err(|source| broker.failed(source))?;
     let outcome = Run::new(broker, flow, &layout).carry_out(order, progress, &mut admin);
     // What failed first is what matters, and a broker in trouble may not answer any more.
-    let left_over = layout.remove(&mut admin).map_err(|source| broker.failed(source));
+    let left_over = match flow.keep {
+        true => Ok(0),
+        false => layout.remove(&mut admin).map_err(|source| broker.failed(source)),
+    };
     let mut outcome = outcome?;
     let left_over = left_over?;
     if flow.consumers > 0 {
@@ -260,8 +263,9 @@ impl<'a> Run<'a> {
     }
 
     fn base(&self, observer: &Observer<'_>) -> Result<Base, PerfError> {
-        let mark = observer.mark()?;
-        Ok(Base { mark, sent: total(&self.sent), received: total(&self.received) })
+        // Counted first: the mark begins with its time, and takes a while after that.
+        let (sent, received) = (total(&self.sent), total(&self.received));
+        Ok(Base { mark: observer.mark()?, sent, received })
     }
 
     fn join<T>(&self, handles: Handles<'_, T>) -> Result<Vec<T>, PerfError> {

@@ -38,6 +38,7 @@ mod report;
 mod run;
 mod scenario;
 mod stamp;
+mod start;
 mod target;
 mod template;
 mod units;
@@ -55,4 +56,5 @@ pub use scenario::{
     ConnectionChurn, ExchangeKind, Flow, IdleConnections, QueueArgument, QueueChurn, QueueSpread,
     Scenario, ScenarioError, Settle,
 };
+pub use start::{Starts, Stop, start};
 pub use target::{Reach, Target, TargetError};

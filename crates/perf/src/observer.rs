@@ -68,9 +68,11 @@ impl<'a> Observer<'a> {
 
     /// Looks at everything, for the start or the end of a phase.
     pub(crate) fn mark(&self) -> Result<Mark, PerfError> {
+        let at = self.clock.now();
+        let broker = self.broker.sample()?;
         let own = Process::own();
         let own = own.sample().map_err(|source| PerfError::Process { pid: own.pid(), source })?;
-        Ok(Mark { at: self.clock.now(), broker: self.broker.sample()?, own })
+        Ok(Mark { at, broker, own })
     }
 
     /// Watches until `is_over`, which is asked every few milliseconds.

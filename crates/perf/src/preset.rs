@@ -198,6 +198,7 @@ pub(crate) fn transient(size: usize) -> Flow {
         warmup: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(20),
         write_bytes: 128 << 10,
+        keep: false,
     }
 }
 

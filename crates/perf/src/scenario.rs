@@ -65,6 +65,8 @@ pub struct Flow {
     pub drain_timeout: Duration,
     /// The most bytes a publisher writes at once.
     pub write_bytes: usize,
+    /// Whether queues and what is in them are left in place.
+    pub keep: bool,
 }
 
 /// How queues are bound and messages routed.

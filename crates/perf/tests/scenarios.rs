@@ -8,12 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use leveret_perf::{
     Broker, Checked, ExchangeKind, Faults, Flow, Named, Preset, Progress, QueueSpread, Reach,
-    Report, Scenario, Settle, Unit, compare, run,
+    Report, Scenario, Settle, Stop, Unit, compare, run, start,
 };
 use leveret_server::Server;
 use leveret_server::config::{Config, Storage};
@@ -210,4 +210,25 @@ fn brokers_are_compared_in_turns() {
         compare(&brokers, &named, 2, Progress::Hidden, |_| runs += 1).expect("a comparison");
     assert_eq!((runs, compared.reports.len(), compared.rows.len()), (8, 8, 4));
     assert!(compared.rows.iter().all(|row| row.faulty_runs == 0));
+}
+
+#[test]
+fn a_broker_that_does_not_start_is_an_error() {
+    let harness = Harness::start();
+    let command = |program: &str| vec![program.to_owned()];
+    let error = start(&harness.broker, &command("true"), Stop::Kill, 1).expect_err("in use");
+    assert!(error.to_string().starts_with("something listens at 127.0.0.1:"), "{error}");
+
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let target = format!("amqp://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let nobody = target.parse().expect("a target");
+    let nobody = Broker::new("nobody", nobody, None, Reach::Loopback).expect("loopback");
+    for (program, text) in [
+        ("true", "cannot run true: it ended with exit status: 0"),
+        ("/no/such/program", "cannot run /no/such/program: No such file or directory"),
+    ] {
+        let error = start(&nobody, &command(program), Stop::Term, 1).expect_err("no broker");
+        assert!(error.to_string().starts_with(text), "{error}");
+    }
 }

@@ -113,6 +113,7 @@ const FLOW: &[&str] = &[
     "drain-timeout",
     "write-bytes",
     "queue-argument",
+    "keep",
 ];
 
 impl Overrides {
@@ -175,6 +176,7 @@ impl Overrides {
         set(&mut flow.duration, self.duration);
         set(&mut flow.drain_timeout, self.drain_timeout);
         set(&mut flow.write_bytes, self.write_bytes);
+        set(&mut flow.keep, self.keep);
         match self.warmup {
             Some(warmup) => flow.warmup = warmup,
             None => flow.warmup = flow.warmup.min(flow.duration / 5),

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Checked, Messages, Percentiles, Phase, Report, Table, Unit, Usage};
 use crate::compare::{Comparison, Row, Spread};
 use crate::scenario::Scenario;
+use crate::start::Starts;
 use crate::units::{short, short_bytes, short_time};
 
 impl fmt::Display for Report {
@@ -161,6 +162,19 @@ impl fmt::Display for Comparison {
         ]);
         self.rows.iter().for_each(|row| table.row(row.cells(self.rounds)));
         table.fmt(f)
+    }
+}
+
+impl fmt::Display for Starts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = |spread: Spread| {
+            let [median, least, most] =
+                [spread.median, spread.least, spread.most].map(|seconds| seconds * 1e3);
+            format!("{} ms", Spread { median, least, most })
+        };
+        writeln!(f, "start to first channel: {}", milliseconds(self.seconds))?;
+        writeln!(f, "signal to end: {}", milliseconds(self.stop_seconds))?;
+        writeln!(f, "memory: {}", short_bytes(whole(self.resident.median)))
     }
 }
 
