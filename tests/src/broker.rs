@@ -240,13 +240,15 @@ impl Broker {
     }
 }
 
-/// Shows what the broker printed when the test fails.
+/// Shows what the broker printed when the test fails, and fails the test when a task of the broker
+/// has panicked, which clients need not notice.
 impl Drop for Broker {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Kind::Own(own) = &self.kind
-        {
+        let Kind::Own(own) = &self.kind else { return };
+        if std::thread::panicking() {
             println!("--- the broker printed ---\n{}", own.process.output().text());
+        } else {
+            own.assert_no_panic();
         }
     }
 }
@@ -269,7 +271,13 @@ impl Own {
     }
 
     fn restart(&mut self) {
+        self.assert_no_panic();
         (self.process, self.address) = launch(self.home.path());
+    }
+
+    fn assert_no_panic(&self) {
+        let printed = self.process.output().text();
+        assert!(!printed.contains("panicked at"), "the broker printed:\n{printed}");
     }
 }
 

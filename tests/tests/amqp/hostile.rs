@@ -107,7 +107,7 @@ fn mutated_sessions_do_no_harm() {
                 match random.random_range(0..4) {
                     0 => bytes[at] = random.random(),
                     1 => bytes[at] ^= 1 << random.random_range(0..8),
-                    2 => bytes.truncate(at),
+                    2 => bytes.truncate(at + 1),
                     _ => bytes.insert(at, random.random()),
                 }
             }
