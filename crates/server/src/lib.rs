@@ -14,6 +14,8 @@ pub mod config;
 mod connection;
 mod consumer;
 mod driver;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod outbox;
 mod reply_sink;
 mod sasl;

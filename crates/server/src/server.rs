@@ -218,7 +218,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
 }
 
 /// What `connection.start` says: clients branch on product, version and capabilities.
-fn server_properties(properties: &ServerProperties) -> TableBuf {
+pub(crate) fn server_properties(properties: &ServerProperties) -> TableBuf {
     const CAPABILITIES: [&str; 9] = [
         "authentication_failure_close",
         "basic.nack",

@@ -1,0 +1,127 @@
+//! A connection without socket and tasks, for the fuzz target in `crates/server/fuzz`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::{Broker, BrokerOptions, Progress, Turn};
+use leveret_engine::Millis;
+use leveret_store::{MemDisk, StoreOptions};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Config;
+use crate::connection::{Connection, Context, Next, Peer};
+use crate::outbox::{Outbox, Segments, Work};
+use crate::server::{StartError, server_properties};
+
+/// A client's connection to a broker of its own, both in memory.
+pub struct Bench {
+    broker: Arc<Broker>,
+    connection: Connection,
+    outbox: Arc<Outbox>,
+    runtime: Runtime,
+    input: Vec<u8>,
+    sent: Vec<u8>,
+    turn: Turn,
+    now: Millis,
+}
+
+/// Whether a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It takes more.
+    Open,
+    /// It is over.
+    Closed,
+}
+
+impl Bench {
+    /// A fresh broker, and a client that has just connected.
+    ///
+    /// # Errors
+    /// When the broker doesn't start.
+    pub fn new() -> Result<Self, StartError> {
+        let store = StoreOptions { first_segment_bytes: 64 << 10, ..StoreOptions::default() };
+        let options = BrokerOptions { store, ..BrokerOptions::default() };
+        let broker = Broker::open(Arc::new(MemDisk::new()), Path::new("/"), &options)?;
+        let mut config = Config::default();
+        config.amqp.consumer_timeout = Some(Duration::from_secs(1));
+        let context = Arc::new(Context {
+            broker: Arc::clone(&broker),
+            amqp: config.amqp,
+            server_properties: server_properties(&config.server_properties),
+        });
+        let outbox = Arc::new(Outbox::new());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
+        let peer = Peer { address, local: address };
+        Ok(Self {
+            connection: Connection::new(context, Arc::clone(&outbox), peer),
+            broker,
+            outbox,
+            runtime: Builder::new_current_thread().build().map_err(|_| StartError::Interrupted)?,
+            input: Vec::new(),
+            sent: Vec::new(),
+            turn: Turn::new(),
+            now: Millis(1_700_000_000_000),
+        })
+    }
+
+    /// What the client sends in one piece, as the driver handles it.
+    pub fn receive(&mut self, bytes: &[u8]) -> Status {
+        self.input.extend_from_slice(bytes);
+        loop {
+            let received = self.connection.receive(&self.input, self.now);
+            self.input.drain(..received.consumed);
+            match received.next {
+                Next::Wait(lsn) => {
+                    self.runtime.block_on(self.broker.store().durable(lsn));
+                    self.connection.durable();
+                }
+                Next::Pause => self.write(),
+                Next::Read => {
+                    self.write();
+                    return Status::Open;
+                }
+                Next::Close | Next::Refused => {
+                    self.write();
+                    return Status::Closed;
+                }
+            }
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now.0 += u64::try_from(time.as_millis()).unwrap_or_default();
+        while self.broker.tick(self.now, &mut self.turn) == Progress::More {}
+        self.connection.check_timeouts(Duration::from_millis(self.now.0), self.now);
+        self.write();
+    }
+
+    /// The socket is gone; what the broker has sent.
+    pub fn hang_up(mut self) -> Vec<u8> {
+        self.connection.end(self.now);
+        self.outbox.finish();
+        self.write();
+        drop(self.connection);
+        self.broker.close();
+        self.sent
+    }
+
+    /// The writer's task.
+    fn write(&mut self) {
+        let mut segments = Segments::default();
+        while let Work::Write = self.outbox.take(self.broker.store().durable_lsn(), &mut segments) {
+            for slice in segments.slices() {
+                self.sent.extend_from_slice(&slice);
+            }
+            segments.clear();
+            self.turn.begin(self.now);
+            for (queue, consumer) in self.outbox.written() {
+                queue.unblock(consumer, &mut self.turn);
+            }
+            self.broker.finish(&mut self.turn);
+        }
+    }
+}
