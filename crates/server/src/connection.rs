@@ -64,6 +64,7 @@ pub(crate) struct Connection {
     check_interval: Option<Duration>,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
+    has_published: bool,
     /// Scratch for the turn.
     confirmations: Vec<Confirmation>,
 }
@@ -143,6 +144,7 @@ impl Connection {
             check_interval: None,
             settlements: Vec::new(),
             settling: Settling::default(),
+            has_published: false,
             confirmations: Vec::new(),
         }
     }
@@ -152,6 +154,7 @@ impl Connection {
         if let Some(session) = &mut self.session {
             session.begin(now);
         }
+        self.has_published = false;
         let mut consumed = 0;
         let mut next = Next::Read;
         while next == Next::Read {
@@ -256,6 +259,30 @@ impl Connection {
         self.channels.clear();
         if let Some(mut session) = self.session.take() {
             session.close();
+        }
+    }
+
+    /// Whether the last turn published anything: consumers don't wait for room in the journal.
+    pub(crate) fn has_published(&self) -> bool {
+        self.has_published
+    }
+
+    /// Tells the client, if it can hear it, that nothing is read from it, and why. The words are
+    /// RabbitMQ's.
+    pub(crate) fn block(&self) {
+        tracing::warn!("connection ({}): blocked, the disk is full", self.label());
+        if self.client.connection_blocked {
+            let blocked = connection::Blocked { reason: "low on disk" };
+            self.outbox.write(|out| blocked.encode_frame(0, out));
+            self.outbox.flush();
+        }
+    }
+
+    /// The end of [`block`](Self::block).
+    pub(crate) fn unblock_publishes(&self) {
+        if self.client.connection_blocked {
+            self.outbox.write(|out| connection::Unblocked {}.encode_frame(0, out));
+            self.outbox.flush();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The task that reads a connection's socket and drives its machine.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 128 * 1024;
 /// Journal bytes that wait for the disk, beyond which publishers wait too.
 const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
+/// How often a connection that waits for the disk looks whether that is full.
+const FULL_DISK_CHECK: Duration = Duration::from_millis(100);
 /// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.
 const LOGIN_PENALTY: Duration = Duration::from_secs(3);
 /// How long a client may take to agree to a close, and to fetch the broker's last words.
@@ -123,8 +126,11 @@ impl Driver {
             match received.next {
                 Next::Read => {}
                 Next::Wait(lsn) => {
-                    self.context.broker.store().durable(lsn).await;
-                    self.connection.durable();
+                    let context = Arc::clone(&self.context);
+                    match self.wait_for_disk(context.broker.store().durable(lsn)).await {
+                        Room::Found => self.connection.durable(),
+                        Room::Never => return,
+                    }
                     continue;
                 }
                 Next::Pause => match self.wait_for_room().await {
@@ -185,9 +191,13 @@ impl Driver {
     /// Back-pressure: a client that doesn't fetch its answers, or publishes faster than the disk
     /// writes, isn't listened to until that has changed.
     async fn wait_for_room(&mut self) -> Room {
-        let store = self.context.broker.store();
-        if store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX {
-            store.writable(UNWRITTEN_JOURNAL_MAX).await;
+        let context = Arc::clone(&self.context);
+        let store = context.broker.store();
+        if self.connection.has_published() && store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX {
+            let writable = store.writable(UNWRITTEN_JOURNAL_MAX);
+            if let Room::Never = self.wait_for_disk(writable).await {
+                return Room::Never;
+            }
         }
         if self.outbox.queued() > UNREAD_MAX {
             return tokio::select! {
@@ -197,6 +207,32 @@ impl Driver {
             };
         }
         Room::Found
+    }
+
+    /// Waits for the journal. Should the disk be full the client is told; a broker that stops, and a
+    /// client that goes, end the wait.
+    async fn wait_for_disk(&mut self, disk: impl Future<Output = ()>) -> Room {
+        let mut disk = pin!(disk);
+        let mut is_blocked = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut disk => {
+                    if is_blocked {
+                        self.connection.unblock_publishes();
+                    }
+                    return Room::Found;
+                }
+                () = self.writer_gone.cancelled() => return Room::Never,
+                () = self.stop.cancelled(), if is_blocked => return Room::Never,
+                () = sleep(FULL_DISK_CHECK) => {
+                    if !is_blocked && self.context.broker.store().stats().no_space {
+                        is_blocked = true;
+                        self.connection.block();
+                    }
+                }
+            }
+        }
     }
 
     async fn read(&mut self) -> io::Result<Input> {

@@ -18,6 +18,8 @@ pub(super) struct Client {
     pub(super) name: Option<String>,
     /// It understands `basic.cancel` from the broker.
     pub(super) consumer_cancel_notify: bool,
+    /// It understands `connection.blocked`.
+    pub(super) connection_blocked: bool,
     /// It wants to be told that its login failed.
     authentication_failure_close: bool,
 }
@@ -33,6 +35,7 @@ impl Client {
         Self {
             name: name.map(str::to_owned),
             consumer_cancel_notify: has("consumer_cancel_notify"),
+            connection_blocked: has("connection.blocked"),
             authentication_failure_close: has("authentication_failure_close"),
         }
     }

@@ -77,6 +77,7 @@ impl Connection {
         if !session.has_staged() {
             return;
         }
+        self.has_published = true;
         session.flush(&mut self.confirmations);
         if !self.confirmations.is_empty() {
             let durable = self.context.broker.store().durable_lsn();
