@@ -3,11 +3,13 @@
 //! One table drives it all; `reference: RabbitMQ 4.x queue arguments by type`.
 
 use std::fmt;
+use std::time::Duration;
 
 use leveret_codec::{AmqpError, Table, TableBuf, Value};
 use leveret_engine::{Deduplication, Millis, Overflow};
 
 use crate::queue::Settings;
+use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 
 /// The longest expiry RabbitMQ takes: ten years of milliseconds.
@@ -23,19 +25,19 @@ const KNOWN: &[Argument] = &[
     known("x-overflow", CLASSIC | QUORUM, Rule::Overflow),
     known("x-dead-letter-exchange", CLASSIC | QUORUM, Rule::DeadLetterExchange),
     known("x-dead-letter-routing-key", CLASSIC | QUORUM, Rule::DeadLetterRoutingKey),
-    known("x-dead-letter-strategy", QUORUM, Rule::Any),
+    known("x-dead-letter-strategy", QUORUM, Rule::DeadLetterStrategy),
     known("x-max-priority", CLASSIC, Rule::MaxPriority),
     known("x-queue-mode", CLASSIC, Rule::Any),
     known("x-queue-version", CLASSIC, Rule::QueueVersion),
     known("x-single-active-consumer", CLASSIC | QUORUM, Rule::Bool),
     known("x-queue-master-locator", CLASSIC, Rule::Any),
     known("x-queue-leader-locator", CLASSIC | QUORUM | STREAM, Rule::LeaderLocator),
-    known("x-delivery-limit", QUORUM, Rule::Any),
-    known("x-quorum-initial-group-size", QUORUM, Rule::Any),
-    known("x-quorum-target-group-size", QUORUM, Rule::Any),
-    known("x-max-in-memory-length", QUORUM, Rule::Any),
-    known("x-max-in-memory-bytes", QUORUM, Rule::Any),
-    known("x-consumer-timeout", QUORUM, Rule::Any),
+    known("x-delivery-limit", QUORUM, Rule::DeliveryLimit),
+    known("x-quorum-initial-group-size", QUORUM, Rule::GroupSize),
+    known("x-quorum-target-group-size", QUORUM, Rule::GroupSize),
+    known("x-max-in-memory-length", QUORUM, Rule::InMemory),
+    known("x-max-in-memory-bytes", QUORUM, Rule::InMemory),
+    known("x-consumer-timeout", QUORUM, Rule::ConsumerTimeout),
     known("x-max-age", STREAM, Rule::Any),
     known("x-stream-max-segment-size-bytes", STREAM, Rule::Any),
     known("x-stream-filter-size-bytes", STREAM, Rule::Any),
@@ -50,6 +52,16 @@ struct Argument {
     name: &'static str,
     types: u8,
     rule: Rule,
+}
+
+impl Argument {
+    fn is_for(&self, queue_type: QueueType) -> bool {
+        let column = match queue_type {
+            QueueType::Classic => CLASSIC,
+            QueueType::Quorum => QUORUM,
+        };
+        self.types & column != 0
+    }
 }
 
 const fn known(name: &'static str, types: u8, rule: Rule) -> Argument {
@@ -69,9 +81,19 @@ enum Rule {
     MaxPriority,
     QueueVersion,
     LeaderLocator,
+    DeadLetterStrategy,
+    DeliveryLimit,
+    GroupSize,
+    InMemory,
+    ConsumerTimeout,
 }
 
-/// Checks the arguments of a new classic queue and reads the settings out of them.
+/// How often a message of a quorum queue may come back unless its arguments say otherwise.
+const DELIVERY_LIMIT: u32 = 20;
+/// The highest priority of a quorum queue, and that of messages without one.
+const QUORUM_PRIORITIES: (u8, u8) = (31, 4);
+
+/// Checks the arguments of a new queue and reads the settings out of them.
 ///
 /// # Errors
 /// 406 with RabbitMQ's text for what a value may not be; 540 for a queue type this version doesn't
@@ -81,24 +103,20 @@ pub(crate) fn settings(
     queue: &str,
     vhost: &str,
 ) -> Result<Settings, AmqpError> {
-    let mut settings =
-        Settings { deduplication: Deduplication::asked_for(arguments), ..Settings::default() };
-    let queue_type = match arguments.get("x-queue-type") {
-        None => "classic",
-        Some(value) => queue_type(value)
-            .map_err(|reason| refusal::invalid_argument("x-queue-type", queue, vhost, reason))?,
-    };
-    if queue_type != "classic" {
-        return Err(AmqpError::not_implemented(format!(
-            "queue '{queue}' in vhost '{vhost}': {queue_type} queues are not available in this \
-             version"
-        )));
+    let queue_type = queue_type(arguments, queue, vhost)?;
+    let deduplication = Deduplication::asked_for(arguments);
+    let mut settings = Settings { queue_type, deduplication, ..Settings::default() };
+    if queue_type == QueueType::Quorum {
+        let (highest, default) = QUORUM_PRIORITIES;
+        settings.machine.max_priority = Some(highest);
+        settings.machine.default_priority = default;
+        settings.machine.delivery_limit = Some(DELIVERY_LIMIT);
     }
     for (key, value) in arguments.iter() {
         let Some(argument) = KNOWN.iter().find(|known| known.name.as_bytes() == key) else {
             continue;
         };
-        if argument.types & CLASSIC == 0 {
+        if !argument.is_for(queue_type) {
             return Err(refusal::argument_of_other_type(argument.name, queue, vhost, queue_type));
         }
         apply(&mut settings, argument, value).map_err(|problem| match problem {
@@ -118,23 +136,51 @@ pub(crate) fn settings(
         let argument = "x-dead-letter-routing-key";
         return Err(refusal::invalid_argument(argument, queue, vhost, reason));
     }
+    if queue_type == QueueType::Quorum && settings.machine.overflow == Overflow::RejectPublishDlx {
+        // RabbitMQ takes the word and does this.
+        settings.machine.overflow = Overflow::DropHead;
+    }
     Ok(settings)
+}
+
+/// The type a declaration asks for.
+///
+/// # Errors
+/// 406 with RabbitMQ's text for what is no type; 540 for one this version doesn't have.
+pub(crate) fn queue_type(
+    arguments: Table<'_>,
+    queue: &str,
+    vhost: &str,
+) -> Result<QueueType, AmqpError> {
+    let invalid = |reason| refusal::invalid_argument("x-queue-type", queue, vhost, reason);
+    let Some(value) = arguments.get("x-queue-type") else {
+        return Ok(QueueType::default());
+    };
+    match text(value).map_err(invalid)? {
+        "classic" | "" | "undefined" => Ok(QueueType::Classic),
+        "quorum" => Ok(QueueType::Quorum),
+        "stream" => Err(AmqpError::not_implemented(format!(
+            "queue '{queue}' in vhost '{vhost}': stream queues are not available in this version"
+        ))),
+        other => Err(invalid(format!("\"unsupported queue type '{other}'\""))),
+    }
 }
 
 /// Checks that a redeclaration names the same arguments as the queue has.
 ///
-/// Only arguments RabbitMQ knows for the type are compared, integers by value.
+/// Only arguments RabbitMQ knows for the queue's type are compared, integers by value.
 ///
 /// # Errors
 /// 406 `inequivalent arg`.
 pub(crate) fn check_equivalent(
     received: Table<'_>,
     current: &TableBuf,
+    queue_type: QueueType,
     queue: &str,
     vhost: &str,
 ) -> Result<(), AmqpError> {
     let current = current.as_table();
-    for argument in KNOWN.iter().filter(|known| known.types & CLASSIC != 0) {
+    for argument in KNOWN.iter().filter(|known| known.is_for(queue_type)) {
         let default_type = Value::LongStr(b"classic");
         let (new, old) = (received.get(argument.name), current.get(argument.name));
         let (new, old) = match argument.rule {
@@ -225,17 +271,30 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
                 return Err(Problem::Value("invalid_queue_locator_arg".to_owned()));
             }
         }
+        Rule::DeadLetterStrategy => {
+            if !["at-most-once", "at-least-once"].contains(&text(value)?) {
+                return Err(Problem::Value("invalid_dlx_strategy".to_owned()));
+            }
+        }
+        Rule::DeliveryLimit => {
+            let limit = integer(value)?;
+            settings.machine.delivery_limit =
+                (limit >= 0).then(|| u32::try_from(limit).unwrap_or(u32::MAX));
+        }
+        Rule::GroupSize => {
+            if non_negative(integer(value)?)? == 0 {
+                return Err(Problem::Value("{value_zero,0}".to_owned()));
+            }
+        }
+        Rule::InMemory => {
+            non_negative(integer(value)?)?;
+        }
+        Rule::ConsumerTimeout => {
+            let timeout = non_negative(integer(value)?)?;
+            settings.consumer_timeout = Some(Duration::from_millis(timeout));
+        }
     }
     Ok(())
-}
-
-fn queue_type(value: Value<'_>) -> Result<&'static str, String> {
-    match text(value)? {
-        "classic" | "" | "undefined" => Ok("classic"),
-        "quorum" => Ok("quorum"),
-        "stream" => Ok("stream"),
-        other => Err(format!("\"unsupported queue type '{other}'\"")),
-    }
 }
 
 fn text(value: Value<'_>) -> Result<&str, String> {

@@ -50,19 +50,17 @@ impl Buckets {
     ) -> Option<usize> {
         let (last, others) = queues.split_last()?;
         let mut record = None;
-        if message.is_persistent() {
-            let stored: SmallVec<[u64; 8]> =
-                queues.iter().filter(|queue| queue.durable).map(|queue| queue.id.0).collect();
-            if !stored.is_empty() {
-                record = Some(records.message(&stored, &message.stored_parts()));
-            }
+        let keepers = queues.iter().filter(|queue| queue.keeps(&message));
+        let stored: SmallVec<[u64; 8]> = keepers.map(|queue| queue.id.0).collect();
+        if !stored.is_empty() {
+            record = Some(records.message(&stored, &message.stored_parts()));
         }
         let transient = self.transient;
         self.transient += u64::from(record.is_none());
         // The LSN is an index into the batch until the batch has been appended.
         let lsn = Lsn(record.map_or(transient, |index| index as u64));
         let mut put = |queue: &Arc<SharedQueue>, message: Message| {
-            let stored = record.is_some() && queue.durable;
+            let stored = record.is_some() && queue.keeps(&message);
             let incoming = Incoming { message, lsn, stored, recorded: record.is_some(), origin };
             self.bucket(queue).push(incoming);
         };

@@ -24,6 +24,7 @@ mod direct_reply;
 mod keeper;
 mod limits;
 mod queue;
+mod queue_type;
 mod recovery;
 pub mod refusal;
 mod routes;
@@ -39,6 +40,7 @@ pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use limits::{UserLimits, VhostLimits};
 pub use queue::{DeleteIf, QueueCounts, SharedQueue};
+pub use queue_type::QueueType;
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,
     NewConsumer, Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged,

@@ -2,10 +2,13 @@
 //!
 //! Lock order: vhost directory, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
+mod delivery_count;
 mod gate;
 mod schedule;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
@@ -16,11 +19,13 @@ use leveret_engine::{
 use leveret_store::Lsn;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::delivery_count::with_delivery_count;
 use self::gate::DispatchGate;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, Onward, Reason};
+use crate::queue_type::QueueType;
 use crate::session::SessionId;
 use crate::subscriber::{Subscriber, Wake};
 use crate::turn::{Abandoned, Turn};
@@ -36,6 +41,9 @@ pub struct SharedQueue {
     pub(crate) owner: Option<SessionId>,
     pub(crate) arguments: TableBuf,
     pub(crate) purpose: Purpose,
+    pub(crate) queue_type: QueueType,
+    /// How long deliveries to its consumers may wait for their settlement, if it says so.
+    pub(crate) consumer_timeout: Option<Duration>,
     state: Mutex<State>,
     agenda: Arc<QueueAgenda>,
     /// For its entry in the agenda.
@@ -74,6 +82,7 @@ pub(crate) struct QueueSpec {
 /// What the arguments say of a queue's behaviour.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
+    pub(crate) queue_type: QueueType,
     pub(crate) machine: QueueSettings,
     /// Where what dies in it goes.
     pub(crate) dead_letter_exchange: Option<Arc<str>>,
@@ -81,6 +90,8 @@ pub(crate) struct Settings {
     pub(crate) dead_letter_routing_key: Option<Arc<str>>,
     /// How long it may go unused.
     pub(crate) expires: Option<Millis>,
+    /// How long deliveries to its consumers may wait for their settlement.
+    pub(crate) consumer_timeout: Option<Duration>,
     pub(crate) purpose: Purpose,
     pub(crate) deduplication: Option<Deduplication>,
 }
@@ -180,6 +191,8 @@ impl SharedQueue {
             owner: spec.owner,
             arguments: spec.arguments,
             purpose: settings.purpose,
+            queue_type: settings.queue_type,
+            consumer_timeout: settings.consumer_timeout,
             state: Mutex::new(State {
                 machine: Queue::new(settings.machine),
                 consumers: HashMap::default(),
@@ -206,6 +219,25 @@ impl SharedQueue {
     /// The queue's identity; names are used again, identities aren't.
     pub fn id(&self) -> QueueId {
         self.id
+    }
+
+    /// A message's properties as this queue delivers them: with how often it came back, if the
+    /// queue counts that.
+    pub fn delivered_properties<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
+        if entry.deliveries == 0 || self.queue_type != QueueType::Quorum {
+            return Cow::Borrowed(entry.message.properties());
+        }
+        Cow::Owned(with_delivery_count(&entry.message, entry.deliveries))
+    }
+
+    /// Whether the journal keeps a message for this queue.
+    pub(crate) fn keeps(&self, message: &Message) -> bool {
+        self.durable && (self.queue_type == QueueType::Quorum || message.is_persistent())
+    }
+
+    /// Whether one consumer at a time gets its messages.
+    pub(crate) fn has_single_active_consumer(&self) -> bool {
+        self.state.lock().machine.settings().single_active_consumer
     }
 
     /// The queue's numbers.

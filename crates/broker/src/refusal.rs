@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use leveret_codec::AmqpError;
 
+use crate::queue_type::QueueType;
+
 /// What an operation names, as RabbitMQ prints it: `queue 'q' in vhost '/'`.
 #[derive(Clone, Copy, Debug)]
 pub enum Resource<'a> {
@@ -141,11 +143,42 @@ pub fn argument_of_other_type(
     argument: &str,
     queue: &str,
     vhost: &str,
-    queue_type: &str,
+    queue_type: QueueType,
 ) -> AmqpError {
     AmqpError::precondition_failed(format!(
         "invalid arg '{argument}' for queue '{queue}' in vhost '{vhost}' of queue type \
          rabbit_{queue_type}_queue"
+    ))
+}
+
+/// 406: a queue of this type is never `property`.
+pub fn invalid_property(property: &str, queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "invalid property '{property}' for queue '{queue}' in vhost '{vhost}'"
+    ))
+}
+
+/// 406: a queue of this type needs a name.
+pub fn server_named(queue_type: QueueType) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "Cannot declare a server-named queue for type rabbit_{queue_type}_queue"
+    ))
+}
+
+/// 405: `basic.get` would take what belongs to the single active consumer.
+pub fn get_with_single_active_consumer(queue: &str, vhost: &str) -> AmqpError {
+    // As RabbitMQ 4.3 prints it.
+    AmqpError::resource_locked(format!(
+        "cannot obtain access to locked queue '{queue}' in vhost '{vhost}'. basic.get operations \
+         are not supported by <<\"quorum\">> queues with single active consumer"
+    ))
+}
+
+/// 540: a quorum queue is deleted without conditions; `condition` is `if-unused` or `if-empty`.
+pub fn conditional_delete(condition: &str, queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::not_implemented(format!(
+        "cannot delete queue '{queue}' in vhost '{vhost}'. queue.delete operations with \
+         {condition} flag set are not supported by quorum queues"
     ))
 }
 

@@ -48,7 +48,12 @@ impl ConsumerSink {
     }
 
     fn address(&self) -> Address<'_> {
-        Address { channel: self.channel, consumer_tag: &self.tag, source: self.source }
+        Address {
+            channel: self.channel,
+            consumer_tag: &self.tag,
+            source: self.source,
+            queue: Some(&self.queue),
+        }
     }
 }
 

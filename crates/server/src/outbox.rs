@@ -79,6 +79,16 @@ pub(crate) struct Address<'a> {
     pub(crate) consumer_tag: &'a str,
     /// Index of the consumer among the channel's sources; `None` if it settles nothing.
     pub(crate) source: Option<u32>,
+    /// Where its deliveries come from; direct replies come from no queue.
+    pub(crate) queue: Option<&'a SharedQueue>,
+}
+
+/// A message got with `basic.get`.
+pub(crate) struct Got<'a> {
+    pub(crate) queue: &'a Arc<SharedQueue>,
+    pub(crate) entry: Entry,
+    /// Ready messages left.
+    pub(crate) left: u32,
 }
 
 impl Outbox {
@@ -241,22 +251,27 @@ impl Outbox {
                 routing_key: message.routing_key(),
             }
             .encode_frame(to.channel, &mut pending.bytes);
-            pending.content(to.channel, message, *frame_max);
+            let properties = match to.queue {
+                Some(queue) => queue.delivered_properties(&entry),
+                None => message.properties().into(),
+            };
+            pending.content(to.channel, &properties, message, *frame_max);
+            drop(properties);
             channel.delivered(to.source, entry);
         }
         self.count(&state);
         if std::mem::take(&mut state.writer_idle) { Wake::Needed } else { Wake::NotNeeded }
     }
 
-    /// Writes a message got with `basic.get`, of which `left` more are ready.
+    /// Writes a message got with `basic.get`.
     pub(crate) fn deliver_got(
         &self,
         number: u16,
-        entry: Entry,
-        left: u32,
-        from: Option<&Arc<SharedQueue>>,
+        got: Got<'_>,
+        no_ack: bool,
         ack_timeout: Option<Duration>,
     ) {
+        let Got { queue, entry, left } = got;
         let mut state = self.state.lock();
         let State { pending, channels, frame_max, .. } = &mut *state;
         let Some(channel) = channels.get_mut(&number) else {
@@ -271,8 +286,10 @@ impl Outbox {
             message_count: left,
         }
         .encode_frame(number, &mut pending.bytes);
-        pending.content(number, &entry.message, *frame_max);
-        let source = from.map(|queue| channel.source(queue, None, ack_timeout));
+        let properties = queue.delivered_properties(&entry);
+        pending.content(number, &properties, &entry.message, *frame_max);
+        drop(properties);
+        let source = (!no_ack).then(|| channel.source(queue, None, ack_timeout));
         channel.delivered(source, entry);
         self.count(&state);
     }

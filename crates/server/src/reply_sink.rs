@@ -33,7 +33,8 @@ impl Subscriber for ReplySink {
     }
 
     fn deliver(&self, entries: &mut Vec<Entry>) -> Wake {
-        let to = Address { channel: self.channel, consumer_tag: &self.tag, source: None };
+        let to =
+            Address { channel: self.channel, consumer_tag: &self.tag, source: None, queue: None };
         self.outbox.deliver(to, entries)
     }
 

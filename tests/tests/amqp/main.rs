@@ -34,6 +34,7 @@ mod priorities;
 mod process;
 mod publishing;
 mod queues;
+mod quorum;
 mod routing;
 mod slow_readers;
 mod transactions;

@@ -11,8 +11,13 @@ use crate::access::PermissionKind;
 use crate::arguments;
 use crate::direct_reply::{self, ReplyConsumer};
 use crate::queue::{AddConsumerRefused, SharedQueue};
+use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::subscriber::Subscriber;
+
+/// What only consumers of streams say.
+const STREAM_ARGUMENTS: [&str; 3] =
+    ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
 
 /// A `basic.consume`.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +71,12 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Queue(request.queue))?;
         let queue = self.accessible_queue(request.queue)?;
         let vhost = self.vhost.name();
+        if let Some(argument) =
+            STREAM_ARGUMENTS.into_iter().find(|argument| request.arguments.get(argument).is_some())
+        {
+            let queue_type = queue.queue_type;
+            return Err(refusal::argument_of_other_type(argument, &queue.name, vhost, queue_type));
+        }
         let priority = match request.arguments.get("x-priority") {
             None => 0,
             Some(value) => arguments::integer(value).map_err(|reason| {
@@ -81,7 +92,7 @@ impl Session {
             priority: i32::try_from(priority.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(0),
         };
         let ack_timeout = match request.arguments.get("x-consumer-timeout") {
-            None => None,
+            None => queue.consumer_timeout,
             Some(value) => {
                 let ms = arguments::integer(value).and_then(arguments::non_negative);
                 let ms = ms.map_err(|reason| {
@@ -130,10 +141,13 @@ impl Session {
     ///
     /// # Errors
     /// 403 without read permission, 404 when the queue is missing, 405 when it is another
-    /// connection's.
+    /// connection's or a quorum queue with a single active consumer.
     pub fn get(&mut self, queue: &str, no_ack: bool) -> Result<Option<Fetched>, AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(queue))?;
         let queue = self.accessible_queue(queue)?;
+        if queue.queue_type == QueueType::Quorum && queue.has_single_active_consumer() {
+            return Err(refusal::get_with_single_active_consumer(&queue.name, self.vhost.name()));
+        }
         let fetched = queue.get(no_ack, &mut self.turn);
         Ok(fetched.map(|(entry, left)| Fetched { queue, entry, left }))
     }

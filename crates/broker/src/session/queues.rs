@@ -13,6 +13,7 @@ use crate::definitions::{self, QueueValue};
 use crate::direct_reply;
 use crate::limits::reached;
 use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
+use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
@@ -61,6 +62,10 @@ impl Session {
     /// differs 406, bad argument 406, as many queues as the vhost may hold 406.
     pub fn declare_queue(&mut self, request: DeclareQueue<'_>) -> Result<DeclaredQueue, AmqpError> {
         let given = &*clean_name(request.name);
+        let queue_type = arguments::queue_type(request.arguments, given, self.vhost.name());
+        if let (Ok(queue_type @ QueueType::Quorum), "") = (queue_type, given) {
+            return Err(refusal::server_named(queue_type));
+        }
         let name: Arc<str> =
             if given.is_empty() { generated_name("amq.gen").into() } else { given.into() };
         if direct_reply::is_reserved(given) {
@@ -79,6 +84,7 @@ impl Session {
         self.check_queue_limit(&vhost.directory.read(), &name)?;
         self.check_dead_letter_exchange(&name, request.arguments)?;
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
+        check_properties(&request, settings.queue_type, &name, vhost.name())?;
 
         let mut directory = vhost.directory.write();
         if let Some(existing) = directory.queue(&name).cloned() {
@@ -135,7 +141,8 @@ impl Session {
     /// Deletes a queue; its consumers are told. A missing one counts as empty.
     ///
     /// # Errors
-    /// 403 without permission, 405 when it is another connection's, 406 when a condition isn't met.
+    /// 403 without permission, 405 when it is another connection's, 406 when a condition isn't met,
+    /// 540 for a condition on a quorum queue.
     pub fn delete_queue(&mut self, name: &str, when: DeleteIf) -> Result<DeletedQueue, AmqpError> {
         self.check(PermissionKind::Configure, Resource::Queue(name))?;
         let vhost = self.vhost.clone();
@@ -143,6 +150,13 @@ impl Session {
             return Ok(DeletedQueue::default());
         };
         self.check_owner(&queue)?;
+        if queue.queue_type == QueueType::Quorum {
+            for (is_set, flag) in [(when.unused, "if-unused"), (when.empty, "if-empty")] {
+                if is_set {
+                    return Err(refusal::conditional_delete(flag, name, vhost.name()));
+                }
+            }
+        }
         let mut directory = vhost.directory.write();
         let messages = queue.delete(when, &mut self.turn).map_err(|refused| match refused {
             DeleteRefused::InUse => refusal::in_use(Resource::Queue(name), vhost.name()),
@@ -201,7 +215,8 @@ impl Session {
                 return Err(refusal::inequivalent(argument, resource, vhost, &new, &old));
             }
         }
-        arguments::check_equivalent(request.arguments, &queue.arguments, &queue.name, vhost)?;
+        let (current, queue_type) = (&queue.arguments, queue.queue_type);
+        arguments::check_equivalent(request.arguments, current, queue_type, &queue.name, vhost)?;
         Ok(declared(queue, self.turn.now()))
     }
 
@@ -231,6 +246,23 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Queue(queue))?;
         self.check(PermissionKind::Write, Resource::Exchange(exchange))
     }
+}
+
+/// A quorum queue is durable and outlives its consumers and its connection.
+fn check_properties(
+    request: &DeclareQueue<'_>,
+    queue_type: QueueType,
+    queue: &str,
+    vhost: &str,
+) -> Result<(), AmqpError> {
+    let property = match queue_type {
+        QueueType::Classic => return Ok(()),
+        QueueType::Quorum if request.auto_delete => "auto-delete",
+        QueueType::Quorum if request.exclusive => "exclusive-owner",
+        QueueType::Quorum if !request.durable => "non-durable",
+        QueueType::Quorum => return Ok(()),
+    };
+    Err(refusal::invalid_property(property, queue, vhost))
 }
 
 fn declared(queue: &SharedQueue, now: Millis) -> DeclaredQueue {

@@ -11,6 +11,8 @@ use crate::message::Message;
 pub struct QueueSettings {
     /// `x-max-priority`: highest priority level; `None` ignores message priorities.
     pub max_priority: Option<u8>,
+    /// The priority of messages without one, if priorities mean something.
+    pub default_priority: u8,
     /// `x-message-ttl`: life of every message, counted from its arrival in this queue.
     pub message_ttl: Option<Millis>,
     /// `x-max-length`: most ready messages kept.
@@ -38,12 +40,12 @@ impl QueueSettings {
         Some(arrival.saturating_add(ttl))
     }
 
-    /// The priority level `message` belongs to: none counts as 0, above the maximum as the
-    /// maximum.
+    /// The priority level `message` belongs to: none counts as the default, above the maximum as
+    /// the maximum.
     pub(super) fn level(&self, message: &Message) -> u8 {
         match self.max_priority {
             None => 0,
-            Some(max) => message.priority().unwrap_or(0).min(max),
+            Some(max) => message.priority().unwrap_or(self.default_priority).min(max),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::Connection;
 use super::topology::saturated;
 use crate::channel::{ReplySubscription, Subscription};
 use crate::consumer::{ConsumerSink, ConsumerSpec};
-use crate::outbox::Blocked;
+use crate::outbox::{Blocked, Got};
 use crate::reply_sink::ReplySink;
 
 impl Connection {
@@ -173,10 +173,10 @@ impl Connection {
         match self.session()?.get(&queue, get.no_ack)? {
             None => self.reply(|out| basic::GetEmpty {}.encode_frame(number, out)),
             Some(fetched) => {
-                let from = (!get.no_ack).then_some(&fetched.queue);
                 let left = saturated(fetched.left);
+                let got = Got { queue: &fetched.queue, entry: fetched.entry, left };
                 let timeout = self.context.amqp.consumer_timeout;
-                self.outbox.deliver_got(number, fetched.entry, left, from, timeout);
+                self.outbox.deliver_got(number, got, get.no_ack, timeout);
                 self.watch_timeout(timeout.filter(|_| !get.no_ack));
             }
         }

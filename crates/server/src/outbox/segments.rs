@@ -31,9 +31,14 @@ impl Segments {
         !self.large.is_empty()
     }
 
-    /// Appends a message's header and body frames.
-    pub(crate) fn content(&mut self, channel: u16, message: &Message, frame_max: u32) {
-        let properties = message.properties();
+    /// Appends a message's header and body frames, with the given properties.
+    pub(crate) fn content(
+        &mut self,
+        channel: u16,
+        properties: &[u8],
+        message: &Message,
+        frame_max: u32,
+    ) {
         if message.size() < LARGE_BODY {
             encode_content(channel, properties, message.body(), frame_max, &mut self.bytes);
             return;
@@ -92,7 +97,7 @@ mod tests {
         let body_bytes = Body::Shared(body.clone().into());
         let message = arena.message(Millis(0), "", "k", &properties, &[0, 0], body_bytes);
         let mut segments = Segments::default();
-        segments.content(3, &message, 4096);
+        segments.content(3, message.properties(), &message, 4096);
         let wire: Vec<u8> = segments.slices().iter().flat_map(|slice| slice.to_vec()).collect();
         assert_eq!(wire.len(), segments.len());
         let (mut rest, mut received) = (wire.as_slice(), Vec::new());

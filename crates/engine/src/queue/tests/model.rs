@@ -327,8 +327,8 @@ impl Pair {
             Step::Trim => self.queue.trim(),
             Step::Settings(settings) => {
                 // Policies cannot change it.
-                let max_priority = self.model.settings.max_priority;
-                let settings = QueueSettings { max_priority, ..settings };
+                let QueueSettings { max_priority, default_priority, .. } = self.model.settings;
+                let settings = QueueSettings { max_priority, default_priority, ..settings };
                 if settings.single_active_consumer != self.model.settings.single_active_consumer {
                     self.model.turns.clear();
                 }
@@ -354,7 +354,9 @@ impl Pair {
         let life = settings.message_ttl.map(|ttl| ttl.0).into_iter().chain(expiration).min();
         let line = Line {
             lsn,
-            level: settings.max_priority.map_or(0, |max| priority.unwrap_or(0).min(max)),
+            level: settings
+                .max_priority
+                .map_or(0, |max| priority.unwrap_or(settings.default_priority).min(max)),
             bytes: size as u64,
             deadline: life.map(|life| self.now + life),
             deliveries: 0,
@@ -413,7 +415,7 @@ impl Pair {
     fn requeue(&mut self, consumer: Option<ConsumerId>, entry: Entry) -> Vec<Event> {
         let (lsn, deliveries) = (entry.lsn.0, entry.deliveries + 1);
         let settings = self.model.settings;
-        let priority = entry.message.priority().unwrap_or(0);
+        let priority = entry.message.priority().unwrap_or(settings.default_priority);
         let line = Line {
             lsn,
             level: settings.max_priority.map_or(0, |max| priority.min(max)),
@@ -608,7 +610,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
     ];
     let rarely = |range: std::ops::Range<u64>| option::weighted(0.3, range);
     (
-        option::weighted(0.3, 0..4_u8),
+        option::weighted(0.3, (0..4_u8, 0..6_u8)),
         rarely(0..30),
         rarely(0..8),
         rarely(0..40),
@@ -616,9 +618,10 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
         any::<[bool; 2]>(),
         option::weighted(0.3, 0..3_u32),
     )
-        .prop_map(|(max_priority, ttl, length, bytes, overflow, single, delivery_limit)| {
+        .prop_map(|(priorities, ttl, length, bytes, overflow, single, delivery_limit)| {
             QueueSettings {
-                max_priority,
+                max_priority: priorities.map(|(max, _)| max),
+                default_priority: priorities.map_or(0, |(_, default)| default),
                 message_ttl: ttl.map(Millis),
                 max_length: length,
                 max_length_bytes: bytes,

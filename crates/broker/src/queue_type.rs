@@ -1,0 +1,29 @@
+//! The kinds of queue.
+
+use std::fmt;
+
+/// What a queue promises its messages (`x-queue-type`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// As durable as its declaration and its publishers ask for.
+    #[default]
+    Classic,
+    /// Keeps every message on disk, and counts how often each came back.
+    Quorum,
+}
+
+impl QueueType {
+    /// The value of `x-queue-type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
+impl fmt::Display for QueueType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
