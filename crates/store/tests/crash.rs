@@ -242,10 +242,11 @@ fn journal_files(disk: &SimDisk) -> Vec<PathBuf> {
 
 #[test]
 fn a_flipped_bit_is_harmless_or_refused_but_never_overlooked() {
-    let refused = Cell::new(0);
+    let (tried, refused) = (Cell::new(0), Cell::new(0));
     each_seed(0..200, |seed| {
+        tried.set(tried.get() + 1);
         let disk = SimDisk::new(seed);
-        let state = written(seed, &disk);
+        let mut state = written(seed, &disk);
         let mut rng = SmallRng::seed_from_u64(seed);
         let files = journal_files(&disk);
         let path = &files[rng.random_range(0..files.len())];
@@ -253,14 +254,22 @@ fn a_flipped_bit_is_harmless_or_refused_but_never_overlooked() {
         assert!(disk.flip_bit(path, rng.random_range(0..len), rng.random_range(0..8)));
         let fatal = Arc::new(AtomicBool::new(false));
         match Store::open(Arc::new(disk), dir(), options(&fatal)) {
-            Ok((_, recovered)) => assert!(State::recovered(&recovered) == state),
+            Ok((_, recovered)) => {
+                if !recovered.report.clean_stop {
+                    // The bit was in the mark of the clean stop: nothing is lost with it but the
+                    // certainty that nothing was delivered afterwards.
+                    state.crash();
+                }
+                assert!(State::recovered(&recovered) == state);
+            }
             Err(OpenError::Damaged { .. } | OpenError::BadSegment { .. }) => {
                 refused.set(refused.get() + 1);
             }
             Err(error) => panic!("{error}"),
         }
     });
-    assert!(refused.get() > 30, "{refused:?}");
+    // A single seed, as given to replay a failure, proves nothing about how many are refused.
+    assert!(refused.get() * 7 > tried.get() || tried.get() < 100, "{refused:?} of {tried:?}");
 }
 
 #[test]
