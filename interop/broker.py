@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socketserver
 import subprocess
 import tempfile
 import threading
@@ -14,38 +15,109 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 @contextlib.contextmanager
 def broker(**settings):
-    """The address of a broker, as host:port.
+    """A broker, with the `address` (host:port) it listens on.
 
     The one of LEVERET_TEST_URL, or one of our own on a free port, with fresh data and with these
     settings (the variables of the configuration, without LEVERET_), stopped at the end.
     """
     if given := os.environ.get("LEVERET_TEST_URL"):
-        yield given
+        yield Given(given)
         return
-    binary = os.environ.get("LEVERET_BIN")
-    if not binary:
-        subprocess.run(["cargo", "build", "--quiet", "--package", "leveret"], cwd=ROOT, check=True)
-        binary = TARGET / "debug" / "leveret"
-    # What steers the programs is no setting of the broker.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LEVERET_")}
-    environment |= {f"LEVERET_{name}": value for name, value in settings.items()}
     with tempfile.TemporaryDirectory(prefix="leveret-interop-") as data:
-        command = [binary, "--listen", "127.0.0.1:0", "--data-dir", data]
-        command += ["--management", "none", "--metrics", "none"]
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        own = Own(data, settings)
         try:
-            yield ready_address(process)
-        finally:
-            process.terminate()
-            process.wait()
+            yield own
+        except BaseException:
+            own.kill()
+            raise
+        own.stop()
 
 
-def ready_address(process):
-    for line in process.stdout:
-        if ready := re.search(r"Server startup complete.*?(\d+\.\d+\.\d+\.\d+:\d+)", line):
-            # Whatever else it prints must not fill the pipe.
-            threading.Thread(target=process.stdout.read, daemon=True).start()
-            return ready[1]
-    raise SystemExit("the broker did not get ready")
+class BrokerFailed(Exception):
+    """The broker did not start, or did not end as it should; says what it printed."""
+
+
+class Given:
+    """A broker that runs already, and that nobody here may stop."""
+
+    def __init__(self, address):
+        self.address = address
+
+    @contextlib.contextmanager
+    def control(self):
+        """No way to control it."""
+        yield None
+
+
+class Own:
+    """A broker process of our own."""
+
+    def __init__(self, data, settings):
+        binary = os.environ.get("LEVERET_BIN")
+        if not binary:
+            build = ["cargo", "build", "--quiet", "--package", "leveret"]
+            subprocess.run(build, cwd=ROOT, check=True)
+            binary = TARGET / "debug" / "leveret"
+        self.command = [binary, "--data-dir", data, "--management", "none", "--metrics", "none"]
+        # What steers the programs is no setting of the broker.
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LEVERET_")}
+        self.environment |= {f"LEVERET_{name}": value for name, value in settings.items()}
+        self.address = "127.0.0.1:0"
+        self.start()
+
+    def start(self):
+        """Starts it, at the address it had before if it had one."""
+        self.process = subprocess.Popen(
+            [*self.command, "--listen", self.address],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.printed = []
+        for line in self.process.stdout:
+            self.printed.append(line)
+            if ready := re.search(r"Server startup complete.*?(\d+\.\d+\.\d+\.\d+:\d+)", line):
+                self.address = ready[1]
+                break
+        else:
+            raise BrokerFailed(f"the broker did not get ready:\n{''.join(self.printed)}")
+        # Whatever else it prints must not fill the pipe.
+        self.reader = threading.Thread(target=lambda: self.printed.extend(self.process.stdout))
+        self.reader.start()
+
+    def stop(self):
+        """Has it end as an operator does; it must do so in order."""
+        self.process.terminate()
+        self.reader.join()
+        status = self.process.wait()
+        printed = "".join(self.printed)
+        if status != 0 or "panicked at" in printed:
+            raise BrokerFailed(f"the broker ended with status {status}:\n{printed}")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    @contextlib.contextmanager
+    def control(self):
+        """Where (host:port) programs may ask for a restart, one line for the wish, one back."""
+        own = self
+
+        class Wishes(socketserver.StreamRequestHandler):
+            def handle(self):
+                for line in self.rfile:
+                    if line.strip() == b"restart":
+                        own.restart()
+                        self.wfile.write(b"restarted\n")
+                    else:
+                        self.wfile.write(b"no such wish\n")
+
+        with socketserver.TCPServer(("127.0.0.1", 0), Wishes) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield "%s:%d" % server.server_address
+            server.shutdown()

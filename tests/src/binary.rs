@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 /// The binary to test: `LEVERET_BIN`, or the one of this workspace in the profile the tests were
 /// built with, brought up to date once per test process.
-pub(crate) fn path() -> &'static Path {
+#[must_use]
+pub fn path() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| std::env::var_os("LEVERET_BIN").map_or_else(build, PathBuf::from))
 }

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 pub use account::Account;
 pub use answer::Answer;
+pub use binary::path as binary;
 pub use broker::{Broker, Exit};
 pub use client::{Channel, Connection, Login};
 pub use leveret_codec as codec;

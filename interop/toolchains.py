@@ -1,0 +1,85 @@
+"""The languages stock clients are in: what each needs, and how its programs are built."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from broker import ROOT, TARGET
+
+HERE = Path(__file__).resolve().parent
+BUILT = TARGET / "interop"
+
+
+class Missing(Exception):
+    """A language's programs can't be run here; says why."""
+
+
+def of(language):
+    """What programs of this language are run with, built once."""
+    if language not in FOUND:
+        try:
+            FOUND[language] = LANGUAGES[language]()
+        except Missing as missing:
+            FOUND[language] = missing
+    if isinstance(FOUND[language], Missing):
+        raise FOUND[language]
+    return FOUND[language]
+
+
+FOUND = {}
+
+
+def python():
+    """The interpreter of a virtual environment that has the clients, made when they change."""
+    requirements = HERE / "python" / "requirements.txt"
+    environment = HERE / ".venv"
+    interpreter = environment / "bin" / "python"
+    with unless_done("python", requirements.read_bytes()) as todo:
+        if todo or not interpreter.exists():
+            call(sys.executable, "-m", "venv", "--clear", environment)
+            install = [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            call(*install, "--requirement", requirements)
+    return interpreter
+
+
+def rust():
+    """The directory of the examples' binaries."""
+    need("cargo")
+    call("cargo", "build", "--quiet", "--package", "leveret-examples", cwd=ROOT)
+    return TARGET / "debug"
+
+
+def need(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            raise Missing(f"{tool} is not installed")
+
+
+def call(*command, cwd=HERE):
+    """Runs a step of a build. What the registry refuses is as if the toolchain were missing."""
+    try:
+        subprocess.run(command, cwd=cwd, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing(str(error)) from error
+
+
+@contextlib.contextmanager
+def unless_done(language, *inputs):
+    """Whether a build is due, as its inputs have changed; one process at a time builds."""
+    digest = hashlib.sha256(b"\0".join([str(HERE).encode(), *inputs])).hexdigest()
+    BUILT.mkdir(parents=True, exist_ok=True)
+    with open(BUILT / f"{language}.sha256", "a+") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)
+        stamp.seek(0)
+        todo = stamp.read() != digest
+        stamp.truncate(0)
+        yield todo
+        stamp.write(digest)
+
+
+LANGUAGES = {"python": python, "rust": rust}
