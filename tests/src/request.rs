@@ -38,6 +38,7 @@ requests! {
     connection::UpdateSecret<'_> as ConnectionUpdateSecret,
     channel::Open as ChannelOpen,
     channel::Flow as ChannelFlow,
+    channel::FlowOk as ChannelFlowOk,
     channel::Close<'_> as ChannelClose,
     channel::CloseOk as ChannelCloseOk,
     access::Request<'_> as AccessRequest,

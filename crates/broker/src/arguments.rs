@@ -15,33 +15,34 @@ use crate::refusal::{self, Resource};
 /// The longest expiry RabbitMQ takes: ten years of milliseconds.
 pub(crate) const MAX_EXPIRY_MS: u64 = 315_360_000_000;
 
-/// Arguments RabbitMQ knows, with the queue types that have them and what their values may be.
+/// Arguments RabbitMQ knows, with the queue types that have them and what their values may be: in
+/// the order in which it checks and compares them.
 const KNOWN: &[Argument] = &[
-    known("x-queue-type", CLASSIC | QUORUM | STREAM, Rule::QueueType),
     known("x-expires", CLASSIC | QUORUM, Rule::Expiry { zero: false }),
     known("x-message-ttl", CLASSIC | QUORUM, Rule::Expiry { zero: true }),
-    known("x-max-length", CLASSIC | QUORUM, Rule::NonNegative),
-    known("x-max-length-bytes", CLASSIC | QUORUM | STREAM, Rule::NonNegative),
-    known("x-overflow", CLASSIC | QUORUM, Rule::Overflow),
     known("x-dead-letter-exchange", CLASSIC | QUORUM, Rule::DeadLetterExchange),
     known("x-dead-letter-routing-key", CLASSIC | QUORUM, Rule::DeadLetterRoutingKey),
     known("x-dead-letter-strategy", QUORUM, Rule::DeadLetterStrategy),
+    known("x-max-length", CLASSIC | QUORUM, Rule::NonNegative),
+    known("x-max-length-bytes", CLASSIC | QUORUM | STREAM, Rule::NonNegative),
+    known("x-max-in-memory-length", QUORUM, Rule::InMemory),
+    known("x-max-in-memory-bytes", QUORUM, Rule::InMemory),
     known("x-max-priority", CLASSIC, Rule::MaxPriority),
+    known("x-overflow", CLASSIC | QUORUM, Rule::Overflow),
     known("x-queue-mode", CLASSIC, Rule::Any),
     known("x-queue-version", CLASSIC, Rule::QueueVersion),
     known("x-single-active-consumer", CLASSIC | QUORUM, Rule::Bool),
-    known("x-queue-master-locator", CLASSIC, Rule::Any),
-    known("x-queue-leader-locator", CLASSIC | QUORUM | STREAM, Rule::LeaderLocator),
-    known("x-delivery-limit", QUORUM, Rule::DeliveryLimit),
-    known("x-quorum-initial-group-size", QUORUM, Rule::GroupSize),
-    known("x-quorum-target-group-size", QUORUM, Rule::GroupSize),
-    known("x-max-in-memory-length", QUORUM, Rule::InMemory),
-    known("x-max-in-memory-bytes", QUORUM, Rule::InMemory),
+    known("x-queue-type", CLASSIC | QUORUM | STREAM, Rule::QueueType),
     known("x-consumer-timeout", QUORUM, Rule::ConsumerTimeout),
+    known("x-consumer-disconnected-timeout", QUORUM, Rule::Replicas { zero: true }),
+    known("x-quorum-initial-group-size", QUORUM, Rule::Replicas { zero: false }),
     known("x-max-age", STREAM, Rule::Any),
     known("x-stream-max-segment-size-bytes", STREAM, Rule::Any),
     known("x-stream-filter-size-bytes", STREAM, Rule::Any),
     known("x-initial-cluster-size", STREAM, Rule::Any),
+    known("x-queue-master-locator", CLASSIC, Rule::Any),
+    known("x-queue-leader-locator", CLASSIC | QUORUM | STREAM, Rule::LeaderLocator),
+    known("x-delivery-limit", QUORUM, Rule::DeliveryLimit),
 ];
 
 const CLASSIC: u8 = 1;
@@ -75,7 +76,9 @@ enum Rule {
     DeadLetterRoutingKey,
     Bool,
     QueueType,
-    Expiry { zero: bool },
+    Expiry {
+        zero: bool,
+    },
     NonNegative,
     Overflow,
     MaxPriority,
@@ -83,7 +86,10 @@ enum Rule {
     LeaderLocator,
     DeadLetterStrategy,
     DeliveryLimit,
-    GroupSize,
+    /// A number that says something only where there are several nodes.
+    Replicas {
+        zero: bool,
+    },
     InMemory,
     ConsumerTimeout,
 }
@@ -112,13 +118,8 @@ pub(crate) fn settings(
         settings.machine.default_priority = default;
         settings.machine.delivery_limit = Some(DELIVERY_LIMIT);
     }
-    for (key, value) in arguments.iter() {
-        let Some(argument) = KNOWN.iter().find(|known| known.name.as_bytes() == key) else {
-            continue;
-        };
-        if !argument.is_for(queue_type) {
-            return Err(refusal::argument_of_other_type(argument.name, queue, vhost, queue_type));
-        }
+    for argument in KNOWN.iter().filter(|known| known.is_for(queue_type)) {
+        let Some(value) = arguments.get(argument.name) else { continue };
         apply(&mut settings, argument, value).map_err(|problem| match problem {
             Problem::Value(reason) => {
                 refusal::invalid_argument(argument.name, queue, vhost, reason)
@@ -131,10 +132,11 @@ pub(crate) fn settings(
             ),
         })?;
     }
-    if settings.dead_letter_routing_key.is_some() && settings.dead_letter_exchange.is_none() {
-        let reason = "routing_key_but_no_dlx_defined";
-        let argument = "x-dead-letter-routing-key";
-        return Err(refusal::invalid_argument(argument, queue, vhost, reason));
+    for (key, _) in arguments.iter() {
+        let known = KNOWN.iter().find(|known| known.name.as_bytes() == key);
+        if let Some(foreign) = known.filter(|known| !known.is_for(queue_type)) {
+            return Err(refusal::argument_of_other_type(foreign.name, queue, vhost, queue_type));
+        }
     }
     if queue_type == QueueType::Quorum && settings.machine.overflow == Overflow::RejectPublishDlx {
         // RabbitMQ takes the word and does this.
@@ -227,7 +229,12 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
             let exchange = value.as_str().ok_or(Problem::Type)?;
             settings.dead_letter_exchange = Some(exchange.into());
         }
-        Rule::DeadLetterRoutingKey => settings.dead_letter_routing_key = Some(text(value)?.into()),
+        Rule::DeadLetterRoutingKey => {
+            settings.dead_letter_routing_key = Some(text(value)?.into());
+            if settings.dead_letter_exchange.is_none() {
+                return Err(Problem::Value("routing_key_but_no_dlx_defined".to_owned()));
+            }
+        }
         Rule::Bool => {
             let active = value.as_bool().ok_or_else(|| unacceptable(value))?;
             settings.machine.single_active_consumer = active;
@@ -260,7 +267,7 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
             settings.machine.max_priority = Some(max);
         }
         Rule::QueueVersion => {
-            let version = integer(value)?;
+            let version = non_negative(integer(value)?)?;
             if version != 1 && version != 2 {
                 return Err(format!("\"unsupported queue version '{version}'\"").into());
             }
@@ -281,8 +288,8 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
             settings.machine.delivery_limit =
                 (limit >= 0).then(|| u32::try_from(limit).unwrap_or(u32::MAX));
         }
-        Rule::GroupSize => {
-            if non_negative(integer(value)?)? == 0 {
+        Rule::Replicas { zero } => {
+            if non_negative(integer(value)?)? == 0 && !zero {
                 return Err(Problem::Value("{value_zero,0}".to_owned()));
             }
         }

@@ -68,6 +68,25 @@ pub enum DestinationName<'a> {
     Exchange(&'a str),
 }
 
+impl<'a> DestinationName<'a> {
+    /// The name alone.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        match self {
+            Self::Queue(name) | Self::Exchange(name) => name,
+        }
+    }
+
+    /// A destination of the same kind by another name.
+    #[must_use]
+    pub const fn renamed<'b>(self, name: &'b str) -> DestinationName<'b> {
+        match self {
+            Self::Queue(_) => DestinationName::Queue(name),
+            Self::Exchange(_) => DestinationName::Exchange(name),
+        }
+    }
+}
+
 /// A binding as it is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BindingRef<'a> {

@@ -35,6 +35,7 @@ mod process;
 mod publishing;
 mod queues;
 mod quorum;
+mod refusals;
 mod routing;
 mod slow_readers;
 mod transactions;

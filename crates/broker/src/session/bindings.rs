@@ -4,7 +4,7 @@ use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
 use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind};
 use leveret_store::{Definition, Lsn, Table};
 
-use super::Session;
+use super::{Session, clean_name};
 use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::definitions;
 use crate::direct_reply;
@@ -25,6 +25,9 @@ impl Session {
         routing_key: &str,
         arguments: Arguments<'_>,
     ) -> Result<Option<Lsn>, AmqpError> {
+        let source = &*clean_name(source);
+        let destination_name = clean_name(destination.as_str());
+        let destination = destination.renamed(&destination_name);
         self.check_binding(source, destination, routing_key)?;
         let vhost = self.vhost.clone();
         let mut directory = vhost.directory.write();
@@ -85,6 +88,9 @@ impl Session {
         routing_key: &str,
         arguments: Arguments<'_>,
     ) -> Result<Option<Lsn>, AmqpError> {
+        let source = &*clean_name(source);
+        let destination_name = clean_name(destination.as_str());
+        let destination = destination.renamed(&destination_name);
         self.check_binding(source, destination, routing_key)?;
         let vhost = self.vhost.clone();
         let mut directory = vhost.directory.write();
@@ -115,15 +121,15 @@ impl Session {
             DestinationName::Queue(name) => Resource::Queue(name),
             DestinationName::Exchange(name) => Resource::Exchange(name),
         };
-        if source.is_empty() || matches!(destination, DestinationName::Exchange("")) {
-            return Err(refusal::default_exchange());
-        }
         if let DestinationName::Queue(name) = destination
             && direct_reply::is_token(name)
         {
             return Err(refusal::volatile_queue());
         }
         self.check(PermissionKind::Write, target)?;
+        if source.is_empty() || matches!(destination, DestinationName::Exchange("")) {
+            return Err(refusal::default_exchange());
+        }
         self.check(PermissionKind::Read, Resource::Exchange(source))?;
         let directory = self.vhost.directory.read();
         let kind = directory.topology.exchange(source).map(|exchange| exchange.spec().kind);

@@ -81,9 +81,9 @@ impl Session {
         if let Some(existing) = existing {
             return self.redeclare(&existing, &request);
         }
-        self.check_queue_limit(&vhost.directory.read(), &name)?;
         self.check_dead_letter_exchange(&name, request.arguments)?;
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
+        self.check_queue_limit(&vhost.directory.read(), &name)?;
         check_properties(&request, settings.queue_type, &name, vhost.name())?;
 
         let mut directory = vhost.directory.write();
@@ -144,6 +144,7 @@ impl Session {
     /// 403 without permission, 405 when it is another connection's, 406 when a condition isn't met,
     /// 540 for a condition on a quorum queue.
     pub fn delete_queue(&mut self, name: &str, when: DeleteIf) -> Result<DeletedQueue, AmqpError> {
+        let name = &*clean_name(name);
         self.check(PermissionKind::Configure, Resource::Queue(name))?;
         let vhost = self.vhost.clone();
         let Some(queue) = vhost.queue(name) else {

@@ -64,7 +64,6 @@ impl Connection {
                 Ok(())
             }
             Method::ChannelFlow(_) => Err(leveret_broker::refusal::flow_inactive()),
-            Method::ChannelFlowOk(_) => Ok(()),
             Method::ChannelClose(_) => {
                 self.release_channel(number);
                 self.channels.remove(&number);

@@ -18,6 +18,7 @@ impl Connection {
         number: u16,
         consume: &basic::Consume<'_>,
     ) -> Result<(), AmqpError> {
+        let queue = self.queue_name(number, consume.queue)?;
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         let tag: Arc<str> = match consume.consumer_tag {
             "" => generated_name("amq.ctag").into(),
@@ -36,12 +37,11 @@ impl Connection {
             }
             channel.consumers.remove(&tag);
         }
-        let queue = channel.queue_name(consume.queue)?.to_owned();
-        if queue == DIRECT_REPLY_TO {
-            return self.consume_replies(number, tag, consume);
-        }
         if let Some(max) = self.context.amqp.consumer_max_per_channel {
             channel.check_consumer_limit(max)?;
+        }
+        if queue == DIRECT_REPLY_TO {
+            return self.consume_replies(number, tag, consume);
         }
         let request = Consume {
             queue: &queue,

@@ -1,0 +1,134 @@
+//! What limits refuse, and the broker's stop.
+
+use leveret_broker::{UserLimits, VhostLimits};
+use leveret_tests::codec::channel;
+use leveret_tests::{Account, Broker, Channel, consume, declare, get};
+
+use super::{Row, provoke};
+
+/// May do anything.
+const ANNA: Account<'_> =
+    Account { name: "anna", tag: "", permissions: Some([".*", ".*", ".*"]), topic: None };
+
+/// With limits set in the broker.
+pub(super) const ROWS: &[Row] = &[
+    (
+        "queue_limit",
+        |stage| stage.channel.call(&declare("one-too-many")),
+        "channel.close 406 queue.declare PRECONDITION_FAILED - cannot declare queue 'one-too-many': \
+         queue limit in vhost '/' (1) is reached",
+    ),
+    (
+        "user_channel_limit",
+        |stage| {
+            let connection = stage.connection_of("anna").unwrap();
+            let _first = connection.channel(1);
+            connection.unopened(2).call(&channel::Open {})
+        },
+        "connection.close 530 0.0 NOT_ALLOWED - number of channels opened for user 'anna' has \
+         reached the maximum allowed user limit of (1)",
+    ),
+    (
+        "user_connection_limit",
+        |stage| {
+            let _first = stage.connection_of("anna").unwrap();
+            stage.connection_of("anna").err().unwrap()
+        },
+        "connection.close 530 connection.open NOT_ALLOWED - connection refused for user 'anna': user \
+         connection limit (1) is reached",
+    ),
+    (
+        "vhost_connection_limit",
+        |stage| {
+            let limits = VhostLimits { max_connections: Some(1), ..VhostLimits::default() };
+            stage.broker.inside().set_vhost_limits("/", limits).unwrap();
+            stage.connection_of("anna").err().unwrap()
+        },
+        "connection.close 530 connection.open NOT_ALLOWED - access to vhost '/' refused for user \
+         'anna': connection limit (1) is reached",
+    ),
+];
+
+/// With [`CONFIG`]; the last one stops the broker.
+pub(super) const CONFIGURED: &[Row] = &[
+    (
+        "node_connection_limit",
+        |stage| {
+            let _second = stage.broker.connect();
+            stage.connection_of("guest").err().unwrap()
+        },
+        "connection.close 530 connection.open NOT_ALLOWED - connection refused: node connection \
+         limit (2) is reached",
+    ),
+    (
+        "consumer_limit",
+        |stage| {
+            stage.channel.call(&declare("q"));
+            stage.channel.call(&consume("q", "first"));
+            stage.channel.call(&consume("q", "second"))
+        },
+        "connection.close 530 basic.consume NOT_ALLOWED - reached maximum (1) of consumers per \
+         channel",
+    ),
+    // Before it is looked at what is consumed.
+    (
+        "consumer_limit",
+        |stage| {
+            stage.channel.call(&consume("q", "first"));
+            stage.channel.call(&consume("amq.rabbitmq.reply-to", "second"))
+        },
+        "connection.close 530 basic.consume NOT_ALLOWED - reached maximum (1) of consumers per \
+         channel",
+    ),
+    (
+        "delivery_timed_out",
+        |stage| {
+            stage.channel.publish("", "q", "x");
+            stage.channel.call(&get("q"));
+            stage.channel.recv()
+        },
+        "channel.close 406 0.0 PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed \
+         out. Timeout value used: 1000 ms. This timeout value can be configured, see consumers doc \
+         guide to learn more",
+    ),
+    (
+        "shutdown",
+        |stage| {
+            stage.broker.begin_to_terminate();
+            stage.channel.recv()
+        },
+        "connection.close 320 0.0 CONNECTION_FORCED - broker forced connection closure with reason \
+         'shutdown'",
+    ),
+];
+
+const CONFIG: &str =
+    "[amqp]\nconnection_max = 2\nconsumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n";
+
+#[test]
+fn limits_refuse_in_rabbitmqs_words() {
+    let Some(broker) = Broker::embedded(&[ANNA], "sets limits inside the broker") else { return };
+    let limits = UserLimits { max_connections: Some(1), max_channels: Some(1) };
+    broker.inside().set_user_limits("anna", limits).unwrap();
+    let limits = VhostLimits { max_queues: Some(1), ..VhostLimits::default() };
+    broker.inside().set_vhost_limits("/", limits).unwrap();
+    let channel: Channel = broker.connect().channel(1);
+    channel.call(&declare("the-one"));
+    channel.connection().clone().close();
+    ROWS.iter().for_each(|row| provoke(&broker, row));
+}
+
+#[test]
+fn configured_limits_refuse_in_rabbitmqs_words() {
+    let Some(broker) = Broker::configured(CONFIG, "needs low limits") else { return };
+    for row in CONFIGURED {
+        // The connections of the last row leave in their own time.
+        leveret_tests::eventually(|| {
+            broker.connect_as(&leveret_tests::Login::default()).is_ok_and(|one| {
+                one.close();
+                true
+            })
+        });
+        provoke(&broker, row);
+    }
+}
