@@ -89,6 +89,10 @@ pub struct AuthConfig {
     pub default_pass: String,
     /// The vhost made on an empty data directory.
     pub default_vhost: String,
+    /// Who comes in by the mechanism `ANONYMOUS`, which is not offered without.
+    pub anonymous_login_user: Option<String>,
+    /// Its password.
+    pub anonymous_login_pass: String,
 }
 
 /// `[server_properties]`: what `connection.start` says about the broker.
@@ -166,6 +170,8 @@ impl Default for Config {
                 default_user: "guest".into(),
                 default_pass: "guest".into(),
                 default_vhost: "/".into(),
+                anonymous_login_user: Some("guest".into()),
+                anonymous_login_pass: "guest".into(),
             },
             server_properties: ServerProperties {
                 product: "RabbitMQ".into(),

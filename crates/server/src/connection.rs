@@ -34,6 +34,7 @@ use self::settle::{PendingSettlement, Settling};
 use crate::channel::Channel;
 use crate::config::AmqpConfig;
 use crate::outbox::{Outbox, UNREAD_MAX};
+use crate::sasl::Anonymous;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
 const INITIAL_FRAME_MAX: u32 = 8192;
@@ -42,6 +43,8 @@ const INITIAL_FRAME_MAX: u32 = 8192;
 pub(crate) struct Context {
     pub(crate) broker: Arc<Broker>,
     pub(crate) amqp: AmqpConfig,
+    /// Who comes in without saying who it is, if anyone may.
+    pub(crate) anonymous: Option<Anonymous>,
     pub(crate) server_properties: TableBuf,
 }
 

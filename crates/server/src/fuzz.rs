@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::Config;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::outbox::{Outbox, Segments, Work};
-use crate::server::{StartError, server_properties};
+use crate::server::{StartError, anonymous, server_properties};
 
 /// A client's connection to a broker of its own, both in memory.
 pub struct Bench {
@@ -50,6 +50,7 @@ impl Bench {
         let context = Arc::new(Context {
             broker: Arc::clone(&broker),
             amqp: config.amqp,
+            anonymous: anonymous(&config.auth),
             server_properties: server_properties(&config.server_properties),
         });
         let outbox = Arc::new(Outbox::new());

@@ -15,9 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, ServerProperties, Storage};
+use crate::config::{AuthConfig, Config, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
+use crate::sasl::Anonymous;
 use crate::ticker;
 
 /// Connections the kernel holds until they are accepted.
@@ -84,6 +85,7 @@ impl Server {
         let context = Arc::new(Context {
             broker: Arc::clone(&broker),
             amqp: config.amqp.clone(),
+            anonymous: anonymous(&config.auth),
             server_properties: server_properties(&config.server_properties),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -215,6 +217,12 @@ fn broker_options(config: &Config) -> BrokerOptions {
         default_vhost: config.auth.default_vhost.clone(),
         connection_max: config.amqp.connection_max,
     }
+}
+
+/// Who may come in without saying who it is.
+pub(crate) fn anonymous(auth: &AuthConfig) -> Option<Anonymous> {
+    let user = auth.anonymous_login_user.clone()?;
+    Some(Anonymous { user, password: auth.anonymous_login_pass.clone() })
 }
 
 /// What `connection.start` says: clients branch on product, version and capabilities.

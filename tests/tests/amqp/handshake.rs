@@ -54,7 +54,7 @@ fn start_says_what_the_broker_is() {
     let answer = broker.dial().greet();
     let Method::ConnectionStart(start) = answer.method() else { panic!("{answer}") };
     let mechanisms = str::from_utf8(start.mechanisms).unwrap();
-    for mechanism in ["PLAIN", "AMQPLAIN"] {
+    for mechanism in ["PLAIN", "AMQPLAIN", "ANONYMOUS"] {
         assert!(mechanisms.split(' ').any(|offered| offered == mechanism), "{mechanisms}");
     }
     assert_eq!(start.locales, b"en_US");
@@ -95,14 +95,38 @@ fn the_usual_limits_are_offered() {
 }
 
 #[test]
-fn both_mechanisms_let_in() {
+fn all_mechanisms_let_in() {
     let broker = Broker::start();
     let amqplain = amqplain("guest", "guest");
-    for (mechanism, response) in [("PLAIN", &b"\0guest\0guest"[..]), ("AMQPLAIN", &amqplain)] {
+    for (mechanism, response) in [
+        ("PLAIN", &b"\0guest\0guest"[..]),
+        ("AMQPLAIN", &amqplain),
+        // Whatever it says, it is the user the configuration names.
+        ("ANONYMOUS", b"somebody"),
+    ] {
         let connection =
             broker.connect_as(&Login { mechanism, response, ..Login::default() }).unwrap();
         assert_eq!(connection.channel(1).call(&declare("q")), "queue.declare-ok q 0 0");
     }
+}
+
+/// Only as the user the configuration names, and not at all if it names none.
+#[test]
+fn anonymous_is_who_the_configuration_says() {
+    let because = "needs a configuration";
+    let login = Login { mechanism: "ANONYMOUS", response: b"", ..Login::default() };
+    let config = "[auth]\nanonymous_login_pass = \"not guest's\"\n";
+    let Some(broker) = Broker::configured(config, because) else { return };
+    assert_eq!(
+        broker.connect_as(&login).err().unwrap(),
+        "connection.close 403 0.0 ACCESS_REFUSED - Login was refused using authentication mechanism \
+         ANONYMOUS. For details see the broker logfile."
+    );
+    let config = "[auth]\nanonymous_login_user = \"none\"\n";
+    let Some(broker) = Broker::configured(config, because) else { return };
+    assert_eq!(broker.dial().greet(), "connection.start 0 9 PLAIN AMQPLAIN en_US");
+    let answer = broker.connect_as(&login).err().unwrap();
+    assert!(answer == "eof" || answer == "reset", "{answer}");
 }
 
 /// A client that can take a close for it learns of bad credentials by one, any other by the end.

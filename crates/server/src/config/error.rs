@@ -81,7 +81,7 @@ impl ConfigError {
         let origin = given.origin.clone();
         let key = given.setting.key;
         let value = match key {
-            settings::DEFAULT_PASS => "(not shown)".to_owned(),
+            key if settings::PASSWORDS.contains(&key) => "(not shown)".to_owned(),
             _ => given.value.to_string(),
         };
         match refused {

@@ -11,8 +11,10 @@ use super::{Config, LogFormat, LogLevel, Storage, SyncPolicy};
 
 /// The one setting whose default is looked for on the machine.
 pub(super) const DATA_DIR: &str = "data_dir";
-/// The one setting whose value is nobody's business.
-pub(super) const DEFAULT_PASS: &str = "auth.default_pass";
+/// The settings whose values are nobody's business.
+pub(super) const PASSWORDS: [&str; 2] = [DEFAULT_PASS, ANONYMOUS_PASS];
+const DEFAULT_PASS: &str = "auth.default_pass";
+const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
 /// The one setting whose flag, `--log`, has a variable of its own.
 const LOG_LEVEL: &str = "log.level";
 const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";
@@ -217,10 +219,7 @@ pub(super) static SETTINGS: &[Setting] = &[
             value.text()?.clone_into(&mut config.auth.default_pass);
             Ok(())
         },
-        show: |config| match config.auth.default_pass.as_str() {
-            "guest" => "guest".into(),
-            _ => Shown::Withheld("is set, and not shown"),
-        },
+        show: |config| show_password(&config.auth.default_pass),
     },
     Setting {
         key: "auth.default_vhost",
@@ -230,6 +229,25 @@ pub(super) static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| config.auth.default_vhost.as_str().into(),
+    },
+    Setting {
+        key: "auth.anonymous_login_user",
+        allowed: "a user's name, or \"none\"",
+        apply: |config, value| {
+            let none = value.word(&[("none", ())]).map(|()| None);
+            config.auth.anonymous_login_user = none.or_else(|_| value.name().map(Some))?;
+            Ok(())
+        },
+        show: |config| config.auth.anonymous_login_user.as_deref().unwrap_or("none").into(),
+    },
+    Setting {
+        key: ANONYMOUS_PASS,
+        allowed: "a text",
+        apply: |config, value| {
+            value.text()?.clone_into(&mut config.auth.anonymous_login_pass);
+            Ok(())
+        },
+        show: |config| show_password(&config.auth.anonymous_login_pass),
     },
     Setting {
         key: "server_properties.product",
@@ -330,6 +348,13 @@ fn limit(value: &Value) -> Result<Option<u32>, Refused> {
 
 fn show_limit(limit: Option<u32>) -> Shown {
     limit.map_or_else(|| "none".into(), |limit| i64::from(limit).into())
+}
+
+fn show_password(password: &str) -> Shown {
+    match password {
+        "guest" => "guest".into(),
+        _ => Shown::Withheld("is set, and not shown"),
+    }
 }
 
 fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> Shown {

@@ -50,6 +50,8 @@ fn a_file_sets_everything() {
         default_user = "anna"
         default_pass = "secret"
         default_vhost = "shop"
+        anonymous_login_user = "nobody"
+        anonymous_login_pass = "anything"
         [server_properties]
         product = "Leveret"
         version = "4.3.0"
@@ -83,6 +85,8 @@ fn a_file_sets_everything() {
             default_user: "anna".into(),
             default_pass: "secret".into(),
             default_vhost: "shop".into(),
+            anonymous_login_user: Some("nobody".into()),
+            anonymous_login_pass: "anything".into(),
         },
         server_properties: ServerProperties {
             product: "Leveret".into(),
@@ -274,6 +278,8 @@ loopback_users = ["guest"]
 default_user = "guest"
 default_pass = "guest"
 default_vhost = "/"
+anonymous_login_user = "guest"
+anonymous_login_pass = "guest"
 
 [server_properties]
 product = "RabbitMQ"

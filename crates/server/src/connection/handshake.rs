@@ -47,7 +47,7 @@ impl Connection {
             version_major: 0,
             version_minor: 9,
             server_properties: self.context.server_properties.as_table(),
-            mechanisms: sasl::MECHANISMS.as_bytes(),
+            mechanisms: sasl::mechanisms(self.context.anonymous.as_ref()).as_bytes(),
             locales: b"en_US",
         };
         self.outbox.write(|out| start.encode_frame(0, out));
@@ -56,7 +56,8 @@ impl Connection {
     pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
         self.client = Client::new(start_ok.client_properties);
         let mechanism = start_ok.mechanism;
-        let user = match sasl::credentials(mechanism, start_ok.response) {
+        let anonymous = self.context.anonymous.as_ref();
+        let user = match sasl::credentials(mechanism, start_ok.response, anonymous) {
             Ok(credentials) => {
                 let access = self.context.broker.access();
                 let is_local = is_loopback(self.peer.address.ip());
