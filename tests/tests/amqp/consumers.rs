@@ -87,6 +87,40 @@ fn bad_subscriptions_are_refused() {
     );
 }
 
+/// Of mirrored queues, which are gone; and what nobody has heard of.
+#[test]
+fn arguments_without_effect_are_taken() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for (argument, value) in
+        [("x-cancel-on-ha-failover", Value::Bool(true)), ("x-never-heard-of", Value::I32(1))]
+    {
+        let arguments = table([(argument, value)]);
+        let consume = basic::Consume { arguments: arguments.as_table(), ..consume("q", argument) };
+        assert_eq!(channel.call(&consume), format!("basic.consume-ok {argument}"));
+    }
+}
+
+/// Any integer, of any width.
+#[test]
+fn priorities_are_any_integers() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for (tag, priority) in [
+        ("low", Value::I64(-3_000_000_000)),
+        ("high", Value::I64(3_000_000_000)),
+        ("mid", Value::I8(1)),
+    ] {
+        let arguments = table([("x-priority", priority)]);
+        let (arguments, no_ack) = (arguments.as_table(), true);
+        channel.call(&basic::Consume { arguments, no_ack, ..consume("q", tag) });
+    }
+    channel.publish("", "q", "x");
+    assert_eq!(channel.recv(), "basic.deliver high 1 '' q: x");
+}
+
 #[test]
 fn an_exclusive_consumer_is_alone() {
     let broker = Broker::start();

@@ -54,6 +54,54 @@ fn without_time_to_live_only_a_waiting_consumer_gets_it() {
     assert_eq!(channel.call(&get("q")), "basic.get-empty");
 }
 
+/// The shorter of the queue's time and its own counts, and what is delivered still names its own.
+#[test]
+fn the_shorter_time_to_live_counts() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let (short, long) = (Value::I32(30), Value::I32(3_600_000));
+    for (queue, ttl) in [("short", short), ("long", long)] {
+        let arguments = table([("x-message-ttl", ttl)]);
+        channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare(queue) });
+    }
+    let expiring =
+        |expiration| Properties { expiration: Some(expiration), ..Properties::default() };
+    channel.publish_with(&publish("", "short"), &expiring(b"3600000"), b"x");
+    channel.publish_with(&publish("", "long"), &expiring(b"30"), b"x");
+    for queue in ["short", "long"] {
+        let empty = format!("queue.declare-ok {queue} 0 0");
+        eventually(|| channel.call(&passive(queue)) == empty);
+    }
+    channel.publish_with(&publish("", "long"), &expiring(b"60000"), b"x");
+    let delivery = channel.call(&get("long"));
+    assert_eq!(delivery, "basic.get-ok 1 '' long 0: x");
+    assert_eq!(delivery.properties().expiration, Some(&b"60000"[..]));
+}
+
+/// It doesn't get a new time with each delivery.
+#[test]
+fn what_comes_back_keeps_its_deadline() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    let begin = Instant::now();
+    let short = Properties { expiration: Some(b"300"), ..Properties::default() };
+    channel.publish_with(&publish("", "q"), &short, b"x");
+    let mut returns = 0;
+    loop {
+        let answer = channel.call(&get("q"));
+        if answer == "basic.get-empty" {
+            break;
+        }
+        channel.send(&nack(answer.delivery_tag()));
+        returns += 1;
+        assert!(begin.elapsed() < leveret_tests::PATIENCE, "it comes back for ever");
+    }
+    // The broker counts in whole milliseconds.
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(298), "{took:?}, after {returns} returns");
+}
+
 #[test]
 fn unused_queues_expire() {
     let broker = Broker::start();

@@ -27,6 +27,7 @@ mod framing;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod lengths;
 mod limits;
 mod permissions;
 mod prefetch;
@@ -40,6 +41,7 @@ mod routing;
 mod slow_readers;
 mod transactions;
 mod update_secret;
+mod x_death;
 
 use leveret_tests::{Channel, Request};
 

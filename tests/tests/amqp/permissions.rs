@@ -203,6 +203,66 @@ fn topic_permissions_restrict_keys() {
     channel.call(&delete("t-q"));
 }
 
+/// The user's name stands for itself, also where a pattern would mean more by it.
+#[test]
+fn topic_permissions_name_the_user_and_the_vhost() {
+    let account = Account {
+        name: "a.b",
+        tag: "",
+        permissions: Some([".*", ".*", ".*"]),
+        topic: Some(["amq.topic", "^{username}\\.", "^{vhost}x\\."]),
+    };
+    let Some(broker) = Broker::with_accounts(&[account]) else { return };
+    let channel = channel_of(&broker, "a.b");
+    let no = |method: &str, access: &str, key: &str| {
+        format!(
+            "channel.close 403 {method} ACCESS_REFUSED - {access} access to topic '{key}' in \
+             exchange 'amq.topic' in vhost '/' refused for user 'a.b'"
+        )
+    };
+    check(
+        &channel,
+        &[
+            (&declare("q"), "queue.declare-ok q 0 0"),
+            (&bind("q", "amq.topic", "/x.#"), "queue.bind-ok"),
+            (&bind("q", "amq.topic", "x.#"), &no("queue.bind", "read", "x.#")),
+        ],
+    );
+    channel.publish("amq.topic", "axb.k", "x");
+    assert_eq!(channel.recv(), no("basic.publish", "write", "axb.k"));
+    channel.reopen();
+    channel.publish("amq.topic", "a.b.k", "x");
+    assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
+    channel.call(&delete("q"));
+}
+
+/// Copies are publishes like any other.
+#[test]
+fn topic_permissions_hold_for_copies() {
+    let account = Account {
+        name: "t",
+        tag: "",
+        permissions: Some([".*", ".*", ".*"]),
+        topic: Some(["amq.topic", "^w", "^r"]),
+    };
+    let Some(broker) = Broker::with_accounts(&[account]) else { return };
+    let channel = channel_of(&broker, "t");
+    for header in ["CC", "BCC"] {
+        let keys = leveret_tests::codec::ArrayBuilder::new().push("k").build();
+        let headers = table([(header, Value::Array(keys.as_array()))]);
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        // Also where the key itself is known to be fine.
+        channel.publish("amq.topic", "w", "x");
+        channel.publish_with(&publish("amq.topic", "w"), &properties, b"x");
+        assert_eq!(
+            channel.recv(),
+            "channel.close 403 basic.publish ACCESS_REFUSED - write access to topic 'k' in \
+             exchange 'amq.topic' in vhost '/' refused for user 't'"
+        );
+        channel.reopen();
+    }
+}
+
 /// The property is checked unless the user may speak for others.
 #[test]
 fn impersonators_may_sign_as_others() {

@@ -1,7 +1,7 @@
 //! Transactions: publishes and acknowledgements take effect at commit, or not at all.
 
-use leveret_tests::codec::{Properties, basic, tx};
-use leveret_tests::{Broker, ack, declare, get, nack, passive, publish};
+use leveret_tests::codec::{Properties, Value, basic, queue, tx};
+use leveret_tests::{Broker, ack, bind, declare, get, nack, passive, publish, table, unbind};
 
 use crate::check;
 
@@ -137,6 +137,78 @@ fn unroutable_messages_come_back_at_commit() {
     assert_eq!(channel.call(&passive_exchange()), "exchange.declare-ok");
     assert_eq!(channel.call(&COMMIT), "basic.return 312 NO_ROUTE '' nowhere: x");
     assert_eq!(channel.recv(), "tx.commit-ok");
+}
+
+/// Where a message goes is settled when it is published, not when it is committed.
+#[test]
+fn routes_are_those_of_the_publish() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    for queue in ["then", "now"] {
+        channel.call(&declare(queue));
+    }
+    channel.call(&bind("then", "amq.direct", "k"));
+    channel.call(&SELECT);
+    channel.publish("amq.direct", "k", "x");
+    check(
+        &channel,
+        &[
+            (&unbind("then", "amq.direct", "k"), "queue.unbind-ok"),
+            (&bind("now", "amq.direct", "k"), "queue.bind-ok"),
+            (&COMMIT, "tx.commit-ok"),
+            (&get("now"), "basic.get-empty"),
+            (&get("then"), "basic.get-ok 1 amq.direct k 0: x"),
+        ],
+    );
+}
+
+/// The queue that refuses one message keeps no other from taking theirs.
+#[test]
+fn a_refused_message_spoils_the_commit_but_not_the_others() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let full =
+        table([("x-max-length", Value::I32(0)), ("x-overflow", Value::text("reject-publish"))]);
+    channel.call(&queue::Declare { arguments: full.as_table(), ..declare("full") });
+    channel.call(&declare("q"));
+    channel.publish("", "q", "old");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 '' q 0: old");
+    channel.call(&SELECT);
+    channel.publish("", "full", "x");
+    channel.publish("", "q", "new");
+    channel.send(&ack(1));
+    check(
+        &channel,
+        &[
+            (&COMMIT, "channel.close 406 tx.commit PRECONDITION_FAILED - partial tx completion"),
+            (&get("q"), "basic.get-ok 1 '' q 0: new"),
+            (&get("q"), "basic.get-empty"),
+        ],
+    );
+}
+
+/// It puts all back at once, also what was settled within the transaction stays with it.
+#[test]
+fn recover_does_not_wait_for_commit() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for body in ["1", "2"] {
+        channel.publish("", "q", body);
+    }
+    channel.call(&SELECT);
+    channel.call(&get("q"));
+    channel.call(&get("q"));
+    channel.send(&ack(1));
+    check(
+        &channel,
+        &[
+            (&basic::Recover { requeue: true }, "basic.recover-ok"),
+            (&get("q"), "basic.get-ok 3 redelivered '' q 0: 2"),
+            (&COMMIT, "tx.commit-ok"),
+            (&get("q"), "basic.get-empty"),
+        ],
+    );
 }
 
 /// Something that is answered, to see that nothing comes before.
