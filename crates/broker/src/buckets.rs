@@ -33,32 +33,41 @@ pub(crate) struct Origin {
     pub(crate) redelivered: bool,
 }
 
+/// The record of a message on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    /// Its index in the batch.
+    pub(crate) index: usize,
+    /// How many queues keep it there.
+    pub(crate) places: usize,
+}
+
 impl Buckets {
     /// Whether nothing is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.used == 0
     }
 
-    /// Adds a message for its queues, and its record to `records` if one of them keeps it. Returns
-    /// the record's index.
+    /// Adds a message for its queues, and its record to `records` if one of them keeps it.
     pub(crate) fn add(
         &mut self,
         message: Message,
         queues: &[Arc<SharedQueue>],
         origin: Origin,
         records: &mut Batch,
-    ) -> Option<usize> {
+    ) -> Option<Recorded> {
         let (last, others) = queues.split_last()?;
         let mut record = None;
         let keepers = queues.iter().filter(|queue| queue.keeps(&message));
         let stored: SmallVec<[u64; 8]> = keepers.map(|queue| queue.id.0).collect();
         if !stored.is_empty() {
-            record = Some(records.message(&stored, &message.stored_parts()));
+            let index = records.message(&stored, &message.stored_parts());
+            record = Some(Recorded { index, places: stored.len() });
         }
         let transient = self.transient;
         self.transient += u64::from(record.is_none());
         // The LSN is an index into the batch until the batch has been appended.
-        let lsn = Lsn(record.map_or(transient, |index| index as u64));
+        let lsn = Lsn(record.map_or(transient, |record| record.index as u64));
         let mut put = |queue: &Arc<SharedQueue>, message: Message| {
             let stored = record.is_some() && queue.keeps(&message);
             let incoming = Incoming { message, lsn, stored, recorded: record.is_some(), origin };

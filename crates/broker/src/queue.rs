@@ -526,8 +526,7 @@ impl SharedQueue {
             return;
         };
         if consumer.no_ack {
-            let stored = turn.run.iter().filter(|entry| entry.stored);
-            turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
+            turn.consume_run();
         }
         if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
             turn.wake(&consumer.subscriber);

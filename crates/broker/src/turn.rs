@@ -23,6 +23,11 @@ pub struct Turn {
     pub(crate) run: Vec<Entry>,
     pub(crate) settled: Vec<Lsn>,
     pub(crate) returned: Vec<(Lsn, u32)>,
+    /// The first record of the batch being enqueued, while that is so.
+    pub(crate) fresh_from: Option<Lsn>,
+    /// Records of that batch that a queue was done with at once: whoever waits for the disk on
+    /// their behalf need not.
+    pub(crate) consumed: Vec<Lsn>,
     /// Lazily synced records of this turn.
     pub(crate) records: Batch,
     /// What died in queues that dead-letter.
@@ -57,6 +62,16 @@ impl Turn {
     /// The time this turn runs at, in unix milliseconds.
     pub fn now(&self) -> Millis {
         self.now
+    }
+
+    /// The run goes to a no-ack consumer: that settles what is stored of it.
+    pub(crate) fn consume_run(&mut self) {
+        let Self { run, settled, consumed, fresh_from, .. } = self;
+        let stored = run.iter().filter(|entry| entry.stored).map(|entry| Lsn(entry.lsn.0));
+        if let Some(first) = fresh_from {
+            consumed.extend(stored.clone().filter(|lsn| lsn >= first));
+        }
+        settled.extend(stored);
     }
 
     /// Writes down what the queue's effects did to its stored messages.

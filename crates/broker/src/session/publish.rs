@@ -15,7 +15,7 @@ use super::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionKind, TopicPermissionKind, tag};
 use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
-use crate::buckets::{Buckets, Origin};
+use crate::buckets::{Buckets, Origin, Recorded};
 use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::queue::{Purpose, SharedQueue, properties};
@@ -93,7 +93,7 @@ pub struct Confirmation {
 /// See [`Confirmation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Taken by all its queues, or by none because none wanted it: ack.
+    /// Taken by all its queues, or by none because none wanted it, or already consumed: ack.
     Taken,
     /// Taken, and on disk once the store's durable LSN gets there: ack then.
     DurableAt(Lsn),
@@ -117,7 +117,7 @@ pub(super) struct Staging {
 
 struct Pending {
     ticket: Ticket,
-    record: Option<usize>,
+    record: Option<Recorded>,
     refused: bool,
 }
 
@@ -319,7 +319,9 @@ impl Session {
     fn enqueue(&mut self, first_record: Lsn, confirmations: &mut Vec<Confirmation>) {
         let staging = &mut self.staging;
         let store = self.broker.store();
+        self.turn.fresh_from = Some(first_record);
         staging.buckets.enqueue(store, first_record, &mut self.turn, &mut staging.refused);
+        self.turn.fresh_from = None;
         for (target, reply) in staging.replies.drain(..) {
             target.deliver(reply, &mut self.turn);
         }
@@ -328,13 +330,21 @@ impl Session {
                 pending.refused = true;
             }
         }
-        confirmations.extend(staging.tickets.drain(..).map(|pending| Confirmation {
-            ticket: pending.ticket,
-            outcome: match (pending.refused, pending.record) {
+        let consumed = &mut self.turn.consumed;
+        consumed.sort_unstable();
+        let mut consumed = consumed.drain(..).peekable();
+        confirmations.extend(staging.tickets.drain(..).map(|pending| {
+            let outcome = match (pending.refused, pending.record) {
                 (true, _) => Outcome::Refused,
-                (false, Some(index)) => Outcome::DurableAt(Lsn(first_record.0 + index as u64)),
                 (false, None) => Outcome::Taken,
-            },
+                (false, Some(Recorded { index, places })) => {
+                    let lsn = Lsn(first_record.0 + index as u64);
+                    while consumed.next_if(|other| *other < lsn).is_some() {}
+                    let done = (0..places).all(|_| consumed.next_if_eq(&lsn).is_some());
+                    if done { Outcome::Taken } else { Outcome::DurableAt(lsn) }
+                }
+            };
+            Confirmation { ticket: pending.ticket, outcome }
         }));
     }
 

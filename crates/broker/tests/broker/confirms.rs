@@ -1,0 +1,88 @@
+//! What a confirm waits for.
+
+use std::sync::Arc;
+
+use leveret_broker::{Consume, Outcome, Subscriber, Wake};
+use leveret_codec::{Properties, Table};
+use leveret_engine::{Admission, Entry};
+
+use crate::world::World;
+
+/// A client that takes whatever comes.
+struct Hungry;
+
+impl Subscriber for Hungry {
+    fn admit(&self, _: usize) -> Admission {
+        Admission::Ready
+    }
+
+    fn deliver(&self, entries: &mut Vec<Entry>) -> Wake {
+        entries.clear();
+        Wake::NotNeeded
+    }
+
+    fn wake(&self) {}
+
+    fn cancelled(&self) {}
+}
+
+fn consume(world: &mut World, queue: &str, no_ack: bool) {
+    let arguments = Table::EMPTY;
+    let request = Consume { queue, no_ack, exclusive: false, prefetch: 0, arguments };
+    world.session.consume(request, |_| Arc::new(Hungry)).unwrap();
+}
+
+#[test]
+fn what_was_consumed_at_once_is_confirmed_without_the_disk() {
+    let mut world = World::new();
+    world.declare("consumed", &[]);
+    consume(&mut world, "consumed", true);
+    assert_eq!(world.publish("", "consumed", "x"), Outcome::Taken);
+    // Also after the journal has been appended to by others.
+    world.declare("kept", &[]);
+    assert!(matches!(world.publish("", "kept", "x"), Outcome::DurableAt(_)));
+    assert_eq!(world.publish("", "consumed", "x"), Outcome::Taken);
+}
+
+#[test]
+fn what_waits_for_an_acknowledgement_waits_for_the_disk() {
+    let mut world = World::new();
+    world.declare("unacknowledged", &[]);
+    consume(&mut world, "unacknowledged", false);
+    assert!(matches!(world.publish("", "unacknowledged", "x"), Outcome::DurableAt(_)));
+}
+
+#[test]
+fn what_one_of_its_queues_keeps_waits_for_the_disk() {
+    let mut world = World::new();
+    world.declare_exchange("x", "fanout");
+    for queue in ["first", "kept", "last"] {
+        world.declare(queue, &[]);
+        world.bind(queue, "x", "");
+    }
+    consume(&mut world, "first", true);
+    consume(&mut world, "last", true);
+    assert!(matches!(world.publish("x", "", "a"), Outcome::DurableAt(_)));
+    consume(&mut world, "kept", true);
+    assert_eq!(world.publish("x", "", "b"), Outcome::Taken);
+}
+
+/// In a batch each publish waits for itself.
+#[test]
+fn in_a_batch_only_what_is_kept_waits() {
+    let mut world = World::new();
+    world.declare("consumed", &[]);
+    world.declare("kept", &[]);
+    consume(&mut world, "consumed", true);
+    for queue in ["consumed", "kept", "consumed", "kept", "kept", "consumed"] {
+        world.stage("", queue, Properties::default(), "x");
+    }
+    let mut confirmations = Vec::new();
+    world.session.flush(&mut confirmations);
+    world.session.finish();
+    let waits: Vec<bool> = confirmations
+        .iter()
+        .map(|confirmation| matches!(confirmation.outcome, Outcome::DurableAt(_)))
+        .collect();
+    assert_eq!(waits, [false, true, false, true, true, false]);
+}
