@@ -1,7 +1,8 @@
-//! The regular expressions of permissions.
+//! The regular expressions of permissions and policies.
 
 use std::fmt;
 
+use fancy_regex::BytesMode;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -12,12 +13,15 @@ const PATTERN_BYTES_MAX: usize = 16 * 1024;
 const COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
+/// Steps back one search may take: far more than a sensible pattern needs, over within milliseconds.
+const STEPS_BACK_MAX: usize = 50_000;
 
 /// A permission's pattern: a regular expression searched for anywhere in a name.
 ///
 /// As in RabbitMQ it is not anchored (`foo` also grants `my-foo-2`), and the empty pattern matches
-/// only the empty name, that is, it denies. The `regex` crate matches in linear time, at the price
-/// of look-around and back-references, which are refused with a clear text.
+/// only the empty name, that is, it denies. Matching takes linear time, unless the pattern looks
+/// around or refers back (`^(?!amq\.)`); then its search takes back so many steps at most, and
+/// beyond them it does not match.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -30,6 +34,7 @@ enum Matcher {
     EmptyName,
     Anything,
     Search(Regex),
+    SearchWithSteps(Box<fancy_regex::Regex>),
 }
 
 impl Pattern {
@@ -41,7 +46,7 @@ impl Pattern {
         let matcher = match text {
             "" => Matcher::EmptyName,
             ".*" | "^.*" | "^.*$" | ".*$" => Matcher::Anything,
-            _ => Matcher::Search(compile(text)?),
+            _ => compile(text)?,
         };
         Ok(Self { text: text.into(), matcher })
     }
@@ -52,6 +57,7 @@ impl Pattern {
             Matcher::EmptyName => name.is_empty(),
             Matcher::Anything => true,
             Matcher::Search(regex) => regex.is_match(name.as_bytes()),
+            Matcher::SearchWithSteps(regex) => regex.is_match(name.as_bytes()).unwrap_or(false),
         }
     }
 
@@ -68,22 +74,41 @@ impl Pattern {
 
 /// RabbitMQ matches bytes: `.` is one byte and `\w`, `\d`, `\s` are ASCII. A pattern that needs
 /// characters, such as `[äöü]`, is compiled for UTF-8 instead.
-fn compile(text: &str) -> Result<Regex, PatternError> {
+fn compile(text: &str) -> Result<Matcher, PatternError> {
     if text.len() > PATTERN_BYTES_MAX {
         return Err(PatternError::TooLong { bytes: text.len() });
     }
+    let pattern = || text.to_owned();
     let mut builder = RegexBuilder::new(text);
     builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
-    builder.unicode(false).build().or_else(|_| builder.unicode(true).build()).map_err(|error| {
-        match error {
-            regex::Error::CompiledTooBig(_) => {
-                PatternError::TooComplex { pattern: text.to_owned() }
-            }
-            error => PatternError::Invalid {
-                pattern: text.to_owned(),
-                reason: last_line(&error.to_string()),
-            },
+    match builder.unicode(false).build().or_else(|_| builder.unicode(true).build()) {
+        Ok(regex) => Ok(Matcher::Search(regex)),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            Err(PatternError::TooComplex { pattern: pattern() })
         }
+        Err(error) => {
+            let reason = last_line(&error.to_string());
+            if !reason.ends_with(NOT_SUPPORTED) {
+                return Err(PatternError::Invalid { pattern: pattern(), reason });
+            }
+            compile_with_steps(text)
+        }
+    }
+}
+
+/// How the `regex` crate ends its refusal of look-around and back-references.
+const NOT_SUPPORTED: &str = "not supported";
+
+fn compile_with_steps(text: &str) -> Result<Matcher, PatternError> {
+    let mut builder = fancy_regex::RegexBuilder::new(text);
+    builder
+        .backtrack_limit(STEPS_BACK_MAX)
+        .delegate_size_limit(COMPILED_BYTES_MAX)
+        .delegate_dfa_size_limit(COMPILED_BYTES_MAX);
+    let mut build = |mode| builder.bytes_mode(mode).build();
+    let regex = build(BytesMode::Ascii).or_else(|_| build(BytesMode::UnicodeBytes));
+    regex.map(|regex| Matcher::SearchWithSteps(Box::new(regex))).map_err(|error| {
+        PatternError::Invalid { pattern: text.to_owned(), reason: last_line(&error.to_string()) }
     })
 }
 
@@ -124,7 +149,7 @@ impl From<Pattern> for String {
 /// Why a permission's pattern was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PatternError {
-    /// Not a regular expression, or one with look-around or back-references.
+    /// Not a regular expression.
     #[error("invalid regular expression '{pattern}': {reason}")]
     Invalid {
         /// The pattern.
@@ -193,13 +218,28 @@ mod tests {
     fn a_bad_pattern_says_what_is_wrong_with_it() {
         let text = |pattern: &str| Pattern::new(pattern).unwrap_err().to_string();
         assert_eq!(text("a("), "invalid regular expression 'a(': unclosed group");
-        assert_eq!(
-            text("^(?!amq)"),
-            "invalid regular expression '^(?!amq)': look-around, including look-ahead and \
-             look-behind, is not supported"
-        );
         assert!(matches!(Pattern::new("(a{1000}){1000}"), Err(PatternError::TooComplex { .. })));
         assert!(matches!(Pattern::new(&"a".repeat(20_000)), Err(PatternError::TooLong { .. })));
         assert!(Pattern::new(&format!("{}a{}", "(".repeat(100), ")".repeat(100))).is_err());
+        let deep = format!("(?!b){}a{}", "(".repeat(1000), ")".repeat(1000));
+        assert!(Pattern::new(&deep).is_err());
+        assert!(text("^(?!amq").starts_with("invalid regular expression '^(?!amq': "));
+    }
+
+    /// The most widely used pattern of all policies is of this kind.
+    #[test]
+    fn looks_around_and_refers_back() {
+        assert!(matches("^(?!amq\\.).*", "orders"));
+        assert!(!matches("^(?!amq\\.).*", "amq.gen-1"));
+        assert!(matches("(?<=eu-)\\d+$", "orders-eu-1"));
+        assert!(matches("^(\\w+)-\\1$", "a-a") && !matches("^(\\w+)-\\1$", "a-b"));
+        assert!(matches("^(?!x).[äöü]$", "aö"));
+    }
+
+    /// Without a bound this would not end.
+    #[test]
+    fn a_search_that_takes_too_many_steps_does_not_match() {
+        let pattern = Pattern::new("^(a+)+(?=b)\\1$").unwrap();
+        assert!(!pattern.matches(&"a".repeat(255)));
     }
 }
