@@ -41,6 +41,8 @@ pub struct Queue {
     settings: QueueSettings,
     ready: Ready,
     unacked: Unacked,
+    /// While a lowered limit is being worked off: the length it has come down to.
+    shrinking_from: Option<u64>,
     /// Boxed and created with the first consumer: most queues of a large broker idle without.
     consumers: Option<Box<Consumers>>,
 }
@@ -55,6 +57,8 @@ struct Unacked {
 /// Expired messages dropped by one call: a backlog that expires at once must not be answered with
 /// one effect per message, nor keep the queue busy until the last has gone.
 const EXPIRED_AT_ONCE: usize = 1024;
+/// The same for messages that were there before a limit was lowered.
+const SHRUNK_AT_ONCE: u64 = 1024;
 
 /// The caller's word on whether a consumer can take a message now.
 pub trait Gate {
@@ -96,12 +100,23 @@ impl Queue {
     }
 
     /// Replaces the settings, as a changed policy does. Ready messages keep their deadline and
-    /// priority level; new limits apply at the next [`dispatch`](Self::dispatch).
+    /// priority level; new limits apply at the next [`dispatch`](Self::dispatch). What exceeds a
+    /// lowered limit goes in portions: see [`is_shrinking`](Self::is_shrinking).
     pub fn set_settings(&mut self, settings: QueueSettings) {
         self.settings = settings;
+        self.shrinking_from = Some(self.ready.len());
         if let Some(consumers) = &mut self.consumers {
             consumers.set_single_active(settings.single_active_consumer);
         }
+    }
+
+    /// Whether the queue still exceeds a limit that was lowered: dispatch again. Each dispatch
+    /// brings it down by about a thousand messages, whatever was pushed meanwhile.
+    #[must_use]
+    pub fn is_shrinking(&self) -> bool {
+        self.shrinking_from.is_some()
+            && self.settings.overflow == Overflow::DropHead
+            && self.exceeds_limits(0, 0)
     }
 
     /// Appends a message. Gives it a deadline unless it has one.
@@ -347,10 +362,18 @@ impl Queue {
         if self.settings.overflow != Overflow::DropHead {
             return;
         }
+        let least = self
+            .shrinking_from
+            .map_or(0, |length| length.min(self.ready.len()).saturating_sub(SHRUNK_AT_ONCE));
         while self.exceeds_limits(0, 0) {
+            if self.ready.len() <= least {
+                self.shrinking_from = Some(least);
+                return;
+            }
             let Some(entry) = self.ready.pop() else { return };
             effects.push(Effect::Drop { entry, reason: DropReason::MaxLength });
         }
+        self.shrinking_from = None;
     }
 }
 

@@ -368,6 +368,43 @@ fn a_crowd_that_expires_at_once_leaves_in_portions() {
 }
 
 #[test]
+fn a_lowered_limit_is_worked_off_in_portions() {
+    let lowered = [
+        QueueSettings { max_length: Some(10), ..QueueSettings::default() },
+        QueueSettings { max_length_bytes: Some(10 * 4), ..QueueSettings::default() },
+    ];
+    for settings in lowered {
+        let mut queue = Queue::new(QueueSettings::default());
+        push(&mut queue, 0..2500);
+        queue.set_settings(settings);
+        assert!(queue.is_shrinking());
+        assert_eq!(drops(&dispatch(&mut queue, Millis(0))).len(), 1024);
+        assert_eq!(queue.ready_len(), 1476);
+        // What comes meanwhile makes room for itself, and does not hold the rest up.
+        push(&mut queue, 2500..5000);
+        assert_eq!(drops(&dispatch(&mut queue, Millis(0))).len(), 1024 + 2500);
+        assert_eq!(queue.ready_len(), 452);
+        assert!(queue.is_shrinking());
+        dispatch(&mut queue, Millis(0));
+        assert!(!queue.is_shrinking());
+        // From here on the limit holds at each dispatch.
+        push(&mut queue, 5000..9000);
+        dispatch(&mut queue, Millis(0));
+        let left: Vec<u64> = queue.ready().map(|entry| entry.lsn.0).collect();
+        assert_eq!(left, (8990..9000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_emptied_queue_shrinks_no_more() {
+    let mut queue = Queue::new(QueueSettings::default());
+    push(&mut queue, 0..2000);
+    queue.set_settings(QueueSettings { max_length: Some(10), ..QueueSettings::default() });
+    queue.purge(&mut Vec::new());
+    assert!(!queue.is_shrinking());
+}
+
+#[test]
 fn a_requeued_message_keeps_its_deadline() {
     let mut queue = Queue::new(QueueSettings::default());
     let pushed = queue.push(Entry::new(Lsn(0), message(b"", None, Some(10))), NOW);
