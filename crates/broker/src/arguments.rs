@@ -33,7 +33,8 @@ const KNOWN: &[Argument] = &[
     known("x-queue-version", CLASSIC, Rule::QueueVersion),
     known("x-single-active-consumer", CLASSIC | QUORUM, Rule::Bool),
     known("x-queue-type", CLASSIC | QUORUM | STREAM, Rule::QueueType),
-    known("x-consumer-timeout", QUORUM, Rule::ConsumerTimeout),
+    // As up to 4.2: later versions have it for quorum queues only.
+    known("x-consumer-timeout", CLASSIC | QUORUM, Rule::ConsumerTimeout),
     known("x-consumer-disconnected-timeout", QUORUM, Rule::Replicas { zero: true }),
     known("x-quorum-initial-group-size", QUORUM, Rule::Replicas { zero: false }),
     known("x-max-age", STREAM, Rule::Any),

@@ -40,6 +40,7 @@ pub struct Broker {
     /// Dead letters beyond what their turns could take.
     pub(crate) postponed: Mutex<VecDeque<Death>>,
     pub(crate) dead_letter_counters: Counters,
+    pub(crate) policy_generation: AtomicU64,
 }
 
 /// What a broker starts with.
@@ -130,6 +131,7 @@ impl Broker {
             agenda: Arc::default(),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
+            policy_generation: AtomicU64::new(0),
         };
         recovery::restore(&broker, recovered)?;
         if broker.vhosts.read().is_empty() {

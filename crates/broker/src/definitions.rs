@@ -33,6 +33,9 @@ pub enum DefinitionError {
     /// A topic permission that doesn't hold.
     #[error(transparent)]
     TopicPermission(#[from] crate::access::TopicPermissionRefused),
+    /// A policy that doesn't hold.
+    #[error(transparent)]
+    Policy(#[from] crate::policy::InvalidPolicy),
     /// It belongs to a vhost, an exchange or a queue that isn't defined.
     #[error("it names something that is not defined")]
     Orphan,

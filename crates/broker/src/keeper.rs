@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leveret_codec::TableBuf;
 use leveret_engine::{ExchangeSpec, Keeper, QueueId, QueueSettings};
 
+use crate::policy::AppliedPolicies;
 use crate::queue::{Purpose, QueueAgenda, QueueSpec, Settings, SharedQueue};
 
 /// The queue an exchange needs for itself, if it is of a kind that does.
@@ -42,6 +43,7 @@ pub(crate) fn keeper(
         owner: None,
         arguments: TableBuf::default(),
         settings,
+        policies: AppliedPolicies::default(),
     };
     Some(SharedQueue::new(spec, agenda))
 }

@@ -5,10 +5,10 @@
 //! come back through a [`Subscriber`] it implements, and [`Broker::tick`] tells the time. Not here:
 //! wire formats, sockets, an async runtime, the clock (the time is an argument).
 //!
-//! Lock order: a vhost's directory, a queue, a subscriber's outbox. Leaves are the journal's own
+//! Lock order: a vhost's policy changes, its directory, a queue, a subscriber's outbox. Leaves are the journal's own
 //! lock, which may be taken under any of them but a queue's, the agenda's, which is taken under a
-//! queue's, and that of what exchanges have seen, under a directory. A direct reply's way stands in a queue's place. Nobody holds two queues. No lock is
-//! held across a wait.
+//! queue's, and that of what exchanges have seen, under a directory. A direct reply's way stands in
+//! a queue's place. Nobody holds two queues. No lock is held across a wait.
 //!
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
@@ -23,6 +23,7 @@ mod definitions;
 mod direct_reply;
 mod keeper;
 mod limits;
+pub mod policy;
 mod queue;
 mod queue_type;
 mod recovery;

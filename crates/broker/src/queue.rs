@@ -4,6 +4,7 @@
 
 mod delivery_count;
 mod gate;
+mod policies;
 mod schedule;
 
 use std::borrow::Cow;
@@ -21,10 +22,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::delivery_count::with_delivery_count;
 use self::gate::DispatchGate;
+use self::policies::ConsumerTimeout;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 use crate::buckets::Origin;
-use crate::dead_letter::{DeadLettering, Death, Onward, Reason};
+use crate::dead_letter::{DeadLettering, Death, Reason};
+use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
 use crate::subscriber::{Subscriber, Wake};
@@ -42,8 +45,7 @@ pub struct SharedQueue {
     pub(crate) arguments: TableBuf,
     pub(crate) purpose: Purpose,
     pub(crate) queue_type: QueueType,
-    /// How long deliveries to its consumers may wait for their settlement, if it says so.
-    pub(crate) consumer_timeout: Option<Duration>,
+    consumer_timeout: ConsumerTimeout,
     state: Mutex<State>,
     agenda: Arc<QueueAgenda>,
     /// For its entry in the agenda.
@@ -54,6 +56,7 @@ struct State {
     machine: Queue,
     consumers: HashMap<ConsumerId, Consumer>,
     dead_lettering: Option<Arc<DeadLettering>>,
+    policies: AppliedPolicies,
     /// Boxed: most queues take everything.
     deduplicator: Option<Box<Deduplicator>>,
     lease: Option<Lease>,
@@ -77,6 +80,8 @@ pub(crate) struct QueueSpec {
     pub(crate) owner: Option<SessionId>,
     pub(crate) arguments: TableBuf,
     pub(crate) settings: Settings,
+    /// What the settings owe to policies.
+    pub(crate) policies: AppliedPolicies,
 }
 
 /// What the arguments say of a queue's behaviour.
@@ -171,17 +176,7 @@ pub struct DeleteIf {
 impl SharedQueue {
     pub(crate) fn new(spec: QueueSpec, agenda: &Arc<QueueAgenda>) -> Arc<Self> {
         let settings = spec.settings;
-        let dead_lettering = settings.dead_letter_exchange.map(|exchange| DeadLettering {
-            queue: spec.id,
-            queue_name: Arc::clone(&spec.name),
-            vhost: Arc::clone(&spec.vhost),
-            exchange,
-            routing_key: settings.dead_letter_routing_key,
-            onward: match settings.purpose {
-                Purpose::Delay => Onward::Delayed,
-                Purpose::Clients | Purpose::History => Onward::Dead,
-            },
-        });
+        let dead_lettering = DeadLettering::of(&settings, spec.id, &spec.name, &spec.vhost);
         let queue = Arc::new_cyclic(|this| Self {
             id: spec.id,
             name: spec.name,
@@ -192,11 +187,12 @@ impl SharedQueue {
             arguments: spec.arguments,
             purpose: settings.purpose,
             queue_type: settings.queue_type,
-            consumer_timeout: settings.consumer_timeout,
+            consumer_timeout: ConsumerTimeout::new(settings.consumer_timeout),
             state: Mutex::new(State {
                 machine: Queue::new(settings.machine),
                 consumers: HashMap::default(),
                 dead_lettering: dead_lettering.map(Arc::new),
+                policies: spec.policies,
                 deduplicator: settings
                     .deduplication
                     .map(|settings| Box::new(Deduplicator::new(settings))),

@@ -12,13 +12,15 @@ use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, VhostValue};
 use crate::keeper::keeper;
+use crate::policy;
 use crate::queue::{QueueSpec, SharedQueue};
 
 /// Rebuilds a broker from its store.
 pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
     // Later tables name what earlier ones define.
-    let order: [(Table, &'static str, Restore); 8] = [
+    let order: [(Table, &'static str, Restore); 9] = [
         (Table::Vhosts, "vhost", restore_vhost),
+        (Table::Policies, "policy", restore_policy),
         (Table::Parameters, "parameter", restore_parameter),
         (Table::Users, "user", restore_user),
         (Table::Permissions, "permission", restore_permission),
@@ -67,6 +69,15 @@ fn restore_parameter(
         }
         other => Err(DefinitionError::Component(other.to_owned())),
     }
+}
+
+fn restore_policy(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    _: &mut Queues,
+) -> Result<(), DefinitionError> {
+    policy::restore(broker, key, value)
 }
 
 fn restore_user(
@@ -141,8 +152,12 @@ fn restore_queue(
     let (vhost, name) = (definitions::name(vhost)?, definitions::name(name)?);
     let value: QueueValue = definitions::decode(value)?;
     let arguments: TableBuf = definitions::arguments(&value.arguments)?;
-    let settings = arguments::settings(arguments.as_table(), name, vhost)?;
+    let queue_type = arguments::queue_type(arguments.as_table(), name, vhost)?;
     let vhost = broker.vhost(vhost).ok_or(DefinitionError::Orphan)?;
+    let mut directory = vhost.directory.write();
+    let policies = directory.policies.of_queue(name, queue_type);
+    let settings =
+        policy::settings(arguments.as_table(), queue_type, &policies, name, vhost.name())?;
     let spec = QueueSpec {
         id: QueueId(value.id),
         name: name.into(),
@@ -152,11 +167,12 @@ fn restore_queue(
         owner: None,
         arguments,
         settings,
+        policies,
     };
     let queue = SharedQueue::new(spec, &broker.agenda);
     broker.reserve_queues(value.id);
     queues.insert(value.id, Arc::clone(&queue));
-    vhost.directory.write().insert_queue(queue);
+    directory.insert_queue(queue);
     Ok(())
 }
 

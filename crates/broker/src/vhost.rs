@@ -12,6 +12,7 @@ use leveret_engine::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::limits::VhostLimits;
+use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
 use crate::queue::SharedQueue;
 
 /// Exchanges every vhost has from the start, besides the default exchange.
@@ -30,12 +31,15 @@ pub struct Vhost {
     name: Arc<str>,
     generation: AtomicU64,
     pub(crate) limits: RwLock<VhostLimits>,
+    /// Held by whoever changes policies, until all queues know of it. Taken before the directory.
+    pub(crate) policy_changes: Mutex<()>,
     pub(crate) directory: RwLock<Directory>,
 }
 
 /// Everything in a vhost that has a name.
 pub(crate) struct Directory {
     pub(crate) topology: Topology,
+    pub(crate) policies: Arc<PolicySet>,
     queues: HashMap<QueueId, Arc<SharedQueue>>,
     /// Queues that keep messages for exchanges, named for them. No client sees them.
     keepers: HashMap<QueueId, Arc<SharedQueue>>,
@@ -60,8 +64,10 @@ impl Vhost {
             name,
             generation: AtomicU64::new(0),
             limits: RwLock::default(),
+            policy_changes: Mutex::default(),
             directory: RwLock::new(Directory {
                 topology,
+                policies: Arc::default(),
                 queues: HashMap::default(),
                 keepers: HashMap::default(),
                 seen: Mutex::default(),
@@ -114,10 +120,39 @@ impl Directory {
     pub(crate) fn insert_exchange(&mut self, spec: ExchangeSpec, keeper: Option<Arc<SharedQueue>>) {
         let name = Arc::clone(&spec.name);
         self.topology.add_exchange(spec);
+        if !self.policies.is_empty() {
+            self.apply_policies_to_exchange(&name);
+        }
         if let Some(keeper) = keeper {
             self.topology.set_keeper(&name, keeper.id);
             self.keepers.insert(keeper.id, keeper);
         }
+    }
+
+    /// Brings all exchanges in line with the policies. Whether anything has changed.
+    pub(crate) fn apply_policies_to_exchanges(&mut self) -> bool {
+        let names = self.topology.exchanges().map(|exchange| Arc::clone(&exchange.spec().name));
+        let names: Vec<Arc<str>> = names.collect();
+        let mut changed = false;
+        for name in &names {
+            changed |= self.apply_policies_to_exchange(name);
+        }
+        changed
+    }
+
+    /// An exchange that was declared with an alternate keeps it; another one has its policy's.
+    fn apply_policies_to_exchange(&mut self, name: &str) -> bool {
+        let Some(exchange) = self.topology.exchange(name) else { return false };
+        if exchange.spec().arguments.as_table().get(ALTERNATE_EXCHANGE).is_some() {
+            return false;
+        }
+        let policies = self.policies.of_exchange(name);
+        let alternate = policies.text(ALTERNATE_EXCHANGE);
+        if exchange.alternate() == alternate {
+            return false;
+        }
+        self.topology.set_alternate(name, alternate.map(Arc::from));
+        true
     }
 
     /// Finds the queues of a message; see [`Topology::route_new`].
@@ -173,6 +208,11 @@ impl Directory {
             });
         }
         gone
+    }
+
+    /// All queues, in no order.
+    pub(crate) fn all_queues(&self) -> Vec<Arc<SharedQueue>> {
+        self.queues.values().cloned().collect()
     }
 
     pub(crate) fn queue_count(&self) -> u64 {

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
+use leveret_broker::Broker;
+use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
 use leveret_server::config::{Config, Storage};
 use leveret_server::{Server, StartError};
 use thiserror::Error;
@@ -33,6 +35,8 @@ use tokio::sync::oneshot;
 pub struct TestBroker {
     address: SocketAddr,
     url: String,
+    vhost: String,
+    broker: Arc<Broker>,
     running: Option<Running>,
 }
 
@@ -92,21 +96,21 @@ impl TestBroker {
             percent_encoded(&config.auth.default_user),
             percent_encoded(&config.auth.default_pass)
         );
-        let vhost = percent_encoded(&config.auth.default_vhost);
+        let vhost = config.auth.default_vhost.clone();
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("leveret".to_owned())
             .spawn(move || run(config, &started, stopped))
             .map_err(TestBrokerError::Threads)?;
-        let running = Running { stop, thread };
-        let addresses = match start.recv() {
-            Ok(addresses) => addresses?,
+        let Started { broker, addresses } = match start.recv() {
+            Ok(started) => started?,
             Err(mpsc::RecvError) => return Err(TestBrokerError::Panicked),
         };
+        let running = Running { stop, thread };
         let address = *addresses.first().ok_or(TestBrokerError::NoListener)?;
-        let url = format!("amqp://{login}@{address}/{vhost}");
-        Ok(Self { address, url, running: Some(running) })
+        let url = format!("amqp://{login}@{address}/{}", percent_encoded(&vhost));
+        Ok(Self { address, url, vhost, broker, running: Some(running) })
     }
 
     /// The first address it listens on.
@@ -118,6 +122,76 @@ impl TestBroker {
     /// `amqp://guest:guest@127.0.0.1:40123/%2F`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Sets a policy in the default vhost, in the place of one of its name: queues and exchanges
+    /// that match have it when this returns, those that exist and those to come.
+    ///
+    /// ```
+    /// use leveret::TestBroker;
+    /// use leveret::policy::{ApplyTo, Policy};
+    ///
+    /// let broker = TestBroker::start()?;
+    /// let limit = Policy::parse("^orders", r#"{"max-length": 1000}"#)?;
+    /// broker.set_policy("limit", Policy { apply_to: ApplyTo::Queues, priority: 5, ..limit })?;
+    /// // ... and see what that does to a client.
+    /// broker.clear_policy("limit")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PolicyRefused`], in RabbitMQ's words, when the policy is not sound.
+    pub fn set_policy(&self, name: &str, policy: Policy) -> Result<(), PolicyRefused> {
+        self.put_policy(PolicyKind::User, name, policy)
+    }
+
+    /// Clears a policy of [`set_policy`](Self::set_policy).
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn clear_policy(&self, name: &str) -> Result<(), PolicyRefused> {
+        self.delete_policy(PolicyKind::User, name)
+    }
+
+    /// Sets an operator policy, which bounds what users' policies say of queues.
+    ///
+    /// # Errors
+    /// As [`set_policy`](Self::set_policy).
+    pub fn set_operator_policy(&self, name: &str, policy: Policy) -> Result<(), PolicyRefused> {
+        self.put_policy(PolicyKind::Operator, name, policy)
+    }
+
+    /// Clears an operator policy.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn clear_operator_policy(&self, name: &str) -> Result<(), PolicyRefused> {
+        self.delete_policy(PolicyKind::Operator, name)
+    }
+
+    /// The policies a queue of the default vhost has; `None` if there is no such queue.
+    pub fn queue_policies(&self, queue: &str) -> Option<AppliedPolicies> {
+        Some(self.broker.vhost(&self.vhost)?.queue(queue)?.policies())
+    }
+
+    /// The policies an exchange of the default vhost has; `None` if there is no such exchange.
+    pub fn exchange_policies(&self, exchange: &str) -> Option<AppliedPolicies> {
+        self.broker.vhost(&self.vhost)?.exchange_policies(exchange)
+    }
+
+    fn put_policy(
+        &self,
+        kind: PolicyKind,
+        name: &str,
+        policy: Policy,
+    ) -> Result<(), PolicyRefused> {
+        let now = leveret_server::now();
+        self.broker.put_policy(&self.vhost, kind, name, policy, now).map(|_| ())
+    }
+
+    fn delete_policy(&self, kind: PolicyKind, name: &str) -> Result<(), PolicyRefused> {
+        let now = leveret_server::now();
+        self.broker.delete_policy(&self.vhost, kind, name, now).map(|_| ())
     }
 
     /// Stops it: closes its connections, writes what is left, frees its directory.
@@ -146,10 +220,16 @@ impl fmt::Debug for TestBroker {
     }
 }
 
+/// What the broker's thread reports.
+struct Started {
+    broker: Arc<Broker>,
+    addresses: Vec<SocketAddr>,
+}
+
 /// The broker's whole life, on a thread and a runtime of its own.
 fn run(
     config: Config,
-    started: &mpsc::SyncSender<Result<Vec<SocketAddr>, TestBrokerError>>,
+    started: &mpsc::SyncSender<Result<Started, TestBrokerError>>,
     stop: oneshot::Receiver<()>,
 ) {
     // There is room for the one report, and somebody waits for it.
@@ -170,7 +250,8 @@ fn run(
             Ok(server) => server,
             Err(error) => return report(Err(error.into())),
         };
-        report(Ok(server.addresses().to_vec()));
+        let (broker, addresses) = (Arc::clone(server.broker()), server.addresses().to_vec());
+        report(Ok(Started { broker, addresses }));
         // A handle that is gone without a word means the same as one that asks.
         let _ = stop.await;
         server.stop().await;

@@ -11,6 +11,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use leveret::policy::Policy;
 use leveret::{TestBroker, TestBrokerError};
 
 async fn channel(broker: &TestBroker) -> Channel {
@@ -137,4 +138,41 @@ async fn stopping_waits_for_no_client() {
     assert!(publisher.await.unwrap() > 0);
     assert!(refused.await.unwrap());
     drop((silent, idle));
+}
+
+#[tokio::test]
+async fn policies_are_set_and_cleared() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = TestBroker::on_directory(folder.path()).unwrap();
+    let first = channel(&broker).await;
+    declare(&first).await;
+    for body in [b"1", b"2", b"3"] {
+        publish_confirmed(&first, body).await;
+    }
+    let limit =
+        |length: u32| Policy::parse("^q$", &format!("{{\"max-length\": {length}}}")).unwrap();
+    broker.set_policy("limit", limit(2)).unwrap();
+    assert_eq!(declare(&first).await, 2);
+    broker.set_operator_policy("cap", limit(1)).unwrap();
+    assert_eq!(declare(&first).await, 1);
+    let policies = broker.queue_policies("q").unwrap();
+    assert_eq!(&**policies.operator_policy().unwrap().name(), "cap");
+    assert_eq!(policies.effective_definition()["max-length"], 1);
+    assert!(broker.queue_policies("missing").is_none());
+    let wrong = Policy::parse("", r#"{"max-length": "x"}"#).unwrap();
+    let refused = broker.set_policy("wrong", wrong).unwrap_err();
+    assert_eq!(refused.to_string(), "<<\"x\">> is not a valid maximum length");
+    broker.stop();
+
+    let broker = TestBroker::on_directory(folder.path()).unwrap();
+    let channel = channel(&broker).await;
+    publish_confirmed(&channel, b"4").await;
+    assert_eq!(declare(&channel).await, 1);
+    broker.clear_operator_policy("cap").unwrap();
+    publish_confirmed(&channel, b"5").await;
+    assert_eq!(declare(&channel).await, 2);
+    broker.clear_policy("limit").unwrap();
+    assert!(broker.clear_policy("limit").is_err());
+    publish_confirmed(&channel, b"6").await;
+    assert_eq!(declare(&channel).await, 3);
 }

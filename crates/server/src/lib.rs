@@ -23,4 +23,5 @@ mod server;
 mod ticker;
 mod writer;
 
+pub use clock::now;
 pub use server::{Server, StartError};

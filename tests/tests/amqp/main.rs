@@ -30,6 +30,7 @@ mod hostile;
 mod lengths;
 mod limits;
 mod permissions;
+mod policies;
 mod prefetch;
 mod priorities;
 mod process;

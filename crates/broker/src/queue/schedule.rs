@@ -27,6 +27,10 @@ impl Lease {
         Self { span, last_use: None }
     }
 
+    pub(super) const fn span(&self) -> Millis {
+        self.span
+    }
+
     fn end(&self) -> Option<Millis> {
         self.last_use.map(|at| at.saturating_add(self.span))
     }
@@ -100,6 +104,9 @@ impl State {
     }
 
     fn next_event(&self) -> Option<Millis> {
+        if self.machine.is_shrinking() {
+            return Some(Millis(0));
+        }
         let deadline = self.machine.next_deadline();
         let Some(lease) = &self.lease else { return deadline };
         if !self.consumers.is_empty() {

@@ -92,7 +92,7 @@ impl Session {
             priority: i32::try_from(priority.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(0),
         };
         let ack_timeout = match request.arguments.get("x-consumer-timeout") {
-            None => queue.consumer_timeout,
+            None => queue.consumer_timeout(),
             Some(value) => {
                 let ms = arguments::integer(value).and_then(arguments::non_negative);
                 let ms = ms.map_err(|reason| {

@@ -12,6 +12,7 @@ use crate::arguments;
 use crate::definitions::{self, QueueValue};
 use crate::direct_reply;
 use crate::limits::reached;
+use crate::policy;
 use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -92,6 +93,13 @@ impl Session {
             return self.redeclare(&existing, &request);
         }
         self.check_queue_limit(&directory, &name)?;
+        let policies = directory.policies.of_queue(&name, settings.queue_type);
+        let settings = if policies.is_empty() {
+            settings
+        } else {
+            let queue_type = settings.queue_type;
+            policy::settings(request.arguments, queue_type, &policies, &name, vhost.name())?
+        };
         let durable = request.durable && !request.exclusive;
         let spec = QueueSpec {
             id: self.broker.next_queue(),
@@ -102,6 +110,7 @@ impl Session {
             owner: request.exclusive.then_some(self.id),
             arguments: TableBuf::from(request.arguments),
             settings,
+            policies,
         };
         let queue = SharedQueue::new(spec, &self.broker.agenda);
         queue.declared(self.turn.now());

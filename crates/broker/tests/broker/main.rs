@@ -12,4 +12,5 @@ mod crash;
 mod dead_letters;
 mod expiry;
 mod limits;
+mod policies;
 mod world;

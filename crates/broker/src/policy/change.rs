@@ -1,0 +1,173 @@
+//! Setting and clearing policies, and what that does to the objects that exist.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use leveret_engine::Millis;
+use leveret_store::{Definition, Lsn, Table};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::applied::AppliedPolicies;
+use super::invalid::InvalidPolicy;
+use super::set::PolicySet;
+use super::{NamedPolicy, Policy, PolicyKind};
+use crate::broker::Broker;
+use crate::definitions::{self, DefinitionError};
+use crate::session::define;
+use crate::turn::Turn;
+use crate::vhost::Vhost;
+
+/// Why a policy was not set or cleared.
+#[derive(Debug, Error)]
+pub enum PolicyRefused {
+    /// There is no such vhost.
+    #[error("vhost '{0}' not found")]
+    NoSuchVhost(String),
+    /// There is no policy of that name to clear.
+    #[error("Parameter does not exist")]
+    NoSuchPolicy,
+    /// It is not sound.
+    #[error(transparent)]
+    Invalid(#[from] InvalidPolicy),
+}
+
+impl Broker {
+    /// Sets a policy, in the place of one of its name, and applies it to the queues and exchanges
+    /// that exist. It is durable once the LSN is.
+    ///
+    /// Queues take new limits at once, though a long queue comes down to a lower one over several
+    /// ticks; messages that are there keep the time to live they came with. Unused queues begin a new
+    /// term when `expires` changes.
+    ///
+    /// # Errors
+    /// When there is no such vhost, or the policy is not sound: in RabbitMQ's words.
+    pub fn put_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        name: &str,
+        policy: Policy,
+        now: Millis,
+    ) -> Result<Option<Lsn>, PolicyRefused> {
+        let policy = Arc::new(NamedPolicy::new(kind, name, policy)?);
+        let found = self.vhost(vhost);
+        let vhost = found.ok_or_else(|| PolicyRefused::NoSuchVhost(vhost.to_owned()))?;
+        let definition = Definition::Put {
+            table: Table::Policies,
+            key: key(&vhost, kind, name),
+            value: definitions::encode(&policy.policy.to_json()),
+        };
+        let legacy: Vec<&str> = policy.legacy_settings().collect();
+        if !legacy.is_empty() {
+            tracing::warn!(
+                "{} '{name}' in vhost '{}': no effect of {}",
+                kind.component(),
+                vhost.name(),
+                legacy.join(", ")
+            );
+        }
+        let insert = |policies: &mut PolicySet| policies.insert(kind, Arc::clone(&policy));
+        Ok(self.change_policies(&vhost, definition, insert, now))
+    }
+
+    /// Clears a policy: objects that had it have the next one that matches, or what their arguments
+    /// say. Durable once the LSN is.
+    ///
+    /// # Errors
+    /// When there is no such vhost, or no such policy in it.
+    pub fn delete_policy(
+        &self,
+        vhost: &str,
+        kind: PolicyKind,
+        name: &str,
+        now: Millis,
+    ) -> Result<Option<Lsn>, PolicyRefused> {
+        let found = self.vhost(vhost);
+        let vhost = found.ok_or_else(|| PolicyRefused::NoSuchVhost(vhost.to_owned()))?;
+        if vhost.policy(kind, name).is_none() {
+            return Err(PolicyRefused::NoSuchPolicy);
+        }
+        let definition =
+            Definition::Delete { table: Table::Policies, key: key(&vhost, kind, name) };
+        let remove = |policies: &mut PolicySet| {
+            policies.remove(kind, name);
+        };
+        Ok(self.change_policies(&vhost, definition, remove, now))
+    }
+
+    fn change_policies(
+        &self,
+        vhost: &Vhost,
+        definition: Definition,
+        change: impl FnOnce(&mut PolicySet),
+        now: Millis,
+    ) -> Option<Lsn> {
+        // One change at a time: the last one is the one that the queues end up with.
+        let _changing = vhost.policy_changes.lock();
+        let mut directory = vhost.directory.write();
+        change(Arc::make_mut(&mut directory.policies));
+        let commit = define(self, &[definition]);
+        if directory.apply_policies_to_exchanges() {
+            vhost.changed();
+        }
+        // A queue that comes later finds the new policies in the directory.
+        let policies = Arc::clone(&directory.policies);
+        let queues = directory.all_queues();
+        drop(directory);
+        let mut turn = Turn::new();
+        turn.begin(now);
+        for queue in queues {
+            queue.apply_policies(policies.of_queue(&queue.name, queue.queue_type), &mut turn);
+            self.finish(&mut turn);
+        }
+        self.policy_generation.fetch_add(1, Ordering::Release);
+        commit
+    }
+
+    /// A number that changes with every change of policies, once the queues know of it.
+    pub fn policy_generation(&self) -> u64 {
+        self.policy_generation.load(Ordering::Acquire)
+    }
+}
+
+impl Vhost {
+    /// The policies of one kind, by name.
+    pub fn policies(&self, kind: PolicyKind) -> Vec<Arc<NamedPolicy>> {
+        let mut policies = self.directory.read().policies.of(kind).to_vec();
+        policies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        policies
+    }
+
+    /// The policy of this name.
+    pub fn policy(&self, kind: PolicyKind, name: &str) -> Option<Arc<NamedPolicy>> {
+        self.directory.read().policies.get(kind, name).cloned()
+    }
+
+    /// The policies an exchange has; none for one that isn't there, and for the default exchange.
+    /// Those of a queue are its own to tell: [`SharedQueue::policies`](crate::SharedQueue::policies).
+    pub fn exchange_policies(&self, exchange: &str) -> Option<AppliedPolicies> {
+        let directory = self.directory.read();
+        directory.topology.exchange(exchange)?;
+        Some(directory.policies.of_exchange(exchange))
+    }
+}
+
+/// Puts a stored policy back. The vhost has no queues yet.
+pub(crate) fn restore(broker: &Broker, key: &[u8], value: &[u8]) -> Result<(), DefinitionError> {
+    let [vhost, kind, name] = definitions::key_parts(key)?;
+    let kinds = [PolicyKind::User, PolicyKind::Operator];
+    let kind = kinds.into_iter().find(|one| one.component().as_bytes() == kind);
+    let kind = kind.ok_or(DefinitionError::Key)?;
+    let (name, stored): (_, Value) = (definitions::name(name)?, definitions::decode(value)?);
+    let policy = NamedPolicy::new(kind, name, Policy::from_json(name, &stored)?)?;
+    let vhost = broker.vhost(definitions::name(vhost)?).ok_or(DefinitionError::Orphan)?;
+    let mut directory = vhost.directory.write();
+    Arc::make_mut(&mut directory.policies).insert(kind, Arc::new(policy));
+    directory.apply_policies_to_exchanges();
+    Ok(())
+}
+
+fn key(vhost: &Vhost, kind: PolicyKind, name: &str) -> Vec<u8> {
+    definitions::key(&[vhost.name().as_bytes(), kind.component().as_bytes(), name.as_bytes()])
+}
