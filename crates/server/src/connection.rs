@@ -65,6 +65,8 @@ pub(crate) struct Connection {
     gate: Option<Lsn>,
     /// How often deliveries are looked at that may wait too long for their settlement.
     check_interval: Option<Duration>,
+    /// The policies that is by.
+    policy_generation: u64,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
@@ -145,6 +147,7 @@ impl Connection {
             gated: Vec::new(),
             gate: None,
             check_interval: None,
+            policy_generation: 0,
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,

@@ -285,7 +285,10 @@ impl Driver {
 
     /// Looks at deliveries that may wait too long, when it is time to.
     fn check_timeouts(&mut self) {
-        let Some(interval) = self.connection.check_interval() else { return };
+        let Some(interval) = self.connection.check_interval() else {
+            self.next_check = None;
+            return;
+        };
         let now = Instant::now();
         let next = now + interval;
         if self.next_check.is_some_and(|at| at <= now) {

@@ -11,7 +11,6 @@ mod unacked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_broker::{Confirmation, SettleGroup, SharedQueue, Wake};
@@ -22,6 +21,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 pub(crate) use self::channel::{ChannelOut, TakenSlots};
+pub(crate) use self::overdue::AckTimeouts;
 pub(crate) use self::segments::Segments;
 pub(crate) use self::unacked::UnknownTag;
 
@@ -269,7 +269,7 @@ impl Outbox {
         number: u16,
         got: Got<'_>,
         no_ack: bool,
-        ack_timeout: Option<Duration>,
+        ack_timeouts: AckTimeouts,
     ) {
         let Got { queue, entry, left } = got;
         let mut state = self.state.lock();
@@ -289,7 +289,7 @@ impl Outbox {
         let properties = queue.delivered_properties(&entry);
         pending.content(number, &properties, &entry.message, *frame_max);
         drop(properties);
-        let source = (!no_ack).then(|| channel.source(queue, None, ack_timeout));
+        let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
         channel.delivered(source, entry);
         self.count(&state);
     }

@@ -3,8 +3,8 @@
 use leveret_broker::policy::{Policy, PolicyKind};
 use leveret_tests::codec::{Properties, Value, basic, exchange, queue};
 use leveret_tests::{
-    Broker, Channel, bind, confirm_select, consume, declare, declare_exchange, eventually, get,
-    nack, passive, publish, reject, table,
+    Broker, Channel, Connection, bind, confirm_select, consume, declare, declare_exchange,
+    eventually, get, nack, passive, publish, reject, table,
 };
 
 const BECAUSE: &str = "sets policies inside the broker";
@@ -198,6 +198,67 @@ fn expires_takes_unused_queues_away() {
     }
     assert_eq!(channel.call(&passive("used")), "queue.declare-ok used 0 1");
     assert_eq!(channel.call(&passive("other")), "queue.declare-ok other 0 0");
+}
+
+#[test]
+fn a_consumer_timeout_reaches_consumers_that_are_there() {
+    let Some(broker) = Broker::embedded(&[], BECAUSE) else { return };
+    let connection = broker.connect();
+    let (subscribed, getting) = (connection.channel(1), connection.channel(2));
+    let (patient, other) = (connection.channel(3), connection.channel(4));
+    for queue in ["q", "r", "s", "free"] {
+        patient.call(&declare(queue));
+        patient.publish("", queue, "m");
+    }
+    subscribed.call(&consume("q", "c"));
+    assert_eq!(subscribed.recv(), "basic.deliver c 1 '' q: m");
+    assert_eq!(getting.call(&get("r")), "basic.get-ok 1 '' r 0: m");
+    let never = table([("x-consumer-timeout", Value::I32(0))]);
+    patient.call(&basic::Consume { arguments: never.as_table(), ..consume("s", "p") });
+    assert_eq!(patient.recv(), "basic.deliver p 1 '' s: m");
+    other.call(&consume("free", "f"));
+    assert_eq!(other.recv(), "basic.deliver f 1 '' free: m");
+    set(&broker, "timeout", "^[qrs]$", r#"{"consumer-timeout": 100}"#);
+    // An idle connection would notice within half a minute.
+    send_heartbeat(&connection);
+    for channel in [&subscribed, &getting] {
+        let answer = channel.recv();
+        assert!(answer.starts_with("channel.close 406 0.0 PRECONDITION_FAILED - "), "{answer}");
+        assert!(answer.to_string().contains("Timeout value used: 100 ms"), "{answer}");
+    }
+    // A consumer's own word stands above the policy, and other queues have nothing to do with it.
+    for (channel, queue) in [(&patient, "s"), (&other, "free")] {
+        assert_eq!(channel.call(&passive(queue)), format!("queue.declare-ok {queue} 0 1"));
+    }
+    assert_eq!(patient.call(&passive("q")), "queue.declare-ok q 1 0");
+}
+
+/// A policy may only shorten what a queue's own argument says, and going leaves that.
+#[test]
+fn a_consumer_timeout_is_the_shorter_of_argument_and_policy() {
+    let Some(broker) = Broker::embedded(&[], BECAUSE) else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    set(&broker, "timeout", "", r#"{"consumer-timeout": 50000}"#);
+    let arguments = table([("x-consumer-timeout", Value::I32(100))]);
+    let q = queue::Declare { arguments: arguments.as_table(), ..declare("q") };
+    for way in ["both", "alone"] {
+        assert_eq!(channel.call(&q), "queue.declare-ok q 0 0");
+        channel.publish("", "q", "m");
+        channel.call(&consume("q", "c"));
+        assert!(channel.recv().starts_with("basic.deliver c "), "{way}");
+        let answer = channel.recv();
+        assert!(answer.to_string().contains("Timeout value used: 100 ms"), "{way}: {answer}");
+        channel.reopen();
+        channel.call(&leveret_tests::purge("q"));
+        if way == "both" {
+            clear(&broker, PolicyKind::User, "timeout");
+        }
+    }
+}
+
+fn send_heartbeat(connection: &Connection) {
+    connection.send_frame(8, 0, &[]);
 }
 
 #[test]

@@ -41,8 +41,9 @@ pub struct NewConsumer<'a> {
     pub queue: &'a Arc<SharedQueue>,
     /// Its identity.
     pub id: ConsumerId,
-    /// How long its deliveries may wait for their settlement, if its `x-consumer-timeout` says so;
-    /// 0 stands for as long as they like.
+    /// How long its deliveries may wait for their settlement, if its own `x-consumer-timeout` says
+    /// so, which overrules [that of its queue](SharedQueue::consumer_timeout); 0 stands for as long
+    /// as they like.
     pub ack_timeout: Option<Duration>,
 }
 
@@ -92,7 +93,7 @@ impl Session {
             priority: i32::try_from(priority.clamp(i32::MIN.into(), i32::MAX.into())).unwrap_or(0),
         };
         let ack_timeout = match request.arguments.get("x-consumer-timeout") {
-            None => queue.consumer_timeout(),
+            None => None,
             Some(value) => {
                 let ms = arguments::integer(value).and_then(arguments::non_negative);
                 let ms = ms.map_err(|reason| {

@@ -9,7 +9,7 @@ use super::Connection;
 use super::topology::saturated;
 use crate::channel::{ReplySubscription, Subscription};
 use crate::consumer::{ConsumerSink, ConsumerSpec};
-use crate::outbox::{Blocked, Got};
+use crate::outbox::{AckTimeouts, Blocked, Got};
 use crate::reply_sink::ReplySink;
 
 impl Connection {
@@ -53,15 +53,13 @@ impl Connection {
         let outbox = Arc::clone(&self.outbox);
         let notify_cancel = self.client.consumer_cancel_notify;
         let mut made = None;
-        let mut timeout = None;
-        let default_timeout = self.context.amqp.consumer_timeout;
+        let node = self.context.amqp.consumer_timeout;
         let session = self.session()?;
         let added = session.consume(request, |NewConsumer { queue, id, ack_timeout }| {
-            let ack_timeout = ack_timeout.or(default_timeout).filter(|timeout| !timeout.is_zero());
             let source = match outbox.channel(number) {
                 Some(mut out) if !consume.no_ack => {
-                    timeout = ack_timeout;
-                    Some(out.source(queue, Some(id), ack_timeout))
+                    let timeouts = AckTimeouts { consumer: ack_timeout, node };
+                    Some(out.source(queue, Some(id), timeouts))
                 }
                 _ => None,
             };
@@ -92,7 +90,7 @@ impl Connection {
             outbox.write(|out| consume_ok.encode_frame(number, out));
         }
         sink.start();
-        self.watch_timeout(timeout);
+        self.watch_timeouts(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             let queue = Arc::clone(&queue);
             channel.consumers.insert(tag, Subscription { queue, id, source });
@@ -175,9 +173,12 @@ impl Connection {
             Some(fetched) => {
                 let left = saturated(fetched.left);
                 let got = Got { queue: &fetched.queue, entry: fetched.entry, left };
-                let timeout = self.context.amqp.consumer_timeout;
-                self.outbox.deliver_got(number, got, get.no_ack, timeout);
-                self.watch_timeout(timeout.filter(|_| !get.no_ack));
+                let node = self.context.amqp.consumer_timeout;
+                let timeouts = AckTimeouts { consumer: None, node };
+                self.outbox.deliver_got(number, got, get.no_ack, timeouts);
+                if !get.no_ack {
+                    self.watch_timeouts(number);
+                }
             }
         }
         Ok(())

@@ -14,8 +14,16 @@ const INTERVAL_MIN: Duration = Duration::from_millis(20);
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 impl Connection {
-    /// How often [`check_timeouts`](Self::check_timeouts) is to be called, if at all.
-    pub(crate) fn check_interval(&self) -> Option<Duration> {
+    /// How often [`check_timeouts`](Self::check_timeouts) is to be called, if at all: as the
+    /// policies of the queues have it now.
+    pub(crate) fn check_interval(&mut self) -> Option<Duration> {
+        let generation = self.context.broker.policy_generation();
+        if self.policy_generation != generation {
+            self.policy_generation = generation;
+            let channels = self.channels.keys().filter_map(|number| self.outbox.channel(*number));
+            let shortest = channels.filter_map(|out| out.shortest_ack_timeout()).min();
+            self.check_interval = shortest.map(interval);
+        }
         self.check_interval
     }
 
@@ -36,10 +44,15 @@ impl Connection {
         self.end_turn();
     }
 
-    /// Some deliveries may wait for this long only.
-    pub(super) fn watch_timeout(&mut self, timeout: Option<Duration>) {
-        let Some(timeout) = timeout else { return };
-        let interval = (timeout / CHECKS_PER_TIMEOUT).clamp(INTERVAL_MIN, INTERVAL_MAX);
+    /// Some deliveries of the channel may wait for so long only.
+    pub(super) fn watch_timeouts(&mut self, channel: u16) {
+        let channel = self.outbox.channel(channel);
+        let Some(timeout) = channel.and_then(|out| out.shortest_ack_timeout()) else { return };
+        let interval = interval(timeout);
         self.check_interval = Some(self.check_interval.map_or(interval, |old| old.min(interval)));
     }
+}
+
+fn interval(timeout: Duration) -> Duration {
+    (timeout / CHECKS_PER_TIMEOUT).clamp(INTERVAL_MIN, INTERVAL_MAX)
 }

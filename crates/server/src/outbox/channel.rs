@@ -8,7 +8,7 @@ use leveret_engine::{Admission, ConsumerId, Entry};
 
 use super::Blocked;
 use super::confirms::Confirms;
-use super::overdue::TagAges;
+use super::overdue::{AckTimeouts, TagAges};
 use super::unacked::{Slot, Unacked, UnknownTag};
 
 /// What the outbox knows of a channel.
@@ -38,8 +38,14 @@ struct Source {
     is_open: bool,
     /// Unsettled deliveries.
     outstanding: usize,
-    /// How long a delivery may wait for its settlement.
-    ack_timeout: Option<Duration>,
+    ack_timeouts: AckTimeouts,
+}
+
+impl Source {
+    /// How long a delivery may wait for its settlement, as policies have it now.
+    fn ack_timeout(&self) -> Option<Duration> {
+        self.ack_timeouts.with(self.queue.consumer_timeout())
+    }
 }
 
 impl ChannelOut {
@@ -78,7 +84,7 @@ impl ChannelOut {
         &mut self,
         queue: &Arc<SharedQueue>,
         consumer: Option<ConsumerId>,
-        ack_timeout: Option<Duration>,
+        ack_timeouts: AckTimeouts,
     ) -> u32 {
         let same = |place: &Option<Source>| {
             place.as_ref().is_some_and(|source| {
@@ -92,7 +98,7 @@ impl ChannelOut {
                 consumer,
                 is_open: consumer.is_some(),
                 outstanding: 0,
-                ack_timeout,
+                ack_timeouts,
             };
             match self.sources.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
                 Some((index, place)) => {
@@ -172,7 +178,7 @@ impl ChannelOut {
 
     /// The timeout of a delivery that has waited longer than it may, if there is one.
     pub(crate) fn overdue(&mut self, now: Duration) -> Option<Duration> {
-        let timeouts = self.sources.iter().flatten().filter_map(|source| source.ack_timeout);
+        let timeouts = self.sources.iter().flatten().filter_map(Source::ack_timeout);
         let Some(longest) = timeouts.max() else {
             self.tag_ages.clear();
             return None;
@@ -180,7 +186,7 @@ impl ChannelOut {
         self.tag_ages.note(now, self.unacked.next_tag());
         self.tag_ages.trim(longest, now);
         let sources = self.sources.iter().map(|source| {
-            let timeout = source.as_ref().and_then(|source| source.ack_timeout)?;
+            let timeout = source.as_ref().and_then(Source::ack_timeout)?;
             Some((timeout, self.tag_ages.older_than(timeout, now)))
         });
         let sources: Vec<Option<(Duration, u64)>> = sources.collect();
@@ -190,6 +196,11 @@ impl ChannelOut {
             let (timeout, older) = (*sources.get(slot.source as usize)?)?;
             (tag < older).then_some(timeout)
         })
+    }
+
+    /// The shortest time a delivery of the channel may wait.
+    pub(crate) fn shortest_ack_timeout(&self) -> Option<Duration> {
+        self.sources.iter().flatten().filter_map(Source::ack_timeout).min()
     }
 
     /// Everything unsettled, when the channel is gone.

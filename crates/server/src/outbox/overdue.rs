@@ -6,6 +6,22 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// How long a delivery may wait for its settlement, by who says so; no time at all is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AckTimeouts {
+    /// The consumer itself (`x-consumer-timeout`).
+    pub(crate) consumer: Option<Duration>,
+    /// The node, where its queue says nothing.
+    pub(crate) node: Option<Duration>,
+}
+
+impl AckTimeouts {
+    /// What holds for deliveries of a queue that says this at the moment.
+    pub(super) fn with(self, queue: Option<Duration>) -> Option<Duration> {
+        self.consumer.or(queue).or(self.node).filter(|timeout| !timeout.is_zero())
+    }
+}
+
 /// Notes kept. With more, every other one goes: deliveries are then found later, never earlier.
 const MARKS_MAX: usize = 256;
 
