@@ -46,6 +46,7 @@
 mod ids;
 mod message;
 mod queue;
+mod selector;
 mod topology;
 
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
@@ -54,9 +55,10 @@ pub use queue::{
     Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DropReason, Effect, Entry, Gate,
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
 };
+pub use selector::InvalidSelector;
 pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
     DestinationName, Exchange, ExchangeKind, ExchangeSpec, InvalidBinding, InvalidExchange,
-    InvalidMatch, Keeper, Removed, RemovedBinding, RemovedDestination, Routable, RouteSet,
-    Topology, UnknownKind, delay,
+    InvalidJmsBinding, InvalidMatch, Keeper, Removed, RemovedBinding, RemovedDestination, Routable,
+    RouteSet, Topology, UnknownKind, delay,
 };

@@ -27,6 +27,7 @@ mod framing;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod jms_topic;
 mod lengths;
 mod limits;
 mod permissions;

@@ -11,10 +11,12 @@ use super::deduplication::Deduplication;
 use super::erlang::ErlangBinary;
 use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_random};
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
+use super::jms_topic::{InvalidJmsBinding, JmsTopicIndex, selector};
 use super::keeper::Keeper;
 use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
 use super::topic::{Scratch, TopicIndex};
 use crate::ids::{ExchangeId, QueueId};
+use crate::selector::Selector;
 
 /// The argument that names an exchange for what its exchange routes nowhere.
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
@@ -173,6 +175,7 @@ pub(super) enum Index {
     Fanout,
     Topic(TopicIndex),
     Headers(HeadersIndex),
+    JmsTopic(JmsTopicIndex),
     Consistent(ConsistentIndex),
     Modulus(ModulusIndex),
     /// Any of the exchange's own list.
@@ -195,7 +198,7 @@ pub struct Routable<'a> {
 /// A message on its way through the exchanges.
 pub(super) struct Routed<'a> {
     pub(super) message: Routable<'a>,
-    /// Made for the first headers exchange on the way.
+    /// Made for the first exchange on the way that looks at headers.
     prepared: Option<MessageHeaders<'a>>,
 }
 
@@ -212,6 +215,7 @@ impl<'a> Routed<'a> {
 
 /// A binding to be, as its source's kind sees it.
 pub(super) struct NewBinding<'a> {
+    pub(super) source: &'a str,
     pub(super) destination: Destination,
     pub(super) name: DestinationName<'a>,
     pub(super) key: &'a str,
@@ -222,6 +226,7 @@ pub(super) struct NewBinding<'a> {
 pub(super) enum Compiled {
     Nothing,
     Headers(Matcher),
+    JmsTopic(Selector),
     Consistent(Share),
     Modulus(Target),
 }
@@ -233,6 +238,9 @@ pub enum InvalidBinding {
     /// The arguments are no match for headers.
     #[error(transparent)]
     Match(#[from] InvalidMatch),
+    /// The arguments have no selector, or one that is none.
+    #[error(transparent)]
+    Selector(#[from] InvalidJmsBinding),
     /// A consistent hash exchange takes the key for a weight.
     #[error("The binding key must be an integer: {0}")]
     WeightNotInteger(String),
@@ -263,6 +271,7 @@ impl Index {
             | ExchangeKind::Deduplication => Self::Fanout,
             ExchangeKind::Topic => Self::Topic(TopicIndex::default()),
             ExchangeKind::Headers => Self::Headers(HeadersIndex::default()),
+            ExchangeKind::JmsTopic => Self::JmsTopic(JmsTopicIndex::default()),
             ExchangeKind::ConsistentHash => Self::Consistent(ConsistentIndex::new(hash_on)),
             ExchangeKind::ModulusHash => Self::Modulus(ModulusIndex::default()),
             ExchangeKind::Random => Self::Random,
@@ -275,7 +284,7 @@ impl Index {
         match self {
             Self::Direct(_) | Self::Fanout | Self::Topic(_) | Self::Modulus(_) => true,
             Self::Consistent(index) => *index.hash_on() == HashOn::RoutingKeys,
-            Self::Headers(_) | Self::Random | Self::LocalRandom => false,
+            Self::Headers(_) | Self::JmsTopic(_) | Self::Random | Self::LocalRandom => false,
         }
     }
 
@@ -283,6 +292,7 @@ impl Index {
     pub(super) fn compile(&self, binding: &NewBinding<'_>) -> Result<Compiled, InvalidBinding> {
         match self {
             Self::Headers(_) => Ok(Compiled::Headers(Matcher::compile(binding.arguments)?)),
+            Self::JmsTopic(_) => Ok(Compiled::JmsTopic(selector(binding)?)),
             Self::Consistent(_) => {
                 let weight = weight(binding.key)?;
                 let share = Share::new(binding.destination, binding.name, weight);
@@ -306,6 +316,7 @@ impl Index {
             (Self::Direct(keys), _) => keys.entry(Arc::clone(key)).or_default().push(id),
             (Self::Topic(topic), _) => topic.insert(key, id),
             (Self::Headers(headers), Compiled::Headers(matcher)) => headers.insert(matcher, id),
+            (Self::JmsTopic(index), Compiled::JmsTopic(selector)) => index.insert(selector, id),
             (Self::Consistent(index), Compiled::Consistent(share)) => index.insert(share, id),
             (Self::Modulus(index), Compiled::Modulus(target)) => index.insert(target, id),
             // In no list but the exchange's own.
@@ -327,6 +338,7 @@ impl Index {
             Self::Fanout | Self::Random | Self::LocalRandom => None,
             Self::Topic(topic) => topic.remove(key, place),
             Self::Headers(headers) => headers.remove(place),
+            Self::JmsTopic(index) => index.remove(place),
             Self::Consistent(index) => index.remove(place),
             Self::Modulus(index) => index.remove(place),
         }
@@ -354,6 +366,7 @@ impl Exchange {
                 keys.iter().for_each(|key| topic.for_each_match(key, scratch, &mut all));
             }
             Index::Headers(headers) => headers.for_each_match(message.headers(), found),
+            Index::JmsTopic(index) => index.for_each_match(message.headers(), found),
             Index::Consistent(index) => index.choose(keys, properties).into_iter().for_each(found),
             Index::Modulus(index) => index.choose(keys).into_iter().for_each(found),
             Index::Random | Index::LocalRandom => {

@@ -138,7 +138,8 @@ impl<'a> MessageHeaders<'a> {
         Self { entries, names }
     }
 
-    fn get(&self, name: &[u8]) -> Option<Value<'a>> {
+    /// The value of the header of that name.
+    pub(super) fn get(&self, name: &[u8]) -> Option<Value<'a>> {
         let after = self.entries.partition_point(|&(other, _)| other <= name);
         let &(found, value) = self.entries.get(after.checked_sub(1)?)?;
         (found == name).then_some(value)

@@ -39,11 +39,13 @@ pub enum ExchangeKind {
     Delayed,
     /// Every binding, for messages that were not seen before.
     Deduplication,
+    /// The selector in the binding's argument `rjms_erlang_selector` holds for the headers.
+    JmsTopic,
 }
 
 impl ExchangeKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Direct,
         Self::Fanout,
         Self::Topic,
@@ -55,6 +57,7 @@ impl ExchangeKind {
         Self::RecentHistory,
         Self::Delayed,
         Self::Deduplication,
+        Self::JmsTopic,
     ];
 
     /// The name in the protocol.
@@ -72,6 +75,7 @@ impl ExchangeKind {
             Self::RecentHistory => "x-recent-history",
             Self::Delayed => "x-delayed-message",
             Self::Deduplication => "x-message-deduplication",
+            Self::JmsTopic => "x-jms-topic",
         }
     }
 }
@@ -163,7 +167,8 @@ impl KindSettings {
             | ExchangeKind::Headers
             | ExchangeKind::ModulusHash
             | ExchangeKind::Random
-            | ExchangeKind::LocalRandom => Ok(settings),
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::JmsTopic => Ok(settings),
         }
     }
 }

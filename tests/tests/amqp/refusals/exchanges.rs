@@ -271,6 +271,12 @@ pub(super) const ROWS: &[Row] = &[
         "channel.close 406 queue.bind PRECONDITION_FAILED - The binding key must be greater than 0",
     ),
     (
+        "no_selector",
+        |stage| stage.bind_to_new("x-jms-topic", "k"),
+        "channel.close 406 queue.bind PRECONDITION_FAILED - cannot parse selector 'error' binding \
+         destination 'q' to exchange 'bound-to'",
+    ),
+    (
         "key_not_empty",
         |stage| stage.bind_to_new("x-local-random", "k"),
         "channel.close 406 queue.bind PRECONDITION_FAILED - Non empty binding 'k' key not permitted",

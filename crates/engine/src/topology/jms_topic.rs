@@ -1,0 +1,74 @@
+//! The JMS topic index: bindings whose selectors hold for a message's headers.
+//!
+//! As in RabbitMQ, the binding key decides nothing: the JMS client has a topic exchange in front
+//! that looks at keys, and binds this one to it.
+
+use super::binding::{BindingId, BindingList};
+use super::exchange::NewBinding;
+use super::headers::MessageHeaders;
+use crate::selector::{InvalidSelector, Selector};
+
+/// The binding argument that holds the compiled selector.
+const SELECTOR: &str = "rjms_erlang_selector";
+
+/// All bindings of a JMS topic exchange, each with its selector. They are tried one by one.
+#[derive(Debug, Default)]
+pub(super) struct JmsTopicIndex {
+    bindings: BindingList,
+    selectors: Vec<Selector>,
+}
+
+/// Why binding arguments select nothing. Displays as RabbitMQ's explanation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJmsBinding {
+    /// There is no selector.
+    #[error(
+        "cannot parse selector 'error' binding destination '{destination}' to exchange '{exchange}'"
+    )]
+    Missing {
+        /// The queue or exchange that was to be bound.
+        destination: String,
+        /// The exchange it was to be bound to.
+        exchange: String,
+    },
+    /// It is none.
+    #[error(transparent)]
+    Selector(#[from] InvalidSelector),
+}
+
+/// Compiles the selector of a binding.
+pub(super) fn selector(binding: &NewBinding<'_>) -> Result<Selector, InvalidJmsBinding> {
+    let text = binding.arguments.as_table().get(SELECTOR).and_then(|value| value.as_bytes());
+    let missing = || InvalidJmsBinding::Missing {
+        destination: binding.name.as_str().to_owned(),
+        exchange: binding.source.to_owned(),
+    };
+    Ok(Selector::parse(text.ok_or_else(missing)?)?)
+}
+
+impl JmsTopicIndex {
+    pub(super) fn insert(&mut self, selector: Selector, id: BindingId) -> u32 {
+        self.selectors.push(selector);
+        self.bindings.push(id)
+    }
+
+    /// Removes a binding by its place and returns the one that stands there now, if any.
+    pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
+        if (place as usize) < self.selectors.len() {
+            self.selectors.swap_remove(place as usize);
+        }
+        self.bindings.remove(place)
+    }
+
+    pub(super) fn for_each_match(
+        &self,
+        headers: &MessageHeaders<'_>,
+        mut found: impl FnMut(BindingId),
+    ) {
+        for (selector, &id) in self.selectors.iter().zip(self.bindings.as_slice()) {
+            if selector.matches(|name| headers.get(name)) {
+                found(id);
+            }
+        }
+    }
+}
