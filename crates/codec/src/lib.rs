@@ -33,6 +33,7 @@ mod properties;
 mod protocol_header;
 mod reply_code;
 mod table;
+mod whole_publish;
 mod wire;
 
 pub use content::{
@@ -52,3 +53,4 @@ pub use table::{
     Array, ArrayBuf, ArrayBuilder, ArrayIter, Table, TableBuf, TableBuilder, TableError, TableIter,
     TableLimits, Value,
 };
+pub use whole_publish::WholePublish;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ahash::HashMap;
 use leveret_broker::{Prepared, ReplyConsumer, Settlement, SharedQueue, refusal};
-use leveret_codec::AmqpError;
+use leveret_codec::{AmqpError, basic};
 use leveret_engine::ConsumerId;
 
-pub(crate) use self::assembly::Assembly;
+pub(crate) use self::assembly::{Assembly, Content};
 use crate::outbox::TakenSlots;
 
 /// A channel that is open, or that the broker has closed and the client not yet.
@@ -50,6 +50,12 @@ pub(crate) enum Mandatory {
     Yes,
     #[default]
     No,
+}
+
+impl Mandatory {
+    pub(crate) fn of(publish: &basic::Publish<'_>) -> Self {
+        if publish.mandatory { Self::Yes } else { Self::No }
+    }
 }
 
 /// A consumer of the channel.

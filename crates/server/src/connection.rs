@@ -197,6 +197,14 @@ impl Connection {
                 break;
             }
             consumed += length;
+            if let Phase::Running = self.phase
+                && let Some((more, published)) =
+                    self.whole_publish(&frame, rest.get(length..).unwrap_or_default())
+            {
+                consumed += more;
+                next = self.outcome(frame.channel, published.map(|()| Next::Read));
+                continue;
+            }
             next = self.frame(&frame);
         }
         self.end_turn();
@@ -341,10 +349,15 @@ impl Connection {
             (Phase::Running, _) => self.content_frame(frame).map(|()| Next::Read),
             _ => Err(frame.misplaced()),
         };
+        self.outcome(frame.channel, result)
+    }
+
+    /// What a frame on `channel` led to; an error closes what it has to.
+    fn outcome(&mut self, channel: u16, result: Result<Next, AmqpError>) -> Next {
         match result {
             Ok(next) => next,
-            Err(error) if error.scope() == Scope::Channel && frame.channel != 0 => {
-                self.fail_channel(frame.channel, error);
+            Err(error) if error.scope() == Scope::Channel && channel != 0 => {
+                self.fail_channel(channel, error);
                 Next::Read
             }
             Err(error) => {

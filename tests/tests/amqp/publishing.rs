@@ -1,6 +1,8 @@
 //! What a publish is checked for, what comes back, and what arrives.
 
-use leveret_tests::codec::{Array, Properties, TableBuilder, Value, basic, exchange};
+use leveret_tests::codec::{
+    Array, Properties, TableBuilder, Value, basic, encode_content, exchange,
+};
 use leveret_tests::{Broker, declare, declare_exchange, get, publish, qos, table};
 
 #[test]
@@ -216,4 +218,30 @@ fn a_message_over_the_limit_is_refused() {
         "channel.close 406 basic.publish PRECONDITION_FAILED - \
          message size 1025 is larger than configured max size 1024"
     );
+}
+
+/// However TCP cuts them: whole publishes are taken in one piece, others frame by frame.
+#[test]
+fn publishes_arrive_the_same_wherever_they_are_cut() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&declare("q"));
+    let bodies = [&b"first"[..], b"", b"third"];
+    let mut wire = Vec::new();
+    for body in bodies {
+        publish("", "q").encode_frame(1, &mut wire);
+        encode_content(1, &[0x10, 0, 1], body, 0, &mut wire);
+    }
+    for cut in 1..wire.len() {
+        let (before, behind) = wire.split_at(cut);
+        connection.send_bytes(before);
+        connection.send_bytes(behind);
+        for body in bodies {
+            let answer = channel.call(&get("q"));
+            assert_eq!(answer.body(), body, "cut at {cut}");
+            assert_eq!(answer.properties().delivery_mode, Some(1), "cut at {cut}");
+        }
+        assert_eq!(channel.call(&get("q")), "basic.get-empty");
+    }
 }

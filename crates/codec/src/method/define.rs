@@ -101,7 +101,7 @@ macro_rules! define_methods {
                         pub const ID: MethodId = MethodId { class: $class_id, method: $id };
 
                         #[inline]
-                        pub(super) fn read<'r $(: $life)?>(
+                        pub(crate) fn read<'r $(: $life)?>(
                             _reader: &mut Reader<'r>,
                         ) -> Result<Self, ReadError> {
                             $($(_reader.$before()?;)+)?

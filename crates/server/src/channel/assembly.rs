@@ -48,7 +48,7 @@ impl Assembly {
         self.exchange.push_str(publish.exchange);
         self.routing_key.clear();
         self.routing_key.push_str(publish.routing_key);
-        self.mandatory = if publish.mandatory { Mandatory::Yes } else { Mandatory::No };
+        self.mandatory = Mandatory::of(publish);
         self.properties.clear();
         self.expected = Expected::Header;
     }

@@ -1,10 +1,12 @@
 //! `basic.publish`, publisher confirms and transactions.
 
-use leveret_broker::{Publish, SettleGroup, Settlement, Ticket, refusal};
-use leveret_codec::{AmqpError, Frame, Properties, TableLimits, basic, confirm, tx};
+use leveret_broker::{Publish, Session, SettleGroup, Settlement, Ticket, refusal};
+use leveret_codec::{AmqpError, Frame, Properties, TableLimits, WholePublish, basic, confirm, tx};
+use leveret_engine::Body;
 
 use super::Connection;
-use crate::channel::{Mandatory, Mode, Transaction};
+use crate::channel::{Channel, Content, Mandatory, Mode, ReplySubscription, Transaction};
+use crate::outbox::Outbox;
 
 impl Connection {
     pub(super) fn begin_publish(
@@ -36,39 +38,50 @@ impl Connection {
             return Ok(());
         }
         let max = self.context.amqp.max_message_bytes;
-        let Some(content) = channel.assembly.frame(frame, max)? else {
+        let Channel { assembly, mode, replies, .. } = channel;
+        let Some(content) = assembly.frame(frame, max)? else {
             return Ok(());
         };
-        let id = basic::Publish::ID;
-        let properties = Properties::parse(content.properties, &TableLimits::default())
-            .map_err(|error| error.with_method(id))?;
-        let ticket = match &mut channel.mode {
-            Mode::Confirm { published } => {
-                *published += 1;
-                Some(Ticket { channel: frame.channel, sequence: *published })
-            }
-            Mode::Plain | Mode::Transaction(_) => None,
+        publish(frame.channel, content, mode, replies.as_ref(), session, &self.outbox)
+    }
+
+    /// The publish that starts with `frame`, if all its frames are at the front of `rest`, which
+    /// spares putting it together piece by piece; how many bytes of `rest` they take.
+    ///
+    /// `None` when it has to be taken frame by frame, which also finds what is wrong with it.
+    pub(super) fn whole_publish(
+        &mut self,
+        frame: &Frame<'_>,
+        rest: &[u8],
+    ) -> Option<(usize, Result<(), AmqpError>)> {
+        let (whole, length) = WholePublish::at(frame, rest, self.frame_max)?;
+        let is_ordinary = !whole.publish.immediate
+            && whole.body.len() as u64 <= self.context.amqp.max_message_bytes;
+        if !is_ordinary {
+            return None;
+        }
+        if !self.settlements.is_empty() {
+            self.flush_settlements();
+        }
+        let (Some(channel), Some(session)) =
+            (self.channels.get_mut(&frame.channel), &mut self.session)
+        else {
+            return None;
         };
-        let mandatory = content.mandatory;
-        let prepared = session
-            .prepare(Publish {
-                exchange: content.exchange,
-                routing_key: content.routing_key,
-                properties: &properties,
-                raw_properties: content.properties,
-                body: content.body,
-                replies_to: channel.replies.as_ref().map(|replies| &replies.consumer),
-            })
-            .map_err(|error| error.with_method(id))?;
-        if let Mode::Transaction(transaction) = &mut channel.mode {
-            transaction.publishes.push((prepared, mandatory));
-            return Ok(());
+        if channel.is_closing || channel.assembly.check_method().is_err() {
+            return None;
         }
-        if mandatory == Mandatory::Yes && prepared.is_unroutable() {
-            self.outbox.return_message(frame.channel, prepared.message());
-        }
-        session.stage(prepared, ticket);
-        Ok(())
+        let content = Content {
+            exchange: whole.publish.exchange,
+            routing_key: whole.publish.routing_key,
+            mandatory: Mandatory::of(&whole.publish),
+            properties: whole.properties,
+            body: Body::Copy(whole.body),
+        };
+        let Channel { mode, replies, .. } = channel;
+        let published =
+            publish(frame.channel, content, mode, replies.as_ref(), session, &self.outbox);
+        Some((length, published))
     }
 
     /// Puts the turn's publishes into the journal and their queues; confirms follow.
@@ -156,4 +169,45 @@ impl Connection {
             _ => Err(refusal::not_transactional()),
         }
     }
+}
+
+/// Checks and routes a message, and stages it or keeps it for its transaction.
+fn publish(
+    number: u16,
+    content: Content<'_>,
+    mode: &mut Mode,
+    replies: Option<&ReplySubscription>,
+    session: &mut Session,
+    outbox: &Outbox,
+) -> Result<(), AmqpError> {
+    let id = basic::Publish::ID;
+    let properties = Properties::parse(content.properties, &TableLimits::default())
+        .map_err(|error| error.with_method(id))?;
+    let ticket = match mode {
+        Mode::Confirm { published } => {
+            *published += 1;
+            Some(Ticket { channel: number, sequence: *published })
+        }
+        Mode::Plain | Mode::Transaction(_) => None,
+    };
+    let mandatory = content.mandatory;
+    let prepared = session
+        .prepare(Publish {
+            exchange: content.exchange,
+            routing_key: content.routing_key,
+            properties: &properties,
+            raw_properties: content.properties,
+            body: content.body,
+            replies_to: replies.map(|replies| &replies.consumer),
+        })
+        .map_err(|error| error.with_method(id))?;
+    if let Mode::Transaction(transaction) = mode {
+        transaction.publishes.push((prepared, mandatory));
+        return Ok(());
+    }
+    if mandatory == Mandatory::Yes && prepared.is_unroutable() {
+        outbox.return_message(number, prepared.message());
+    }
+    session.stage(prepared, ticket);
+    Ok(())
 }
