@@ -2,35 +2,37 @@
 //!
 //! Lock order: vhost directory, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
+mod delivery;
 mod delivery_count;
 mod gate;
 mod policies;
+mod purpose;
 mod schedule;
+mod spec;
 
-use std::borrow::Cow;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplication, Deduplicator, Effect, Entry, Message,
-    Millis, Overflow, Pushed, Queue, QueueId, QueueSettings, delay,
+    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Message, Millis, Overflow,
+    Pushed, Queue, QueueId,
 };
 use leveret_store::Lsn;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use self::delivery_count::with_delivery_count;
-use self::gate::DispatchGate;
+use self::delivery::Consumer;
 use self::policies::ConsumerTimeout;
+pub(crate) use self::purpose::Purpose;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
+pub(crate) use self::spec::{QueueSpec, Settings};
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, Reason};
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
-use crate::subscriber::{Subscriber, Wake};
+use crate::subscriber::Subscriber;
 use crate::turn::{Abandoned, Turn};
 
 /// A queue shared by everyone who publishes to it, consumes from it or manages it.
@@ -63,68 +65,6 @@ struct State {
     /// When the agenda has it, or [`NEVER`].
     scheduled: Millis,
     deleted: bool,
-}
-
-struct Consumer {
-    subscriber: Arc<dyn Subscriber>,
-    no_ack: bool,
-}
-
-/// What a new queue is.
-pub(crate) struct QueueSpec {
-    pub(crate) id: QueueId,
-    pub(crate) name: Arc<str>,
-    pub(crate) vhost: Arc<str>,
-    pub(crate) durable: bool,
-    pub(crate) auto_delete: bool,
-    pub(crate) owner: Option<SessionId>,
-    pub(crate) arguments: TableBuf,
-    pub(crate) settings: Settings,
-    /// What the settings owe to policies.
-    pub(crate) policies: AppliedPolicies,
-}
-
-/// What the arguments say of a queue's behaviour.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) queue_type: QueueType,
-    pub(crate) machine: QueueSettings,
-    /// Where what dies in it goes.
-    pub(crate) dead_letter_exchange: Option<Arc<str>>,
-    /// Under which key, instead of its own.
-    pub(crate) dead_letter_routing_key: Option<Arc<str>>,
-    /// How long it may go unused.
-    pub(crate) expires: Option<Millis>,
-    /// How long deliveries to its consumers may wait for their settlement.
-    pub(crate) consumer_timeout: Option<Duration>,
-    pub(crate) purpose: Purpose,
-    pub(crate) deduplication: Option<Deduplication>,
-}
-
-/// Who a queue is there for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Those who declare queues and consume from them.
-    #[default]
-    Clients,
-    /// A delayed exchange: messages leave when their delay is over.
-    Delay,
-    /// A recent history exchange: the newest messages stay.
-    History,
-}
-
-impl Purpose {
-    /// When `message` leaves a queue, if that is not for the queue's settings to say.
-    fn deadline(self, message: &Message) -> Option<Millis> {
-        match self {
-            Self::Clients => None,
-            Self::Delay => {
-                let delay = delay(&properties(message)).unwrap_or_default();
-                Some(message.timestamp().saturating_add(delay))
-            }
-            Self::History => Some(NEVER),
-        }
-    }
 }
 
 /// A message's properties, which were read without error when it was published.
@@ -215,15 +155,6 @@ impl SharedQueue {
     /// The queue's identity; names are used again, identities aren't.
     pub fn id(&self) -> QueueId {
         self.id
-    }
-
-    /// A message's properties as this queue delivers them: with how often it came back, if the
-    /// queue counts that.
-    pub fn delivered_properties<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
-        if entry.deliveries == 0 || self.queue_type != QueueType::Quorum {
-            return Cow::Borrowed(entry.message.properties());
-        }
-        Cow::Owned(with_delivery_count(&entry.message, entry.deliveries))
     }
 
     /// Whether the journal keeps a message for this queue.
@@ -473,62 +404,6 @@ impl SharedQueue {
             turn.drop_queue(self.id);
         }
         ready
-    }
-
-    fn dispatch(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
-        let State { machine, consumers, .. } = &mut **state;
-        let mut gate = DispatchGate::new(consumers);
-        machine.dispatch(turn.now, &mut gate, &mut turn.effects);
-        self.carry_out(state, turn);
-    }
-
-    /// Performs the machine's effects: deliveries go to their outboxes, the journal's records into
-    /// the turn.
-    fn carry_out(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
-        let mut effects = std::mem::take(&mut turn.effects);
-        let mut receiver = None;
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Deliver { consumer, entry } => {
-                    if receiver.is_some_and(|receiver| receiver != consumer) {
-                        self.deliver(state, receiver, turn);
-                    }
-                    receiver = Some(consumer);
-                    turn.run.push(entry);
-                }
-                Effect::Drop { .. } if self.purpose == Purpose::History => {}
-                Effect::Drop { entry, reason } => state.bury(entry, reason.into(), turn),
-            }
-        }
-        self.deliver(state, receiver, turn);
-        turn.effects = effects;
-        turn.record(self.id);
-        self.reschedule(state);
-    }
-
-    /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
-    /// that share a channel get their messages in it.
-    fn deliver(
-        &self,
-        state: &mut MutexGuard<'_, State>,
-        receiver: Option<ConsumerId>,
-        turn: &mut Turn,
-    ) {
-        let consumer = receiver.and_then(|receiver| state.consumers.get(&receiver));
-        let Some(consumer) = consumer else {
-            // The machine only names consumers it has, and they are added and removed together.
-            debug_assert!(turn.run.is_empty(), "delivery to an unknown consumer");
-            turn.run.clear();
-            return;
-        };
-        if consumer.no_ack {
-            turn.consume_run();
-        }
-        if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
-            turn.wake(&consumer.subscriber);
-        }
-        debug_assert!(turn.run.is_empty(), "an admitted delivery was not taken");
-        turn.run.clear();
     }
 }
 

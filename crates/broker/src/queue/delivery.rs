@@ -1,0 +1,88 @@
+//! From the queue machine's effects to consumers' outboxes and to the journal.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use leveret_engine::{ConsumerId, Effect, Entry};
+use parking_lot::MutexGuard;
+
+use super::delivery_count::with_delivery_count;
+use super::gate::DispatchGate;
+use super::{Purpose, SharedQueue, State};
+use crate::queue_type::QueueType;
+use crate::subscriber::{Subscriber, Wake};
+use crate::turn::Turn;
+
+/// A consumer as its queue knows it.
+pub(super) struct Consumer {
+    pub(super) subscriber: Arc<dyn Subscriber>,
+    pub(super) no_ack: bool,
+}
+
+impl SharedQueue {
+    /// A message's properties as this queue delivers them: with how often it came back, if the
+    /// queue counts that.
+    pub fn delivered_properties<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
+        if entry.deliveries == 0 || self.queue_type != QueueType::Quorum {
+            return Cow::Borrowed(entry.message.properties());
+        }
+        Cow::Owned(with_delivery_count(&entry.message, entry.deliveries))
+    }
+
+    /// Hands ready messages to ready consumers.
+    pub(super) fn dispatch(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
+        let State { machine, consumers, .. } = &mut **state;
+        let mut gate = DispatchGate::new(consumers);
+        machine.dispatch(turn.now, &mut gate, &mut turn.effects);
+        self.carry_out(state, turn);
+    }
+
+    /// Performs the machine's effects: deliveries go to their outboxes, the journal's records into
+    /// the turn.
+    pub(super) fn carry_out(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
+        let mut effects = std::mem::take(&mut turn.effects);
+        let mut receiver = None;
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Deliver { consumer, entry } => {
+                    if receiver.is_some_and(|receiver| receiver != consumer) {
+                        self.deliver(state, receiver, turn);
+                    }
+                    receiver = Some(consumer);
+                    turn.run.push(entry);
+                }
+                Effect::Drop { .. } if self.purpose == Purpose::History => {}
+                Effect::Drop { entry, reason } => state.bury(entry, reason.into(), turn),
+            }
+        }
+        self.deliver(state, receiver, turn);
+        turn.effects = effects;
+        turn.record(self.id);
+        self.reschedule(state);
+    }
+
+    /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
+    /// that share a channel get their messages in it.
+    fn deliver(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        receiver: Option<ConsumerId>,
+        turn: &mut Turn,
+    ) {
+        let consumer = receiver.and_then(|receiver| state.consumers.get(&receiver));
+        let Some(consumer) = consumer else {
+            // The machine only names consumers it has, and they are added and removed together.
+            debug_assert!(turn.run.is_empty(), "delivery to an unknown consumer");
+            turn.run.clear();
+            return;
+        };
+        if consumer.no_ack {
+            turn.consume_run();
+        }
+        if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
+            turn.wake(&consumer.subscriber);
+        }
+        debug_assert!(turn.run.is_empty(), "an admitted delivery was not taken");
+        turn.run.clear();
+    }
+}
