@@ -12,21 +12,27 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
+use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, Death, DeathsByReason};
-use crate::definitions::{self, DefinitionError, VhostValue};
+use crate::definitions::{self, DefinitionError};
 use crate::direct_reply::DirectReplies;
-use crate::limits::{Occupancy, UserLimits, VhostLimits};
+use crate::limits::Occupancy;
 use crate::queue::{DeleteIf, DeleteRefused, QueueAgenda, SharedQueue};
 use crate::recovery;
 use crate::session::{SessionId, define};
 use crate::turn::{Abandoned, Turn};
 use crate::vhost::{Directory, Vhost};
+use crate::vhost_metadata::VhostMetadata;
 
 /// Vhosts, users, permissions and the store behind them. Shared by every front end.
 pub struct Broker {
     store: Store,
     access: Arc<AccessControl>,
     vhosts: RwLock<HashMap<Arc<str>, Arc<Vhost>>>,
+    /// Held while users, permissions, vhosts or limits change, until the change is in the journal:
+    /// the last one written is the one that holds. Taken before all other locks.
+    pub(crate) changes: Mutex<()>,
+    connections: Arc<Connections>,
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
@@ -122,6 +128,8 @@ impl Broker {
             store,
             access: Arc::new(AccessControl::new(options.loopback_users.iter().map(String::as_str))),
             vhosts: RwLock::default(),
+            changes: Mutex::default(),
+            connections: Arc::default(),
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
@@ -155,82 +163,21 @@ impl Broker {
         &self.access
     }
 
+    /// All vhosts, sorted by name.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        let mut all: Vec<_> = self.vhosts.read().values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    /// Who is connected.
+    pub fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
     /// The vhost of this name.
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().get(name).cloned()
-    }
-
-    /// Creates a vhost unless it exists. It is durable once the LSN is.
-    pub fn create_vhost(&self, name: &str) -> Option<Lsn> {
-        if !self.insert_vhost(name) {
-            return None;
-        }
-        let value = definitions::encode(&VhostValue::default());
-        let key = definitions::key(&[name.as_bytes()]);
-        define(self, &[Definition::Put { table: Table::Vhosts, key, value }])
-    }
-
-    /// Creates or replaces a user. It is durable once the LSN is.
-    ///
-    /// # Errors
-    /// When the user can't be encoded.
-    pub fn put_user(&self, user: User) -> Result<Option<Lsn>, DefinitionError> {
-        let key = definitions::key(&[user.name.as_bytes()]);
-        let value = user.to_bytes()?;
-        self.access.put_user(user);
-        Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
-    }
-
-    /// Sets what a user may hold at a time. It is durable once the LSN is.
-    ///
-    /// # Errors
-    /// When there is no such user, or it can't be encoded.
-    pub fn set_user_limits(
-        &self,
-        name: &str,
-        limits: UserLimits,
-    ) -> Result<Option<Lsn>, DefinitionError> {
-        let value = self.access.set_user_limits(name, limits)?.to_bytes()?;
-        let key = definitions::key(&[name.as_bytes()]);
-        Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
-    }
-
-    /// Sets what a vhost may hold. It is durable once the LSN is.
-    ///
-    /// # Errors
-    /// When there is no such vhost.
-    pub fn set_vhost_limits(
-        &self,
-        name: &str,
-        limits: VhostLimits,
-    ) -> Result<Option<Lsn>, DefinitionError> {
-        let vhost = self.vhost(name).ok_or(DefinitionError::Orphan)?;
-        let key = definitions::parameter_key(name, VHOST_LIMITS, LIMITS);
-        let table = Table::Parameters;
-        // Held until the record is in its place, so that the last one written is the one that holds.
-        let mut current = vhost.limits.write();
-        *current = limits;
-        let definition = if limits == VhostLimits::default() {
-            Definition::Delete { table, key }
-        } else {
-            Definition::Put { table, key, value: definitions::encode(&limits) }
-        };
-        Ok(define(self, &[definition]))
-    }
-
-    /// Sets a user's permission in a vhost. It is durable once the LSN is.
-    ///
-    /// # Errors
-    /// When there is no such user, or the permission can't be encoded.
-    pub fn put_permission(
-        &self,
-        key: PermissionKey,
-        permission: Permission,
-    ) -> Result<Option<Lsn>, DefinitionError> {
-        let (stored_key, value) = (key.to_bytes()?, permission.to_bytes()?);
-        self.access.put_permission(key, permission)?;
-        let table = Table::Permissions;
-        Ok(define(self, &[Definition::Put { table, key: stored_key, value }]))
     }
 
     /// Messages that died, and what became of them.
@@ -257,14 +204,14 @@ impl Broker {
         }
     }
 
-    pub(crate) fn insert_vhost(&self, name: &str) -> bool {
-        let mut vhosts = self.vhosts.write();
-        if vhosts.contains_key(name) {
-            return false;
-        }
-        let name: Arc<str> = name.into();
-        vhosts.insert(Arc::clone(&name), Arc::new(Vhost::new(name)));
-        true
+    pub(crate) fn insert_vhost(&self, name: &str, metadata: VhostMetadata) {
+        let vhost = Vhost::new(name.into());
+        *vhost.metadata.write() = metadata;
+        self.vhosts.write().insert(Arc::clone(vhost.name()), Arc::new(vhost));
+    }
+
+    pub(crate) fn remove_vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.vhosts.write().remove(name)
     }
 
     pub(crate) fn delete_queue(&self, vhost: &Vhost, queue: &SharedQueue, turn: &mut Turn) {
@@ -339,7 +286,11 @@ impl Broker {
 
     fn create_defaults(&self, options: &BrokerOptions) -> Result<(), OpenError> {
         let failed = |source| OpenError::Definition { kind: "default user", source };
-        self.create_vhost(&options.default_vhost);
+        let metadata = VhostMetadata {
+            description: "Default virtual host".to_owned(),
+            ..VhostMetadata::default()
+        };
+        self.put_vhost(&options.default_vhost, metadata);
         let user = User::with_password(
             &options.default_user,
             options.default_password.as_bytes(),

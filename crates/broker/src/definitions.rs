@@ -4,7 +4,7 @@
 //! the names, each behind its length, vhost first: they sort by vhost.
 
 use leveret_codec::{TableBuf, TableBuilder, TableLimits};
-use leveret_engine::{DestinationName, Removed, RemovedDestination};
+use leveret_engine::{DestinationName, Removed, RemovedDestination, Topology};
 use leveret_store::{Definition, Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -45,12 +45,6 @@ pub enum DefinitionError {
     /// An exchange of a type this version doesn't know.
     #[error("unknown exchange type '{0}'")]
     ExchangeType(String),
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct VhostValue {
-    #[serde(default)]
-    pub(crate) description: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -192,6 +186,25 @@ pub(crate) fn deletions(vhost: &str, removed: &[Removed]) -> Vec<Definition> {
             },
         })
         .collect()
+}
+
+/// The deletions that take all exchanges and bindings of a vhost away.
+pub(crate) fn everything(vhost: &str, topology: &Topology) -> Vec<Definition> {
+    let exchanges = topology.exchanges().map(|exchange| Definition::Delete {
+        table: Table::Exchanges,
+        key: key(&[vhost.as_bytes(), exchange.name().as_bytes()]),
+    });
+    let bindings = topology.bindings().map(|binding| Definition::Delete {
+        table: Table::Bindings,
+        key: binding_key(
+            vhost,
+            binding.source,
+            binding.destination,
+            binding.key,
+            binding.arguments,
+        ),
+    });
+    exchanges.chain(bindings).collect()
 }
 
 #[cfg(test)]

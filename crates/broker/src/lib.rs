@@ -13,11 +13,13 @@
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
 pub mod access;
+mod administration;
 mod agenda;
 mod annotations;
 mod arguments;
 mod broker;
 mod buckets;
+mod connections;
 mod dead_letter;
 mod definitions;
 mod direct_reply;
@@ -34,8 +36,14 @@ mod subscriber;
 mod tick;
 mod turn;
 mod vhost;
+mod vhost_metadata;
 
+pub use administration::{Changed, VhostNotDeleted};
 pub use broker::{Broker, BrokerOptions, OpenError};
+pub use connections::{
+    ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,
+    ConnectionTraffic, Connections, Count, OpenChannel, OpenConnection, Registration,
+};
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
@@ -51,3 +59,4 @@ pub use subscriber::{Subscriber, Wake};
 pub use tick::Progress;
 pub use turn::Turn;
 pub use vhost::Vhost;
+pub use vhost_metadata::VhostMetadata;

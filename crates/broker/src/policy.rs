@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 pub use self::applied::AppliedPolicies;
 pub use self::change::PolicyRefused;
-pub(crate) use self::change::restore;
+pub(crate) use self::change::{deletions, restore};
 pub use self::invalid::InvalidPolicy;
 pub(crate) use self::merge::{ALTERNATE_EXCHANGE, settings};
 pub(crate) use self::set::PolicySet;

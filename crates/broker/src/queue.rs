@@ -157,6 +157,36 @@ impl SharedQueue {
         self.id
     }
 
+    /// Its vhost's name.
+    pub fn vhost(&self) -> &Arc<str> {
+        &self.vhost
+    }
+
+    /// What kind of queue it is.
+    pub fn queue_type(&self) -> QueueType {
+        self.queue_type
+    }
+
+    /// Whether it survives a restart.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether it goes with its last consumer.
+    pub fn is_auto_delete(&self) -> bool {
+        self.auto_delete
+    }
+
+    /// The session it belongs to, if it is exclusive.
+    pub fn owner(&self) -> Option<SessionId> {
+        self.owner
+    }
+
+    /// What it was declared with.
+    pub fn arguments(&self) -> &TableBuf {
+        &self.arguments
+    }
+
     /// Whether the journal keeps a message for this queue.
     pub(crate) fn keeps(&self, message: &Message) -> bool {
         self.durable && (self.queue_type == QueueType::Quorum || message.is_persistent())

@@ -10,10 +10,11 @@ use leveret_store::{Recovered, RecoveredMessage, Table};
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
-use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, VhostValue};
+use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue};
 use crate::keeper::keeper;
 use crate::policy;
 use crate::queue::{QueueSpec, SharedQueue};
+use crate::vhost_metadata::VhostMetadata;
 
 /// Rebuilds a broker from its store.
 pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
@@ -49,8 +50,8 @@ fn restore_vhost(
     _: &mut Queues,
 ) -> Result<(), DefinitionError> {
     let [name] = definitions::key_parts(key)?;
-    let _: VhostValue = definitions::decode(value)?;
-    broker.insert_vhost(definitions::name(name)?);
+    let metadata: VhostMetadata = definitions::decode(value)?;
+    broker.insert_vhost(definitions::name(name)?, metadata);
     Ok(())
 }
 

@@ -371,3 +371,8 @@ pub fn login_refused(mechanism: &str) -> AmqpError {
 pub fn shutdown() -> AmqpError {
     AmqpError::connection_forced("broker forced connection closure with reason 'shutdown'")
 }
+
+/// 320: an operator closes the connection.
+pub fn closed_by_operator(reason: &str) -> AmqpError {
+    AmqpError::connection_forced(reason.to_owned())
+}

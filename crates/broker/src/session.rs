@@ -32,7 +32,7 @@ use crate::turn::Turn;
 use crate::vhost::Vhost;
 
 /// A session's identity, unique while the broker runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
 /// An authenticated client in a vhost.
@@ -45,7 +45,8 @@ pub struct Session {
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
-    presence: Presence,
+    /// Its place in the counts of connections, if it is one.
+    presence: Option<Presence>,
     /// Exclusive queues, deleted with the session.
     owned: Vec<Arc<SharedQueue>>,
 }
@@ -58,10 +59,33 @@ impl Session {
     /// vhost or the user has as many connections as it may.
     pub fn open(broker: &Arc<Broker>, user: Arc<User>, vhost: &str) -> Result<Self, AmqpError> {
         let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
-        let access = Arc::clone(broker.access());
-        let limits = access.user_limits(&user.name);
+        let limits = broker.access().user_limits(&user.name);
         let (vhost, presence) =
             broker.occupancy.enter(broker.connection_max, &user, limits, find)?;
+        Self::new(broker, user, vhost, Some(presence))
+    }
+
+    /// Opens a session for one request of an operator, which is no connection: no limit stands
+    /// against it, and nobody counts it.
+    ///
+    /// # Errors
+    /// 530 when the vhost doesn't exist, or the user has no permission entry for it.
+    pub fn of_operator(
+        broker: &Arc<Broker>,
+        user: Arc<User>,
+        vhost: &str,
+    ) -> Result<Self, AmqpError> {
+        let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
+        Self::new(broker, user, found, None)
+    }
+
+    fn new(
+        broker: &Arc<Broker>,
+        user: Arc<User>,
+        vhost: Arc<Vhost>,
+        presence: Option<Presence>,
+    ) -> Result<Self, AmqpError> {
+        let access = Arc::clone(broker.access());
         let mut permissions = PermissionCache::new(access, &user.name, vhost.name());
         if !permissions.may_enter() {
             return Err(refusal::vhost_refused(vhost.name(), &user.name));
@@ -105,12 +129,15 @@ impl Session {
     /// # Errors
     /// 530 when the user has as many as it may.
     pub fn open_channel(&mut self) -> Result<(), AmqpError> {
-        self.presence.open_channel(self.broker.access().user_limits(&self.user.name))
+        let limits = self.broker.access().user_limits(&self.user.name);
+        self.presence.as_mut().map_or(Ok(()), |presence| presence.open_channel(limits))
     }
 
     /// A channel that was counted is gone.
     pub fn close_channel(&mut self) {
-        self.presence.close_channel();
+        if let Some(presence) = &mut self.presence {
+            presence.close_channel();
+        }
     }
 
     /// Sets the time of the calls that follow: once per read batch.

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
-use leveret_codec::TableBuf;
+use leveret_codec::{AmqpError, TableBuf};
 use leveret_engine::{
     Deduplication, Deduplicator, Exchange, ExchangeKind, ExchangeSpec, Millis, QueueId, Removed,
     Routable, RouteSet, Topology,
 };
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
+use crate::connections::{ChannelTotals, PastChannels};
 use crate::limits::VhostLimits;
 use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
 use crate::queue::SharedQueue;
+use crate::refusal;
+use crate::vhost_metadata::VhostMetadata;
 
 /// Exchanges every vhost has from the start, besides the default exchange.
 /// (name, kind, internal)
@@ -30,9 +33,11 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
 pub struct Vhost {
     name: Arc<str>,
     generation: AtomicU64,
+    pub(crate) metadata: RwLock<VhostMetadata>,
     pub(crate) limits: RwLock<VhostLimits>,
     /// Held by whoever changes policies, until all queues know of it. Taken before the directory.
     pub(crate) policy_changes: Mutex<()>,
+    pub(crate) past_channels: PastChannels,
     pub(crate) directory: RwLock<Directory>,
 }
 
@@ -40,6 +45,8 @@ pub struct Vhost {
 pub(crate) struct Directory {
     pub(crate) topology: Topology,
     pub(crate) policies: Arc<PolicySet>,
+    /// The vhost is gone: nothing may be added.
+    is_deleted: bool,
     queues: HashMap<QueueId, Arc<SharedQueue>>,
     /// Queues that keep messages for exchanges, named for them. No client sees them.
     keepers: HashMap<QueueId, Arc<SharedQueue>>,
@@ -63,11 +70,14 @@ impl Vhost {
         Self {
             name,
             generation: AtomicU64::new(0),
+            metadata: RwLock::default(),
             limits: RwLock::default(),
             policy_changes: Mutex::default(),
+            past_channels: PastChannels::default(),
             directory: RwLock::new(Directory {
                 topology,
                 policies: Arc::default(),
+                is_deleted: false,
                 queues: HashMap::default(),
                 keepers: HashMap::default(),
                 seen: Mutex::default(),
@@ -83,6 +93,39 @@ impl Vhost {
     /// What it may hold.
     pub fn limits(&self) -> VhostLimits {
         *self.limits.read()
+    }
+
+    /// What is said about it.
+    pub fn metadata(&self) -> VhostMetadata {
+        self.metadata.read().clone()
+    }
+
+    /// What channels that are closed by now have counted in it.
+    pub fn past_channels(&self) -> ChannelTotals {
+        self.past_channels.read()
+    }
+
+    /// Reads its exchanges and bindings, which don't change meanwhile: nothing else of the broker
+    /// may be called from within.
+    pub fn topology<R>(&self, read: impl FnOnce(&Topology) -> R) -> R {
+        read(&self.directory.read().topology)
+    }
+
+    /// All queues, in no order.
+    pub fn queues(&self) -> Vec<Arc<SharedQueue>> {
+        self.directory.read().all_queues()
+    }
+
+    /// The directory, to add something to it.
+    ///
+    /// # Errors
+    /// 530 when the vhost has been deleted under its connections.
+    pub(crate) fn directory_mut(&self) -> Result<RwLockWriteGuard<'_, Directory>, AmqpError> {
+        let directory = self.directory.write();
+        if directory.is_deleted {
+            return Err(refusal::vhost_not_found(&self.name));
+        }
+        Ok(directory)
     }
 
     /// Counts changes of exchanges, bindings and queues: a route found at one generation holds
@@ -213,6 +256,20 @@ impl Directory {
     /// All queues, in no order.
     pub(crate) fn all_queues(&self) -> Vec<Arc<SharedQueue>> {
         self.queues.values().cloned().collect()
+    }
+
+    /// Takes everything out, for good: the queues, and the identities of those exchanges kept.
+    pub(crate) fn clear(&mut self) -> (Vec<Arc<SharedQueue>>, Vec<u64>) {
+        self.is_deleted = true;
+        self.policies = Arc::default();
+        self.topology = Topology::new();
+        self.seen.get_mut().clear();
+        let keepers = self.keepers.drain().map(|(id, keeper)| {
+            keeper.abolish();
+            id.0
+        });
+        let keepers = keepers.collect();
+        (self.queues.drain().map(|(_, queue)| queue).collect(), keepers)
     }
 
     pub(crate) fn queue_count(&self) -> u64 {

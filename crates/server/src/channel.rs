@@ -5,7 +5,7 @@ mod assembly;
 use std::sync::Arc;
 
 use ahash::HashMap;
-use leveret_broker::{Prepared, ReplyConsumer, Settlement, SharedQueue, refusal};
+use leveret_broker::{OpenChannel, Prepared, ReplyConsumer, Settlement, SharedQueue, refusal};
 use leveret_codec::{AmqpError, basic};
 use leveret_engine::ConsumerId;
 
@@ -14,6 +14,8 @@ use crate::outbox::TakenSlots;
 
 /// A channel that is open, or that the broker has closed and the client not yet.
 pub(crate) struct Channel {
+    /// What operators see of it.
+    pub(crate) open: Arc<OpenChannel>,
     pub(crate) mode: Mode,
     pub(crate) consumers: HashMap<Arc<str>, Subscription>,
     /// Its consumer of direct replies.
@@ -73,8 +75,9 @@ pub(crate) struct ReplySubscription {
 }
 
 impl Channel {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(open: Arc<OpenChannel>) -> Self {
         Self {
+            open,
             mode: Mode::Plain,
             consumers: HashMap::default(),
             replies: None,
@@ -83,6 +86,12 @@ impl Channel {
             assembly: Assembly::default(),
             is_closing: false,
         }
+    }
+
+    /// Shows operators how many consumers it has.
+    pub(crate) fn show_consumers(&self) {
+        let replies = u64::from(self.replies.is_some());
+        self.open.consumers.set(self.consumers.len() as u64 + replies);
     }
 
     /// Whether it may have one more consumer. Those whose queues are gone don't count; their

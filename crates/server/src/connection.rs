@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{Broker, Confirmation, Session, refusal};
+use leveret_broker::{Broker, Confirmation, ConnectionTraffic, Registration, Session, refusal};
 use leveret_codec::{
     AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, TableBuf, connection,
     split,
@@ -33,6 +33,7 @@ use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
 use crate::channel::Channel;
 use crate::config::AmqpConfig;
+use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::sasl::Anonymous;
 
@@ -59,6 +60,11 @@ pub(crate) struct Connection {
     channel_max: u16,
     heartbeat_seconds: u16,
     session: Option<Session>,
+    /// How an operator sees and closes it.
+    control: Arc<Control>,
+    traffic: Arc<ConnectionTraffic>,
+    /// Its place in the list of open connections, while it has a session.
+    registration: Option<Registration>,
     channels: HashMap<u16, Channel>,
     /// Answers that wait for `gate` to be on disk, and those behind them.
     gated: Vec<u8>,
@@ -131,8 +137,9 @@ pub(crate) struct Received {
 }
 
 impl Connection {
-    pub(crate) fn new(context: Arc<Context>, outbox: Arc<Outbox>, peer: Peer) -> Self {
+    pub(crate) fn new(context: Arc<Context>, control: Arc<Control>, peer: Peer) -> Self {
         let channel_max = context.amqp.channel_max;
+        let outbox = Arc::clone(control.outbox());
         Self {
             context,
             outbox,
@@ -143,6 +150,9 @@ impl Connection {
             channel_max,
             heartbeat_seconds: 0,
             session: None,
+            control,
+            traffic: Arc::default(),
+            registration: None,
             channels: HashMap::default(),
             gated: Vec::new(),
             gate: None,
@@ -255,6 +265,20 @@ impl Connection {
         }
     }
 
+    /// An operator wants the connection closed: tells the client. Without a client that listens
+    /// there is nothing to wait for.
+    pub(crate) fn close_for_operator(&mut self, reason: &str) {
+        if let Phase::Running = self.phase {
+            self.fail(refusal::closed_by_operator(reason));
+            self.end_turn();
+        }
+    }
+
+    /// What goes over its socket.
+    pub(crate) fn traffic(&self) -> &Arc<ConnectionTraffic> {
+        &self.traffic
+    }
+
     /// The client is gone, perhaps long after its last word.
     pub(crate) fn end(&mut self, now: Millis) {
         if let Some(session) = &mut self.session {
@@ -274,6 +298,7 @@ impl Connection {
         if let Some(mut session) = self.session.take() {
             session.close();
         }
+        self.registration = None;
     }
 
     /// Whether the last turn published anything: consumers don't wait for room in the journal.
@@ -285,6 +310,7 @@ impl Connection {
     /// RabbitMQ's.
     pub(crate) fn block(&self) {
         tracing::warn!("connection ({}): blocked, the disk is full", self.label());
+        self.show_blocked(true);
         if self.client.connection_blocked {
             let blocked = connection::Blocked { reason: "low on disk" };
             self.outbox.write(|out| blocked.encode_frame(0, out));
@@ -294,9 +320,16 @@ impl Connection {
 
     /// The end of [`block`](Self::block).
     pub(crate) fn unblock_publishes(&self) {
+        self.show_blocked(false);
         if self.client.connection_blocked {
             self.outbox.write(|out| connection::Unblocked {}.encode_frame(0, out));
             self.outbox.flush();
+        }
+    }
+
+    fn show_blocked(&self, is_blocked: bool) {
+        if let Some(registration) = &self.registration {
+            registration.connection().set_blocked(is_blocked);
         }
     }
 
@@ -464,6 +497,11 @@ impl Connection {
     /// The session of a running connection.
     fn session(&mut self) -> Result<&mut Session, AmqpError> {
         self.session.as_mut().ok_or_else(|| AmqpError::internal_error("no session"))
+    }
+
+    /// Its place in the list of open connections, which it has as long as its session.
+    fn registration(&self) -> Result<&Registration, AmqpError> {
+        self.registration.as_ref().ok_or_else(|| AmqpError::internal_error("no session"))
     }
 }
 

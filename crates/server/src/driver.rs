@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
+use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::writer;
 
@@ -48,16 +49,21 @@ pub(crate) async fn serve(
     let broker = Arc::clone(&context.broker);
     let writer_gone = CancellationToken::new();
     let guard = writer_gone.clone().drop_guard();
+    let told = stop.child_token();
+    let control = Arc::new(Control::new(Arc::clone(&outbox), told.clone()));
+    let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer);
     let writes = tokio::spawn({
         let outbox = Arc::clone(&outbox);
+        let traffic = Arc::clone(connection.traffic());
         async move {
             let _guard = guard;
-            writer::write(socket, outbox, broker, heartbeat_seen).await
+            writer::write(socket, outbox, broker, &traffic, heartbeat_seen).await
         }
     });
     let handshake_timeout = context.amqp.handshake_timeout;
     let mut driver = Driver {
-        connection: Connection::new(Arc::clone(&context), Arc::clone(&outbox), peer),
+        connection,
+        control,
         context,
         outbox,
         reader,
@@ -66,6 +72,7 @@ pub(crate) async fn serve(
         heartbeat,
         writer_gone,
         stop,
+        told,
         is_stopping: false,
         deadline: Some(Instant::now() + handshake_timeout),
         started: Instant::now(),
@@ -85,6 +92,7 @@ pub(crate) async fn serve(
 
 struct Driver {
     connection: Connection,
+    control: Arc<Control>,
     context: Arc<Context>,
     outbox: Arc<Outbox>,
     reader: OwnedReadHalf,
@@ -93,6 +101,8 @@ struct Driver {
     heartbeat: watch::Sender<Duration>,
     writer_gone: CancellationToken,
     stop: CancellationToken,
+    /// Cancelled when the broker stops or somebody wants this connection closed.
+    told: CancellationToken,
     /// Whether this connection has been told: the broker may have stopped while it was busy.
     is_stopping: bool,
     /// When the handshake, or the client's agreement to a close, is overdue.
@@ -109,6 +119,8 @@ enum Input {
     /// Nothing for so long that the client is taken for dead, or overdue.
     Silence,
     Stop,
+    /// An operator wants the connection closed.
+    Unwanted,
 }
 
 /// Whether a client has fetched what it was sent.
@@ -160,6 +172,14 @@ impl Driver {
                         return;
                     }
                 }
+                Ok(Input::Unwanted) => {
+                    let reason = self.control.take_reason().unwrap_or_default();
+                    self.told = self.stop.child_token();
+                    self.connection.close_for_operator(&reason);
+                    if !self.connection.is_closing() {
+                        return;
+                    }
+                }
                 Ok(Input::Silence) => {
                     self.report_silence();
                     return;
@@ -203,7 +223,7 @@ impl Driver {
             return tokio::select! {
                 () = self.outbox.drained() => Room::Found,
                 () = self.writer_gone.cancelled() => Room::Never,
-                () = self.stop.cancelled() => Room::Never,
+                () = self.told.cancelled() => Room::Never,
             };
         }
         Room::Found
@@ -250,13 +270,19 @@ impl Driver {
             let until = others.into_iter().flatten().fold(slice_end, Instant::min);
             let read = tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !self.is_stopping => return Ok(Input::Stop),
+                () = self.told.cancelled(), if !self.is_stopping => {
+                    let stops = self.stop.is_cancelled();
+                    return Ok(if stops { Input::Stop } else { Input::Unwanted });
+                }
                 read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
                 () = self.writer_gone.cancelled() => return Ok(Input::End),
             };
             match read {
                 Ok(Ok(0)) => return Ok(Input::End),
                 Ok(Ok(length)) => {
+                    let traffic = self.connection.traffic();
+                    traffic.received_bytes.add(length as u64);
+                    traffic.reads.add(1);
                     self.adapt(length);
                     return Ok(Input::Bytes);
                 }

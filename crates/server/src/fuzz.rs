@@ -9,9 +9,11 @@ use leveret_broker::{Broker, BrokerOptions, Progress, Turn};
 use leveret_engine::Millis;
 use leveret_store::{MemDisk, StoreOptions};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::connection::{Connection, Context, Next, Peer};
+use crate::control::Control;
 use crate::outbox::{Outbox, Segments, Work};
 use crate::server::{StartError, anonymous, server_properties};
 
@@ -56,8 +58,9 @@ impl Bench {
         let outbox = Arc::new(Outbox::new());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
         let peer = Peer { address, local: address };
+        let control = Control::new(Arc::clone(&outbox), CancellationToken::new());
         Ok(Self {
-            connection: Connection::new(context, Arc::clone(&outbox), peer),
+            connection: Connection::new(context, Arc::new(control), peer),
             broker,
             outbox,
             runtime: Builder::new_current_thread().build().map_err(|_| StartError::Interrupted)?,

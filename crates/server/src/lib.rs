@@ -13,6 +13,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod consumer;
+mod control;
 mod driver;
 #[cfg(fuzzing)]
 pub mod fuzz;

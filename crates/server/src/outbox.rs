@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ahash::HashMap;
-use leveret_broker::{Confirmation, SettleGroup, SharedQueue, Wake};
+use leveret_broker::{Confirmation, OpenChannel, SettleGroup, SharedQueue, Wake};
 use leveret_codec::{basic, encode_content};
 use leveret_engine::{Admission, ConsumerId, Entry, Message};
 use leveret_store::Lsn;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use self::channel::Way;
 pub(crate) use self::channel::{ChannelOut, TakenSlots};
 pub(crate) use self::overdue::AckTimeouts;
 pub(crate) use self::segments::Segments;
@@ -163,8 +164,8 @@ impl Outbox {
         self.queued.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn open_channel(&self, channel: u16) {
-        self.state.lock().channels.insert(channel, ChannelOut::new());
+    pub(crate) fn open_channel(&self, channel: u16, open: Arc<OpenChannel>) {
+        self.state.lock().channels.insert(channel, ChannelOut::new(open));
     }
 
     /// Forgets a channel and returns its unsettled deliveries, in order. Its consumers have been
@@ -202,7 +203,7 @@ impl Outbox {
             for confirmation in of_channel {
                 channel.confirms.push(confirmation.ticket.sequence, confirmation.outcome);
             }
-            channel.confirms.write_due(durable, number, &mut pending.bytes);
+            channel.write_confirms(durable, number, &mut pending.bytes);
         }
         self.count(&state);
     }
@@ -257,7 +258,7 @@ impl Outbox {
             };
             pending.content(to.channel, &properties, message, *frame_max);
             drop(properties);
-            channel.delivered(to.source, entry);
+            channel.delivered(Way::Consumer, to.source, entry);
         }
         self.count(&state);
         if std::mem::take(&mut state.writer_idle) { Wake::Needed } else { Wake::NotNeeded }
@@ -290,7 +291,7 @@ impl Outbox {
         pending.content(number, &properties, &entry.message, *frame_max);
         drop(properties);
         let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
-        channel.delivered(source, entry);
+        channel.delivered(Way::Get, source, entry);
         self.count(&state);
     }
 
@@ -318,7 +319,7 @@ impl Outbox {
         let mut waits_for: Option<Lsn> = None;
         for (number, channel) in channels {
             if channel.confirms.waits_for().is_some() {
-                channel.confirms.write_due(durable, *number, &mut pending.bytes);
+                channel.write_confirms(durable, *number, &mut pending.bytes);
                 waits_for = waits_for.into_iter().chain(channel.confirms.waits_for()).min();
             }
         }

@@ -154,8 +154,10 @@ async fn accept(
 
 fn prepared(stream: TcpStream, address: SocketAddr) -> io::Result<(TcpStream, Peer)> {
     stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
-    Ok((stream, Peer { address, local }))
+    // An IPv4 client of a listener for both shows under an IPv6 address.
+    let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
+    let local = canonical(stream.local_addr()?);
+    Ok((stream, Peer { address: canonical(address), local }))
 }
 
 /// The client gave up before it was accepted.

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{Broker, Turn};
+use leveret_broker::{Broker, ConnectionTraffic, Turn};
 use leveret_codec::encode_heartbeat;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -26,6 +26,7 @@ pub(crate) async fn write(
     mut socket: OwnedWriteHalf,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
+    traffic: &ConnectionTraffic,
     mut heartbeat: watch::Receiver<Duration>,
 ) -> io::Result<()> {
     let mut segments = Segments::default();
@@ -34,7 +35,10 @@ pub(crate) async fn write(
     loop {
         match outbox.take(broker.store().durable_lsn(), &mut segments) {
             Work::Write => {
+                let length = segments.len();
                 send(&mut socket, &segments).await?;
+                traffic.sent_bytes.add(length as u64);
+                traffic.writes.add(1);
                 segments.clear();
                 last_write = Instant::now();
                 let unblocked = outbox.written();

@@ -68,7 +68,7 @@ impl Broker {
             );
         }
         let insert = |policies: &mut PolicySet| policies.insert(kind, Arc::clone(&policy));
-        Ok(self.change_policies(&vhost, definition, insert, now))
+        self.change_policies(&vhost, definition, insert, now)
     }
 
     /// Clears a policy: objects that had it have the next one that matches, or what their arguments
@@ -93,7 +93,7 @@ impl Broker {
         let remove = |policies: &mut PolicySet| {
             policies.remove(kind, name);
         };
-        Ok(self.change_policies(&vhost, definition, remove, now))
+        self.change_policies(&vhost, definition, remove, now)
     }
 
     fn change_policies(
@@ -102,10 +102,11 @@ impl Broker {
         definition: Definition,
         change: impl FnOnce(&mut PolicySet),
         now: Millis,
-    ) -> Option<Lsn> {
+    ) -> Result<Option<Lsn>, PolicyRefused> {
         // One change at a time: the last one is the one that the queues end up with.
         let _changing = vhost.policy_changes.lock();
-        let mut directory = vhost.directory.write();
+        let gone = |_| PolicyRefused::NoSuchVhost(vhost.name().to_string());
+        let mut directory = vhost.directory_mut().map_err(gone)?;
         change(Arc::make_mut(&mut directory.policies));
         let commit = define(self, &[definition]);
         if directory.apply_policies_to_exchanges() {
@@ -122,7 +123,7 @@ impl Broker {
             self.finish(&mut turn);
         }
         self.policy_generation.fetch_add(1, Ordering::Release);
-        commit
+        Ok(commit)
     }
 
     /// A number that changes with every change of policies, once the queues know of it.
@@ -166,6 +167,17 @@ pub(crate) fn restore(broker: &Broker, key: &[u8], value: &[u8]) -> Result<(), D
     Arc::make_mut(&mut directory.policies).insert(kind, Arc::new(policy));
     directory.apply_policies_to_exchanges();
     Ok(())
+}
+
+/// The deletions that take all policies of a vhost away.
+pub(crate) fn deletions(vhost: &Vhost, policies: &PolicySet) -> Vec<Definition> {
+    let of_kind = |kind: PolicyKind| {
+        policies.of(kind).iter().map(move |policy| Definition::Delete {
+            table: Table::Policies,
+            key: key(vhost, kind, &policy.name),
+        })
+    };
+    of_kind(PolicyKind::User).chain(of_kind(PolicyKind::Operator)).collect()
 }
 
 fn key(vhost: &Vhost, kind: PolicyKind, name: &str) -> Vec<u8> {

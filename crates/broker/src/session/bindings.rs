@@ -30,7 +30,7 @@ impl Session {
         let destination = destination.renamed(&destination_name);
         self.check_binding(source, destination, routing_key)?;
         let vhost = self.vhost.clone();
-        let mut directory = vhost.directory.write();
+        let mut directory = vhost.directory_mut()?;
         let durable_source = match directory.topology.exchange(source) {
             Some(exchange) => exchange.spec().durable,
             None => return Err(refusal::not_found(Resource::Exchange(source), vhost.name())),

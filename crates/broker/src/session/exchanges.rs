@@ -66,7 +66,7 @@ impl Session {
             other => AmqpError::precondition_failed(other.to_string()),
         })?;
 
-        let mut directory = vhost.directory.write();
+        let mut directory = vhost.directory_mut()?;
         if let Some(existing) = directory.topology.exchange(name) {
             check_equivalent(existing.spec(), &request, kind, vhost.name())?;
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
+use leveret_codec::{AmqpError, Table as Arguments, TableBuf, TableBuilder};
 use leveret_engine::Millis;
 use leveret_store::{Definition, Lsn, Table};
 
@@ -17,6 +17,8 @@ use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
+
+const X_QUEUE_TYPE: &str = "x-queue-type";
 
 /// A `queue.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,9 @@ impl Session {
     /// As RabbitMQ: reserved name 403, no permission 403, another connection's exclusive queue 405,
     /// differs 406, bad argument 406, as many queues as the vhost may hold 406.
     pub fn declare_queue(&mut self, request: DeclareQueue<'_>) -> Result<DeclaredQueue, AmqpError> {
+        let typed = self.with_default_type(&request);
+        let arguments = typed.as_ref().map_or(request.arguments, TableBuf::as_table);
+        let request = DeclareQueue { arguments, ..request };
         let given = &*clean_name(request.name);
         let queue_type = arguments::queue_type(request.arguments, given, self.vhost.name());
         if let (Ok(queue_type @ QueueType::Quorum), "") = (queue_type, given) {
@@ -87,7 +92,7 @@ impl Session {
         self.check_queue_limit(&vhost.directory.read(), &name)?;
         check_properties(&request, settings.queue_type, &name, vhost.name())?;
 
-        let mut directory = vhost.directory.write();
+        let mut directory = vhost.directory_mut()?;
         if let Some(existing) = directory.queue(&name).cloned() {
             drop(directory);
             return self.redeclare(&existing, &request);
@@ -131,6 +136,19 @@ impl Session {
             self.own(queue);
         }
         Ok(DeclaredQueue { name, messages: 0, consumers: 0, commit })
+    }
+
+    /// The arguments with the type that the vhost has for durable queues of none. Queues that can
+    /// only be classic stay that.
+    fn with_default_type(&self, request: &DeclareQueue<'_>) -> Option<TableBuf> {
+        let queue_type = self.vhost.metadata.read().default_queue_type?;
+        let is_open = request.durable && !request.exclusive && !request.auto_delete;
+        let says_type = request.arguments.get(X_QUEUE_TYPE).is_some();
+        if queue_type == QueueType::Classic || !is_open || says_type || request.name.is_empty() {
+            return None;
+        }
+        let arguments = TableBuilder::from_table(request.arguments);
+        Some(arguments.put(X_QUEUE_TYPE, queue_type.as_str()).build())
     }
 
     /// `queue.declare` with passive: whether it is there, and its numbers.

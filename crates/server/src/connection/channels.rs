@@ -1,5 +1,7 @@
 //! Opening, closing and failing channels, and which method goes where.
 
+use std::sync::Arc;
+
 use leveret_codec::{AmqpError, Method, access, channel};
 
 use super::Connection;
@@ -88,8 +90,9 @@ impl Connection {
             )));
         }
         self.session()?.open_channel()?;
-        self.outbox.open_channel(number);
-        self.channels.insert(number, Channel::new());
+        let open = self.registration()?.open_channel(number);
+        self.outbox.open_channel(number, Arc::clone(&open));
+        self.channels.insert(number, Channel::new(open));
         self.reply(|out| channel::OpenOk {}.encode_frame(number, out));
         Ok(())
     }
@@ -138,6 +141,9 @@ impl Connection {
         };
         if !channel.is_closing {
             session.close_channel();
+            if let Some(registration) = &self.registration {
+                registration.close_channel(number);
+            }
         }
         self.settlements.retain(|pending| pending.channel != number);
         channel.replies = None;

@@ -94,6 +94,7 @@ impl Connection {
         if let Some(channel) = self.channels.get_mut(&number) {
             let queue = Arc::clone(&queue);
             channel.consumers.insert(tag, Subscription { queue, id, source });
+            channel.show_consumers();
         }
         self.session()?.unblock(&queue, id);
         Ok(())
@@ -122,6 +123,7 @@ impl Connection {
             self.outbox.write(|out| consume_ok.encode_frame(number, out));
         }
         channel.replies = Some(ReplySubscription { tag, consumer });
+        channel.show_consumers();
         Ok(())
     }
 
@@ -132,7 +134,9 @@ impl Connection {
     ) -> Result<(), AmqpError> {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         channel.replies.take_if(|replies| *replies.tag == *cancel.consumer_tag);
-        if let Some(gone) = channel.consumers.remove(cancel.consumer_tag) {
+        let gone = channel.consumers.remove(cancel.consumer_tag);
+        channel.show_consumers();
+        if let Some(gone) = gone {
             self.session()?.cancel(&gone.queue, gone.id);
             if let (Some(mut out), Some(source)) = (self.outbox.channel(number), gone.source) {
                 out.close_source(source);
@@ -151,6 +155,7 @@ impl Connection {
         for (number, channel) in &mut self.channels {
             let gone = channel.consumers.extract_if(|_, one| !session.may_consume(&one.queue));
             let gone: Vec<_> = gone.collect();
+            channel.show_consumers();
             for (tag, subscription) in gone {
                 session.cancel(&subscription.queue, subscription.id);
                 if let (Some(mut out), Some(source)) =
@@ -169,7 +174,12 @@ impl Connection {
     pub(super) fn get(&mut self, number: u16, get: &basic::Get<'_>) -> Result<(), AmqpError> {
         let queue = self.queue_name(number, get.queue)?;
         match self.session()?.get(&queue, get.no_ack)? {
-            None => self.reply(|out| basic::GetEmpty {}.encode_frame(number, out)),
+            None => {
+                if let Some(channel) = self.channels.get(&number) {
+                    channel.open.counters.get_empty.add(1);
+                }
+                self.reply(|out| basic::GetEmpty {}.encode_frame(number, out));
+            }
             Some(fetched) => {
                 let left = saturated(fetched.left);
                 let got = Got { queue: &fetched.queue, entry: fetched.entry, left };
@@ -192,8 +202,12 @@ impl Connection {
         if qos.global {
             let limit = u32::from(qos.prefetch_count);
             unblocked = self.outbox.set_shared_limit(number, limit);
+            if let Some(channel) = self.channels.get(&number) {
+                channel.open.shared_prefetch.set(limit.into());
+            }
         } else if let Some(channel) = self.channels.get_mut(&number) {
             channel.prefetch = qos.prefetch_count;
+            channel.open.prefetch.set(qos.prefetch_count.into());
         }
         self.reply(|out| basic::QosOk {}.encode_frame(number, out));
         self.unblock(unblocked);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use leveret_broker::access::{User, is_loopback};
-use leveret_broker::{Session, refusal};
-use leveret_codec::{AmqpError, Table, connection};
+use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
+use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
 use super::{Connection, Next, Phase};
-use crate::sasl;
+use crate::{clock, sasl};
 
 /// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
 const FRAME_MAX_MIN: u32 = 4096;
@@ -16,6 +16,10 @@ const FRAME_MAX_MIN: u32 = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Client {
     pub(super) name: Option<String>,
+    /// All it said, until the connection is open.
+    properties: TableBuf,
+    /// How it logs in, until the connection is open.
+    mechanism: Box<str>,
     /// It understands `basic.cancel` from the broker.
     pub(super) consumer_cancel_notify: bool,
     /// It understands `connection.blocked`.
@@ -25,7 +29,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn new(properties: Table<'_>) -> Self {
+    fn new(properties: Table<'_>, mechanism: &str) -> Self {
         let capabilities = properties.get("capabilities").and_then(|value| value.as_table());
         let has = |name| {
             let capability = capabilities.and_then(|capabilities| capabilities.get(name));
@@ -34,6 +38,8 @@ impl Client {
         let name = properties.get("connection_name").and_then(|value| value.as_str());
         Self {
             name: name.map(str::to_owned),
+            properties: properties.into(),
+            mechanism: mechanism.into(),
             consumer_cancel_notify: has("consumer_cancel_notify"),
             connection_blocked: has("connection.blocked"),
             authentication_failure_close: has("authentication_failure_close"),
@@ -54,7 +60,7 @@ impl Connection {
     }
 
     pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
-        self.client = Client::new(start_ok.client_properties);
+        self.client = Client::new(start_ok.client_properties, start_ok.mechanism);
         let mechanism = start_ok.mechanism;
         let anonymous = self.context.anonymous.as_ref();
         let user = match sasl::credentials(mechanism, start_ok.response, anonymous) {
@@ -129,6 +135,26 @@ impl Connection {
             session.user().name,
             session.vhost().name()
         );
+        let about = ConnectionAbout {
+            name: self.peer.to_string().into(),
+            user: session.user().name.as_str().into(),
+            peer: self.peer.address,
+            local: self.peer.local,
+            protocol: "AMQP 0-9-1",
+            mechanism: std::mem::take(&mut self.client.mechanism),
+            client_properties: std::mem::take(&mut self.client.properties),
+            connected_at: clock::now(),
+            channel_max: self.channel_max,
+            frame_max: self.frame_max,
+            heartbeat_seconds: self.heartbeat_seconds,
+        };
+        self.registration = Some(self.context.broker.connections().register(
+            session.id(),
+            session.vhost(),
+            about,
+            Arc::clone(&self.control) as Arc<dyn ConnectionControl>,
+            Arc::clone(&self.traffic),
+        ));
         self.session = Some(session);
         self.phase = Phase::Running;
         self.outbox.write(|out| connection::OpenOk {}.encode_frame(0, out));

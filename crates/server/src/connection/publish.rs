@@ -1,6 +1,8 @@
 //! `basic.publish`, publisher confirms and transactions.
 
-use leveret_broker::{Publish, Session, SettleGroup, Settlement, Ticket, refusal};
+use leveret_broker::{
+    ChannelMode, OpenChannel, Publish, Session, SettleGroup, Settlement, Ticket, refusal,
+};
 use leveret_codec::{AmqpError, Frame, Properties, TableLimits, WholePublish, basic, confirm, tx};
 use leveret_engine::Body;
 
@@ -38,11 +40,11 @@ impl Connection {
             return Ok(());
         }
         let max = self.context.amqp.max_message_bytes;
-        let Channel { assembly, mode, replies, .. } = channel;
+        let Channel { open, assembly, mode, replies, .. } = channel;
         let Some(content) = assembly.frame(frame, max)? else {
             return Ok(());
         };
-        publish(frame.channel, content, mode, replies.as_ref(), session, &self.outbox)
+        publish(open, content, mode, replies.as_ref(), session, &self.outbox)
     }
 
     /// The publish that starts with `frame`, if all its frames are at the front of `rest`, which
@@ -78,9 +80,8 @@ impl Connection {
             properties: whole.properties,
             body: Body::Copy(whole.body),
         };
-        let Channel { mode, replies, .. } = channel;
-        let published =
-            publish(frame.channel, content, mode, replies.as_ref(), session, &self.outbox);
+        let Channel { open, mode, replies, .. } = channel;
+        let published = publish(open, content, mode, replies.as_ref(), session, &self.outbox);
         Some((length, published))
     }
 
@@ -107,7 +108,10 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         match channel.mode {
             Mode::Transaction(_) => return Err(refusal::cannot_switch_mode("tx", "confirm")),
-            Mode::Plain => channel.mode = Mode::Confirm { published: 0 },
+            Mode::Plain => {
+                channel.mode = Mode::Confirm { published: 0 };
+                channel.open.set_mode(ChannelMode::Confirm);
+            }
             Mode::Confirm { .. } => {}
         }
         if !select.nowait {
@@ -120,7 +124,10 @@ impl Connection {
         let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
         match channel.mode {
             Mode::Confirm { .. } => return Err(refusal::cannot_switch_mode("confirm", "tx")),
-            Mode::Plain => channel.mode = Mode::Transaction(Transaction::default()),
+            Mode::Plain => {
+                channel.mode = Mode::Transaction(Transaction::default());
+                channel.open.set_mode(ChannelMode::Transactional);
+            }
             Mode::Transaction(_) => {}
         }
         self.reply(|out| tx::SelectOk {}.encode_frame(number, out));
@@ -140,8 +147,14 @@ impl Connection {
             }
             unblocked = out.unblocked();
         }
-        for (prepared, mandatory) in &publishes {
-            if *mandatory == Mandatory::Yes && prepared.is_unroutable() {
+        let Some(channel) = self.channels.get(&number) else { return Ok(()) };
+        let counters = &channel.open.counters;
+        counters.publish.add(publishes.len() as u64);
+        let acknowledged = groups.iter().filter(|(how, _)| *how == Settlement::Acknowledge);
+        counters.ack.add(acknowledged.map(|(_, group)| group.entries.len() as u64).sum());
+        for (prepared, mandatory) in publishes.iter().filter(|(one, _)| one.is_unroutable()) {
+            count_unroutable(&channel.open, *mandatory);
+            if *mandatory == Mandatory::Yes {
                 self.outbox.return_message(number, prepared.message());
             }
         }
@@ -164,16 +177,21 @@ impl Connection {
     }
 
     fn take_transaction(&mut self, number: u16) -> Result<Transaction, AmqpError> {
-        match self.channels.get_mut(&number).map(|channel| &mut channel.mode) {
-            Some(Mode::Transaction(transaction)) => Ok(std::mem::take(transaction)),
-            _ => Err(refusal::not_transactional()),
-        }
+        let channel = self.channels.get_mut(&number);
+        let channel = channel.ok_or_else(refusal::not_transactional)?;
+        let Mode::Transaction(transaction) = &mut channel.mode else {
+            return Err(refusal::not_transactional());
+        };
+        let transaction = std::mem::take(transaction);
+        channel.open.uncommitted.set(0);
+        channel.open.uncommitted_acks.set(0);
+        Ok(transaction)
     }
 }
 
 /// Checks and routes a message, and stages it or keeps it for its transaction.
 fn publish(
-    number: u16,
+    open: &OpenChannel,
     content: Content<'_>,
     mode: &mut Mode,
     replies: Option<&ReplySubscription>,
@@ -186,7 +204,7 @@ fn publish(
     let ticket = match mode {
         Mode::Confirm { published } => {
             *published += 1;
-            Some(Ticket { channel: number, sequence: *published })
+            Some(Ticket { channel: open.number(), sequence: *published })
         }
         Mode::Plain | Mode::Transaction(_) => None,
     };
@@ -203,11 +221,24 @@ fn publish(
         .map_err(|error| error.with_method(id))?;
     if let Mode::Transaction(transaction) = mode {
         transaction.publishes.push((prepared, mandatory));
+        open.uncommitted.add(1);
         return Ok(());
     }
-    if mandatory == Mandatory::Yes && prepared.is_unroutable() {
-        outbox.return_message(number, prepared.message());
+    open.counters.publish.add(1);
+    if prepared.is_unroutable() {
+        count_unroutable(open, mandatory);
+        if mandatory == Mandatory::Yes {
+            outbox.return_message(open.number(), prepared.message());
+        }
     }
     session.stage(prepared, ticket);
     Ok(())
+}
+
+/// Counts a message that nobody takes.
+fn count_unroutable(open: &OpenChannel, mandatory: Mandatory) {
+    match mandatory {
+        Mandatory::Yes => open.counters.return_unroutable.add(1),
+        Mandatory::No => open.counters.drop_unroutable.add(1),
+    }
 }

@@ -74,8 +74,8 @@ impl Connection {
 
     /// Stages a settlement; a transaction keeps it until commit, its tags checked now.
     fn settle(&mut self, pending: PendingSettlement) -> Result<(), AmqpError> {
-        let channel = self.channels.get_mut(&pending.channel);
-        let Some(Mode::Transaction(transaction)) = channel.map(|channel| &mut channel.mode) else {
+        let Some(channel) = self.channels.get_mut(&pending.channel) else { return Ok(()) };
+        let Mode::Transaction(transaction) = &mut channel.mode else {
             self.settlements.push(pending);
             return Ok(());
         };
@@ -83,6 +83,7 @@ impl Connection {
         if let Some(mut out) = self.outbox.channel(pending.channel) {
             out.take(pending.tag, pending.multiple, &mut taken).map_err(unknown_tag)?;
         }
+        channel.open.uncommitted_acks.add(taken.len() as u64);
         transaction.settlements.push((pending.settlement, taken));
         Ok(())
     }
@@ -123,6 +124,9 @@ impl Connection {
                 failed = Some(unknown_tag(unknown).with_method(one.method));
                 break;
             }
+        }
+        if settlement == Settlement::Acknowledge {
+            out.count_acknowledged(taken.len());
         }
         out.group(taken.drain(..).map(|(_, slot)| slot), groups, spare);
         let unblocked = out.unblocked();

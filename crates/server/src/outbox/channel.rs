@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{SettleGroup, SharedQueue};
+use leveret_broker::{OpenChannel, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, ConsumerId, Entry};
+use leveret_store::Lsn;
 
 use super::Blocked;
 use super::confirms::Confirms;
@@ -14,6 +15,8 @@ use super::unacked::{Slot, Unacked, UnknownTag};
 /// What the outbox knows of a channel.
 pub(crate) struct ChannelOut {
     pub(super) confirms: Confirms,
+    /// What operators see of it.
+    open: Arc<OpenChannel>,
     unacked: Unacked,
     tag_ages: TagAges,
     /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
@@ -24,6 +27,13 @@ pub(crate) struct ChannelOut {
     reserved: usize,
     /// Consumers waiting for room under the limit.
     blocked: Vec<Blocked>,
+}
+
+/// How a delivery came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Consumer,
+    Get,
 }
 
 /// Deliveries taken out for settlement, with their tags.
@@ -49,9 +59,10 @@ impl Source {
 }
 
 impl ChannelOut {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(open: Arc<OpenChannel>) -> Self {
         Self {
             confirms: Confirms::new(),
+            open,
             unacked: Unacked::default(),
             tag_ages: TagAges::default(),
             sources: Vec::new(),
@@ -66,12 +77,24 @@ impl ChannelOut {
     }
 
     /// Remembers a delivery under the next tag; without a source it is settled already.
-    pub(super) fn delivered(&mut self, source: Option<u32>, entry: Entry) {
+    pub(super) fn delivered(&mut self, way: Way, source: Option<u32>, entry: Entry) {
+        let counters = &self.open.counters;
+        let counter = match (way, source) {
+            (Way::Consumer, Some(_)) => &counters.deliver,
+            (Way::Consumer, None) => &counters.deliver_no_ack,
+            (Way::Get, Some(_)) => &counters.get,
+            (Way::Get, None) => &counters.get_no_ack,
+        };
+        counter.add(1);
+        if entry.redelivered {
+            counters.redeliver.add(1);
+        }
         match source {
             None => self.unacked.skip(),
             Some(source) => {
                 self.reserved = self.reserved.saturating_sub(1);
                 self.unacked.push(Slot { source, entry });
+                self.show_unacked();
                 if let Some(Some(source)) = self.sources.get_mut(source as usize) {
                     source.outstanding += 1;
                 }
@@ -131,11 +154,28 @@ impl ChannelOut {
         multiple: bool,
         taken: &mut TakenSlots,
     ) -> Result<(), UnknownTag> {
-        if multiple {
-            return self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)));
-        }
-        taken.push((tag, self.unacked.take(tag)?));
-        Ok(())
+        let result = if multiple {
+            self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)))
+        } else {
+            self.unacked.take(tag).map(|slot| taken.push((tag, slot)))
+        };
+        self.show_unacked();
+        result
+    }
+
+    pub(crate) fn count_acknowledged(&self, deliveries: usize) {
+        self.open.counters.ack.add(deliveries as u64);
+    }
+
+    fn show_unacked(&self) {
+        self.open.unacknowledged.set(self.unacked.outstanding() as u64);
+    }
+
+    /// Writes the confirms that are due, as [`Confirms::write_due`].
+    pub(super) fn write_confirms(&mut self, durable: Lsn, number: u16, out: &mut Vec<u8>) {
+        let acked = self.confirms.write_due(durable, number, out);
+        self.open.counters.confirm.add(acked);
+        self.open.unconfirmed.set(self.confirms.len() as u64);
     }
 
     /// Puts taken deliveries back under their tags.
@@ -143,6 +183,7 @@ impl ChannelOut {
         for (tag, slot) in taken {
             self.unacked.restore(tag, slot);
         }
+        self.show_unacked();
     }
 
     /// Sorts taken deliveries by where they came from. `groups` is empty; `spare` has vectors to

@@ -33,13 +33,22 @@ impl Confirms {
         }
     }
 
-    /// Writes the confirms that are due now that everything up to `durable` is on disk.
-    pub(crate) fn write_due(&mut self, durable: Lsn, channel: u16, out: &mut Vec<u8>) {
-        let mut acked = 0u64;
+    /// How many publishes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Writes the confirms that are due now that everything up to `durable` is on disk. Returns how
+    /// many publishes were acknowledged.
+    pub(crate) fn write_due(&mut self, durable: Lsn, channel: u16, out: &mut Vec<u8>) -> u64 {
+        let (mut acked, mut all_acked) = (0u64, 0u64);
         while let Some(outcome) = self.pending.front() {
             match outcome {
                 Outcome::DurableAt(lsn) if *lsn > durable => break,
-                Outcome::Taken | Outcome::DurableAt(_) => acked += 1,
+                Outcome::Taken | Outcome::DurableAt(_) => {
+                    acked += 1;
+                    all_acked += 1;
+                }
                 Outcome::Refused => {
                     self.write_acks(std::mem::take(&mut acked), channel, out);
                     let nack =
@@ -51,6 +60,7 @@ impl Confirms {
             self.pending.pop_front();
         }
         self.write_acks(acked, channel, out);
+        all_acked
     }
 
     fn write_acks(&mut self, count: u64, channel: u16, out: &mut Vec<u8>) {

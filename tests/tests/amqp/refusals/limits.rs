@@ -13,6 +13,15 @@ const ANNA: Account<'_> =
 /// With limits set in the broker.
 pub(super) const ROWS: &[Row] = &[
     (
+        "closed_by_operator",
+        |stage| {
+            let all = stage.broker.inside().connections().all();
+            all.iter().for_each(|connection| connection.close("because"));
+            stage.channel.recv()
+        },
+        "connection.close 320 0.0 CONNECTION_FORCED - because",
+    ),
+    (
         "queue_limit",
         |stage| stage.channel.call(&declare("one-too-many")),
         "channel.close 406 queue.declare PRECONDITION_FAILED - cannot declare queue 'one-too-many': \

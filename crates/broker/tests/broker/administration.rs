@@ -1,0 +1,190 @@
+//! What operators change, and what is left of it after a restart.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use leveret_broker::access::{Change, Permission, PermissionKey, TopicPermission, User, tag};
+use leveret_broker::{
+    ConnectionAbout, ConnectionControl, DeclareQueue, QueueType, Session, Turn, VhostMetadata,
+    VhostNotDeleted,
+};
+use leveret_codec::{Table, TableBuf, Value};
+use leveret_engine::Millis;
+use parking_lot::Mutex;
+
+use crate::world::{World, table};
+
+/// A connection that remembers why it was closed.
+#[derive(Default)]
+struct Closed(Mutex<Vec<String>>);
+
+impl ConnectionControl for Closed {
+    fn close(&self, reason: &str) {
+        self.0.lock().push(reason.to_owned());
+    }
+
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+}
+
+fn about(user: &str) -> ConnectionAbout {
+    let address = SocketAddr::from(([127, 0, 0, 1], 5672));
+    ConnectionAbout {
+        name: "127.0.0.1:5672 -> 127.0.0.1:5672".into(),
+        user: user.into(),
+        peer: address,
+        local: address,
+        protocol: "AMQP 0-9-1",
+        mechanism: "PLAIN".into(),
+        client_properties: TableBuf::default(),
+        connected_at: Millis(0),
+        channel_max: 1,
+        frame_max: 4096,
+        heartbeat_seconds: 0,
+    }
+}
+
+fn everything() -> Permission {
+    Permission::new(".*", ".*", ".*").unwrap()
+}
+
+#[test]
+fn a_deleted_vhost_takes_everything_with_it() {
+    let mut world = World::new();
+    let broker = Arc::clone(&world.broker);
+    let key = PermissionKey::new("guest", "v");
+    let metadata = VhostMetadata { description: "a test".to_owned(), ..Default::default() };
+    assert_eq!(broker.put_vhost("v", metadata.clone()).change, Change::Created);
+    assert_eq!(broker.put_vhost("v", metadata.clone()).change, Change::Updated);
+    broker.put_permission(key.clone(), everything()).unwrap();
+    let topic = TopicPermission::new("amq.topic", ".*", ".*").unwrap();
+    broker.put_topic_permission(key.clone(), topic).unwrap();
+
+    let guest = broker.access().user("guest").unwrap();
+    world.session = Session::open(&broker, guest, "v").unwrap();
+    world.session.begin(Millis(world.now));
+    world.declare("q", &[]);
+    world.declare_exchange("x", "fanout");
+    world.bind("q", "x", "");
+    world.publish("x", "", "lost");
+    let closed = Arc::new(Closed::default());
+    let _registration = broker.connections().register(
+        world.session.id(),
+        world.session.vhost(),
+        about("guest"),
+        Arc::clone(&closed) as Arc<dyn ConnectionControl>,
+        Arc::default(),
+    );
+
+    let mut world = world.restart();
+    let broker = Arc::clone(&world.broker);
+    assert_eq!(broker.vhost("v").unwrap().metadata(), metadata);
+    let guest = broker.access().user("guest").unwrap();
+    let mut session = Session::open(&broker, guest, "v").unwrap();
+    let _registration = broker.connections().register(
+        session.id(),
+        session.vhost(),
+        about("guest"),
+        Arc::clone(&closed) as Arc<dyn ConnectionControl>,
+        Arc::default(),
+    );
+    assert_eq!(broker.vhost("v").unwrap().queue("q").unwrap().counts().ready, 1);
+
+    assert_eq!(broker.delete_vhost("nowhere", &mut Turn::new()), Err(VhostNotDeleted::NotFound));
+    broker.delete_vhost("v", &mut Turn::new()).unwrap();
+    assert_eq!(*closed.0.lock(), ["vhost 'v' is deleted"]);
+    assert!(broker.access().permission("guest", "v").is_none());
+    // Whoever is still there adds nothing to a vhost that is gone, nor to its namesake.
+    broker.put_vhost("v", VhostMetadata::default());
+    broker.put_permission(key, everything()).unwrap();
+    let refused = session.declare_queue(durable("late", Table::EMPTY)).unwrap_err();
+    assert_eq!(refused.reply_text(), "NOT_ALLOWED - vhost v not found");
+
+    world = world.restart();
+    let broker = Arc::clone(&world.broker);
+    assert_eq!(broker.vhost("v").unwrap().metadata(), VhostMetadata::default());
+    assert!(broker.vhost("v").unwrap().queues().is_empty());
+    assert!(broker.access().topic_permissions().is_empty());
+}
+
+#[test]
+fn a_protected_vhost_stays() {
+    let world = World::new();
+    let protected = VhostMetadata { protected_from_deletion: true, ..Default::default() };
+    world.broker.put_vhost("v", protected);
+    let world = world.restart();
+    let refused = world.broker.delete_vhost("v", &mut Turn::new());
+    assert_eq!(refused, Err(VhostNotDeleted::Protected));
+    world.broker.put_vhost("v", VhostMetadata::default());
+    assert!(world.broker.delete_vhost("v", &mut Turn::new()).is_ok());
+}
+
+#[test]
+fn a_deleted_user_is_closed_and_forgotten() {
+    let world = World::new();
+    let anna = User::with_password("anna", b"p", [tag::MANAGEMENT]).unwrap();
+    assert_eq!(world.broker.put_user(anna.clone()).unwrap().change, Change::Created);
+    assert_eq!(world.broker.put_user(anna).unwrap().change, Change::Updated);
+    let key = PermissionKey::new("anna", "/");
+    world.broker.put_permission(key, everything()).unwrap();
+    let anna = world.broker.access().user("anna").unwrap();
+    let session = Session::open(&world.broker, anna, "/").unwrap();
+    let closed = Arc::new(Closed::default());
+    let _registration = world.broker.connections().register(
+        session.id(),
+        session.vhost(),
+        about("anna"),
+        Arc::clone(&closed) as Arc<dyn ConnectionControl>,
+        Arc::default(),
+    );
+    assert!(world.broker.delete_user("anna").is_some());
+    assert!(world.broker.delete_user("anna").is_none());
+    assert_eq!(*closed.0.lock(), ["user 'anna' is deleted"]);
+
+    let world = world.restart();
+    assert!(world.broker.access().user("anna").is_none());
+    assert!(world.broker.access().permission("anna", "/").is_none());
+}
+
+#[test]
+fn permissions_that_are_taken_away_stay_away() {
+    let world = World::new();
+    let key = PermissionKey::new("guest", "/");
+    let topic = TopicPermission::new("amq.topic", "^a", ".*").unwrap();
+    world.broker.put_topic_permission(key.clone(), topic).unwrap();
+    let world = world.restart();
+    assert_eq!(world.broker.access().topic_permissions().len(), 1);
+    assert!(world.broker.delete_topic_permissions(&key, Some("amq.direct")).unwrap().is_none());
+    assert!(world.broker.delete_topic_permissions(&key, None).unwrap().is_some());
+    assert!(world.broker.delete_permission(&key).unwrap().is_some());
+    assert!(world.broker.delete_permission(&key).unwrap().is_none());
+    assert!(world.broker.access().topic_permissions().is_empty());
+    assert!(world.broker.access().permissions().is_empty());
+}
+
+#[test]
+fn queues_without_a_type_get_their_vhosts() {
+    let mut world = World::new();
+    let quorum =
+        VhostMetadata { default_queue_type: Some(QueueType::Quorum), ..VhostMetadata::default() };
+    world.broker.put_vhost("/", quorum);
+    let classic = table(&[("x-queue-type", Value::text("classic"))]);
+    let cases = [
+        (durable("open", Table::EMPTY), "quorum"),
+        (durable("open", Table::EMPTY), "quorum"),
+        (durable("says", classic.as_table()), "classic"),
+        (DeclareQueue { exclusive: true, ..durable("own", Table::EMPTY) }, "classic"),
+        (DeclareQueue { auto_delete: true, ..durable("going", Table::EMPTY) }, "classic"),
+        (DeclareQueue { durable: false, ..durable("brief", Table::EMPTY) }, "classic"),
+    ];
+    for (request, expected) in cases {
+        world.session.declare_queue(request).unwrap();
+        let queue = world.broker.vhost("/").unwrap().queue(request.name).unwrap();
+        assert_eq!(queue.queue_type().as_str(), expected, "{}", request.name);
+    }
+}
+
+fn durable<'a>(name: &'a str, arguments: Table<'a>) -> DeclareQueue<'a> {
+    DeclareQueue { name, durable: true, exclusive: false, auto_delete: false, arguments }
+}

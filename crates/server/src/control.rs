@@ -1,0 +1,44 @@
+//! How an operator's wish to close a connection reaches it.
+
+use std::sync::Arc;
+
+use leveret_broker::ConnectionControl;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::outbox::Outbox;
+
+/// See [`ConnectionControl`].
+pub(crate) struct Control {
+    outbox: Arc<Outbox>,
+    reason: Mutex<Option<String>>,
+    asked: CancellationToken,
+}
+
+impl Control {
+    /// `asked` is cancelled when somebody wants the connection closed.
+    pub(crate) fn new(outbox: Arc<Outbox>, asked: CancellationToken) -> Self {
+        Self { outbox, reason: Mutex::default(), asked }
+    }
+
+    /// The connection's way out.
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Why it was asked to close, once.
+    pub(crate) fn take_reason(&self) -> Option<String> {
+        self.reason.lock().take()
+    }
+}
+
+impl ConnectionControl for Control {
+    fn close(&self, reason: &str) {
+        self.reason.lock().get_or_insert_with(|| reason.to_owned());
+        self.asked.cancel();
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.outbox.queued()
+    }
+}
