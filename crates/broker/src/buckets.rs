@@ -58,9 +58,9 @@ impl Buckets {
     ) -> Option<Recorded> {
         let (last, others) = queues.split_last()?;
         let mut record = None;
-        let keepers = queues.iter().filter(|queue| queue.keeps(&message));
-        let stored: SmallVec<[u64; 8]> = keepers.map(|queue| queue.id.0).collect();
-        if !stored.is_empty() {
+        let mut keepers = queues.iter().filter(|queue| queue.keeps(&message)).peekable();
+        if keepers.peek().is_some() {
+            let stored: SmallVec<[u64; 8]> = keepers.map(|queue| queue.id.0).collect();
             let index = records.message(&stored, &message.stored_parts());
             record = Some(Recorded { index, places: stored.len() });
         }
