@@ -1,6 +1,5 @@
 //! The broker: what all connections share.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +12,7 @@ use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
 use crate::connections::Connections;
-use crate::dead_letter::{Counters, DeadLetterCounts, Death, DeathsByReason};
+use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
 use crate::direct_reply::DirectReplies;
 use crate::limits::Occupancy;
@@ -44,7 +43,7 @@ pub struct Broker {
     /// Queues by when they have to be looked at.
     pub(crate) agenda: Arc<QueueAgenda>,
     /// Dead letters beyond what their turns could take.
-    pub(crate) postponed: Mutex<VecDeque<Death>>,
+    pub(crate) postponed: Mutex<Postponed>,
     pub(crate) dead_letter_counters: Counters,
     pub(crate) policy_generation: AtomicU64,
 }

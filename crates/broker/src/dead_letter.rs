@@ -7,6 +7,7 @@
 mod counts;
 mod history;
 mod letter;
+mod postponed;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use leveret_store::{Batch, Lsn};
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
 use self::letter::Letter;
+pub(crate) use self::postponed::Postponed;
 use crate::broker::Broker;
 use crate::buckets::{Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
@@ -100,10 +102,10 @@ const TURN_BYTES: usize = 8 * PORTION_BYTES;
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
     pub(crate) fn dead_letter(&self, turn: &mut Turn) {
-        let mut waiting = VecDeque::from(std::mem::take(&mut turn.dead));
+        let mut waiting = self.postponed.lock().line_up(std::mem::take(&mut turn.dead));
         self.dead_letter_some(&mut waiting, turn);
         if !waiting.is_empty() {
-            self.postponed.lock().append(&mut waiting);
+            self.postponed.lock().settle(&[], waiting);
         }
     }
 
@@ -113,12 +115,11 @@ impl Broker {
         if postponed.is_empty() {
             return false;
         }
-        let count = postponed.len().min(TURN);
-        let mut waiting = postponed.drain(..count).collect();
+        let (mut waiting, sources) = postponed.take();
         drop(postponed);
         self.dead_letter_some(&mut waiting, turn);
         let mut postponed = self.postponed.lock();
-        waiting.into_iter().rev().for_each(|death| postponed.push_front(death));
+        postponed.settle(&sources, waiting);
         !postponed.is_empty()
     }
 
@@ -131,8 +132,11 @@ impl Broker {
             let mut letters = DeadLetters::write(self, &portion, turn.now, &mut turn.records);
             let appended = self.store().append(&mut turn.records);
             letters.enqueue(self, appended.first, turn);
-            // What died of this portion goes next: in order, and before it gets more.
-            turn.dead.drain(..).rev().for_each(|death| waiting.push_front(death));
+            if !turn.dead.is_empty() {
+                // What died of this portion goes next: in order, and before it gets more.
+                let died = self.postponed.lock().line_up(std::mem::take(&mut turn.dead));
+                died.into_iter().rev().for_each(|death| waiting.push_front(death));
+            }
         }
     }
 }

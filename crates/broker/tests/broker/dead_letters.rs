@@ -319,6 +319,47 @@ fn a_crowd_arrives_in_order() {
     assert_eq!(world.drain("dead"), bodies);
 }
 
+/// More deaths than a turn takes are left to the ticker; what dies later lines up behind them.
+#[test]
+fn nobody_overtakes_what_waits_for_the_ticker() {
+    let mut world = World::new();
+    world.declare("dead", &[]);
+    world.declare("q", &to("dead"));
+    world.declare("r", &to("dead"));
+    let bodies: Vec<String> = (0..9_000).map(|number| number.to_string()).collect();
+    for body in &bodies {
+        world.stage("", "q", Properties::default(), body);
+    }
+    for body in ["later", "last"] {
+        world.stage("", "q", Properties::default(), body);
+    }
+    world.stage("", "r", Properties::default(), "other");
+    world.session.flush(&mut Vec::new());
+    let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap()).collect();
+    world.settle(Settlement::Discard, got);
+    let arrived = world.ready("dead");
+    assert!((8_000..9_000).contains(&arrived), "{arrived}");
+    // Two more turns before the ticker's.
+    for _ in 0..2 {
+        let later = world.get("q").unwrap();
+        world.reject(later);
+    }
+    // Another queue's have nothing to wait for.
+    let other = world.get("r").unwrap();
+    world.reject(other);
+    assert_eq!(world.ready("dead"), arrived + 1);
+    while world.tick() == Progress::More {}
+    let mut expected = bodies;
+    expected.insert(usize::try_from(arrived).unwrap(), "other".to_owned());
+    expected.extend(["later", "last"].map(str::to_owned));
+    assert_eq!(world.drain("dead"), expected);
+    // And it is as before once they are through.
+    world.publish("", "q", "alone");
+    let alone = world.get("q").unwrap();
+    world.reject(alone);
+    assert_eq!(world.drain("dead"), ["alone"]);
+}
+
 /// Eight queues without room that dead-letter into each other: one message has more than ten
 /// thousand ways to go before the cycle rule ends them all.
 #[test]
