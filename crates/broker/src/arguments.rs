@@ -8,6 +8,7 @@ use std::time::Duration;
 use leveret_codec::{AmqpError, Table, TableBuf, Value};
 use leveret_engine::{Deduplication, Millis, Overflow};
 
+use crate::dead_letter::Strategy;
 use crate::queue::Settings;
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -280,9 +281,11 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
             }
         }
         Rule::DeadLetterStrategy => {
-            if !["at-most-once", "at-least-once"].contains(&text(value)?) {
-                return Err(Problem::Value("invalid_dlx_strategy".to_owned()));
-            }
+            settings.dead_letter_strategy = match text(value)? {
+                "at-most-once" => Strategy::AtMostOnce,
+                "at-least-once" => Strategy::AtLeastOnce,
+                _ => return Err(Problem::Value("invalid_dlx_strategy".to_owned())),
+            };
         }
         Rule::DeliveryLimit => {
             let limit = integer(value)?;

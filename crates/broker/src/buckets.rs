@@ -31,6 +31,8 @@ pub(crate) struct Origin {
     pub(crate) ticket: Option<u32>,
     /// A consumer may have seen it before, in the queue it died in.
     pub(crate) redelivered: bool,
+    /// Its queues were asked for room before, and have to take it.
+    pub(crate) is_expected: bool,
 }
 
 /// The record of a message on its way.

@@ -6,6 +6,7 @@
 
 mod counts;
 mod history;
+mod kept;
 mod letter;
 mod postponed;
 #[cfg(test)]
@@ -16,9 +17,11 @@ use std::sync::Arc;
 
 use leveret_engine::{DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet};
 use leveret_store::{Batch, Lsn};
+use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
+pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 pub(crate) use self::postponed::Postponed;
 use crate::broker::Broker;
@@ -37,6 +40,17 @@ pub(crate) struct DeadLettering {
     /// The key its messages get instead of their own.
     pub(crate) routing_key: Option<Arc<str>>,
     pub(crate) onward: Onward,
+    pub(crate) strategy: Strategy,
+}
+
+/// What becomes of a dead letter that nobody takes (`x-dead-letter-strategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// It is lost.
+    #[default]
+    AtMostOnce,
+    /// Its queue keeps it until somebody does.
+    AtLeastOnce,
 }
 
 /// As what messages go on.
@@ -49,11 +63,13 @@ pub(crate) enum Onward {
 }
 
 /// A message that left its queue without being consumed. Its place there is still recorded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Death {
     pub(crate) source: Arc<DeadLettering>,
     pub(crate) entry: Entry,
     pub(crate) reason: Reason,
+    /// If it was tried before and kept.
+    pub(crate) past: Option<Past>,
 }
 
 /// Why a message died.
@@ -78,6 +94,24 @@ impl Reason {
             Self::MaxLength => DropReason::MaxLength.as_str(),
             Self::DeliveryLimit => DropReason::DeliveryLimit.as_str(),
         }
+    }
+
+    const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::MaxLength, Self::DeliveryLimit];
+
+    /// The number of deliveries by which the journal tells a dead message that its queue keeps. No
+    /// message is delivered so often.
+    pub(crate) const fn mark(self) -> u32 {
+        match self {
+            Self::Rejected => u32::MAX - 1,
+            Self::Expired => u32::MAX - 2,
+            Self::MaxLength => u32::MAX - 3,
+            Self::DeliveryLimit => u32::MAX - 4,
+        }
+    }
+
+    /// How a message with this number of deliveries died, if that is a [`mark`](Self::mark).
+    pub(crate) fn marked(deliveries: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.mark() == deliveries)
     }
 }
 
@@ -156,6 +190,16 @@ fn take_portion(waiting: &mut VecDeque<Death>) -> Vec<Death> {
 #[derive(Default)]
 pub(crate) struct DeadLetters {
     buckets: Buckets,
+    /// What their own queues have to be told, queue by queue.
+    news: Vec<(Arc<SharedQueue>, Vec<Fate>)>,
+}
+
+/// What became of a dead letter that its queue answers for.
+pub(crate) enum Fate {
+    /// It is kept: what there is in its way, and who has it already.
+    Kept(Death, SmallVec<[QueueId; 2]>, Obstacle),
+    /// It was kept, and has gone on.
+    Released(Death),
 }
 
 impl DeadLetters {
@@ -173,27 +217,49 @@ impl DeadLetters {
         }
         let mut counts = DeadLetterCounts::default();
         let (mut arena, mut router) = (MessageArena::new(), Router::default());
-        for death in deaths {
-            let letter = match death.source.onward {
-                Onward::Dead => Letter::write(death, now, &mut arena),
-                Onward::Delayed => Letter::released(death, now, &mut arena),
-            };
-            router.route(broker, death, &letter);
-            if death.source.onward == Onward::Dead {
-                counts.dead_lettered.count(death.reason, 1);
-                counts.unroutable += u64::from(router.queues.is_empty());
-            }
-            // Whoever rejected it has seen it.
-            let redelivered = death.entry.redelivered || death.reason == Reason::Rejected;
-            let origin = Origin { ticket: None, redelivered };
-            letters.buckets.add(letter.message, &router.queues, origin, records);
-        }
+        let mut way = WayOn::default();
         for of_queue in deaths.chunk_by(|a, b| a.source.queue == b.source.queue) {
-            let stored = of_queue.iter().filter(|death| death.entry.stored);
-            let lsns: Vec<Lsn> = stored.map(|death| Lsn(death.entry.lsn.0)).collect();
-            if let Some(Death { source, .. }) = of_queue.first() {
-                records.ack(source.queue.0, &lsns);
+            let Some(Death { source, .. }) = of_queue.first() else { continue };
+            let owner = answerable(broker, of_queue);
+            let (mut settled, mut kept) = (Vec::new(), Vec::new());
+            for death in of_queue {
+                let letter = match death.source.onward {
+                    Onward::Dead => Letter::write(death, now, &mut arena),
+                    Onward::Delayed => Letter::released(death, now, &mut arena),
+                };
+                router.route(broker, death, &letter);
+                let obstacle = match (&owner, death.source.strategy) {
+                    (Some(owner), Strategy::AtLeastOnce) => {
+                        way.find(owner, death, letter.message.size(), &mut router.queues)
+                    }
+                    _ => None,
+                };
+                let lsn = death.entry.stored.then_some(Lsn(death.entry.lsn.0));
+                let is_new = death.past.is_none();
+                match obstacle {
+                    None => settled.extend(lsn),
+                    Some(_) if is_new => kept.extend(lsn.map(|lsn| (lsn, death.reason.mark()))),
+                    Some(_) => {}
+                }
+                if death.source.onward == Onward::Dead {
+                    counts.dead_lettered.count(death.reason, u64::from(is_new));
+                    counts.kept += u64::from(is_new && obstacle.is_some());
+                    let is_lost = obstacle.is_none() && router.queues.is_empty();
+                    counts.unroutable += u64::from(is_lost);
+                }
+                if let Some(owner) = &owner {
+                    letters.tell(owner, death, obstacle, &router.queues);
+                }
+                // Whoever rejected it has seen it.
+                let redelivered = death.entry.redelivered || death.reason == Reason::Rejected;
+                let is_expected = death.source.strategy == Strategy::AtLeastOnce;
+                let origin = Origin { ticket: None, redelivered, is_expected };
+                letters.buckets.add(letter.message, &router.queues, origin, records);
             }
+            if !settled.is_empty() {
+                records.ack(source.queue.0, &settled);
+            }
+            records.returned(source.queue.0, &kept);
         }
         broker.dead_letter_counters.add(&counts);
         letters
@@ -202,8 +268,106 @@ impl DeadLetters {
     /// Puts the messages into their queues once the records have been appended, the first of them
     /// under the number `first`.
     pub(crate) fn enqueue(&mut self, broker: &Broker, first: Lsn, turn: &mut Turn) {
-        // A queue that refuses publishes refuses these as well: at most once.
+        // A queue that refuses publishes refuses these as well, unless it was asked before.
         self.buckets.enqueue(broker.store(), first, turn, &mut Vec::new());
+        for (queue, fates) in self.news.drain(..) {
+            queue.learn_fates(fates, turn);
+        }
+    }
+
+    /// Notes what the queue a message died in has to know.
+    fn tell(
+        &mut self,
+        owner: &Arc<SharedQueue>,
+        death: &Death,
+        obstacle: Option<Obstacle>,
+        queues: &[Arc<SharedQueue>],
+    ) {
+        let fate = match obstacle {
+            Some(obstacle) => {
+                let before = death.past.iter().flat_map(|past| past.taken_by.iter().copied());
+                let taken_by = before.chain(queues.iter().map(|queue| queue.id)).collect();
+                Fate::Kept(death.clone(), taken_by, obstacle)
+            }
+            None if death.past.is_some() => Fate::Released(death.clone()),
+            None => return,
+        };
+        match self.news.last_mut() {
+            Some((last, fates)) if last.id == owner.id => fates.push(fate),
+            _ => self.news.push((Arc::clone(owner), vec![fate])),
+        }
+    }
+}
+
+/// The queue in which these messages died, if it answers for one of them.
+fn answerable(broker: &Broker, deaths: &[Death]) -> Option<Arc<SharedQueue>> {
+    let is_kept =
+        |death: &&Death| death.past.is_some() || death.source.strategy == Strategy::AtLeastOnce;
+    let source = &deaths.iter().find(is_kept)?.source;
+    let vhost = broker.vhost(&source.vhost)?;
+    vhost.directory.read().queue_by_id(source.queue).cloned()
+}
+
+/// Asks the queues of dead letters that must not be lost whether they take them.
+#[derive(Default)]
+struct WayOn {
+    /// Queues that have refused one: the next must not overtake it.
+    full: SmallVec<[QueueId; 2]>,
+    /// What queues are about to get.
+    promised: SmallVec<[(QueueId, u64, u64); 2]>,
+}
+
+impl WayOn {
+    /// Leaves in `queues` those that take the letter now. Answers why it can't be given to all.
+    fn find(
+        &mut self,
+        owner: &SharedQueue,
+        death: &Death,
+        bytes: usize,
+        queues: &mut Vec<Arc<SharedQueue>>,
+    ) -> Option<Obstacle> {
+        if queues.is_empty() && death.past.as_ref().is_none_or(|past| past.taken_by.is_empty()) {
+            return Some(Obstacle::NoRoute);
+        }
+        match &death.past {
+            None if owner.has_refused_letters() => {
+                queues.clear();
+                return Some(Obstacle::Refused);
+            }
+            None => {}
+            Some(past) => queues.retain(|queue| !past.taken_by.contains(&queue.id)),
+        }
+        let mut obstacle = None;
+        queues.retain(|queue| {
+            let takes = self.takes(queue, bytes as u64);
+            if !takes {
+                obstacle = Some(Obstacle::Refused);
+            }
+            takes
+        });
+        obstacle
+    }
+
+    fn takes(&mut self, queue: &SharedQueue, bytes: u64) -> bool {
+        if self.full.contains(&queue.id) {
+            return false;
+        }
+        let known = self.promised.iter().position(|(id, ..)| *id == queue.id);
+        let index = known.unwrap_or_else(|| {
+            self.promised.push((queue.id, 0, 0));
+            self.promised.len() - 1
+        });
+        let Some((_, promised, promised_bytes)) = self.promised.get_mut(index) else {
+            return false;
+        };
+        let takes = queue.has_room(*promised + 1, *promised_bytes + bytes);
+        if takes {
+            *promised += 1;
+            *promised_bytes += bytes;
+        } else {
+            self.full.push(queue.id);
+        }
+        takes
     }
 }
 

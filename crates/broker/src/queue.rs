@@ -5,6 +5,7 @@
 mod delivery;
 mod delivery_count;
 mod gate;
+mod kept;
 mod policies;
 mod purpose;
 mod schedule;
@@ -28,7 +29,7 @@ pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};
 use crate::buckets::Origin;
-use crate::dead_letter::{DeadLettering, Death, Reason};
+use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
@@ -59,6 +60,8 @@ struct State {
     consumers: HashMap<ConsumerId, Consumer>,
     dead_lettering: Option<Arc<DeadLettering>>,
     policies: AppliedPolicies,
+    /// Dead letters nobody has taken yet.
+    kept: KeptLetters,
     /// Boxed: most queues take everything.
     deduplicator: Option<Box<Deduplicator>>,
     lease: Option<Lease>,
@@ -84,6 +87,8 @@ pub struct QueueCounts {
     pub unacked: u64,
     /// Consumers.
     pub consumers: usize,
+    /// Dead letters it keeps until somebody takes them.
+    pub dead_letters: u64,
 }
 
 /// A message on its way into a queue.
@@ -133,6 +138,7 @@ impl SharedQueue {
                 consumers: HashMap::default(),
                 dead_lettering: dead_lettering.map(Arc::new),
                 policies: spec.policies,
+                kept: KeptLetters::default(),
                 deduplicator: settings
                     .deduplication
                     .map(|settings| Box::new(Deduplicator::new(settings))),
@@ -224,6 +230,11 @@ impl SharedQueue {
     /// it was published.
     pub(crate) fn restore(&self, mut entry: Entry) {
         let mut state = self.state.lock();
+        if let Some(reason) = Reason::marked(entry.deliveries) {
+            state.restore_letter(entry, reason);
+            self.reschedule(&mut state);
+            return;
+        }
         let arrival = entry.message.timestamp();
         let own = self.purpose.deadline(&entry.message);
         entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
@@ -258,6 +269,10 @@ impl SharedQueue {
             entry.redelivered = origin.redelivered;
             if stored && origin.redelivered {
                 turn.returned.push((lsn, 0));
+            }
+            if origin.is_expected {
+                state.machine.push_anyway(entry, turn.now);
+                continue;
             }
             match state.machine.push(entry, turn.now) {
                 Pushed::Accepted => {}
@@ -427,6 +442,7 @@ impl SharedQueue {
         self.unschedule(state);
         let ready = state.machine.ready_len();
         state.machine.drain(&mut Vec::new(), &mut Vec::new());
+        state.kept = KeptLetters::default();
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);
         }
@@ -443,13 +459,14 @@ impl State {
             ready: self.machine.ready_len(),
             unacked: self.machine.unacked_len(),
             consumers: self.consumers.len(),
+            dead_letters: self.kept.load().0,
         }
     }
 
     /// A message has left without being consumed: it is dead-lettered, or it is gone.
     fn bury(&self, entry: Entry, reason: Reason, turn: &mut Turn) {
         if let Some(source) = &self.dead_lettering {
-            turn.dead.push(Death { source: Arc::clone(source), entry, reason });
+            turn.dead.push(Death { source: Arc::clone(source), entry, reason, past: None });
             return;
         }
         turn.count_discarded(reason, 1);

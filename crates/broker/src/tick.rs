@@ -41,11 +41,11 @@ impl Broker {
                     queue.look(turn);
                 }
             }
-            if self.agenda.lock().is_due(now) {
-                progress = Progress::More;
-            }
         }
         self.finish(turn);
+        if self.agenda.lock().is_due(now) {
+            progress = Progress::More;
+        }
         progress
     }
 }

@@ -41,6 +41,7 @@ pub struct Queue {
     settings: QueueSettings,
     ready: Ready,
     unacked: Unacked,
+    reserved: Reserved,
     /// While a lowered limit is being worked off: the length it has come down to.
     shrinking_from: Option<u64>,
     /// Boxed and created with the first consumer: most queues of a large broker idle without.
@@ -51,6 +52,13 @@ pub struct Queue {
 #[derive(Clone, Copy, Debug, Default)]
 struct Unacked {
     len: u64,
+    bytes: u64,
+}
+
+/// Room that is taken without messages in it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reserved {
+    count: u64,
     bytes: u64,
 }
 
@@ -124,19 +132,36 @@ impl Queue {
     /// A full queue that rejects publishes refuses the entry, unless its ready consumers have
     /// credit for everything waiting and for this entry too; should the [`Gate`] then block
     /// them, the queue holds the entry above its limit rather than losing it.
-    pub fn push(&mut self, mut entry: Entry, now: Millis) -> Pushed {
-        if self.settings.overflow != Overflow::DropHead
-            && self.exceeds_limits(1, entry.bytes())
-            && self.consumers.as_ref().map_or(0, |consumers| consumers.ready_credit())
-                <= self.ready.len()
-        {
+    pub fn push(&mut self, entry: Entry, now: Millis) -> Pushed {
+        if !self.has_room(1, entry.bytes()) {
             return Pushed::Refused(entry);
         }
+        self.push_anyway(entry, now);
+        Pushed::Accepted
+    }
+
+    /// Whether [`push`](Self::push) would take this many messages with `bytes` body bytes in all.
+    #[must_use]
+    pub fn has_room(&self, count: u64, bytes: u64) -> bool {
+        let Reserved { count: reserved, bytes: reserved_bytes } = self.reserved;
+        self.settings.overflow == Overflow::DropHead
+            || !self.exceeds_limits(reserved + count, reserved_bytes + bytes)
+            || self.consumers.as_ref().map_or(0, |consumers| consumers.ready_credit())
+                >= self.ready.len() + count
+    }
+
+    /// Appends a message for which there was room when it was asked for.
+    pub fn push_anyway(&mut self, mut entry: Entry, now: Millis) {
         if entry.deadline.is_none() {
             entry.deadline = self.settings.deadline(&entry.message, now);
         }
         self.restore(entry);
-        Pushed::Accepted
+    }
+
+    /// Sets how much of its room is taken by messages that have left the queue and that it still
+    /// answers for: a queue that refuses what is too much counts them.
+    pub fn reserve(&mut self, count: u64, bytes: u64) {
+        self.reserved = Reserved { count, bytes };
     }
 
     /// Appends a message that already belongs to this queue, as recovery does: nothing is

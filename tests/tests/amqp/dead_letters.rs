@@ -217,7 +217,8 @@ fn the_dead_outlive_the_process() {
     assert_eq!(channel.recv(), "basic.ack 1");
     channel.call(&get("q"));
     channel.send(&basic::Reject { requeue: false, ..reject(1) });
-    // A publish behind it is on disk no earlier than what the rejection wrote.
+    // What is confirmed after this turn was written after what it wrote.
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
     channel.publish_persistent("q", "later");
     assert_eq!(channel.recv(), "basic.ack 2");
     broker.kill9();

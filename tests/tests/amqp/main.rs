@@ -11,6 +11,7 @@
 )]
 
 mod acknowledgements;
+mod at_least_once;
 mod bindings;
 mod channels;
 mod concurrency;

@@ -13,6 +13,9 @@ pub struct DeadLetterCounts {
     pub discarded: DeathsByReason,
     /// Given to a dead-letter exchange that didn't exist or had no queue for them: gone as well.
     pub unroutable: u64,
+    /// Given to a dead-letter exchange in vain, and kept by their queues to try again (strategy
+    /// at-least-once).
+    pub kept: u64,
 }
 
 /// Messages by why they died.
@@ -45,6 +48,7 @@ pub(crate) struct Counters {
     dead_lettered: Tally,
     discarded: Tally,
     unroutable: AtomicU64,
+    kept: AtomicU64,
 }
 
 #[derive(Default)]
@@ -60,6 +64,7 @@ impl Counters {
         self.dead_lettered.add(&counts.dead_lettered);
         self.discarded.add(&counts.discarded);
         self.unroutable.fetch_add(counts.unroutable, Ordering::Relaxed);
+        self.kept.fetch_add(counts.kept, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> DeadLetterCounts {
@@ -67,6 +72,7 @@ impl Counters {
             dead_lettered: self.dead_lettered.read(),
             discarded: self.discarded.read(),
             unroutable: self.unroutable.load(Ordering::Relaxed),
+            kept: self.kept.load(Ordering::Relaxed),
         }
     }
 }

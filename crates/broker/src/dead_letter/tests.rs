@@ -44,8 +44,9 @@ fn death(message: Message, queue: &str, reason: Reason, routing_key: Option<&str
         exchange: "dlx".into(),
         routing_key: routing_key.map(Arc::from),
         onward: Onward::Dead,
+        strategy: super::Strategy::AtMostOnce,
     };
-    Death { source: Arc::new(source), entry: Entry::new(Lsn(1), message), reason }
+    Death { source: Arc::new(source), entry: Entry::new(Lsn(1), message), reason, past: None }
 }
 
 fn properties(message: &Message) -> Properties<'_> {

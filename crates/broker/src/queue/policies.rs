@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use leveret_engine::QueueId;
+use leveret_engine::{Overflow, QueueId};
 
 use super::schedule::Lease;
 use super::{Purpose, Settings, SharedQueue};
-use crate::dead_letter::{DeadLettering, Onward};
+use crate::dead_letter::{DeadLettering, Onward, Strategy};
 use crate::policy::{self, AppliedPolicies};
 use crate::turn::Turn;
 
@@ -45,6 +45,7 @@ impl SharedQueue {
         self.consumer_timeout.set(settings.consumer_timeout);
         let dead_lettering = DeadLettering::of(&settings, self.id, &self.name, &self.vhost);
         state.dead_lettering = dead_lettering.map(Arc::new);
+        state.kept.retry_soon();
         if state.lease.as_ref().map(Lease::span) != settings.expires {
             state.lease = settings.expires.map(Lease::new);
             state.touch(turn.now);
@@ -72,8 +73,25 @@ impl DeadLettering {
                 Purpose::Delay => Onward::Delayed,
                 Purpose::Clients | Purpose::History => Onward::Dead,
             },
+            strategy: strategy(settings, name, vhost),
         })
     }
+}
+
+/// At-least-once is for quorum queues that refuse what is too much: where the oldest give way,
+/// RabbitMQ falls back as well.
+fn strategy(settings: &Settings, name: &str, vhost: &str) -> Strategy {
+    if settings.dead_letter_strategy == Strategy::AtLeastOnce
+        && settings.machine.overflow == Overflow::DropHead
+    {
+        tracing::warn!(
+            "falling back to dead-letter-strategy at-most-once for queue '{name}' in vhost \
+             '{vhost}': at-least-once is incompatible with its overflow strategy drop-head; set \
+             overflow to reject-publish"
+        );
+        return Strategy::AtMostOnce;
+    }
+    settings.dead_letter_strategy
 }
 
 /// A time that consumers look at without the queue's lock.

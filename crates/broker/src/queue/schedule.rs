@@ -54,6 +54,7 @@ impl SharedQueue {
             }
             return;
         }
+        self.try_letters(&mut state, turn);
         self.dispatch(&mut state, turn);
     }
 
@@ -107,7 +108,8 @@ impl State {
         if self.machine.is_shrinking() {
             return Some(Millis(0));
         }
-        let deadline = self.machine.next_deadline();
+        let deadline = [self.machine.next_deadline(), self.kept.retry_at()];
+        let deadline = deadline.into_iter().flatten().min();
         let Some(lease) = &self.lease else { return deadline };
         if !self.consumers.is_empty() {
             return deadline;

@@ -7,6 +7,7 @@ use leveret_codec::TableBuf;
 use leveret_engine::{Deduplication, Millis, QueueId, QueueSettings};
 
 use super::Purpose;
+use crate::dead_letter::Strategy;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) dead_letter_exchange: Option<Arc<str>>,
     /// Under which key, instead of its own.
     pub(crate) dead_letter_routing_key: Option<Arc<str>>,
+    /// What becomes of what nobody takes.
+    pub(crate) dead_letter_strategy: Strategy,
     /// How long it may go unused.
     pub(crate) expires: Option<Millis>,
     /// How long deliveries to its consumers may wait for their settlement.

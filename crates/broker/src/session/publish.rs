@@ -272,7 +272,7 @@ impl Session {
                 deaths.extend(group.entries.iter_mut().map(|entry| {
                     let (source, dead) = (Arc::clone(&source), entry.clone());
                     entry.stored = false;
-                    Death { source, entry: dead, reason: Reason::Rejected }
+                    Death { source, entry: dead, reason: Reason::Rejected, past: None }
                 }));
                 // To the queue it is as if they were done with: their future is settled here.
                 *settlement = Settlement::Acknowledge;

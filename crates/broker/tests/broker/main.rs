@@ -8,6 +8,7 @@
 )]
 
 mod administration;
+mod at_least_once;
 mod confirms;
 mod crash;
 mod dead_letters;
