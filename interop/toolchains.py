@@ -54,6 +54,14 @@ def rust():
     return TARGET / "debug"
 
 
+def go():
+    """The program."""
+    need("go")
+    program = BUILT / "go" / "amqp091"
+    call("go", "build", "-o", program, ".", cwd=HERE / "go")
+    return program
+
+
 def need(*tools):
     for tool in tools:
         if not shutil.which(tool):
@@ -82,4 +90,4 @@ def unless_done(language, *inputs):
         stamp.write(digest)
 
 
-LANGUAGES = {"python": python, "rust": rust}
+LANGUAGES = {"python": python, "rust": rust, "go": go}

@@ -14,6 +14,11 @@ fn python_clients_work() {
 }
 
 #[test]
+fn go_clients_work() {
+    run("go/");
+}
+
+#[test]
 fn examples_work() {
     run("examples/");
 }
