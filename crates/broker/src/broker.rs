@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
+use crate::alarms::Alarms;
 use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
@@ -46,6 +47,7 @@ pub struct Broker {
     pub(crate) postponed: Mutex<Postponed>,
     pub(crate) dead_letter_counters: Counters,
     pub(crate) policy_generation: AtomicU64,
+    alarms: Alarms,
 }
 
 /// What a broker starts with.
@@ -139,6 +141,7 @@ impl Broker {
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),
+            alarms: Alarms::default(),
         };
         recovery::restore(&broker, recovered)?;
         if broker.vhosts.read().is_empty() {
@@ -172,6 +175,11 @@ impl Broker {
     /// Who is connected.
     pub fn connections(&self) -> &Arc<Connections> {
         &self.connections
+    }
+
+    /// The node's alarms.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     /// The vhost of this name.

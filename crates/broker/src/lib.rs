@@ -15,6 +15,7 @@
 pub mod access;
 mod administration;
 mod agenda;
+mod alarms;
 mod annotations;
 mod arguments;
 mod broker;
@@ -39,6 +40,7 @@ mod vhost;
 mod vhost_metadata;
 
 pub use administration::{Changed, VhostNotDeleted};
+pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
 pub use broker::{Broker, BrokerOptions, OpenError};
 pub use connections::{
     ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,

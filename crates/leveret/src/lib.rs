@@ -22,13 +22,14 @@
 //! # }
 //! ```
 //!
-//! Policies are set as with `rabbitmqctl set_policy`, see [`TestBroker::set_policy`].
+//! Policies are set as with `rabbitmqctl set_policy`, see [`TestBroker::set_policy`]; what a client
+//! does when memory or disk space runs short shows with [`TestBroker::pretend`].
 //!
 //! Not here: anything a broker is made of. The crates below hold that; this one holds the
 //! decisions of the binary and the handle for tests.
 
 mod test_broker;
 
-pub use leveret_broker::policy;
+pub use leveret_broker::{AlarmStatus, Resource, policy};
 pub use leveret_server::{StartError, config};
 pub use test_broker::{TestBroker, TestBrokerError};

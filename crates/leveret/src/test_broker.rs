@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use leveret_broker::Broker;
 use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
+use leveret_broker::{AlarmStatus, Broker, Resource};
 use leveret_server::config::{Config, Storage};
 use leveret_server::{Server, StartError};
 use thiserror::Error;
@@ -177,6 +177,30 @@ impl TestBroker {
     /// The policies an exchange of the default vhost has; `None` if there is no such exchange.
     pub fn exchange_policies(&self, exchange: &str) -> Option<AppliedPolicies> {
         self.broker.vhost(&self.vhost)?.exchange_policies(exchange)
+    }
+
+    /// Has the broker take a number of bytes for the memory in use, or for the disk space that is
+    /// free, until it is `None` again: enough of the one, or too few of the other, and publishers
+    /// get `connection.blocked` and wait.
+    ///
+    /// ```
+    /// use leveret::{Resource, TestBroker};
+    ///
+    /// let broker = TestBroker::start()?;
+    /// broker.pretend(Resource::Memory, Some(u64::MAX));
+    /// assert!(broker.alarm(Resource::Memory).is_set);
+    /// // Clients that publish are blocked now, "low on memory" ...
+    /// broker.pretend(Resource::Memory, None);
+    /// // ... and go on.
+    /// # Ok::<(), leveret::TestBrokerError>(())
+    /// ```
+    pub fn pretend(&self, resource: Resource, bytes: Option<u64>) {
+        self.broker.alarms().pretend(resource, bytes);
+    }
+
+    /// The alarm for a resource.
+    pub fn alarm(&self, resource: Resource) -> AlarmStatus {
+        self.broker.alarms().status(resource)
     }
 
     fn put_policy(

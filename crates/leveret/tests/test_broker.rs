@@ -12,7 +12,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use leveret::policy::Policy;
-use leveret::{TestBroker, TestBrokerError};
+use leveret::{Resource, TestBroker, TestBrokerError};
 
 async fn channel(broker: &TestBroker) -> Channel {
     let connection = Connection::connect(broker.url(), ConnectionProperties::default());
@@ -175,4 +175,34 @@ async fn policies_are_set_and_cleared() {
     assert!(broker.clear_policy("limit").is_err());
     publish_confirmed(&channel, b"6").await;
     assert_eq!(declare(&channel).await, 3);
+}
+
+#[tokio::test]
+async fn publishers_wait_out_an_alarm() {
+    let broker = TestBroker::start().unwrap();
+    let (publisher, consumer) = (channel(&broker).await, channel(&broker).await);
+    declare(&publisher).await;
+    publisher.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let publish = |body: &'static [u8]| {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        publisher.basic_publish("".into(), "q".into(), options, body, properties)
+    };
+    assert!(publish(b"1").await.unwrap().await.unwrap().is_ack());
+    broker.pretend(Resource::Memory, Some(u64::MAX));
+    let mut waiting = std::pin::pin!(publish(b"2").await.unwrap());
+    // A consumer takes what there is, and that is not it.
+    let options = BasicConsumeOptions::default();
+    let mut deliveries = consumer
+        .basic_consume("q".into(), "".into(), options, FieldTable::default())
+        .await
+        .unwrap();
+    let first = deliveries.next().await.unwrap().unwrap();
+    first.ack(BasicAckOptions::default()).await.unwrap();
+    assert_eq!(first.data, b"1");
+    assert_eq!(declare(&consumer).await, 0);
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    broker.pretend(Resource::Memory, None);
+    assert!(waiting.await.unwrap().is_ack());
+    assert_eq!(deliveries.next().await.unwrap().unwrap().data, b"2");
+    assert_eq!(broker.alarm(Resource::Memory).times_set, 1);
 }

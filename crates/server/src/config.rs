@@ -5,6 +5,7 @@
 //! checked and complete. `settings.rs` defines each setting once: its key, what it may be, where
 //! it goes, how it is shown.
 
+mod alarms;
 mod data_dir;
 mod error;
 mod raw;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use leveret_store::SyncPolicy;
 
+pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::error::{ConfigError, ConfigWarning};
 pub use self::sources::{Origin, Sources};
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub server_properties: ServerProperties,
     /// How messages get to the disk.
     pub store: StoreConfig,
+    /// From when on publishers wait.
+    pub alarms: AlarmConfig,
     /// What is logged, and how.
     pub log: LogConfig,
 }
@@ -179,6 +183,7 @@ impl Default for Config {
                 cluster_name: "leveret".into(),
             },
             store: StoreConfig { sync: SyncPolicy::Always, segment_bytes: 64 << 20 },
+            alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
         }
     }

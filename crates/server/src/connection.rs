@@ -21,13 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{Broker, Confirmation, ConnectionTraffic, Registration, Session, refusal};
+use leveret_broker::{
+    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, refusal,
+};
 use leveret_codec::{
-    AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, TableBuf, connection,
-    split,
+    AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, TableBuf, basic,
+    connection, split,
 };
 use leveret_engine::Millis;
 use leveret_store::Lsn;
+use tokio::sync::watch;
 
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
@@ -47,6 +50,8 @@ pub(crate) struct Context {
     /// Who comes in without saying who it is, if anyone may.
     pub(crate) anonymous: Option<Anonymous>,
     pub(crate) server_properties: TableBuf,
+    /// What is short: told to those who wait for it to be over.
+    pub(crate) shortage: watch::Receiver<Shortage>,
 }
 
 /// One client's connection.
@@ -76,6 +81,8 @@ pub(crate) struct Connection {
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
+    /// The client was told that nothing is read from it.
+    is_blocked: bool,
     /// Scratch for the turn.
     confirmations: Vec<Confirmation>,
 }
@@ -123,6 +130,9 @@ pub(crate) enum Next {
     Wait(Lsn),
     /// Wait until the client has fetched some of its answers, then call `receive` again.
     Pause,
+    /// Wait until memory and disk space are no longer short, then call `receive` again: a message
+    /// is about to be published.
+    Hold,
     /// Send what there is and hang up.
     Close,
     /// A failed login: wait, send what there is and hang up.
@@ -161,6 +171,7 @@ impl Connection {
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,
+            is_blocked: false,
             confirmations: Vec::new(),
         }
     }
@@ -171,6 +182,7 @@ impl Connection {
             session.begin(now);
         }
         self.has_published = false;
+        let is_short = !self.context.broker.alarms().shortage().is_none();
         let mut consumed = 0;
         let mut next = Next::Read;
         while next == Next::Read {
@@ -200,6 +212,10 @@ impl Connection {
                 && !may_pass_gate(&frame)
             {
                 next = Next::Wait(lsn);
+                break;
+            }
+            if is_short && matches!(self.phase, Phase::Running) && is_publish(&frame) {
+                next = Next::Hold;
                 break;
             }
             if self.outbox.queued() > UNREAD_MAX {
@@ -306,20 +322,26 @@ impl Connection {
         self.has_published
     }
 
-    /// Tells the client, if it can hear it, that nothing is read from it, and why. The words are
-    /// RabbitMQ's.
-    pub(crate) fn block(&self) {
-        tracing::warn!("connection ({}): blocked, the disk is full", self.label());
+    /// Tells the client, if it can hear it, that nothing is read from it, and why, in RabbitMQ's
+    /// words. Once: the reason may change while it lasts.
+    pub(crate) fn block(&mut self, reason: &str) {
+        if std::mem::replace(&mut self.is_blocked, true) {
+            return;
+        }
+        tracing::debug!("connection ({}): blocked, {reason}", self.label());
         self.show_blocked(true);
         if self.client.connection_blocked {
-            let blocked = connection::Blocked { reason: "low on disk" };
+            let blocked = connection::Blocked { reason };
             self.outbox.write(|out| blocked.encode_frame(0, out));
             self.outbox.flush();
         }
     }
 
     /// The end of [`block`](Self::block).
-    pub(crate) fn unblock_publishes(&self) {
+    pub(crate) fn unblock_publishes(&mut self) {
+        if !std::mem::take(&mut self.is_blocked) {
+            return;
+        }
         self.show_blocked(false);
         if self.client.connection_blocked {
             self.outbox.write(|out| connection::Unblocked {}.encode_frame(0, out));
@@ -515,6 +537,16 @@ impl Phase {
             Self::Closing | Self::Closed => "closing",
         }
     }
+}
+
+/// The first frame of a message.
+fn is_publish(frame: &Frame<'_>) -> bool {
+    let id = basic::Publish::ID;
+    let mut start = [0; 4];
+    let (class, method) = start.split_at_mut(2);
+    class.copy_from_slice(&id.class.to_be_bytes());
+    method.copy_from_slice(&id.method.to_be_bytes());
+    frame.kind == FrameKind::Method && frame.payload.starts_with(&start)
 }
 
 /// Declarations and the like share one wait for the disk; everything else waits for them, so that

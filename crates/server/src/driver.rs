@@ -130,6 +130,15 @@ enum Room {
     Never,
 }
 
+/// What waiting for memory and disk space came to.
+enum Resources {
+    Found,
+    /// The socket failed.
+    Never,
+    /// The broker stops, or an operator closes the connection: the client is to be told.
+    Stop,
+}
+
 impl Driver {
     async fn run(&mut self) {
         loop {
@@ -148,6 +157,11 @@ impl Driver {
                 Next::Pause => match self.wait_for_room().await {
                     Room::Found => continue,
                     Room::Never => return,
+                },
+                Next::Hold => match self.wait_for_resources().await {
+                    Resources::Found => continue,
+                    Resources::Never => return,
+                    Resources::Stop => {}
                 },
                 Next::Close => return,
                 Next::Refused => {
@@ -248,10 +262,31 @@ impl Driver {
                 () = sleep(FULL_DISK_CHECK) => {
                     if !is_blocked && self.context.broker.store().stats().no_space {
                         is_blocked = true;
-                        self.connection.block();
+                        self.connection.block("low on disk");
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for the end of a shortage; the client, which is about to publish, is told. It is not
+    /// taken for dead meanwhile: nobody listens to it.
+    async fn wait_for_resources(&mut self) -> Resources {
+        let context = Arc::clone(&self.context);
+        let mut shortage = context.shortage.clone();
+        let Some(reason) = shortage.borrow_and_update().reason() else { return Resources::Found };
+        self.connection.block(reason);
+        tokio::select! {
+            biased;
+            over = shortage.wait_for(|shortage| shortage.is_none()) => match over {
+                Ok(_) => {
+                    self.connection.unblock_publishes();
+                    Resources::Found
+                }
+                Err(_) => Resources::Stop,
+            },
+            () = self.writer_gone.cancelled() => Resources::Never,
+            () = self.told.cancelled() => Resources::Stop,
         }
     }
 

@@ -11,6 +11,7 @@ use leveret_store::{MemDisk, StoreOptions};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use crate::alarms;
 use crate::config::Config;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::control::Control;
@@ -54,6 +55,7 @@ impl Bench {
             amqp: config.amqp,
             anonymous: anonymous(&config.auth),
             server_properties: server_properties(&config.server_properties),
+            shortage: alarms::set_up(&broker, &config.alarms),
         });
         let outbox = Arc::new(Outbox::new());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
@@ -83,7 +85,8 @@ impl Bench {
                     self.connection.durable();
                 }
                 Next::Pause => self.write(),
-                Next::Read => {
+                // Nothing is ever short here.
+                Next::Read | Next::Hold => {
                     self.write();
                     return Status::Open;
                 }

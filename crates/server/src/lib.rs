@@ -8,6 +8,7 @@
 //!
 //! Read first: [`Server`], [`Config`](config::Config), then `connection.rs`.
 
+mod alarms;
 mod channel;
 mod clock;
 pub mod config;
@@ -19,6 +20,7 @@ mod driver;
 pub mod fuzz;
 mod outbox;
 mod reply_sink;
+mod resources;
 mod sasl;
 mod server;
 mod ticker;

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alarms;
 use crate::config::{AuthConfig, Config, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
@@ -87,6 +88,7 @@ impl Server {
             amqp: config.amqp.clone(),
             anonymous: anonymous(&config.auth),
             server_properties: server_properties(&config.server_properties),
+            shortage: alarms::set_up(&broker, &config.alarms),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut addresses = Vec::new();
@@ -101,6 +103,7 @@ impl Server {
             tasks.spawn(accept);
         }
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(alarms::run(Arc::clone(&broker), config.storage, stop.clone()));
         Ok(Self { broker, addresses, stop, tasks })
     }
 

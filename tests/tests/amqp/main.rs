@@ -11,6 +11,7 @@
 )]
 
 mod acknowledgements;
+mod alarms;
 mod at_least_once;
 mod bindings;
 mod channels;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::mem::discriminant;
 use std::ops::Range;
 use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::alarms::{ALIASES, Form};
 use super::error::{ConfigError, ConfigWarning};
 use super::settings::{SETTINGS, Setting};
 use super::sources::{Origin, Sources, variable};
@@ -23,6 +25,7 @@ pub(super) struct RawConfig(BTreeMap<&'static str, Given>);
 /// A value somebody gave to a setting.
 pub(super) struct Given {
     pub(super) setting: &'static Setting,
+    form: Form,
     pub(super) value: Value,
     pub(super) origin: Origin,
 }
@@ -37,8 +40,8 @@ impl RawConfig {
         raw.read_environment(sources, &mut warnings)?;
         for flag in &sources.flags {
             let values = flag.values.iter().cloned().map(Value::Text).collect();
-            if let Some(setting) = find(flag.key) {
-                raw.give(setting, Value::List(values).flatten(), Origin::Flag(flag.name));
+            if let Some((setting, form)) = find(flag.key) {
+                raw.give(setting, form, Value::List(values).flatten(), Origin::Flag(flag.name));
             }
         }
         Ok((raw, warnings))
@@ -49,8 +52,13 @@ impl RawConfig {
         self.0.into_values()
     }
 
-    fn give(&mut self, setting: &'static Setting, value: Value, origin: Origin) {
-        self.0.insert(setting.key, Given { setting, value, origin });
+    fn give(&mut self, setting: &'static Setting, form: Form, value: Value, origin: Origin) {
+        let is_same_source = |given: &Given| discriminant(&given.origin) == discriminant(&origin);
+        let given = self.0.get(setting.key).filter(|given| is_same_source(given));
+        if form == Form::Part && given.is_some_and(|given| given.form == Form::Size) {
+            return;
+        }
+        self.0.insert(setting.key, Given { setting, form, value: form.read(value), origin });
     }
 
     fn read_file(
@@ -74,7 +82,7 @@ impl RawConfig {
                 let key = format!("{section}{}", name.get_ref());
                 let origin = origin(name.span());
                 match (find(&key), Value::from_toml(value)) {
-                    (Some(setting), Ok(value)) => self.give(setting, value, origin),
+                    (Some((setting, form)), Ok(value)) => self.give(setting, form, value, origin),
                     (_, Err(table)) => tables.push((format!("{key}."), table)),
                     (None, Ok(_)) if is_section(&key) => {
                         return Err(ConfigError::Section { origin, key });
@@ -96,11 +104,11 @@ impl RawConfig {
     ) -> Result<(), ConfigError> {
         for (name, value) in sources.settings_in_environment() {
             let origin = Origin::Environment(name.clone());
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.has_variable(name)) {
+            if let Some((setting, form)) = find_variable(name) {
                 let Some(text) = value.to_str() else {
                     return Err(ConfigError::NotText { origin });
                 };
-                self.give(setting, Value::Text(text.to_owned()), origin);
+                self.give(setting, form, Value::Text(text.to_owned()), origin);
             } else if !NO_SETTINGS.contains(&name.as_str()) {
                 let nearest = nearest_variable(name);
                 warnings.push(ConfigWarning::UnknownVariable { origin, nearest });
@@ -110,8 +118,20 @@ impl RawConfig {
     }
 }
 
-fn find(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
+/// The setting of a name, and what its value is under it.
+fn find(name: &str) -> Option<(&'static Setting, Form)> {
+    let alias = ALIASES.iter().find(|alias| alias.name == name);
+    let (key, form) = alias.map_or((name, Form::AsItIs), |alias| (alias.key, alias.form));
+    SETTINGS.iter().find(|setting| setting.key == key).map(|setting| (setting, form))
+}
+
+fn find_variable(name: &str) -> Option<(&'static Setting, Form)> {
+    let alias = ALIASES.iter().find(|alias| variable(alias.name) == name);
+    if let Some(alias) = alias {
+        return find(alias.name);
+    }
+    let setting = SETTINGS.iter().find(|setting| setting.has_variable(name))?;
+    Some((setting, Form::AsItIs))
 }
 
 fn is_section(key: &str) -> bool {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path;
 use std::time::Duration;
 
+use super::alarms::{self, Limit};
 use super::sources::variable;
 use super::units::{show_bytes, show_duration};
 use super::value::Value;
@@ -307,6 +308,24 @@ pub(super) static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_bytes(config.store.segment_bytes).into(),
+    },
+    Setting {
+        key: alarms::MEMORY,
+        allowed: "a part of the memory from 0.0 to 1.0, such as 0.6 or \"60%\", a size such as \"2GB\", or \"none\"",
+        apply: |config, value| {
+            config.alarms.vm_memory_high_watermark = Limit::read(value, 1)?;
+            Ok(())
+        },
+        show: |config| config.alarms.vm_memory_high_watermark.show(),
+    },
+    Setting {
+        key: alarms::DISK,
+        allowed: "a size such as \"50MB\", as many times the memory as 0.0 to 10.0, or \"none\"",
+        apply: |config, value| {
+            config.alarms.disk_free_limit = Limit::read(value, 10)?;
+            Ok(())
+        },
+        show: |config| config.alarms.disk_free_limit.show(),
     },
     Setting {
         key: LOG_LEVEL,

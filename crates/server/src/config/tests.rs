@@ -59,6 +59,9 @@ fn a_file_sets_everything() {
         [store]
         sync = "200ms"
         segment_size = "16MiB"
+        [alarms]
+        vm_memory_high_watermark = 0.4
+        disk_free_limit = "1GB"
         [log]
         level = "warn"
         format = "json"
@@ -97,6 +100,10 @@ fn a_file_sets_everything() {
             sync: SyncPolicy::Interval(Duration::from_millis(200)),
             segment_bytes: 16 << 20,
         },
+        alarms: AlarmConfig {
+            vm_memory_high_watermark: Limit::OfMemory(PartOfMemory::percent(40)),
+            disk_free_limit: Limit::Bytes(1_000_000_000),
+        },
         log: LogConfig { level: LogLevel::Warning, format: LogFormat::Json },
     };
     assert_eq!(config, expected);
@@ -119,6 +126,47 @@ fn flags_are_over_the_environment_over_the_file() {
     assert_eq!(config.amqp.heartbeat_seconds, 2);
     assert_eq!(config.amqp.channel_max, 1);
     assert!(warnings.is_empty());
+}
+
+#[test]
+fn alarms_have_rabbitmqs_names_too() {
+    let part = |percent| Limit::OfMemory(PartOfMemory::percent(percent));
+    let cases = [
+        ("vm_memory_high_watermark.relative = 0.4", part(40), Limit::Bytes(50_000_000)),
+        ("vm_memory_high_watermark.relative = 1", part(100), Limit::Bytes(50_000_000)),
+        (
+            "[vm_memory_high_watermark]\nabsolute = \"2GiB\"",
+            Limit::Bytes(2 << 30),
+            Limit::Bytes(50_000_000),
+        ),
+        ("vm_memory_high_watermark = \"none\"", Limit::None, Limit::Bytes(50_000_000)),
+        ("disk_free_limit.absolute = 1000", part(60), Limit::Bytes(1000)),
+        ("disk_free_limit.relative = 1.5", part(60), part(150)),
+        // As in RabbitMQ, the size stands above the part.
+        ("[disk_free_limit]\nrelative = 1.0\nabsolute = \"1kB\"", part(60), Limit::Bytes(1000)),
+    ];
+    for (text, vm_memory_high_watermark, disk_free_limit) in cases {
+        let (config, warnings) = from_file(text).unwrap();
+        assert_eq!(
+            config.alarms,
+            AlarmConfig { vm_memory_high_watermark, disk_free_limit },
+            "{text}"
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+    let (config, _) = from_environment(&[
+        ("LEVERET_VM_MEMORY_HIGH_WATERMARK_RELATIVE", "0.5"),
+        ("LEVERET_ALARMS_DISK_FREE_LIMIT", "none"),
+    ])
+    .unwrap();
+    let vm_memory_high_watermark = part(50);
+    let disk_free_limit = Limit::None;
+    assert_eq!(config.alarms, AlarmConfig { vm_memory_high_watermark, disk_free_limit });
+    assert_eq!(
+        from_file("vm_memory_high_watermark.relative = 1.2").unwrap_err(),
+        "leveret.toml:1: alarms.vm_memory_high_watermark = 1.2: must be a part of the memory from \
+         0.0 to 1.0, such as 0.6 or \"60%\", a size such as \"2GB\", or \"none\""
+    );
 }
 
 #[test]
@@ -289,6 +337,10 @@ cluster_name = "leveret"
 [store]
 sync = "always"
 segment_size = "64MiB"
+
+[alarms]
+vm_memory_high_watermark = 0.6
+disk_free_limit = "50MB"
 
 [log]
 level = "info"

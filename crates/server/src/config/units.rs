@@ -34,7 +34,14 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 /// The size in the largest unit that divides it.
 pub(super) fn show_bytes(bytes: u64) -> String {
     let unit = |&(_, size): &(&str, u64)| bytes != 0 && bytes.is_multiple_of(size);
-    match [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(unit) {
+    const SHOWN: [(&str, u64); 5] = [
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+    ];
+    match SHOWN.into_iter().find(unit) {
         Some((unit, size)) => format!("{}{unit}", bytes / size),
         None => bytes.to_string(),
     }
@@ -97,6 +104,7 @@ mod tests {
             assert_eq!(parse_duration(&show_duration(time)), Some(time));
         }
         assert_eq!(show_bytes(16 << 20), "16MiB");
+        assert_eq!(show_bytes(50_000_000), "50MB");
         assert_eq!(show_duration(Duration::from_secs(10)), "10s");
     }
 }

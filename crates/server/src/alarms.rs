@@ -1,0 +1,68 @@
+//! The task that measures memory and disk space for the alarms.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::{Broker, Resource, Shortage};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{AlarmConfig, Limit, Storage};
+use crate::resources;
+
+/// How often it is measured: a fast network brings some hundred megabytes in this time.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Sets the limits; what connections watch comes back.
+pub(crate) fn set_up(broker: &Broker, config: &AlarmConfig) -> watch::Receiver<Shortage> {
+    let memory = resources::memory_available();
+    let bytes = |limit: Limit| match limit {
+        Limit::None => None,
+        Limit::Bytes(bytes) => Some(bytes),
+        Limit::OfMemory(part) => memory.map(|memory| part.of(memory)),
+    };
+    let alarms = broker.alarms();
+    let limits = [
+        (Resource::Memory, bytes(config.vm_memory_high_watermark), "memory"),
+        (Resource::Disk, bytes(config.disk_free_limit), "disk space"),
+    ];
+    for (resource, limit, name) in limits {
+        match limit {
+            Some(limit) => tracing::debug!("alarm for {name} at {} MiB", limit >> 20),
+            None => tracing::debug!("no alarm for {name}"),
+        }
+        alarms.set_limit(resource, limit);
+    }
+    let (sender, receiver) = watch::channel(Shortage::default());
+    alarms.listen(Arc::new(move |shortage| {
+        sender.send_replace(shortage);
+    }));
+    receiver
+}
+
+/// Measures until the broker stops.
+pub(crate) async fn run(broker: Arc<Broker>, storage: Storage, stop: CancellationToken) {
+    let directory: Option<PathBuf> = match storage {
+        Storage::Directory(directory) => Some(directory),
+        Storage::Ephemeral => None,
+    };
+    let mut interval = interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let measures = async {
+        loop {
+            interval.tick().await;
+            let alarms = broker.alarms();
+            if let Some(bytes) = resources::memory_in_use() {
+                alarms.report(Resource::Memory, bytes);
+            }
+            if let Some(free) = directory.as_deref().and_then(resources::disk_free) {
+                // The journal could not grow, whatever the file system says.
+                let free = if broker.store().stats().no_space { 0 } else { free };
+                alarms.report(Resource::Disk, free);
+            }
+        }
+    };
+    stop.run_until_cancelled(measures).await;
+}
