@@ -95,6 +95,13 @@ impl Broker {
         Self::own_with(Some(toml), because)
     }
 
+    /// A broker of our own with the HTTP API on; `None`, and a note, if the tests are to use a
+    /// given one.
+    #[must_use]
+    pub fn managed() -> Option<Self> {
+        Self::own_with(Some("management = \"127.0.0.1:0\"\n"), "drives the HTTP API")
+    }
+
     fn own_with(config: Option<&str>, because: &str) -> Option<Self> {
         if Given::is_set() {
             println!("skipped: {because}");
@@ -115,6 +122,19 @@ impl Broker {
             Kind::Embedded(embedded) => embedded.address(),
             Kind::Given(given) => given.address,
         }
+    }
+
+    /// Where a broker of [`managed`](Self::managed) listens for HTTP.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    #[must_use]
+    pub fn management_address(&self) -> SocketAddr {
+        let line = self.process().output().await_line(|line| {
+            let (_, rest) = line.split_once("; management on ")?;
+            rest.split_whitespace().next()?.trim_end_matches([',', ';']).parse().ok()
+        });
+        line.expect("the ready line names the HTTP API")
     }
 
     /// The address as clients take it.
@@ -285,10 +305,16 @@ fn launch(home: &Path) -> (Process, SocketAddr) {
     let mut command = Command::new(binary::path());
     let config = home.join(CONFIG);
     if config.exists() {
-        command.arg("--config").arg(config);
+        command.arg("--config").arg(&config);
     }
     command.arg("--data-dir").arg(home.join(DATA));
-    command.args(["--listen", "127.0.0.1:0", "--management", "none", "--metrics", "none"]);
+    command.args(["--listen", "127.0.0.1:0"]);
+    let configured = std::fs::read_to_string(&config).unwrap_or_default();
+    for listener in ["management", "metrics"] {
+        if !configured.contains(listener) {
+            command.args([&format!("--{listener}"), "none"]);
+        }
+    }
     let process = Process::spawn(&mut command);
     let address = process.output().await_line(ready_address);
     let address = address.unwrap_or_else(|| {

@@ -26,6 +26,7 @@ mod binary;
 mod broker;
 mod client;
 mod given;
+mod http;
 mod output;
 mod process;
 mod request;
@@ -39,6 +40,7 @@ pub use answer::Answer;
 pub use binary::path as binary;
 pub use broker::{Broker, Exit};
 pub use client::{Channel, Connection, Login};
+pub use http::{Api, Reply};
 pub use leveret_codec as codec;
 pub use request::{
     Request, ack, bind, bind_exchange, cancel, confirm_select, consume, declare, declare_exchange,

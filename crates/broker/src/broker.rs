@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
 use crate::alarms::Alarms;
+use crate::churn::ChurnTotals;
 use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
@@ -182,6 +183,11 @@ impl Broker {
         &self.alarms
     }
 
+    /// What has come and gone since the broker started.
+    pub fn churn(&self) -> ChurnTotals {
+        self.connections.churn.read()
+    }
+
     /// The vhost of this name.
     pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
         self.vhosts.read().get(name).cloned()
@@ -255,6 +261,7 @@ impl Broker {
         queue: &SharedQueue,
     ) -> Option<Lsn> {
         let mut removed = Vec::new();
+        self.connections.churn.queues_deleted.add(1);
         directory.remove_queue(queue, &mut removed);
         self.drop_keepers(directory, &removed);
         let mut deletions = definitions::deletions(vhost.name(), &removed);

@@ -19,6 +19,8 @@ use parking_lot::{Mutex, RwLock};
 pub(crate) use self::channel::PastChannels;
 pub use self::channel::{ChannelCounters, ChannelMode, ChannelTotals, OpenChannel};
 pub use self::count::Count;
+pub(crate) use self::count::Sum;
+use crate::churn::Churn;
 use crate::session::SessionId;
 use crate::vhost::Vhost;
 
@@ -26,6 +28,7 @@ use crate::vhost::Vhost;
 #[derive(Default)]
 pub struct Connections {
     open: RwLock<BTreeMap<SessionId, Arc<OpenConnection>>>,
+    pub(crate) churn: Churn,
 }
 
 /// What stays the same while a connection is open.
@@ -108,6 +111,7 @@ impl Connections {
             is_blocked: AtomicBool::new(false),
         });
         self.open.write().insert(id, Arc::clone(&connection));
+        self.churn.connections_opened.add(1);
         Registration { connections: Arc::clone(self), connection }
     }
 
@@ -226,6 +230,7 @@ impl Registration {
     pub fn open_channel(&self, number: u16) -> Arc<OpenChannel> {
         let channel = Arc::new(OpenChannel::new(number));
         self.connection.channels.lock().insert(number, Arc::clone(&channel));
+        self.connections.churn.channels_opened.add(1);
         channel
     }
 
@@ -233,6 +238,7 @@ impl Registration {
     pub fn close_channel(&self, number: u16) {
         if let Some(channel) = self.connection.channels.lock().remove(&number) {
             self.connection.vhost.past_channels.add(&channel.counters.read());
+            self.connections.churn.channels_closed.add(1);
         }
     }
 }
@@ -243,5 +249,6 @@ impl Drop for Registration {
             self.close_channel(number);
         }
         self.connections.open.write().remove(&self.connection.id);
+        self.connections.churn.connections_closed.add(1);
     }
 }

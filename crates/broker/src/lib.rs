@@ -20,6 +20,7 @@ mod annotations;
 mod arguments;
 mod broker;
 mod buckets;
+mod churn;
 mod connections;
 mod dead_letter;
 mod definitions;
@@ -42,6 +43,7 @@ mod vhost_metadata;
 pub use administration::{Changed, VhostNotDeleted};
 pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
 pub use broker::{Broker, BrokerOptions, OpenError};
+pub use churn::ChurnTotals;
 pub use connections::{
     ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,
     ConnectionTraffic, Connections, Count, OpenChannel, OpenConnection, Registration,
@@ -50,7 +52,9 @@ pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use limits::{UserLimits, VhostLimits};
-pub use queue::{DeleteIf, QueueCounts, SharedQueue};
+pub use queue::{
+    ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals, SharedQueue,
+};
 pub use queue_type::QueueType;
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,

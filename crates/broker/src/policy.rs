@@ -29,6 +29,7 @@ pub(crate) use self::change::{deletions, restore};
 pub use self::invalid::InvalidPolicy;
 pub(crate) use self::merge::{ALTERNATE_EXCHANGE, settings};
 pub(crate) use self::set::PolicySet;
+pub use self::term::{Pair, Term};
 use crate::access::{Pattern, PatternError};
 use crate::queue_type::QueueType;
 

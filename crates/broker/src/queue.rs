@@ -10,6 +10,7 @@ mod policies;
 mod purpose;
 mod schedule;
 mod spec;
+mod status;
 
 use std::sync::{Arc, Weak};
 
@@ -28,6 +29,7 @@ pub(crate) use self::purpose::Purpose;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};
+pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals};
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
 use crate::policy::AppliedPolicies;
@@ -65,6 +67,8 @@ struct State {
     /// Boxed: most queues take everything.
     deduplicator: Option<Box<Deduplicator>>,
     lease: Option<Lease>,
+    /// What went through it. Boxed: many queues of a large broker never see a message.
+    totals: Option<Box<QueueTotals>>,
     /// When the agenda has it, or [`NEVER`].
     scheduled: Millis,
     deleted: bool,
@@ -143,6 +147,7 @@ impl SharedQueue {
                     .deduplication
                     .map(|settings| Box::new(Deduplicator::new(settings))),
                 lease: settings.expires.map(Lease::new),
+                totals: None,
                 scheduled: NEVER,
                 deleted: false,
             }),
@@ -256,6 +261,7 @@ impl SharedQueue {
             // after it arrived.
             turn.settled.extend(incoming.drain(..).filter(|m| m.stored).map(|m| m.lsn));
         }
+        state.count().publish += incoming.len() as u64;
         for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
             if let Some(deduplicator) = &mut state.deduplicator
                 && !deduplicator.admits(&properties(&message), turn.now)
@@ -295,6 +301,7 @@ impl SharedQueue {
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
         state.machine.settle(consumer, count, bytes);
+        state.count().ack += u64::from(count);
         if !state.deleted {
             let stored = entries.iter().filter(|entry| entry.stored);
             turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
@@ -343,6 +350,7 @@ impl SharedQueue {
     pub(crate) fn add_consumer(
         &self,
         spec: ConsumerSpec,
+        about: ConsumerAbout,
         subscriber: Arc<dyn Subscriber>,
     ) -> Result<(), AddConsumerRefused> {
         let mut state = self.state.lock();
@@ -354,7 +362,7 @@ impl SharedQueue {
             .machine
             .add_consumer(spec)
             .map_err(|ConsumeRefused::ExclusiveInUse| AddConsumerRefused::ExclusiveUse)?;
-        state.consumers.insert(id, Consumer { subscriber, no_ack });
+        state.consumers.insert(id, Consumer { subscriber, no_ack, about: Arc::new(about) });
         Ok(())
     }
 
@@ -390,6 +398,7 @@ impl SharedQueue {
         state.touch(turn.now);
         let entry = state.machine.get(turn.now, no_ack, &mut turn.effects);
         let left = state.machine.ready_len();
+        state.count_get(entry.as_ref(), no_ack);
         if let Some(entry) = &entry
             && entry.stored
             && no_ack

@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     listen: Vec<String>,
 
-    /// Address of the management API, or "none" [env: LEVERET_MANAGEMENT=] [default: none]
+    /// Address of the HTTP API, repeatable; port 0 takes a free one, "none" is no listener
+    /// [env: LEVERET_MANAGEMENT=] [default: port 15672 of all interfaces]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     management: Vec<String>,
 

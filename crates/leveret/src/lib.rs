@@ -28,8 +28,10 @@
 //! Not here: anything a broker is made of. The crates below hold that; this one holds the
 //! decisions of the binary and the handle for tests.
 
+mod node;
 mod test_broker;
 
 pub use leveret_broker::{AlarmStatus, Resource, policy};
 pub use leveret_server::{StartError, config};
+pub use node::Node;
 pub use test_broker::{TestBroker, TestBrokerError};

@@ -6,7 +6,7 @@ use std::process;
 use std::time::Instant;
 
 use anyhow::anyhow;
-use leveret_server::Server;
+use leveret::Node;
 use leveret_server::config::{Config, Storage};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,17 +29,17 @@ pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
             Storage::Ephemeral => "data in memory".to_owned(),
         };
         tracing::info!("starting leveret {VERSION}, {data}");
-        let server = tokio::select! {
-            server = Server::start(config) => server?,
+        let node = tokio::select! {
+            node = Node::start(config) => node?,
             name = signals.next() => exit_on(name),
         };
-        announce(server.addresses(), &data, begun);
+        announce(&node, &data, begun);
         // Not inside the macro, which evaluates nothing for a level that isn't logged.
         let signal = signals.next().await;
         tracing::info!("stopping on {signal}");
         let stopping = Instant::now();
         tokio::select! {
-            () = server.stop() => {}
+            () = node.stop() => {}
             name = signals.next() => exit_on(name),
         }
         tracing::info!("stopped after {} ms", stopping.elapsed().as_millis());
@@ -50,14 +50,21 @@ pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The line that containers and test tools wait for.
-fn announce(addresses: &[SocketAddr], data: &str, begun: Instant) {
-    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-    let amqp = match addresses.as_slice() {
+fn announce(node: &Node, data: &str, begun: Instant) {
+    let listeners =
+        [("AMQP", node.server().addresses()), ("management", node.management_addresses())];
+    let listeners = listeners.iter().filter(|(_, addresses)| !addresses.is_empty());
+    let listeners = listeners.map(|(name, addresses)| {
+        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+        format!("{name} on {}", addresses.join(", "))
+    });
+    let listeners = match listeners.collect::<Vec<_>>().as_slice() {
         [] => "no listener".to_owned(),
-        addresses => format!("AMQP on {}", addresses.join(", ")),
+        listeners => listeners.join("; "),
     };
     let took = begun.elapsed().as_millis();
-    let line = format!("Server startup complete: {amqp} (leveret {VERSION}, {data}, {took} ms)");
+    let line =
+        format!("Server startup complete: {listeners} (leveret {VERSION}, {data}, {took} ms)");
     tracing::debug!("{line}");
     let mut stdout = io::stdout().lock();
     // Nobody has to listen: the broker runs on with standard output closed.

@@ -9,11 +9,13 @@ use std::thread;
 
 use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
 use leveret_broker::{AlarmStatus, Broker, Resource};
+use leveret_server::StartError;
 use leveret_server::config::{Config, Storage};
-use leveret_server::{Server, StartError};
 use thiserror::Error;
 use tokio::runtime;
 use tokio::sync::oneshot;
+
+use crate::Node;
 
 /// A real broker on a free loopback port, until it is stopped or dropped.
 ///
@@ -34,6 +36,7 @@ use tokio::sync::oneshot;
 /// ```
 pub struct TestBroker {
     address: SocketAddr,
+    management: Option<SocketAddr>,
     url: String,
     vhost: String,
     broker: Arc<Broker>,
@@ -64,7 +67,7 @@ impl TestBroker {
     }
 
     /// The settings of [`start`](Self::start): the broker's defaults, in memory, on a free port of
-    /// 127.0.0.1. A test changes what it is about:
+    /// 127.0.0.1, without the HTTP API (`config.management`). A test changes what it is about:
     ///
     /// ```
     /// use leveret::TestBroker;
@@ -78,6 +81,7 @@ impl TestBroker {
     pub fn config() -> Config {
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            management: Vec::new(),
             storage: Storage::Ephemeral,
             ..Config::default()
         }
@@ -103,19 +107,24 @@ impl TestBroker {
             .name("leveret".to_owned())
             .spawn(move || run(config, &started, stopped))
             .map_err(TestBrokerError::Threads)?;
-        let Started { broker, addresses } = match start.recv() {
+        let Started { broker, addresses, management } = match start.recv() {
             Ok(started) => started?,
             Err(mpsc::RecvError) => return Err(TestBrokerError::Panicked),
         };
         let running = Running { stop, thread };
         let address = *addresses.first().ok_or(TestBrokerError::NoListener)?;
         let url = format!("amqp://{login}@{address}/{}", percent_encoded(&vhost));
-        Ok(Self { address, url, vhost, broker, running: Some(running) })
+        Ok(Self { address, management, url, vhost, broker, running: Some(running) })
     }
 
     /// The first address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The first address the HTTP API listens on, if the settings name one.
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.management
     }
 
     /// Where clients connect, as the default user, to the default vhost:
@@ -248,6 +257,7 @@ impl fmt::Debug for TestBroker {
 struct Started {
     broker: Arc<Broker>,
     addresses: Vec<SocketAddr>,
+    management: Option<SocketAddr>,
 }
 
 /// The broker's whole life, on a thread and a runtime of its own.
@@ -270,15 +280,17 @@ fn run(
         Err(error) => return report(Err(TestBrokerError::Threads(error))),
     };
     runtime.block_on(async {
-        let server = match Server::start(config).await {
-            Ok(server) => server,
+        let node = match Node::start(config).await {
+            Ok(node) => node,
             Err(error) => return report(Err(error.into())),
         };
-        let (broker, addresses) = (Arc::clone(server.broker()), server.addresses().to_vec());
-        report(Ok(Started { broker, addresses }));
+        let (broker, addresses) = (node.server().broker(), node.server().addresses());
+        let (broker, addresses) = (Arc::clone(broker), addresses.to_vec());
+        let management = node.management_addresses().first().copied();
+        report(Ok(Started { broker, addresses, management }));
         // A handle that is gone without a word means the same as one that asks.
         let _ = stop.await;
-        server.stop().await;
+        node.stop().await;
     });
 }
 

@@ -53,7 +53,7 @@ struct Running {
 
 impl Running {
     fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = leveret(&["--listen", "127.0.0.1:0", "--data-dir"])
+        let mut child = leveret(&["--management=none", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .args(arguments)
             .stdout(Stdio::piped())
@@ -68,7 +68,7 @@ impl Running {
 
     fn address(&self) -> SocketAddr {
         let (_, rest) = self.ready.split_once("AMQP on ").unwrap();
-        rest.split_once(' ').unwrap().0.parse().unwrap()
+        rest.split_once([' ', ';']).unwrap().0.parse().unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -142,9 +142,9 @@ fn a_bad_setting_is_one_line_and_exit_code_1() {
             )
         );
     }
-    let (code, _, stderr) = run(&["--management", "127.0.0.1:15672"]);
+    let (code, _, stderr) = run(&["--metrics", "127.0.0.1:15692"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.starts_with("leveret: flag --management: management = "), "{stderr}");
+    assert!(stderr.starts_with("leveret: flag --metrics: metrics = "), "{stderr}");
     assert!(stderr.contains("not available in this version"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1);
 }
@@ -168,12 +168,18 @@ fn a_taken_port_says_so() {
     let address = taken.local_addr().unwrap().to_string();
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();
-    let (code, stdout, stderr) = run(&["--listen", &address, "--data-dir", data, "--log", "none"]);
-    assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    let start = format!("leveret: cannot listen on {address}: address already in use");
-    assert!(stderr.to_lowercase().starts_with(&start), "{stderr}");
-    assert_eq!(stderr.matches("already in use").count(), 1, "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for setting in ["listen", "management"] {
+        let other = if setting == "listen" { "--management" } else { "--listen" };
+        let flag = format!("--{setting}");
+        let arguments = ["--data-dir", data, "--log", "none", &flag, &address, other, "none"];
+        let (code, stdout, stderr) = run(&arguments);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""));
+        let start = format!("leveret: cannot listen on {address}: address already in use");
+        assert!(stderr.to_lowercase().starts_with(&start), "{stderr}");
+        assert!(stderr.trim_end().ends_with(&flag), "{stderr}");
+        assert_eq!(stderr.matches("already in use").count(), 1, "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
 }
 
 #[test]
@@ -231,7 +237,7 @@ fn a_locked_data_directory_says_so() {
     let running = Running::start(data.path(), &[]);
     let path = data.path().to_str().unwrap();
     let (code, stdout, stderr) =
-        run(&["--listen", "127.0.0.1:0", "--data-dir", path, "--log", "none"]);
+        run(&["--listen=127.0.0.1:0", "--management=none", "--data-dir", path, "--log", "none"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(stderr.starts_with("leveret: ") && stderr.contains(path), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -242,7 +248,8 @@ fn a_locked_data_directory_says_so() {
 #[test]
 fn an_unusable_data_directory_says_so() {
     let (_folder, file) = file("");
-    let (code, _, stderr) = run(&["--listen", "127.0.0.1:0", "--data-dir", &file, "--log", "none"]);
+    let (code, _, stderr) =
+        run(&["--listen=127.0.0.1:0", "--management=none", "--data-dir", &file, "--log", "none"]);
     assert_eq!(code, Some(1));
     assert!(stderr.starts_with("leveret: ") && stderr.contains(&file), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
@@ -264,7 +271,7 @@ fn perf_measures_a_broker_and_starts_one() {
     let (target, data) = (format!("amqp://{free}"), data.path().to_str().unwrap().to_owned());
     let broker = env!("CARGO_BIN_EXE_leveret");
     let started = ["perf", "start", "--rounds", "2", "--stop", "kill", "--target", &target];
-    let broker = ["--", broker, "--listen", &free, "--data-dir", &data];
+    let broker = ["--", broker, "--listen", &free, "--management=none", "--data-dir", &data];
     let (code, times, errors) = run(&[started.as_slice(), &broker].concat());
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(times.starts_with("start to first channel: "), "{times}");

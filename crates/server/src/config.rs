@@ -36,6 +36,10 @@ pub struct Config {
     /// The IPv6 wildcard `[::]` stands for all interfaces, IPv4 included, unless the list also
     /// holds `0.0.0.0` with the same port. On a machine without IPv6 it means `0.0.0.0`.
     pub listen: Vec<SocketAddr>,
+    /// Addresses for the HTTP API; read as those for AMQP.
+    pub management: Vec<SocketAddr>,
+    /// Addresses for the Prometheus metrics; read as those for AMQP.
+    pub metrics: Vec<SocketAddr>,
     /// Where messages and definitions live.
     pub storage: Storage,
     /// Limits of AMQP connections.
@@ -158,6 +162,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
+            management: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15672))],
+            metrics: Vec::new(),
             storage: Storage::Directory(data_dir::SYSTEM.into()),
             amqp: AmqpConfig {
                 channel_max: 2047,

@@ -18,6 +18,7 @@ mod control;
 mod driver;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod listener;
 mod outbox;
 mod reply_sink;
 mod resources;
@@ -27,4 +28,5 @@ mod ticker;
 mod writer;
 
 pub use clock::now;
+pub use listener::BoundListener;
 pub use server::{Server, StartError};

@@ -1,7 +1,7 @@
 //! A running broker: its listeners, its connections, and how they end.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use leveret_broker::{Broker, BrokerOptions, OpenError};
 use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
-use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +18,10 @@ use crate::alarms;
 use crate::config::{AuthConfig, Config, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
+use crate::listener::BoundListener;
 use crate::sasl::Anonymous;
 use crate::ticker;
 
-/// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 1024;
 /// The largest segment of a journal that is kept in memory.
 const EPHEMERAL_SEGMENT_BYTES: u64 = 1 << 20;
 /// How long the accept loop pauses when the system has no more descriptors.
@@ -41,8 +39,10 @@ pub struct Server {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A listener's address can't be had.
-    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    #[error("cannot listen on {address}: {source}{}", hint(source, setting))]
     Listen {
+        /// The setting, and the flag, that names the address.
+        setting: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// What the system says.
@@ -56,13 +56,13 @@ pub enum StartError {
     Interrupted,
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error, setting: &str) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "; another broker may be running there, choose another address with --listen"
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
-        _ => "",
+        io::ErrorKind::AddrInUse => format!(
+            "; another broker may be running there, choose another address with --{setting}"
+        ),
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -72,8 +72,9 @@ impl Server {
     /// # Errors
     /// When an address is taken, or the data directory can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let sockets = config.listen.iter().map(|address| bind(*address, &config.listen));
-        let sockets = sockets.collect::<Result<Vec<_>, _>>()?;
+        let all = &config.listen;
+        let listeners = all.iter().map(|address| BoundListener::new("listen", *address, all));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let options = broker_options(&config);
         let (disk, directory): (Arc<dyn Disk>, PathBuf) = match &config.storage {
             Storage::Directory(directory) => (Arc::new(RealDisk), directory.clone()),
@@ -92,11 +93,8 @@ impl Server {
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut addresses = Vec::new();
-        for (address, socket) in sockets {
-            let listen_error = |source| StartError::Listen { address, source };
-            socket.listen(BACKLOG).map_err(listen_error)?;
-            let listener = TcpListener::from_std(socket.into()).map_err(listen_error)?;
-            let local = listener.local_addr().map_err(listen_error)?;
+        for listener in listeners {
+            let (local, listener) = listener.listen()?;
             tracing::info!("started TCP listener on {local}");
             addresses.push(local);
             let accept = accept(listener, Arc::clone(&context), stop.clone(), tasks.clone());
@@ -173,39 +171,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::InvalidInput
     )
 }
-
-/// Binds a listener, without listening yet: clients find it only when the broker can serve them.
-fn bind(address: SocketAddr, all: &[SocketAddr]) -> Result<(SocketAddr, Socket), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let open = |address: SocketAddr| {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        if address.is_ipv6() {
-            // `[::]` is every interface, unless IPv4 has a listener of its own.
-            let any_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-            socket.set_only_v6(!address.ip().is_unspecified() || all.contains(&any_v4))?;
-        }
-        socket.bind(&address.into())?;
-        Ok(socket)
-    };
-    let everywhere_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-    match open(address) {
-        Ok(socket) => Ok((address, socket)),
-        Err(error) if address.ip().is_unspecified() && has_no_ipv6(&error) => {
-            open(everywhere_v4).map(|socket| (everywhere_v4, socket)).map_err(failed)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn has_no_ipv6(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable)
-        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
-}
-
-/// `EAFNOSUPPORT`, which has no kind of its own.
-const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
 fn broker_options(config: &Config) -> BrokerOptions {
     let segment_bytes = match config.storage {

@@ -28,16 +28,16 @@ impl Count {
 
 /// A number that many add to.
 #[derive(Debug, Default)]
-pub(super) struct Sum(AtomicU64);
+pub(crate) struct Sum(AtomicU64);
 
 impl Sum {
     /// Adds.
-    pub(super) fn add(&self, more: u64) {
+    pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Reads it.
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

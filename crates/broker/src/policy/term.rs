@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// A value of a policy's definition as an Erlang term.
-pub(super) struct Term<'a>(pub(super) &'a Value);
+/// A JSON value as an Erlang term.
+pub struct Term<'a>(pub &'a Value);
 
 /// A setting and its value: `{<<"max-length">>,-1}`.
-pub(super) struct Pair<'a>(pub(super) &'a str, pub(super) &'a Value);
+pub struct Pair<'a>(pub &'a str, pub &'a Value);
 
 impl fmt::Display for Term<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 
 use super::delivery_count::with_delivery_count;
 use super::gate::DispatchGate;
-use super::{Purpose, SharedQueue, State};
+use super::{ConsumerAbout, Purpose, SharedQueue, State};
 use crate::queue_type::QueueType;
 use crate::subscriber::{Subscriber, Wake};
 use crate::turn::Turn;
@@ -17,6 +17,7 @@ use crate::turn::Turn;
 pub(super) struct Consumer {
     pub(super) subscriber: Arc<dyn Subscriber>,
     pub(super) no_ack: bool,
+    pub(super) about: Arc<ConsumerAbout>,
 }
 
 impl SharedQueue {
@@ -69,13 +70,15 @@ impl SharedQueue {
         receiver: Option<ConsumerId>,
         turn: &mut Turn,
     ) {
-        let consumer = receiver.and_then(|receiver| state.consumers.get(&receiver));
+        let State { consumers, totals, .. } = &mut **state;
+        let consumer = receiver.and_then(|receiver| consumers.get(&receiver));
         let Some(consumer) = consumer else {
             // The machine only names consumers it has, and they are added and removed together.
             debug_assert!(turn.run.is_empty(), "delivery to an unknown consumer");
             turn.run.clear();
             return;
         };
+        totals.get_or_insert_default().count_deliveries(&turn.run, consumer.no_ack);
         if consumer.no_ack {
             turn.consume_run();
         }

@@ -10,7 +10,7 @@ use super::Session;
 use crate::access::PermissionKind;
 use crate::arguments;
 use crate::direct_reply::{self, ReplyConsumer};
-use crate::queue::{AddConsumerRefused, SharedQueue};
+use crate::queue::{AddConsumerRefused, ConsumerAbout, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::subscriber::Subscriber;
@@ -22,6 +22,10 @@ const STREAM_ARGUMENTS: [&str; 3] =
 /// A `basic.consume`.
 #[derive(Clone, Copy, Debug)]
 pub struct Consume<'a> {
+    /// The consumer's tag.
+    pub tag: &'a Arc<str>,
+    /// The channel it belongs to.
+    pub channel: u16,
     /// The queue's name.
     pub queue: &'a str,
     /// Deliveries are settled as they leave.
@@ -103,7 +107,13 @@ impl Session {
             }
         };
         let subscriber = subscriber(NewConsumer { queue: &queue, id, ack_timeout });
-        queue.add_consumer(spec, subscriber).map_err(|refused| match refused {
+        let about = ConsumerAbout {
+            tag: Arc::clone(request.tag),
+            session: self.id,
+            channel: request.channel,
+            arguments: request.arguments.into(),
+        };
+        queue.add_consumer(spec, about, subscriber).map_err(|refused| match refused {
             AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
             AddConsumerRefused::Deleted => refusal::not_found(Resource::Queue(&queue.name), vhost),
         })?;

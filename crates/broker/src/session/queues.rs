@@ -118,6 +118,9 @@ impl Session {
             policies,
         };
         let queue = SharedQueue::new(spec, &self.broker.agenda);
+        let churn = &self.broker.connections().churn;
+        churn.queues_declared.add(1);
+        churn.queues_created.add(1);
         queue.declared(self.turn.now());
         directory.insert_queue(Arc::clone(&queue));
         let definition = durable.then(|| Definition::Put {
@@ -244,6 +247,7 @@ impl Session {
             }
         }
         let (current, queue_type) = (&queue.arguments, queue.queue_type);
+        self.broker.connections().churn.queues_declared.add(1);
         arguments::check_equivalent(request.arguments, current, queue_type, &queue.name, vhost)?;
         Ok(declared(queue, self.turn.now()))
     }

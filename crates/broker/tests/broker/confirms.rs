@@ -28,7 +28,9 @@ impl Subscriber for Hungry {
 
 fn consume(world: &mut World, queue: &str, no_ack: bool) {
     let arguments = Table::EMPTY;
-    let request = Consume { queue, no_ack, exclusive: false, prefetch: 0, arguments };
+    let tag = &Arc::from("c");
+    let request =
+        Consume { tag, channel: 1, queue, no_ack, exclusive: false, prefetch: 0, arguments };
     world.session.consume(request, |_| Arc::new(Hungry)).unwrap();
 }
 

@@ -1,6 +1,7 @@
 //! Every setting, defined once.
 
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::path;
 use std::time::Duration;
 
@@ -72,22 +73,16 @@ pub(super) static SETTINGS: &[Setting] = &[
             config.listen = value.addresses()?;
             Ok(())
         },
-        show: |config| match config.listen.as_slice() {
-            [] => "none".into(),
-            addresses => texts(addresses),
-        },
+        show: |config| show_addresses(&config.listen),
     },
     Setting {
         key: "management",
         allowed: ADDRESSES,
-        apply: |_, value| match value.addresses()?.as_slice() {
-            [] => Ok(()),
-            _ => Err(Refused::Unavailable(
-                "the management API is not available in this version; leave the setting out, or \
-                 set it to \"none\"",
-            )),
+        apply: |config, value| {
+            config.management = value.addresses()?;
+            Ok(())
         },
-        show: |_| "none".into(),
+        show: |config| show_addresses(&config.management),
     },
     Setting {
         key: "metrics",
@@ -373,6 +368,13 @@ fn show_password(password: &str) -> Shown {
     match password {
         "guest" => "guest".into(),
         _ => Shown::Withheld("is set, and not shown"),
+    }
+}
+
+fn show_addresses(addresses: &[SocketAddr]) -> Shown {
+    match addresses {
+        [] => "none".into(),
+        addresses => texts(addresses),
     }
 }
 

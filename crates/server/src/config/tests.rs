@@ -71,6 +71,8 @@ fn a_file_sets_everything() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let addresses = ["127.0.0.1:5673", "[::1]:0", "[::]:5674"];
     let expected = Config {
+        management: vec![],
+        metrics: vec![],
         listen: addresses.map(|address| address.parse().unwrap()).into(),
         storage: Storage::Directory("/data".into()),
         amqp: AmqpConfig {
@@ -213,8 +215,8 @@ fn a_bad_value_names_its_variable_or_flag() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     assert_eq!(
-        from_file("\nmanagement = \"0.0.0.0:15672\"").unwrap_err(),
-        "leveret.toml:2: management = \"0.0.0.0:15672\": the management API is not available in \
+        from_file("\nmetrics = \"0.0.0.0:15692\"").unwrap_err(),
+        "leveret.toml:2: metrics = \"0.0.0.0:15692\": the metrics endpoint is not available in \
          this version; leave the setting out, or set it to \"none\""
     );
     assert!(from_environment(&[("LEVERET_METRICS", "15692")]).is_err());
@@ -307,7 +309,7 @@ fn shows_the_defaults_but_no_password() {
     assert_eq!(
         Config::default().to_toml(),
         r#"listen = ["[::]:5672"]
-management = "none"
+management = ["[::]:15672"]
 metrics = "none"
 data_dir = "/var/lib/leveret"
 

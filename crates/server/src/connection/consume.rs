@@ -44,6 +44,8 @@ impl Connection {
             return self.consume_replies(number, tag, consume);
         }
         let request = Consume {
+            tag: &tag,
+            channel: number,
             queue: &queue,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,

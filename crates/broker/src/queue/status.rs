@@ -1,0 +1,149 @@
+//! A queue as operators see it.
+
+use std::sync::Arc;
+
+use leveret_codec::TableBuf;
+use leveret_engine::{ConsumerId, ConsumerStatus, Entry};
+
+use super::{SharedQueue, State, properties};
+use crate::policy::AppliedPolicies;
+use crate::session::SessionId;
+
+/// Messages that went through a queue, in RabbitMQ's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Routed to it.
+    pub publish: u64,
+    /// Delivered to consumers that acknowledge.
+    pub deliver: u64,
+    /// Delivered to consumers that don't.
+    pub deliver_no_ack: u64,
+    /// Fetched to be acknowledged.
+    pub get: u64,
+    /// Fetched and done with.
+    pub get_no_ack: u64,
+    /// Fetches of nothing.
+    pub get_empty: u64,
+    /// Acknowledged.
+    pub ack: u64,
+    /// Delivered or fetched once more.
+    pub redeliver: u64,
+}
+
+/// A queue's numbers and settings at one moment.
+#[derive(Clone, Debug)]
+pub struct QueueStatus {
+    /// Messages ready for delivery.
+    pub ready: u64,
+    /// Bytes of their bodies.
+    pub ready_bytes: u64,
+    /// Messages delivered and not yet settled.
+    pub unacked: u64,
+    /// Bytes of their bodies.
+    pub unacked_bytes: u64,
+    /// Its consumers.
+    pub consumers: usize,
+    /// What went through it; `None` if nothing ever did.
+    pub totals: Option<QueueTotals>,
+    /// The policies it has.
+    pub policies: AppliedPolicies,
+    /// The `timestamp` property of the message next to be delivered, in seconds since 1970.
+    pub head_timestamp: Option<u64>,
+    /// How often a message may come back, if that is limited.
+    pub delivery_limit: Option<u32>,
+}
+
+/// What a consumer said when it subscribed, and to whom its deliveries go.
+#[derive(Clone, Debug)]
+pub struct ConsumerAbout {
+    /// Its tag.
+    pub tag: Arc<str>,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// The channel it belongs to.
+    pub channel: u16,
+    /// `x-...`
+    pub arguments: TableBuf,
+}
+
+/// A consumer of a queue at one moment.
+#[derive(Clone, Debug)]
+pub struct QueueConsumer {
+    /// What it said.
+    pub about: Arc<ConsumerAbout>,
+    /// How it is served.
+    pub status: ConsumerStatus,
+    /// Whether the queue has one active consumer at a time.
+    pub is_of_single_active: bool,
+}
+
+impl SharedQueue {
+    /// The queue at this moment.
+    pub fn status(&self) -> QueueStatus {
+        let state = self.state.lock();
+        let machine = &state.machine;
+        QueueStatus {
+            ready: machine.ready_len(),
+            ready_bytes: machine.ready_bytes(),
+            unacked: machine.unacked_len(),
+            unacked_bytes: machine.unacked_bytes(),
+            consumers: state.consumers.len(),
+            totals: state.totals.as_deref().copied(),
+            policies: state.policies.clone(),
+            head_timestamp: machine.head().and_then(|head| properties(&head.message).timestamp),
+            delivery_limit: machine.settings().delivery_limit,
+        }
+    }
+
+    /// What went through the queue; `None` if nothing ever did.
+    pub fn totals(&self) -> Option<QueueTotals> {
+        self.state.lock().totals.as_deref().copied()
+    }
+
+    /// Its consumers, in the order in which they subscribed.
+    pub fn consumers(&self) -> Vec<QueueConsumer> {
+        let state = self.state.lock();
+        let is_of_single_active = state.machine.settings().single_active_consumer;
+        let all = state.machine.consumers().into_iter();
+        let described = all.filter_map(|status| {
+            let about = Arc::clone(&state.consumers.get(&status.spec.id)?.about);
+            Some(QueueConsumer { about, status, is_of_single_active })
+        });
+        described.collect()
+    }
+}
+
+impl State {
+    /// The counters, made when there is something to count.
+    pub(super) fn count(&mut self) -> &mut QueueTotals {
+        self.totals.get_or_insert_default()
+    }
+
+    /// Counts a `basic.get`.
+    pub(super) fn count_get(&mut self, got: Option<&Entry>, no_ack: bool) {
+        let totals = self.count();
+        match got {
+            None => totals.get_empty += 1,
+            Some(_) if no_ack => totals.get_no_ack += 1,
+            Some(_) => totals.get += 1,
+        }
+        totals.redeliver += u64::from(got.is_some_and(|entry| entry.redelivered));
+    }
+}
+
+impl QueueTotals {
+    /// Counts deliveries to a consumer.
+    pub(super) fn count_deliveries(&mut self, entries: &[Entry], no_ack: bool) {
+        let redelivered = entries.iter().filter(|entry| entry.redelivered).count();
+        let counter = if no_ack { &mut self.deliver_no_ack } else { &mut self.deliver };
+        *counter += entries.len() as u64;
+        self.redeliver += redelivered as u64;
+    }
+}
+
+impl QueueConsumer {
+    /// Its identity.
+    pub fn id(&self) -> ConsumerId {
+        self.status.spec.id
+    }
+}

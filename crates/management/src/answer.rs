@@ -1,0 +1,189 @@
+//! What a handler answers, and how that goes over HTTP.
+
+use axum::body::Body;
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Response, StatusCode};
+use leveret_codec::{AmqpError, ReplyCode};
+use leveret_store::Lsn;
+use serde_json::{Value, json};
+
+/// What a handler comes to.
+pub(crate) type Outcome = Result<Answer, Failure>;
+
+/// A request that was carried out.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    content_type: &'static str,
+    location: Option<String>,
+    /// What has to be on disk before the answer may leave.
+    commit: Option<Lsn>,
+}
+
+/// A request that was not carried out.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// 400, and why.
+    BadRequest(Value),
+    /// 400 with an error of its own: its name, and why.
+    Named(&'static str, String),
+    /// 401 without a word, for who sent no login.
+    NoLogin,
+    /// 401 for a wrong login.
+    WrongLogin,
+    /// 401 for one who may not, and why.
+    Refused(&'static str),
+    /// 404.
+    NotFound,
+    /// 404 for something the request refers to.
+    Missing(String),
+    /// 405: the endpoint has no such method.
+    Method,
+    /// 408: the body took too long.
+    TooSlow,
+    /// 412: the object is protected.
+    Protected(String),
+    /// 413: the body is too long.
+    TooLarge,
+    /// 500: the answer could not be made.
+    Internal,
+    /// 503 with a body: a check that failed.
+    Unhealthy(Value),
+}
+
+const JSON: &str = "application/json";
+
+impl Answer {
+    fn empty(status: StatusCode) -> Self {
+        Self { status, body: Vec::new(), content_type: JSON, location: None, commit: None }
+    }
+
+    /// 200 with a JSON value.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self::bytes(value.to_string().into_bytes())
+    }
+
+    /// 200 with JSON that is written already.
+    pub(crate) fn bytes(body: Vec<u8>) -> Self {
+        Self { body, ..Self::empty(StatusCode::OK) }
+    }
+
+    /// 200 with text of some other type.
+    pub(crate) fn text(content_type: &'static str, body: String) -> Self {
+        Self { body: body.into_bytes(), content_type, ..Self::empty(StatusCode::OK) }
+    }
+
+    /// 201.
+    pub(crate) fn created() -> Self {
+        Self::empty(StatusCode::CREATED)
+    }
+
+    /// 201, and where the new object is.
+    pub(crate) fn created_at(location: String) -> Self {
+        Self { location: Some(location), ..Self::created() }
+    }
+
+    /// 204.
+    pub(crate) fn done() -> Self {
+        Self::empty(StatusCode::NO_CONTENT)
+    }
+
+    /// May leave once this is on disk.
+    pub(crate) fn after(self, commit: Option<Lsn>) -> Self {
+        Self { commit, ..self }
+    }
+
+    pub(crate) fn commit(&self) -> Option<Lsn> {
+        self.commit
+    }
+
+    /// The response; a HEAD gets everything but the body.
+    pub(crate) fn into_response(self, allow: &str) -> Response<Body> {
+        let has_body = !self.body.is_empty();
+        let mut response = response(self.status, self.body, allow);
+        let headers = response.headers_mut();
+        if has_body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if let Some(location) = self.location.and_then(|it| HeaderValue::try_from(it).ok()) {
+            headers.insert(LOCATION, location);
+        }
+        response
+    }
+}
+
+impl Failure {
+    /// 400 with a reason.
+    pub(crate) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::BadRequest(Value::String(reason.into()))
+    }
+
+    /// What the broker refused over AMQP, as RabbitMQ shows it here.
+    pub(crate) fn of_broker(error: &AmqpError) -> Self {
+        let code = error.code();
+        if code == ReplyCode::ACCESS_REFUSED || code == ReplyCode::NOT_ALLOWED {
+            Self::Refused("Access refused.")
+        } else if code == ReplyCode::NOT_FOUND {
+            Self::Missing(error.text().to_owned())
+        } else {
+            Self::bad_request(error.text())
+        }
+    }
+
+    pub(crate) fn into_response(self, allow: &str) -> Response<Body> {
+        let error = |status, error: &str, reason: Value| {
+            (status, Some(json!({ "error": error, "reason": reason })))
+        };
+        let unauthorized = StatusCode::UNAUTHORIZED;
+        let (status, body) = match &self {
+            Self::BadRequest(why) => error(StatusCode::BAD_REQUEST, "bad_request", why.clone()),
+            Self::Named(name, why) => {
+                error(StatusCode::BAD_REQUEST, name, Value::from(why.as_str()))
+            }
+            Self::NoLogin => (unauthorized, None),
+            Self::WrongLogin => error(unauthorized, "not_authorized", "Not_Authorized".into()),
+            Self::Refused(why) => error(unauthorized, "not_authorised", (*why).into()),
+            Self::NotFound => error(StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
+            Self::Missing(why) => error(StatusCode::NOT_FOUND, "not_found", why.as_str().into()),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, None),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, None),
+            Self::Protected(why) => {
+                error(StatusCode::PRECONDITION_FAILED, "precondition_failed", why.as_str().into())
+            }
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
+            Self::Unhealthy(body) => (StatusCode::SERVICE_UNAVAILABLE, Some(body.clone())),
+        };
+        let bytes = body.map(|body| body.to_string().into_bytes());
+        let has_body = bytes.is_some();
+        let mut response = response(status, bytes.unwrap_or_default(), allow);
+        let headers = response.headers_mut();
+        if has_body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        }
+        if self == Self::NoLogin {
+            let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
+            headers.insert(WWW_AUTHENTICATE, realm);
+        }
+        response
+    }
+}
+
+impl From<AmqpError> for Failure {
+    fn from(error: AmqpError) -> Self {
+        Self::of_broker(&error)
+    }
+}
+
+fn response(status: StatusCode, body: Vec<u8>, allow: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Ok(allow) = HeaderValue::try_from(allow) {
+        headers.insert(ALLOW, allow);
+    }
+    headers.insert(VARY, HeaderValue::from_static("accept, accept-encoding, origin"));
+    response
+}

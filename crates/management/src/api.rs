@@ -1,0 +1,16 @@
+//! The endpoints, one file a topic. Each is a function from a call to an answer or a failure.
+
+pub(crate) mod bindings;
+pub(crate) mod channels;
+pub(crate) mod connections;
+pub(crate) mod consumers;
+pub(crate) mod exchanges;
+pub(crate) mod health;
+mod limit;
+pub(crate) mod node;
+pub(crate) mod overview;
+pub(crate) mod permissions;
+pub(crate) mod policies;
+pub(crate) mod queues;
+pub(crate) mod users;
+pub(crate) mod vhosts;

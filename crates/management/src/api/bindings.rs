@@ -1,0 +1,272 @@
+//! `/api/bindings`, and those of one exchange or queue.
+//!
+//! RabbitMQ names a binding by its properties key: the routing key, and a hash of the arguments if
+//! there are any.
+
+use std::sync::Arc;
+
+use leveret_broker::Vhost;
+use leveret_codec::{TableBuf, TableBuilder};
+use leveret_engine::{BindingRef, DestinationName};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use super::exchanges::{self, real_name};
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::Call;
+use crate::json_table;
+use crate::list::{self, Field};
+
+/// A binding as it is listed.
+struct Item {
+    vhost: Arc<Vhost>,
+    source: String,
+    destination: String,
+    is_to_queue: bool,
+    key: String,
+    arguments: TableBuf,
+}
+
+const FIELDS: &[Field<Item>] = &[
+    ("source", |item| Some(item.source.as_str().into())),
+    ("vhost", |item| Some(item.vhost.name().as_ref().into())),
+    ("destination", |item| Some(item.destination.as_str().into())),
+    ("destination_type", |item| Some(destination_type(item.is_to_queue).into())),
+    ("routing_key", |item| Some(item.key.as_str().into())),
+    ("arguments", |item| Some(json_table::to_json(item.arguments.as_table()))),
+    ("properties_key", |item| Some(properties_key(&item.key, &item.arguments).into())),
+];
+
+pub(crate) fn list(call: &Call) -> Outcome {
+    let mut items = Vec::new();
+    for vhost in call.vhosts()? {
+        items.extend(vhost_items(&vhost));
+    }
+    list::list(call, items, FIELDS)
+}
+
+fn vhost_items(vhost: &Arc<Vhost>) -> Vec<Item> {
+    let mut names = vhost.queue_names();
+    names.sort_unstable();
+    let mut items: Vec<Item> = names.iter().map(|name| default_item(vhost, name)).collect();
+    let explicit =
+        vhost.topology(|topology| topology.bindings().map(|one| item(vhost, &one)).collect());
+    items.extend(sorted(explicit));
+    items
+}
+
+/// The bindings from an exchange.
+pub(crate) fn of_source(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, exchanges::name(call));
+    if name.is_empty() {
+        let mut names = vhost.queue_names();
+        names.sort_unstable();
+        let items: Vec<Item> = names.iter().map(|name| default_item(&vhost, name)).collect();
+        return list::list(call, items, FIELDS);
+    }
+    let items = vhost
+        .topology(|topology| topology.bindings_from(&name).map(|one| item(&vhost, &one)).collect());
+    list::list(call, sorted(items), FIELDS)
+}
+
+/// The bindings to an exchange.
+pub(crate) fn of_destination(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, exchanges::name(call));
+    let items = vhost.topology(|topology| {
+        topology.bindings_to_exchange(&name).map(|one| item(&vhost, &one)).collect()
+    });
+    list::list(call, sorted(items), FIELDS)
+}
+
+/// The bindings to a queue.
+pub(crate) fn of_queue(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, call.part("queue"));
+    let mut items = Vec::new();
+    if vhost.queue(name).is_some() {
+        items.push(default_item(&vhost, name));
+    }
+    let explicit = vhost.topology(|topology| {
+        topology.bindings_to_queue(name).map(|one| item(&vhost, &one)).collect()
+    });
+    items.extend(sorted(explicit));
+    list::list(call, items, FIELDS)
+}
+
+/// The bindings between two ends.
+pub(crate) fn between(call: &Call) -> Outcome {
+    list::list(call, found(call)?, FIELDS)
+}
+
+pub(crate) fn bind(call: &Call) -> Outcome {
+    let body = call.object()?;
+    let routing_key = match body.get("routing_key") {
+        None => "",
+        Some(Value::String(key)) => key,
+        Some(_) => return Err(Failure::bad_request("routing_key should be a string")),
+    };
+    let arguments = exchanges::arguments(&body)?;
+    let (source, destination) = (exchanges::name(call), destination(call));
+    let mut session = call.session()?;
+    let commit = session.bind(&source, destination, routing_key, arguments.as_table())?;
+    // What a recent history exchange repeats to its new binding.
+    session.flush(&mut Vec::new());
+    session.finish();
+    let key = properties_key(routing_key, &arguments);
+    let location = format!("{}/{}", quoted(destination_name(call)), quoted(&key));
+    Ok(Answer::created_at(location).after(commit))
+}
+
+pub(crate) fn show(call: &Call) -> Outcome {
+    Ok(list::object(call, &named(call)?, FIELDS))
+}
+
+pub(crate) fn unbind(call: &Call) -> Outcome {
+    let Item { key, arguments, .. } = named(call)?;
+    let (source, destination) = (exchanges::name(call), destination(call));
+    let mut session = call.session()?;
+    let commit = session.unbind(&source, destination, &key, arguments.as_table())?;
+    session.finish();
+    Ok(Answer::done().after(commit))
+}
+
+fn named(call: &Call) -> Result<Item, Failure> {
+    let key = call.part("key");
+    let is_it = |item: &Item| properties_key(&item.key, &item.arguments) == key;
+    found(call)?.into_iter().find(is_it).ok_or(Failure::NotFound)
+}
+
+fn found(call: &Call) -> Result<Vec<Item>, Failure> {
+    let (vhost, source) = (call.vhost()?, exchanges::name(call));
+    let destination = destination(call);
+    if source.is_empty() {
+        let DestinationName::Queue(name) = destination else { return Ok(Vec::new()) };
+        let queue = vhost.queue(name);
+        return Ok(queue.iter().map(|_| default_item(&vhost, name)).collect());
+    }
+    let items = vhost.topology(|topology| {
+        let between = topology.bindings_from(&source).filter(|one| one.destination == destination);
+        between.map(|one| item(&vhost, &one)).collect()
+    });
+    Ok(sorted(items))
+}
+
+/// Where the path leads: its destination is a queue or an exchange.
+fn destination(call: &Call) -> DestinationName<'_> {
+    match call.part("queue") {
+        "" => DestinationName::Exchange(real_name(call.part("destination"))),
+        queue => DestinationName::Queue(queue),
+    }
+}
+
+fn destination_name(call: &Call) -> &str {
+    match call.part("queue") {
+        "" => call.part("destination"),
+        queue => queue,
+    }
+}
+
+fn item(vhost: &Arc<Vhost>, binding: &BindingRef<'_>) -> Item {
+    let (is_to_queue, destination) = match binding.destination {
+        DestinationName::Queue(name) => (true, name),
+        DestinationName::Exchange(name) => (false, name),
+    };
+    Item {
+        vhost: Arc::clone(vhost),
+        source: binding.source.to_owned(),
+        destination: destination.to_owned(),
+        is_to_queue,
+        key: binding.key.to_owned(),
+        arguments: binding.arguments.clone(),
+    }
+}
+
+/// Every queue is bound to the default exchange under its name.
+fn default_item(vhost: &Arc<Vhost>, queue: &str) -> Item {
+    Item {
+        vhost: Arc::clone(vhost),
+        source: String::new(),
+        destination: queue.to_owned(),
+        is_to_queue: true,
+        key: queue.to_owned(),
+        arguments: TableBuf::default(),
+    }
+}
+
+fn sorted(mut items: Vec<Item>) -> Vec<Item> {
+    items.sort_by(|a, b| {
+        (&a.source, &a.destination, &a.key).cmp(&(&b.source, &b.destination, &b.key))
+    });
+    items
+}
+
+pub(crate) fn destination_type(is_to_queue: bool) -> &'static str {
+    if is_to_queue { "queue" } else { "exchange" }
+}
+
+/// What RabbitMQ leaves as it is in a part of a URL; spaces become `+` in a properties key.
+const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+fn quoted(text: &str) -> String {
+    utf8_percent_encode(text, QUOTED).to_string().replace("%7E", "~")
+}
+
+/// RabbitMQ's name for a binding between two ends: `~` for no key and no arguments, else the key,
+/// and behind a `~` a hash of the arguments.
+fn properties_key(routing_key: &str, arguments: &TableBuf) -> String {
+    let key = utf8_percent_encode(routing_key, QUOTED).to_string().replace("%20", "+");
+    match (key.as_str(), arguments.is_empty()) {
+        ("", true) => "~".to_owned(),
+        (key, true) => key.to_owned(),
+        (key, false) => format!("{key}~{}", arguments_hash(arguments)),
+    }
+}
+
+/// Tells the arguments of bindings apart that have everything else in common. Their order makes no
+/// difference.
+fn arguments_hash(arguments: &TableBuf) -> String {
+    use base64::Engine;
+    let sorted = TableBuilder::from_table(arguments.as_table()).build_sorted();
+    let hash = crc32fast::hash(sorted.as_bytes()).to_be_bytes();
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_codec::Value as Field;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_quoted_as_rabbitmq_quotes_them() {
+        let none = TableBuf::default();
+        let cases = [
+            ("", "~"),
+            ("k", "k"),
+            ("a/b", "a%2Fb"),
+            ("a b/c~d", "a+b%2Fc%7Ed"),
+            ("é", "%C3%A9"),
+            ("a.b-c_d#*", "a.b-c_d%23%2A"),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(properties_key(key, &none), expected);
+        }
+        assert_eq!(quoted("a+b%2Fc%7Ed"), "a%2Bb%252Fc%257Ed");
+        assert_eq!(quoted("~"), "~");
+    }
+
+    #[test]
+    fn arguments_are_told_apart_in_any_order() {
+        let table = |entries: &[(&str, i64)]| {
+            let builder = TableBuilder::new();
+            entries
+                .iter()
+                .fold(builder, |all, (key, value)| all.put(key, Field::I64(*value)))
+                .build()
+        };
+        let key = |entries| properties_key("k", &table(entries));
+        assert_eq!(key(&[("a", 1), ("b", 2)]), key(&[("b", 2), ("a", 1)]));
+        assert_ne!(key(&[("a", 1)]), key(&[("a", 2)]));
+        assert!(key(&[("a", 1)]).starts_with("k~"));
+        assert_eq!(key(&[("a", 1)]).len(), "k~".len() + 6);
+    }
+}

@@ -1,0 +1,216 @@
+//! `/api/exchanges`, publishing included.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use leveret_broker::policy::AppliedPolicies;
+use leveret_broker::{DeclareExchange, Publish, Session, Staged, Vhost};
+use leveret_codec::{AmqpError, Properties, TableBuf, TableLimits};
+use leveret_engine::{Body, ExchangeSpec};
+use serde_json::{Map, Value, json};
+
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::{Call, flag, text};
+use crate::json_table;
+use crate::list::{self, Field};
+use crate::properties;
+
+/// An exchange as it is listed.
+struct Item {
+    vhost: Arc<Vhost>,
+    /// Empty for the default exchange.
+    name: Arc<str>,
+    kind: &'static str,
+    durable: bool,
+    auto_delete: bool,
+    internal: bool,
+    arguments: TableBuf,
+    policies: AppliedPolicies,
+}
+
+const FIELDS: &[Field<Item>] = &[
+    ("arguments", |item| Some(json_table::to_json(item.arguments.as_table()))),
+    ("auto_delete", |item| Some(item.auto_delete.into())),
+    ("durable", |item| Some(item.durable.into())),
+    ("internal", |item| Some(item.internal.into())),
+    ("name", |item| Some(item.name.as_ref().into())),
+    ("policy", |item| item.policies.policy().map(|policy| policy.name().as_ref().into())),
+    ("type", |item| Some(item.kind.into())),
+    ("user_who_performed_action", |item| {
+        let is_builtin = item.name.is_empty() || item.name.starts_with("amq.");
+        is_builtin.then(|| "rmq-internal".into())
+    }),
+    ("vhost", |item| Some(item.vhost.name().as_ref().into())),
+];
+
+/// What one exchange says besides; who publishes to it and where that goes is not counted.
+const DETAILS: &[Field<Item>] =
+    &[("incoming", |_| Some(json!([]))), ("outgoing", |_| Some(json!([])))];
+
+pub(crate) fn list(call: &Call) -> Outcome {
+    let mut items = Vec::new();
+    for vhost in call.vhosts()? {
+        items.push(default_exchange(&vhost));
+        let mut specs: Vec<ExchangeSpec> = vhost.topology(|topology| {
+            topology.exchanges().map(|exchange| exchange.spec().clone()).collect()
+        });
+        specs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        items.extend(specs.into_iter().map(|spec| item(&vhost, spec)));
+    }
+    list::list(call, items, FIELDS)
+}
+
+pub(crate) fn show(call: &Call) -> Outcome {
+    let item = named(call)?;
+    let fields: Vec<Field<Item>> = FIELDS.iter().chain(DETAILS).copied().collect();
+    Ok(list::object(call, &item, &fields))
+}
+
+pub(crate) fn put(call: &Call) -> Outcome {
+    let body = call.object()?;
+    let existed = named(call).is_ok();
+    let declared = declare(&mut call.session()?, &name(call), &body)?;
+    let answer = if existed { Answer::done() } else { Answer::created() };
+    Ok(answer.after(declared))
+}
+
+/// Declares an exchange as a body or a definition says it.
+///
+/// # Errors
+/// As the session's, and 400 for a body that says something else.
+pub(crate) fn declare(
+    session: &mut Session,
+    name: &str,
+    body: &Map<String, Value>,
+) -> Result<Option<leveret_store::Lsn>, Failure> {
+    let arguments = arguments(body)?;
+    let kind = if body.contains_key("type") { text(body, "type")? } else { "direct" };
+    let declared = session.declare_exchange(DeclareExchange {
+        name,
+        kind,
+        durable: flag(body, "durable", false)?,
+        auto_delete: flag(body, "auto_delete", false)?,
+        internal: flag(body, "internal", false)?,
+        arguments: arguments.as_table(),
+    })?;
+    session.finish();
+    Ok(declared)
+}
+
+pub(crate) fn delete(call: &Call) -> Outcome {
+    named(call)?;
+    let mut session = call.session()?;
+    let commit = session.delete_exchange(&name(call), call.flag("if-unused"))?;
+    session.finish();
+    Ok(Answer::done().after(commit))
+}
+
+pub(crate) fn publish(call: &Call) -> Outcome {
+    let keys = ["routing_key", "properties", "payload", "payload_encoding"];
+    let body = call.object_with(&keys)?;
+    let mut session = call.session()?;
+    named(call).map_err(|_| Failure::Missing("exchange_not_found".to_owned()))?;
+    let Some(Value::String(payload)) = body.get("payload") else {
+        return Err(Failure::bad_request("payload_not_string"));
+    };
+    let payload = match text(&body, "payload_encoding")? {
+        "string" => payload.clone().into_bytes(),
+        "base64" => STANDARD
+            .decode(payload)
+            .map_err(|_| Failure::BadRequest(json!(["not_base64", payload])))?,
+        other => return Err(Failure::BadRequest(json!(["unsupported_encoding", other]))),
+    };
+    let max = call.node.config.amqp.max_message_bytes;
+    if payload.len() as u64 > max {
+        let error = leveret_broker::refusal::message_too_large(payload.len() as u64, max);
+        return Err(of_publish(&error));
+    }
+    let raw_properties = properties::from_json(body.get("properties").unwrap_or(&Value::Null))?;
+    let properties = Properties::parse(&raw_properties, &TableLimits::default())?;
+    let staged = session.publish(
+        Publish {
+            exchange: &name(call),
+            routing_key: text(&body, "routing_key")?,
+            properties: &properties,
+            raw_properties: &raw_properties,
+            body: Body::Copy(&payload),
+            replies_to: None,
+        },
+        None,
+    );
+    let staged = staged.map_err(|error| of_publish(&error))?;
+    // Messages aren't waited for: nobody was promised that they are on disk.
+    session.flush(&mut Vec::new());
+    session.finish();
+    Ok(Answer::json(&json!({ "routed": staged == Staged::Routed })))
+}
+
+/// RabbitMQ shows what ends a channel with its code and its name.
+fn of_publish(error: &AmqpError) -> Failure {
+    match Failure::of_broker(error) {
+        Failure::BadRequest(_) => {
+            Failure::bad_request(format!("{} {}", error.code().value(), error.reply_text()))
+        }
+        other => other,
+    }
+}
+
+/// The exchange that the path names; the default one has a name there.
+pub(crate) fn name(call: &Call) -> String {
+    real_name(call.part("exchange")).to_owned()
+}
+
+/// What `amq.default` stands for in paths.
+pub(crate) fn real_name(name: &str) -> &str {
+    if name == "amq.default" { "" } else { name }
+}
+
+/// The arguments of a body.
+///
+/// # Errors
+/// 400 for something else than an object, and for what no client could send.
+pub(crate) fn arguments(body: &Map<String, Value>) -> Result<TableBuf, Failure> {
+    match body.get("arguments") {
+        None | Some(Value::Null) => Ok(TableBuf::default()),
+        // Empty tables come as lists from clients in languages that have one type for both.
+        Some(Value::Array(none)) if none.is_empty() => Ok(TableBuf::default()),
+        Some(Value::Object(arguments)) => json_table::from_json(arguments),
+        Some(_) => Err(Failure::bad_request("arguments should be an object")),
+    }
+}
+
+fn named(call: &Call) -> Result<Item, Failure> {
+    let (vhost, name) = (call.vhost()?, name(call));
+    if name.is_empty() {
+        return Ok(default_exchange(&vhost));
+    }
+    let spec = vhost.topology(|topology| Some(topology.exchange(&name)?.spec().clone()));
+    Ok(item(&vhost, spec.ok_or(Failure::NotFound)?))
+}
+
+fn item(vhost: &Arc<Vhost>, spec: ExchangeSpec) -> Item {
+    Item {
+        policies: vhost.exchange_policies(&spec.name).unwrap_or_default(),
+        vhost: Arc::clone(vhost),
+        name: spec.name,
+        kind: spec.kind.name(),
+        durable: spec.durable,
+        auto_delete: spec.auto_delete,
+        internal: spec.internal,
+        arguments: spec.arguments,
+    }
+}
+
+fn default_exchange(vhost: &Arc<Vhost>) -> Item {
+    Item {
+        vhost: Arc::clone(vhost),
+        name: "".into(),
+        kind: "direct",
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: TableBuf::default(),
+        policies: AppliedPolicies::default(),
+    }
+}

@@ -1,0 +1,156 @@
+//! A request as a handler sees it.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use leveret_broker::access::User;
+use leveret_broker::{Broker, Session, Turn, Vhost};
+use leveret_engine::Millis;
+use serde_json::{Map, Value};
+
+use crate::answer::Failure;
+use crate::login;
+use crate::node::Node;
+
+/// A request that its user may make.
+pub(crate) struct Call {
+    pub(crate) node: Arc<Node>,
+    /// Nobody, for requests that need no login.
+    pub(crate) user: Option<Arc<User>>,
+    /// Parts of the path by their names in the table of endpoints, percent-decoded.
+    pub(crate) path: Vec<(String, String)>,
+    /// The query's parameters, decoded.
+    pub(crate) query: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// The time of the request.
+    pub(crate) now: Millis,
+}
+
+impl Call {
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.node.broker
+    }
+
+    /// A part of the path, empty if the endpoint has none of that name.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        let found = self.path.iter().find(|(own, _)| own == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a parameter of the query says `true`.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.parameter(name) == Some("true")
+    }
+
+    /// Who makes the request.
+    ///
+    /// # Errors
+    /// 401 where nobody has logged in, which endpoints that ask for the user don't let happen.
+    pub(crate) fn user(&self) -> Result<&Arc<User>, Failure> {
+        self.user.as_ref().ok_or(Failure::NoLogin)
+    }
+
+    /// The vhost that the path names.
+    ///
+    /// # Errors
+    /// 404 when there is none.
+    pub(crate) fn vhost(&self) -> Result<Arc<Vhost>, Failure> {
+        self.broker().vhost(self.part("vhost")).ok_or(Failure::NotFound)
+    }
+
+    /// The vhost that the path names, or else all the user may see.
+    ///
+    /// # Errors
+    /// As [`vhost`](Self::vhost) and [`user`](Self::user).
+    pub(crate) fn vhosts(&self) -> Result<Vec<Arc<Vhost>>, Failure> {
+        if !self.part("vhost").is_empty() {
+            return Ok(vec![self.vhost()?]);
+        }
+        let user = self.user()?;
+        let mut vhosts = self.broker().vhosts();
+        vhosts.retain(|vhost| login::sees_vhost(self.broker(), user, vhost.name()));
+        Ok(vhosts)
+    }
+
+    /// A session of the user in the vhost that the path names, to do what clients do.
+    ///
+    /// # Errors
+    /// 401 `Access refused.` without a permission there, whatever the user's tags.
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
+        let user = Arc::clone(self.user()?);
+        let mut session = Session::of_operator(self.broker(), user, self.part("vhost"))?;
+        session.begin(self.now);
+        Ok(session)
+    }
+
+    /// A turn at the time of the request.
+    pub(crate) fn turn(&self) -> Turn {
+        let mut turn = Turn::new();
+        turn.begin(self.now);
+        turn
+    }
+
+    /// The body as a JSON object; nothing at all stands for an empty one.
+    ///
+    /// # Errors
+    /// 400 when it is something else.
+    pub(crate) fn object(&self) -> Result<Map<String, Value>, Failure> {
+        if self.body.trim_ascii().is_empty() {
+            return Ok(Map::new());
+        }
+        match serde_json::from_slice(&self.body) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(Value::String(_)) => Err(Failure::bad_request(
+                "invalid payload: the request body JSON-decoded to a string. Is the input \
+                 doubly-JSON-encoded?",
+            )),
+            _ => Err(Failure::bad_request("not_json")),
+        }
+    }
+
+    /// The body's object, which has to have these keys.
+    ///
+    /// # Errors
+    /// 400 when one is missing.
+    pub(crate) fn object_with(&self, keys: &[&str]) -> Result<Map<String, Value>, Failure> {
+        let object = self.object()?;
+        let missing = keys.iter().filter(|key| !object.contains_key(**key));
+        let missing: Vec<String> = missing.map(|key| format!("{{key_missing,{key}}}")).collect();
+        if missing.is_empty() {
+            return Ok(object);
+        }
+        Err(Failure::bad_request(format!("[{}]", missing.join(","))))
+    }
+}
+
+/// A text of a body.
+///
+/// # Errors
+/// 400 when it is none.
+pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, Failure> {
+    match object.get(key) {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(Failure::bad_request(format!("{key} should be a string"))),
+    }
+}
+
+/// A flag of a body: a boolean, or one in quotes as old scripts send it.
+///
+/// # Errors
+/// 400 when it is neither.
+pub(crate) fn flag(object: &Map<String, Value>, key: &str, absent: bool) -> Result<bool, Failure> {
+    match object.get(key) {
+        None => Ok(absent),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(Value::String(text)) if text == "true" => Ok(true),
+        Some(Value::String(text)) if text == "false" => Ok(false),
+        Some(other) => Err(Failure::BadRequest(serde_json::json!(["not_boolean", other]))),
+    }
+}

@@ -1,0 +1,138 @@
+//! From an HTTP request to its handler and back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
+use axum::routing::any;
+use leveret_broker::access::User;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::Call;
+use crate::login::{self, Access};
+use crate::node::{Node, now};
+use crate::routes::{Endpoint, ROUTES, Route};
+
+/// Longest body of a request in bytes, as RabbitMQ's.
+const BODY_MAX: usize = 20_000_000;
+/// Longest body that is read of a request that is refused; with a longer one the connection ends.
+const REFUSED_BODY_MAX: usize = 64 * 1024;
+/// How long a client may take for a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Requests worked on at a time; more wait.
+const AT_ONCE: usize = 16;
+
+/// What all requests share.
+pub(crate) struct Shared {
+    node: Arc<Node>,
+    permits: Semaphore,
+}
+
+/// The address of who makes a request.
+#[derive(Clone, Copy)]
+pub(crate) struct PeerAddress(pub(crate) SocketAddr);
+
+/// All endpoints, for a listener to serve.
+pub(crate) fn router(node: &Arc<Node>) -> Router {
+    let shared = Arc::new(Shared { node: Arc::clone(node), permits: Semaphore::new(AT_ONCE) });
+    let mut router = Router::new();
+    for route in ROUTES {
+        let shared = Arc::clone(&shared);
+        let serve = move |path: RawPathParams, request: Request| {
+            let shared = Arc::clone(&shared);
+            async move { serve(&shared, route, &path, request).await }
+        };
+        router = router.route(route.path, any(serve));
+    }
+    router.fallback(async |request: Request| {
+        let _ = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), REFUSED_BODY_MAX)).await;
+        Failure::NotFound.into_response("HEAD, GET, OPTIONS")
+    })
+}
+
+async fn serve(
+    shared: &Shared,
+    route: &'static Route,
+    path: &RawPathParams,
+    request: Request,
+) -> Response<Body> {
+    let allow = route.allow();
+    if request.method() == Method::OPTIONS {
+        return Answer::text("", String::new()).into_response(&allow);
+    }
+    let is_head = request.method() == Method::HEAD;
+    let mut response = match answer(shared, route, path, request).await {
+        Ok(answer) => answer.into_response(&allow),
+        Err(failure) => failure.into_response(&allow),
+    };
+    if is_head {
+        *response.body_mut() = Body::empty();
+    }
+    response
+}
+
+async fn answer(
+    shared: &Shared,
+    route: &'static Route,
+    path: &RawPathParams,
+    request: Request,
+) -> Outcome {
+    let (parts, body) = request.into_parts();
+    let path: Vec<(String, String)> =
+        path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let admitted = admit(&shared.node, route, &path, &parts);
+    // Also of a request that is refused: the next one on the connection comes behind its body.
+    let body_max = if admitted.is_ok() { BODY_MAX } else { REFUSED_BODY_MAX };
+    let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
+    let (endpoint, user) = admitted?;
+    let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
+    let query = parts.uri.query().unwrap_or_default().as_bytes();
+    let call = Call {
+        node: Arc::clone(&shared.node),
+        user,
+        path,
+        query: form_urlencoded::parse(query).into_owned().collect(),
+        headers: parts.headers,
+        body: body.into(),
+        now: now(),
+    };
+    let answer = carry_out(shared, endpoint, call).await?;
+    if let Some(lsn) = answer.commit() {
+        shared.node.broker.store().durable(lsn).await;
+    }
+    Ok(answer)
+}
+
+/// Whether there is an endpoint, and who makes the request may use it.
+fn admit(
+    node: &Node,
+    route: &'static Route,
+    path: &[(String, String)],
+    request: &Parts,
+) -> Result<(&'static Endpoint, Option<Arc<User>>), Failure> {
+    let endpoint = route.endpoint(&request.method).ok_or(Failure::Method)?;
+    if endpoint.access == Access::Open {
+        return Ok((endpoint, None));
+    }
+    let peer = request.extensions.get::<PeerAddress>().ok_or(Failure::Internal)?;
+    let user = login::authenticate(&node.broker, &request.headers, peer.0.ip())?;
+    let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
+    login::check(&node.broker, endpoint.access, &user, vhost)?;
+    Ok((endpoint, Some(user)))
+}
+
+/// Runs the handler away from the threads that serve AMQP: a long list takes its time.
+async fn carry_out(shared: &Shared, endpoint: &'static Endpoint, call: Call) -> Outcome {
+    let permit = shared.permits.acquire().await.map_err(|_| Failure::Internal)?;
+    let handler = endpoint.handler;
+    let outcome = tokio::task::spawn_blocking(move || handler(&call)).await;
+    drop(permit);
+    outcome.map_err(|_| Failure::Internal)?
+}

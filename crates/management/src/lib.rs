@@ -1,0 +1,25 @@
+//! The HTTP API, health checks and metrics, in RabbitMQ's paths, fields and names.
+//!
+//! A request is matched against one table of endpoints (`routes.rs`), which says who may make it;
+//! its handler is a plain function from a `Call` to an answer or a failure. It runs on
+//! a thread of its own, never on those that serve AMQP, and what it changed is on disk before the
+//! answer leaves.
+//!
+//! Read first: [`Management`], `routes.rs`, then a file of `api/`.
+
+mod answer;
+mod api;
+mod call;
+mod dispatch;
+mod json_table;
+mod list;
+mod login;
+mod message_stats;
+mod node;
+mod properties;
+mod rates;
+mod routes;
+mod sampler;
+mod service;
+
+pub use service::{Bound, Management};

@@ -1,0 +1,273 @@
+//! The table of all endpoints: paths, methods, who may use them, and what answers.
+//!
+//! Paths, methods and roles are RabbitMQ 4.3's, as measured on one.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+
+use crate::answer::Outcome;
+use crate::api::{
+    bindings, channels, connections, consumers, exchanges, health, node, overview, permissions,
+    policies, queues, users, vhosts,
+};
+use crate::call::Call;
+use crate::login::Access::{
+    self, Administrator, Management, Monitoring, Open, PolicyMakerInVhost, Vhost, VisibleVhost,
+};
+
+/// A path and what can be done there.
+pub(crate) struct Route {
+    /// In axum's form. `{vhost}` is looked for, and checked, before the handler.
+    pub(crate) path: &'static str,
+    pub(crate) endpoints: &'static [Endpoint],
+}
+
+/// A method of a path.
+pub(crate) struct Endpoint {
+    pub(crate) method: Verb,
+    pub(crate) access: Access,
+    pub(crate) handler: fn(&Call) -> Outcome,
+}
+
+/// The methods there are; GET stands for HEAD as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verb {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+impl Route {
+    /// What answers this method.
+    pub(crate) fn endpoint(&self, method: &Method) -> Option<&'static Endpoint> {
+        let verb = match *method {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::PUT => Verb::Put,
+            Method::POST => Verb::Post,
+            Method::DELETE => Verb::Delete,
+            _ => return None,
+        };
+        self.endpoints.iter().find(|endpoint| endpoint.method == verb)
+    }
+
+    /// The methods there are, for the header `allow`.
+    pub(crate) fn allow(&self) -> String {
+        let verbs: BTreeSet<Verb> = self.endpoints.iter().map(|one| one.method).collect();
+        let names = verbs.iter().map(|verb| match verb {
+            Verb::Get => "HEAD, GET",
+            Verb::Put => "PUT",
+            Verb::Post => "POST",
+            Verb::Delete => "DELETE",
+        });
+        names.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ")
+    }
+}
+
+const fn route(path: &'static str, endpoints: &'static [Endpoint]) -> Route {
+    Route { path, endpoints }
+}
+
+const fn get(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
+    Endpoint { method: Verb::Get, access, handler }
+}
+
+const fn put(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
+    Endpoint { method: Verb::Put, access, handler }
+}
+
+const fn post(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
+    Endpoint { method: Verb::Post, access, handler }
+}
+
+const fn delete(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
+    Endpoint { method: Verb::Delete, access, handler }
+}
+
+/// By topic, as `api/` is.
+pub(crate) static ROUTES: &[Route] = &[
+    route("/api/overview", &[get(Management, overview::overview)]),
+    route("/api/whoami", &[get(Management, overview::whoami)]),
+    route("/api/version", &[get(Open, overview::version)]),
+    route("/api/extensions", &[get(Management, overview::extensions)]),
+    route("/api/cluster-name", &[get(Management, node::cluster_name)]),
+    route("/api/nodes", &[get(Monitoring, node::list)]),
+    route("/api/nodes/{node}", &[get(Monitoring, node::show)]),
+    route("/api/reset", &[delete(Administrator, node::reset)]),
+    route("/api/reset/{node}", &[delete(Administrator, node::reset)]),
+    route("/api/rebalance/queues", &[post(Administrator, node::rebalance)]),
+    // Connections
+    route("/api/connections", &[get(Management, connections::list)]),
+    route(
+        "/api/connections/{connection}",
+        &[get(Management, connections::show), delete(Management, connections::close)],
+    ),
+    route("/api/connections/{connection}/channels", &[get(Management, channels::of_connection)]),
+    route(
+        "/api/connections/username/{user}",
+        &[get(Monitoring, connections::of_user), delete(Administrator, connections::close_of_user)],
+    ),
+    route("/api/vhosts/{vhost}/connections", &[get(Vhost, connections::list)]),
+    route("/api/channels", &[get(Management, channels::list)]),
+    route("/api/channels/{channel}", &[get(Management, channels::show)]),
+    route("/api/vhosts/{vhost}/channels", &[get(Vhost, channels::list)]),
+    // Exchanges
+    route("/api/exchanges", &[get(Management, exchanges::list)]),
+    route("/api/exchanges/{vhost}", &[get(Vhost, exchanges::list)]),
+    route(
+        "/api/exchanges/{vhost}/{exchange}",
+        &[
+            get(Vhost, exchanges::show),
+            put(Vhost, exchanges::put),
+            delete(Vhost, exchanges::delete),
+        ],
+    ),
+    route("/api/exchanges/{vhost}/{exchange}/publish", &[post(Vhost, exchanges::publish)]),
+    route("/api/exchanges/{vhost}/{exchange}/bindings/source", &[get(Vhost, bindings::of_source)]),
+    route(
+        "/api/exchanges/{vhost}/{exchange}/bindings/destination",
+        &[get(Vhost, bindings::of_destination)],
+    ),
+    // Queues
+    route("/api/queues", &[get(Management, queues::list)]),
+    route("/api/queues/detailed", &[get(Management, queues::list_detailed)]),
+    route("/api/queues/{vhost}", &[get(Vhost, queues::list)]),
+    route(
+        "/api/queues/{vhost}/{queue}",
+        &[get(Vhost, queues::show), put(Vhost, queues::put), delete(Vhost, queues::delete)],
+    ),
+    route("/api/queues/{vhost}/{queue}/bindings", &[get(Vhost, bindings::of_queue)]),
+    route("/api/queues/{vhost}/{queue}/contents", &[delete(Vhost, queues::purge)]),
+    route("/api/queues/{vhost}/{queue}/get", &[post(Vhost, queues::get)]),
+    route("/api/queues/{vhost}/{queue}/actions", &[post(Administrator, queues::act)]),
+    route("/api/consumers", &[get(Management, consumers::list)]),
+    route("/api/consumers/{vhost}", &[get(VisibleVhost, consumers::list)]),
+    // Bindings
+    route("/api/bindings", &[get(Management, bindings::list)]),
+    route("/api/bindings/{vhost}", &[get(Vhost, bindings::list)]),
+    route(
+        "/api/bindings/{vhost}/e/{exchange}/q/{queue}",
+        &[get(Vhost, bindings::between), post(Vhost, bindings::bind)],
+    ),
+    route(
+        "/api/bindings/{vhost}/e/{exchange}/q/{queue}/{key}",
+        &[get(Vhost, bindings::show), delete(Vhost, bindings::unbind)],
+    ),
+    route(
+        "/api/bindings/{vhost}/e/{exchange}/e/{destination}",
+        &[get(Vhost, bindings::between), post(Vhost, bindings::bind)],
+    ),
+    route(
+        "/api/bindings/{vhost}/e/{exchange}/e/{destination}/{key}",
+        &[get(Vhost, bindings::show), delete(Vhost, bindings::unbind)],
+    ),
+    // Vhosts
+    route("/api/vhosts", &[get(Management, vhosts::list)]),
+    route(
+        "/api/vhosts/{name}",
+        &[
+            get(Administrator, vhosts::show),
+            put(Administrator, vhosts::put),
+            delete(Administrator, vhosts::delete),
+        ],
+    ),
+    route(
+        "/api/vhosts/{name}/deletion/protection",
+        &[post(Administrator, vhosts::protect), delete(Administrator, vhosts::unprotect)],
+    ),
+    route("/api/vhosts/{name}/start/{node}", &[post(Administrator, vhosts::start)]),
+    route("/api/vhosts/{name}/permissions", &[get(Administrator, permissions::of_vhost)]),
+    route(
+        "/api/vhosts/{name}/topic-permissions",
+        &[get(Administrator, permissions::topics_of_vhost)],
+    ),
+    route("/api/vhost-limits", &[get(Management, vhosts::all_limits)]),
+    route("/api/vhost-limits/{vhost}", &[get(VisibleVhost, vhosts::limits)]),
+    route(
+        "/api/vhost-limits/{vhost}/{name}",
+        &[put(Administrator, vhosts::put_limit), delete(Administrator, vhosts::delete_limit)],
+    ),
+    // Users
+    route("/api/users", &[get(Administrator, users::list)]),
+    route("/api/users/without-permissions", &[get(Administrator, users::without_permissions)]),
+    route("/api/users/bulk-delete", &[post(Administrator, users::bulk_delete)]),
+    route(
+        "/api/users/{user}",
+        &[
+            get(Administrator, users::show),
+            put(Administrator, users::put),
+            delete(Administrator, users::delete),
+        ],
+    ),
+    route("/api/users/{user}/permissions", &[get(Administrator, permissions::of_user)]),
+    route(
+        "/api/users/{user}/topic-permissions",
+        &[get(Administrator, permissions::topics_of_user)],
+    ),
+    route("/api/user-limits", &[get(Administrator, users::all_limits)]),
+    route("/api/user-limits/{user}", &[get(Monitoring, users::limits)]),
+    route(
+        "/api/user-limits/{user}/{name}",
+        &[put(Administrator, users::put_limit), delete(Administrator, users::delete_limit)],
+    ),
+    route("/api/auth/hash_password/{password}", &[get(Administrator, users::hash_password)]),
+    // Permissions
+    route("/api/permissions", &[get(Administrator, permissions::list)]),
+    route(
+        "/api/permissions/{vhost}/{user}",
+        &[
+            get(Administrator, permissions::show),
+            put(Administrator, permissions::put),
+            delete(Administrator, permissions::delete),
+        ],
+    ),
+    route("/api/topic-permissions", &[get(Administrator, permissions::list_topics)]),
+    route(
+        "/api/topic-permissions/{vhost}/{user}",
+        &[
+            get(Administrator, permissions::show_topics),
+            put(Administrator, permissions::put_topic),
+            delete(Administrator, permissions::delete_topics),
+        ],
+    ),
+    route(
+        "/api/topic-permissions/{vhost}/{user}/{exchange}",
+        &[
+            get(Administrator, permissions::show_topics),
+            delete(Administrator, permissions::delete_topics),
+        ],
+    ),
+    // Policies
+    route("/api/policies", &[get(Management, policies::list)]),
+    route("/api/policies/{vhost}", &[get(Vhost, policies::list)]),
+    route(
+        "/api/policies/{vhost}/{name}",
+        &[
+            get(PolicyMakerInVhost, policies::show),
+            put(PolicyMakerInVhost, policies::put),
+            delete(PolicyMakerInVhost, policies::delete),
+        ],
+    ),
+    route("/api/operator-policies", &[get(Management, policies::list_operator)]),
+    route("/api/operator-policies/{vhost}", &[get(Vhost, policies::list_operator)]),
+    route(
+        "/api/operator-policies/{vhost}/{name}",
+        &[
+            get(Administrator, policies::show_operator),
+            put(Administrator, policies::put_operator),
+            delete(Administrator, policies::delete_operator),
+        ],
+    ),
+    // Health
+    route("/health/live", &[get(Open, health::live)]),
+    route("/health/ready", &[get(Open, health::live)]),
+    route("/api/health/checks/virtual-hosts", &[get(Management, health::ok)]),
+    route("/api/health/checks/is-in-service", &[get(Open, health::ok)]),
+    route("/api/health/checks/ready-to-serve-clients", &[get(Open, health::ok)]),
+    route("/api/health/checks/port-listener/{port}", &[get(Management, health::port_listener)]),
+    route(
+        "/api/health/checks/protocol-listener/{protocol}",
+        &[get(Management, health::protocol_listener)],
+    ),
+];

@@ -1,0 +1,95 @@
+//! The task that reads all counters every few seconds, for the rates.
+
+use std::sync::Arc;
+
+use leveret_broker::{Broker, ChannelTotals, Vhost};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{connections, overview};
+use crate::message_stats::{self, READY, UNACKED};
+use crate::node::{Node, now};
+use crate::rates::{INTERVAL, Key, Values};
+
+/// Samples until the broker stops. Reading takes no lock for longer than one object.
+pub(crate) async fn run(node: Arc<Node>, stop: CancellationToken) {
+    let mut interval = interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let samples = async {
+        loop {
+            interval.tick().await;
+            let node = Arc::clone(&node);
+            let read = move || node.rates.sample(now(), readings(&node.broker));
+            // It does not panic; were it to, the next one tries again.
+            let _ = tokio::task::spawn_blocking(read).await;
+        }
+    };
+    stop.run_until_cancelled(samples).await;
+}
+
+fn readings(broker: &Broker) -> Vec<(Key, Values)> {
+    let mut all = vec![(Key::Node, overview::churn_reading(&broker.churn()))];
+    for vhost in broker.vhosts() {
+        let mut lengths = Lengths::default();
+        for queue in vhost.queues() {
+            let status = queue.status();
+            let mut values =
+                status.totals.as_ref().map(message_stats::of_queue).unwrap_or_default();
+            let (ready, unacked) = (status.ready, status.unacked);
+            message_stats::fill(&mut values, &[(READY, ready), (UNACKED, unacked)]);
+            lengths.ready += ready;
+            lengths.unacked += unacked;
+            if values != Values::default() {
+                all.push((Key::Queue(queue.id()), values));
+            }
+        }
+        let totals = vhost_totals(broker, &vhost);
+        all.push((Key::Vhost(Arc::clone(vhost.name())), lengths.beside(&totals)));
+    }
+    for connection in broker.connections().all() {
+        all.push((Key::Connection(connection.id()), connections::reading(&connection)));
+        for channel in connection.channels() {
+            let values = message_stats::of_channels(&channel.counters.read());
+            all.push((Key::Channel(connection.id(), channel.number()), values));
+        }
+    }
+    all
+}
+
+/// Messages of many queues.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lengths {
+    pub(crate) ready: u64,
+    pub(crate) unacked: u64,
+}
+
+impl Lengths {
+    /// Those of a vhost's queues.
+    pub(crate) fn of(vhost: &Vhost) -> Self {
+        let mut lengths = Self::default();
+        for queue in vhost.queues() {
+            let counts = queue.counts();
+            lengths.ready += counts.ready;
+            lengths.unacked += counts.unacked;
+        }
+        lengths
+    }
+
+    /// A reading of totals and lengths.
+    pub(crate) fn beside(self, totals: &ChannelTotals) -> Values {
+        let mut values = message_stats::of_channels(totals);
+        message_stats::fill(&mut values, &[(READY, self.ready), (UNACKED, self.unacked)]);
+        values
+    }
+}
+
+/// What all channels of a vhost have counted, those that are closed included.
+pub(crate) fn vhost_totals(broker: &Broker, vhost: &Arc<Vhost>) -> ChannelTotals {
+    let mut totals = vhost.past_channels();
+    for connection in broker.connections().all() {
+        if Arc::ptr_eq(connection.vhost(), vhost) {
+            connection.channels().iter().for_each(|one| totals.add(&one.counters.read()));
+        }
+    }
+    totals
+}

@@ -1,0 +1,94 @@
+//! Who may do what: each endpoint with each kind of user.
+
+use leveret_tests::Api;
+use serde_json::{Value, json};
+
+use crate::managed;
+
+/// The kinds of user, in the order of the recorded statuses; the first two are no users.
+const USERS: [&str; 5] = ["none", "management", "policymaker", "monitoring", "administrator"];
+
+/// Paths where Leveret is meant to answer something else than RabbitMQ 4.3.6 did, and why.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("/connections/nope", "RabbitMQ crashes (500) for a missing connection of others"),
+    ("/channels/nope", "as above"),
+];
+
+/// Paths that are not there yet.
+const MISSING: &[&str] = &[
+    "/aliveness-test",
+    "/all-configuration",
+    "/auth/attempts",
+    "/config/effective",
+    "/definitions",
+    "/deprecated-features",
+    "/feature-flags",
+    "/global-parameters",
+    "/health/checks/",
+    "/healthchecks",
+    "/parameters",
+    "/queues/quorum",
+];
+
+#[test]
+fn every_endpoint_asks_who_is_there() {
+    let Some((_broker, api)) = managed() else { return };
+    let node = api.get("/overview")["node"].as_str().unwrap().to_owned();
+    api.put("/vhosts/other", &Value::Null);
+    for name in USERS {
+        let tags = if name == "none" { "" } else { name };
+        api.put(&format!("/users/u-{name}"), &json!({ "password": "p", "tags": tags }));
+        api.put(&format!("/permissions/%2F/u-{name}"), &everything());
+    }
+    let mut failures = Vec::new();
+    for row in include_str!("access.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [method, path, body, statuses @ ..] = columns.as_slice() else { panic!("{row}") };
+        if (*method, *path) == ("PUT", "/cluster-name") {
+            continue;
+        }
+        let mut left_out = DIFFERENT.iter().map(|(start, _)| *start).chain(MISSING.iter().copied());
+        if left_out.any(|start| path.starts_with(start)) || path.contains("/memory") {
+            continue;
+        }
+        let path = path.replace("$NODE", &node);
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_str(body).unwrap() };
+        let logins = USERS.map(|name| format!("u-{name}:p"));
+        let mut all = vec![None, Some("guest:bad")];
+        all.extend(logins.iter().map(|login| Some(login.as_str())));
+        let mut answers = Vec::new();
+        restore(&api);
+        for login in all {
+            if *method != "GET" {
+                restore(&api);
+            }
+            let reply = api.with_login(login).call(method, &path, &body);
+            answers.push(reply.status.to_string());
+        }
+        if answers != *statuses {
+            failures
+                .push(format!("{method} {path}\n  RabbitMQ {statuses:?}\n  Leveret  {answers:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What requests refer to, in the state they were recorded in.
+fn restore(api: &Api) {
+    api.put("/vhosts/other", &Value::Null);
+    api.put("/vhosts/gone", &Value::Null);
+    api.put("/permissions/other/guest", &everything());
+    for vhost in ["%2F", "other"] {
+        api.put(&format!("/queues/{vhost}/q"), &json!({ "durable": true }));
+        api.put(&format!("/exchanges/{vhost}/x"), &json!({ "type": "fanout" }));
+        let policy = json!({ "pattern": "^zz", "definition": { "max-length": 5 } });
+        api.put(&format!("/policies/{vhost}/p"), &policy);
+        api.put(&format!("/operator-policies/{vhost}/op"), &policy);
+    }
+    api.put("/users/victim", &json!({ "password": "p", "tags": "" }));
+    api.put("/permissions/%2F/victim", &everything());
+}
+
+fn everything() -> Value {
+    json!({ "configure": ".*", "write": ".*", "read": ".*" })
+}

@@ -1,0 +1,47 @@
+//! What goes for all endpoints.
+
+use serde_json::Value;
+
+use crate::managed;
+
+#[test]
+fn heads_options_and_wrong_methods_are_answered() {
+    let Some((_broker, api)) = managed() else { return };
+    let reply = api.send("HEAD", "/api/whoami", &[], "");
+    assert_eq!((reply.status, reply.text.as_str()), (200, ""));
+    assert_eq!(reply.header("content-type"), "application/json");
+
+    let reply = api.with_login(None).send("OPTIONS", "/api/queues/%2F/q", &[], "");
+    assert_eq!((reply.status, reply.text.as_str()), (200, ""));
+    assert_eq!(reply.header("allow"), "HEAD, GET, PUT, DELETE, OPTIONS");
+
+    let reply = api.send("POST", "/api/whoami", &[], "");
+    assert_eq!((reply.status, reply.text.as_str()), (405, ""));
+    assert_eq!(reply.header("allow"), "HEAD, GET, OPTIONS");
+    assert_eq!(api.send("PATCH", "/api/whoami", &[], "").status, 405);
+
+    let reply = api.send("GET", "/nope", &[], "");
+    assert_eq!(reply.text, r#"{"error":"Object Not Found","reason":"Not Found"}"#);
+    assert_eq!(reply.status, 404);
+    assert_eq!(api.get("/queues/"), Value::Array(vec![]));
+}
+
+#[test]
+fn logins_are_refused_in_rabbitmqs_words() {
+    let Some((_broker, api)) = managed() else { return };
+    let reply = api.with_login(None).call("GET", "/overview", &Value::Null);
+    assert_eq!((reply.status, reply.text.as_str()), (401, ""));
+    assert_eq!(reply.header("www-authenticate"), "Basic realm=\"RabbitMQ Management\"");
+
+    let reply = api.with_login(Some("guest:bad")).call("GET", "/overview", &Value::Null);
+    assert_eq!(reply.status, 401);
+    assert_eq!(reply.text, r#"{"error":"not_authorized","reason":"Not_Authorized"}"#);
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused() {
+    let Some((_broker, api)) = managed() else { return };
+    let body = "x".repeat(20_000_001);
+    assert_eq!(api.send("PUT", "/api/vhosts/v", &[], &body).status, 413);
+    assert_eq!(api.get("/whoami")["name"], "guest");
+}
