@@ -7,6 +7,7 @@
 //! A session does not ask the directory for each message: it keeps a [`PermissionCache`], which
 //! compares one atomic generation number and answers from a handful of remembered names.
 
+mod attempts;
 mod cache;
 mod password;
 mod pattern;
@@ -23,6 +24,7 @@ use ahash::{AHashMap, AHashSet};
 use parking_lot::RwLock;
 use thiserror::Error;
 
+pub use self::attempts::{Entrance, LoginAttempts};
 pub use self::cache::PermissionCache;
 pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
 pub use self::pattern::{Pattern, PatternError};
@@ -42,6 +44,7 @@ pub struct AccessControl {
     accounts: RwLock<AHashMap<Box<str>, Account>>,
     generation: AtomicU64,
     loopback_users: AHashSet<Box<str>>,
+    attempts: attempts::Attempts,
 }
 
 /// A user and what it was granted; deleting the user deletes its permissions with it.
@@ -66,6 +69,7 @@ impl AccessControl {
             accounts: RwLock::default(),
             generation: AtomicU64::new(0),
             loopback_users: loopback_users.into_iter().map(Into::into).collect(),
+            attempts: attempts::Attempts::default(),
         }
     }
 
@@ -103,6 +107,21 @@ impl AccessControl {
             return Err(AuthFailure::NotLoopback);
         }
         Ok(user)
+    }
+
+    /// Counts a login.
+    pub fn count_attempt(&self, entrance: Entrance, has_succeeded: bool) {
+        self.attempts.count(entrance, has_succeeded);
+    }
+
+    /// How many logins there were.
+    pub fn attempts(&self, entrance: Entrance) -> LoginAttempts {
+        self.attempts.read(entrance)
+    }
+
+    /// Begins to count logins anew.
+    pub fn reset_attempts(&self) {
+        self.attempts.reset();
     }
 
     /// The user of that name.

@@ -1,5 +1,6 @@
 //! The broker: what all connections share.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use ahash::HashMap;
 use leveret_engine::{ConsumerId, QueueId, Removed};
 use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
@@ -33,6 +35,7 @@ pub struct Broker {
     /// Held while users, permissions, vhosts or limits change, until the change is in the journal:
     /// the last one written is the one that holds. Taken before all other locks.
     pub(crate) changes: Mutex<()>,
+    pub(crate) global_parameters: RwLock<BTreeMap<String, Value>>,
     connections: Arc<Connections>,
     last_session: AtomicU64,
     last_queue: AtomicU64,
@@ -64,6 +67,9 @@ pub struct BrokerOptions {
     pub default_password: String,
     /// Created on an empty data directory.
     pub default_vhost: String,
+    /// Whether an empty data directory gets the default vhost and user: not where definitions say
+    /// what there is.
+    pub create_defaults: bool,
     /// Most connections at a time, over all vhosts.
     pub connection_max: Option<u32>,
 }
@@ -76,6 +82,7 @@ impl Default for BrokerOptions {
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
             default_vhost: "/".to_owned(),
+            create_defaults: true,
             connection_max: None,
         }
     }
@@ -131,6 +138,7 @@ impl Broker {
             access: Arc::new(AccessControl::new(options.loopback_users.iter().map(String::as_str))),
             vhosts: RwLock::default(),
             changes: Mutex::default(),
+            global_parameters: RwLock::default(),
             connections: Arc::default(),
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
@@ -145,9 +153,10 @@ impl Broker {
             alarms: Alarms::default(),
         };
         recovery::restore(&broker, recovered)?;
-        if broker.vhosts.read().is_empty() {
+        if options.create_defaults && broker.vhosts.read().is_empty() {
             broker.create_defaults(options)?;
         }
+        broker.make_cluster_id();
         Ok(Arc::new(broker))
     }
 

@@ -25,6 +25,7 @@ mod connections;
 mod dead_letter;
 mod definitions;
 mod direct_reply;
+mod global_parameters;
 mod keeper;
 mod limits;
 pub mod policy;

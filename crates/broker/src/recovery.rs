@@ -11,6 +11,7 @@ use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionK
 use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue};
+use crate::global_parameters::GLOBAL;
 use crate::keeper::keeper;
 use crate::policy;
 use crate::queue::{QueueSpec, SharedQueue};
@@ -61,8 +62,13 @@ fn restore_parameter(
     value: &[u8],
     _: &mut Queues,
 ) -> Result<(), DefinitionError> {
-    let [vhost, component, _] = definitions::key_parts(key)?;
+    let [vhost, component, name] = definitions::key_parts(key)?;
     match definitions::name(component)? {
+        GLOBAL => {
+            let name = definitions::name(name)?;
+            broker.restore_global_parameter(name, definitions::decode(value)?);
+            Ok(())
+        }
         VHOST_LIMITS => {
             let vhost = broker.vhost(definitions::name(vhost)?).ok_or(DefinitionError::Orphan)?;
             *vhost.limits.write() = definitions::decode(value)?;

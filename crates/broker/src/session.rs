@@ -24,7 +24,7 @@ pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
 pub use self::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
 use crate::broker::Broker;
-use crate::limits::Presence;
+use crate::limits::{Presence, UserLimits};
 use crate::queue::SharedQueue;
 use crate::refusal::{self, Resource};
 use crate::routes::RouteCache;
@@ -79,6 +79,23 @@ impl Session {
         Self::new(broker, user, found, None)
     }
 
+    /// Opens a session of the broker itself, which may do everything, also what `amq.` in front of a
+    /// name keeps clients from: for definitions.
+    ///
+    /// # Errors
+    /// 530 when the vhost doesn't exist.
+    pub fn of_system(broker: &Arc<Broker>, vhost: &str) -> Result<Self, AmqpError> {
+        let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
+        let user = Arc::new(User {
+            name: "rmq-internal".to_owned(),
+            password_hash: None,
+            tags: Vec::new(),
+            limits: UserLimits::default(),
+        });
+        let permissions = PermissionCache::of_system(Arc::clone(broker.access()));
+        Ok(Self::with(broker, user, found, permissions, None))
+    }
+
     fn new(
         broker: &Arc<Broker>,
         user: Arc<User>,
@@ -90,7 +107,17 @@ impl Session {
         if !permissions.may_enter() {
             return Err(refusal::vhost_refused(vhost.name(), &user.name));
         }
-        Ok(Self {
+        Ok(Self::with(broker, user, vhost, permissions, presence))
+    }
+
+    fn with(
+        broker: &Arc<Broker>,
+        user: Arc<User>,
+        vhost: Arc<Vhost>,
+        permissions: PermissionCache,
+        presence: Option<Presence>,
+    ) -> Self {
+        Self {
             id: broker.next_session(),
             permissions,
             broker: Arc::clone(broker),
@@ -101,7 +128,7 @@ impl Session {
             turn: Turn::new(),
             presence,
             owned: Vec::new(),
-        })
+        }
     }
 
     /// Who this is.

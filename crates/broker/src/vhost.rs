@@ -85,6 +85,11 @@ impl Vhost {
         }
     }
 
+    /// Whether every vhost has an exchange of this name from the start.
+    pub fn has_from_the_start(exchange: &str) -> bool {
+        PREDECLARED.iter().any(|(name, ..)| *name == exchange)
+    }
+
     /// The vhost's name, e.g. `/`.
     pub fn name(&self) -> &Arc<str> {
         &self.name

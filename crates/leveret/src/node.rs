@@ -1,8 +1,9 @@
 //! A broker with everything that serves it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use leveret_management::{Bound, Management};
+use leveret_management::{Bound, Management, load_definitions};
 use leveret_server::config::Config;
 use leveret_server::{Server, StartError};
 
@@ -13,13 +14,22 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the broker, then what shows it. Returns when clients can connect.
+    /// Opens the broker, loads the definitions the configuration names, and serves. Returns when clients can connect.
     ///
     /// # Errors
     /// When an address is taken, or the data directory can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let bound = Bound::new(&config)?;
-        let server = Server::start(config.clone()).await?;
+        let opened = Server::open(config.clone()).await?;
+        if let Some(path) = config.load_definitions.clone() {
+            let broker = Arc::clone(opened.broker());
+            let load = move || load_definitions(&broker, &path);
+            let loaded = tokio::task::spawn_blocking(load).await;
+            if let Some(lsn) = loaded.map_err(|_| StartError::Interrupted)?? {
+                opened.broker().store().durable(lsn).await;
+            }
+        }
+        let server = opened.serve()?;
         match bound.serve(&server, &config) {
             Ok(management) => Ok(Self { server, management }),
             Err(error) => {

@@ -1,7 +1,11 @@
 //! What a handler answers, and how that goes over HTTP.
 
+use std::fmt;
+
 use axum::body::Body;
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY, WWW_AUTHENTICATE};
+use axum::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, VARY, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderValue, Response, StatusCode};
 use leveret_codec::{AmqpError, ReplyCode};
 use leveret_store::Lsn;
@@ -17,6 +21,7 @@ pub(crate) struct Answer {
     body: Vec<u8>,
     content_type: &'static str,
     location: Option<String>,
+    attachment: Option<String>,
     /// What has to be on disk before the answer may leave.
     commit: Option<Lsn>,
 }
@@ -56,7 +61,14 @@ const JSON: &str = "application/json";
 
 impl Answer {
     fn empty(status: StatusCode) -> Self {
-        Self { status, body: Vec::new(), content_type: JSON, location: None, commit: None }
+        Self {
+            status,
+            body: Vec::new(),
+            content_type: JSON,
+            location: None,
+            attachment: None,
+            commit: None,
+        }
     }
 
     /// 200 with a JSON value.
@@ -89,6 +101,11 @@ impl Answer {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
+    /// To be kept as a file of this name.
+    pub(crate) fn attached_as(self, name: &str) -> Self {
+        Self { attachment: Some(name.to_owned()), ..self }
+    }
+
     /// May leave once this is on disk.
     pub(crate) fn after(self, commit: Option<Lsn>) -> Self {
         Self { commit, ..self }
@@ -109,6 +126,10 @@ impl Answer {
         }
         if let Some(location) = self.location.and_then(|it| HeaderValue::try_from(it).ok()) {
             headers.insert(LOCATION, location);
+        }
+        let disposition = self.attachment.map(|name| format!("attachment; filename={name}"));
+        if let Some(value) = disposition.and_then(|it| HeaderValue::try_from(it).ok()) {
+            headers.insert(CONTENT_DISPOSITION, value);
         }
         response
     }
@@ -168,6 +189,26 @@ impl Failure {
             headers.insert(WWW_AUTHENTICATE, realm);
         }
         response
+    }
+}
+
+/// The reason, for a log.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRequest(Value::String(reason)) => f.write_str(reason),
+            Self::BadRequest(reason) | Self::Unhealthy(reason) => reason.fmt(f),
+            Self::Named(_, reason) | Self::Missing(reason) | Self::Protected(reason) => {
+                f.write_str(reason)
+            }
+            Self::Refused(reason) => f.write_str(reason),
+            Self::NoLogin | Self::WrongLogin => f.write_str("not authorised"),
+            Self::NotFound => f.write_str("not found"),
+            Self::Method => f.write_str("no such method"),
+            Self::TooSlow => f.write_str("took too long"),
+            Self::TooLarge => f.write_str("too long"),
+            Self::Internal => f.write_str("an internal error"),
+        }
     }
 }
 

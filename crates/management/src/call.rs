@@ -126,9 +126,19 @@ impl Call {
         if missing.is_empty() {
             return Ok(object);
         }
-        Err(Failure::bad_request(format!("[{}]", missing.join(","))))
+        // As Erlang prints a list: on one line, if that is short.
+        let line = format!("[{}]", missing.join(","));
+        let is_short = line.len() < LINE_MAX;
+        Err(Failure::bad_request(if is_short {
+            line
+        } else {
+            format!("[{}]", missing.join(",\n "))
+        }))
     }
 }
+
+/// How long a line of Erlang's may be.
+const LINE_MAX: usize = 79;
 
 /// A text of a body.
 ///

@@ -10,6 +10,7 @@
 mod answer;
 mod api;
 mod call;
+mod definitions;
 mod dispatch;
 mod json_table;
 mod list;
@@ -22,4 +23,5 @@ mod routes;
 mod sampler;
 mod service;
 
+pub use definitions::load as load_definitions;
 pub use service::{Bound, Management};

@@ -35,7 +35,13 @@ pub(crate) fn list<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Result
     }
 }
 
-/// Answers with a list that isn't paged.
+/// Answers with a list that RabbitMQ doesn't cut into pages.
+pub(crate) fn unpaged<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Answer {
+    let items = Order::of(call).sort(items, fields);
+    Answer::bytes(written(&items, fields, &Columns::of(call)))
+}
+
+/// Answers with a list in the order it has.
 pub(crate) fn whole_list<T>(call: &Call, items: &[T], fields: &[Field<T>]) -> Answer {
     Answer::bytes(written(items, fields, &Columns::of(call)))
 }

@@ -8,7 +8,7 @@ use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::Broker;
-use leveret_broker::access::{User, is_loopback, tag};
+use leveret_broker::access::{Entrance, User, is_loopback, tag};
 
 use crate::answer::Failure;
 
@@ -24,6 +24,8 @@ pub(crate) enum Access {
     Vhost,
     /// As [`Vhost`](Self::Vhost); those who monitor in all vhosts as well.
     VisibleVhost,
+    /// Those who make policies.
+    PolicyMaker,
     /// Those who make policies, in vhosts where they have a permission; administrators in all.
     PolicyMakerInVhost,
     /// Those who monitor.
@@ -43,7 +45,10 @@ pub(crate) fn authenticate(
 ) -> Result<Arc<User>, Failure> {
     let header = headers.get(AUTHORIZATION).ok_or(Failure::NoLogin)?;
     let (user, password) = basic(header.as_bytes()).ok_or(Failure::WrongLogin)?;
-    broker.access().authenticate(&user, password.as_bytes(), is_loopback(peer)).map_err(|failure| {
+    let access = broker.access();
+    let found = access.authenticate(&user, password.as_bytes(), is_loopback(peer));
+    access.count_attempt(Entrance::Http, found.is_ok());
+    found.map_err(|failure| {
         tracing::warn!("HTTP login refused: user '{}': {failure}", user.escape_debug());
         Failure::WrongLogin
     })
@@ -102,7 +107,9 @@ pub(crate) fn check(
     }
     let refused = match access {
         Access::Open | Access::Management | Access::Vhost | Access::VisibleVhost => None,
-        Access::PolicyMakerInVhost => (!makes_policies(user)).then_some(NOT_THEIRS),
+        Access::PolicyMaker | Access::PolicyMakerInVhost => {
+            (!makes_policies(user)).then_some(NOT_THEIRS)
+        }
         Access::Monitoring => (!is_monitor(user)).then_some("Not monitor user"),
         Access::Administrator => (!is_administrator(user)).then_some("Not administrator user"),
     };

@@ -48,8 +48,10 @@ impl Node {
         &self.config.server_properties.product
     }
 
-    pub(crate) fn cluster_name(&self) -> &str {
-        &self.config.server_properties.cluster_name
+    /// The name an operator gave the cluster, or the configured one.
+    pub(crate) fn cluster_name(&self) -> String {
+        let configured = || self.config.server_properties.cluster_name.clone();
+        self.broker.cluster_name().unwrap_or_else(configured)
     }
 }
 

@@ -8,12 +8,13 @@ use axum::http::Method;
 
 use crate::answer::Outcome;
 use crate::api::{
-    bindings, channels, connections, consumers, exchanges, health, node, overview, permissions,
-    policies, queues, users, vhosts,
+    bindings, channels, connections, consumers, definitions, exchanges, features, health, node,
+    overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
-    self, Administrator, Management, Monitoring, Open, PolicyMakerInVhost, Vhost, VisibleVhost,
+    self, Administrator, Management, Monitoring, Open, PolicyMaker, PolicyMakerInVhost, Vhost,
+    VisibleVhost,
 };
 
 /// A path and what can be done there.
@@ -91,9 +92,26 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/api/whoami", &[get(Management, overview::whoami)]),
     route("/api/version", &[get(Open, overview::version)]),
     route("/api/extensions", &[get(Management, overview::extensions)]),
-    route("/api/cluster-name", &[get(Management, node::cluster_name)]),
+    route(
+        "/api/cluster-name",
+        &[get(Management, node::cluster_name), put(Administrator, parameters::put_cluster_name)],
+    ),
     route("/api/nodes", &[get(Monitoring, node::list)]),
     route("/api/nodes/{node}", &[get(Monitoring, node::show)]),
+    route("/api/nodes/{node}/memory", &[get(Monitoring, node::memory)]),
+    route("/api/nodes/{node}/memory/relative", &[get(Monitoring, node::memory_relative)]),
+    route("/api/config/effective", &[get(Administrator, node::effective_config)]),
+    route(
+        "/api/auth/attempts/{node}",
+        &[get(Monitoring, node::auth_attempts), delete(Administrator, node::reset_auth_attempts)],
+    ),
+    route(
+        "/api/auth/attempts/{node}/source",
+        &[
+            get(Monitoring, node::auth_attempts_by_source),
+            delete(Administrator, node::reset_auth_attempts),
+        ],
+    ),
     route("/api/reset", &[delete(Administrator, node::reset)]),
     route("/api/reset/{node}", &[delete(Administrator, node::reset)]),
     route("/api/rebalance/queues", &[post(Administrator, node::rebalance)]),
@@ -137,6 +155,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/queues/{vhost}/{queue}",
         &[get(Vhost, queues::show), put(Vhost, queues::put), delete(Vhost, queues::delete)],
     ),
+    route("/api/queues/quorum/{vhost}/{queue}/status", &[get(Vhost, queues::quorum_status)]),
     route("/api/queues/{vhost}/{queue}/bindings", &[get(Vhost, bindings::of_queue)]),
     route("/api/queues/{vhost}/{queue}/contents", &[delete(Vhost, queues::purge)]),
     route("/api/queues/{vhost}/{queue}/get", &[post(Vhost, queues::get)]),
@@ -259,15 +278,94 @@ pub(crate) static ROUTES: &[Route] = &[
             delete(Administrator, policies::delete_operator),
         ],
     ),
+    // Parameters
+    route("/api/parameters", &[get(PolicyMaker, parameters::list)]),
+    route("/api/parameters/{component}", &[get(PolicyMaker, parameters::list)]),
+    route("/api/parameters/{component}/{vhost}", &[get(PolicyMakerInVhost, parameters::list)]),
+    route(
+        "/api/parameters/{component}/{vhost}/{name}",
+        &[
+            get(PolicyMakerInVhost, parameters::show),
+            put(PolicyMakerInVhost, parameters::put),
+            delete(PolicyMakerInVhost, parameters::delete),
+        ],
+    ),
+    route("/api/global-parameters", &[get(PolicyMaker, parameters::list_global)]),
+    route(
+        "/api/global-parameters/{name}",
+        &[
+            get(PolicyMaker, parameters::show_global),
+            put(PolicyMaker, parameters::put_global),
+            delete(PolicyMaker, parameters::delete_global),
+        ],
+    ),
+    // Definitions
+    route(
+        "/api/definitions",
+        &[get(Administrator, definitions::export), post(Administrator, definitions::import)],
+    ),
+    route(
+        "/api/definitions/{vhost}",
+        &[
+            get(Administrator, definitions::export_vhost),
+            post(Administrator, definitions::import_vhost),
+        ],
+    ),
+    route(
+        "/api/all-configuration",
+        &[get(Administrator, definitions::export), post(Administrator, definitions::import)],
+    ),
+    // Features
+    route("/api/feature-flags", &[get(Management, features::flags)]),
+    route("/api/feature-flags/{name}/enable", &[put(Administrator, features::enable)]),
+    route("/api/deprecated-features", &[get(Management, features::deprecated)]),
+    route("/api/deprecated-features/used", &[get(Management, features::deprecated_used)]),
     // Health
     route("/health/live", &[get(Open, health::live)]),
-    route("/health/ready", &[get(Open, health::live)]),
+    route("/health/ready", &[get(Open, health::ready)]),
+    route("/health/alarms", &[get(Open, health::alarms)]),
+    route("/api/health/checks/alarms", &[get(Management, health::alarms)]),
+    route("/api/health/checks/local-alarms", &[get(Management, health::alarms)]),
     route("/api/health/checks/virtual-hosts", &[get(Management, health::ok)]),
     route("/api/health/checks/is-in-service", &[get(Open, health::ok)]),
     route("/api/health/checks/ready-to-serve-clients", &[get(Open, health::ok)]),
+    route("/api/health/checks/reached-target-cluster-size", &[get(Open, health::ok)]),
+    route("/api/health/checks/below-node-connection-limit", &[get(Open, health::connection_limit)]),
+    route("/api/health/checks/metadata-store/initialized", &[get(Management, health::ok)]),
+    route(
+        "/api/health/checks/metadata-store/initialized/with-data",
+        &[get(Management, health::ok)],
+    ),
     route("/api/health/checks/port-listener/{port}", &[get(Management, health::port_listener)]),
     route(
         "/api/health/checks/protocol-listener/{protocol}",
         &[get(Management, health::protocol_listener)],
     ),
+    route(
+        "/api/health/checks/certificate-expiration/{within}/{unit}",
+        &[get(Management, health::certificates)],
+    ),
+    route(
+        "/api/health/checks/node-is-quorum-critical",
+        &[get(Management, health::quorum_critical)],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
+        &[get(Management, health::ok)],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
+        &[get(Management, health::ok)],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}",
+        &[get(VisibleVhost, health::ok)],
+    ),
+    route(
+        "/api/health/checks/quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
+        &[get(VisibleVhost, health::ok)],
+    ),
+    route("/api/healthchecks/node", &[get(Management, health::node)]),
+    route("/api/healthchecks/node/{node}", &[get(Management, health::node)]),
+    route("/api/aliveness-test/{vhost}", &[get(Vhost, health::aliveness)]),
 ];

@@ -40,6 +40,8 @@ pub struct Config {
     pub management: Vec<SocketAddr>,
     /// Addresses for the Prometheus metrics; read as those for AMQP.
     pub metrics: Vec<SocketAddr>,
+    /// A file of definitions in RabbitMQ's JSON, or a directory of such files, loaded at each start.
+    pub load_definitions: Option<PathBuf>,
     /// Where messages and definitions live.
     pub storage: Storage,
     /// Limits of AMQP connections.
@@ -164,6 +166,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
             management: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15672))],
             metrics: Vec::new(),
+            load_definitions: None,
             storage: Storage::Directory(data_dir::SYSTEM.into()),
             amqp: AmqpConfig {
                 channel_max: 2047,

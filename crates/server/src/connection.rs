@@ -25,8 +25,7 @@ use leveret_broker::{
     Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, refusal,
 };
 use leveret_codec::{
-    AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, TableBuf, basic,
-    connection, split,
+    AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, basic, connection, split,
 };
 use leveret_engine::Millis;
 use leveret_store::Lsn;
@@ -35,7 +34,7 @@ use tokio::sync::watch;
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
 use crate::channel::Channel;
-use crate::config::AmqpConfig;
+use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::sasl::Anonymous;
@@ -49,7 +48,7 @@ pub(crate) struct Context {
     pub(crate) amqp: AmqpConfig,
     /// Who comes in without saying who it is, if anyone may.
     pub(crate) anonymous: Option<Anonymous>,
-    pub(crate) server_properties: TableBuf,
+    pub(crate) server_properties: ServerProperties,
     /// What is short: told to those who wait for it to be over.
     pub(crate) shortage: watch::Receiver<Shortage>,
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::control::Control;
 use crate::outbox::{Outbox, Segments, Work};
-use crate::server::{StartError, anonymous, server_properties};
+use crate::server::{StartError, anonymous};
 
 /// A client's connection to a broker of its own, both in memory.
 pub struct Bench {
@@ -54,7 +54,7 @@ impl Bench {
             broker: Arc::clone(&broker),
             amqp: config.amqp,
             anonymous: anonymous(&config.auth),
-            server_properties: server_properties(&config.server_properties),
+            server_properties: config.server_properties,
             shortage: alarms::set_up(&broker, &config.alarms),
         });
         let outbox = Arc::new(Outbox::new());

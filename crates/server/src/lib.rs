@@ -29,4 +29,4 @@ mod writer;
 
 pub use clock::now;
 pub use listener::BoundListener;
-pub use server::{Server, StartError};
+pub use server::{Opened, Server, StartError};

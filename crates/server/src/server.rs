@@ -27,6 +27,13 @@ const EPHEMERAL_SEGMENT_BYTES: u64 = 1 << 20;
 /// How long the accept loop pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A broker whose data is open, and whose addresses are taken and not yet listened on.
+pub struct Opened {
+    broker: Arc<Broker>,
+    config: Config,
+    listeners: Vec<BoundListener>,
+}
+
 /// A running broker.
 pub struct Server {
     broker: Arc<Broker>,
@@ -51,6 +58,14 @@ pub enum StartError {
     /// The data directory can't be used or read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Definitions that were to be loaded can't be.
+    #[error("cannot load definitions from {}: {reason}", path.display())]
+    Definitions {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A task of the start was lost; the broker is being torn down.
     #[error("the start was interrupted")]
     Interrupted,
@@ -72,6 +87,14 @@ impl Server {
     /// # Errors
     /// When an address is taken, or the data directory can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::open(config).await?.serve()
+    }
+
+    /// Opens the store, for something to be done before clients come.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn open(config: Config) -> Result<Opened, StartError> {
         let all = &config.listen;
         let listeners = all.iter().map(|address| BoundListener::new("listen", *address, all));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
@@ -83,12 +106,27 @@ impl Server {
         let open = move || Broker::open(disk, &directory, &options);
         let broker = tokio::task::spawn_blocking(open).await;
         let broker = broker.map_err(|_| StartError::Interrupted)??;
+        Ok(Opened { broker, config, listeners })
+    }
+}
 
+impl Opened {
+    /// The broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Listens. Clients can connect when this returns.
+    ///
+    /// # Errors
+    /// When an address can't be listened on after all.
+    pub fn serve(self) -> Result<Server, StartError> {
+        let Self { broker, config, listeners } = self;
         let context = Arc::new(Context {
             broker: Arc::clone(&broker),
             amqp: config.amqp.clone(),
             anonymous: anonymous(&config.auth),
-            server_properties: server_properties(&config.server_properties),
+            server_properties: config.server_properties.clone(),
             shortage: alarms::set_up(&broker, &config.alarms),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -102,9 +140,11 @@ impl Server {
         }
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage, stop.clone()));
-        Ok(Self { broker, addresses, stop, tasks })
+        Ok(Server { broker, addresses, stop, tasks })
     }
+}
 
+impl Server {
     /// Where it listens for AMQP, ports resolved.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -185,6 +225,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
         default_user: config.auth.default_user.clone(),
         default_password: config.auth.default_pass.clone(),
         default_vhost: config.auth.default_vhost.clone(),
+        create_defaults: config.load_definitions.is_none(),
         connection_max: config.amqp.connection_max,
     }
 }
@@ -195,8 +236,13 @@ pub(crate) fn anonymous(auth: &AuthConfig) -> Option<Anonymous> {
     Some(Anonymous { user, password: auth.anonymous_login_pass.clone() })
 }
 
-/// What `connection.start` says: clients branch on product, version and capabilities.
-pub(crate) fn server_properties(properties: &ServerProperties) -> TableBuf {
+/// What `connection.start` says: clients branch on product, version and capabilities. The cluster has
+/// the name an operator gave it, or the configured one.
+pub(crate) fn server_properties(
+    properties: &ServerProperties,
+    cluster_name: Option<String>,
+) -> TableBuf {
+    let cluster_name = cluster_name.as_ref().unwrap_or(&properties.cluster_name);
     const CAPABILITIES: [&str; 9] = [
         "authentication_failure_close",
         "basic.nack",
@@ -215,7 +261,7 @@ pub(crate) fn server_properties(properties: &ServerProperties) -> TableBuf {
     let capabilities = capabilities.build();
     TableBuilder::new()
         .put("capabilities", Value::Table(capabilities.as_table()))
-        .put("cluster_name", Value::text(&properties.cluster_name))
+        .put("cluster_name", Value::text(cluster_name))
         .put("copyright", Value::text("Copyright (c) the Leveret authors"))
         .put("information", Value::text("Licensed under the Apache License 2.0"))
         .put("leveret_version", Value::text(env!("CARGO_PKG_VERSION")))

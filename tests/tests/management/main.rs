@@ -8,7 +8,9 @@
 )]
 
 mod access;
+mod definitions;
 mod http;
+mod recorded;
 
 use leveret_tests::{Api, Broker};
 

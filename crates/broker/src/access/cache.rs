@@ -21,6 +21,8 @@ pub struct PermissionCache {
     vhost: Box<str>,
     generation: u64,
     permission: Option<Arc<Permission>>,
+    /// Everything is allowed, to the broker itself.
+    is_of_system: bool,
     answers: Recent<Answer>,
     topics: Recent<Topic>,
 }
@@ -49,9 +51,20 @@ impl PermissionCache {
             vhost: vhost.into(),
             generation,
             permission,
+            is_of_system: false,
             answers: Recent::new(),
             topics: Recent::new(),
         }
+    }
+
+    /// A cache that allows everything.
+    pub(crate) fn of_system(access: Arc<AccessControl>) -> Self {
+        Self { is_of_system: true, ..Self::new(access, "", "") }
+    }
+
+    /// Whether it allows everything, reserved names included.
+    pub(crate) fn is_of_system(&self) -> bool {
+        self.is_of_system
     }
 
     /// Whether the user has any permission in the vhost, which is what lets it in.
@@ -64,6 +77,9 @@ impl PermissionCache {
     ///
     /// The default exchange is asked for as `amq.default`.
     pub fn allows(&mut self, kind: PermissionKind, name: &str) -> bool {
+        if self.is_of_system {
+            return true;
+        }
         self.refresh();
         let Some(permission) = &self.permission else { return false };
         let pattern = permission.pattern(kind);

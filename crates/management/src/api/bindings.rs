@@ -42,7 +42,7 @@ pub(crate) fn list(call: &Call) -> Outcome {
     for vhost in call.vhosts()? {
         items.extend(vhost_items(&vhost));
     }
-    list::list(call, items, FIELDS)
+    Ok(list::unpaged(call, items, FIELDS))
 }
 
 fn vhost_items(vhost: &Arc<Vhost>) -> Vec<Item> {
@@ -62,11 +62,11 @@ pub(crate) fn of_source(call: &Call) -> Outcome {
         let mut names = vhost.queue_names();
         names.sort_unstable();
         let items: Vec<Item> = names.iter().map(|name| default_item(&vhost, name)).collect();
-        return list::list(call, items, FIELDS);
+        return Ok(list::unpaged(call, items, FIELDS));
     }
     let items = vhost
         .topology(|topology| topology.bindings_from(&name).map(|one| item(&vhost, &one)).collect());
-    list::list(call, sorted(items), FIELDS)
+    Ok(list::unpaged(call, sorted(items), FIELDS))
 }
 
 /// The bindings to an exchange.
@@ -75,7 +75,7 @@ pub(crate) fn of_destination(call: &Call) -> Outcome {
     let items = vhost.topology(|topology| {
         topology.bindings_to_exchange(&name).map(|one| item(&vhost, &one)).collect()
     });
-    list::list(call, sorted(items), FIELDS)
+    Ok(list::unpaged(call, sorted(items), FIELDS))
 }
 
 /// The bindings to a queue.
@@ -89,12 +89,12 @@ pub(crate) fn of_queue(call: &Call) -> Outcome {
         topology.bindings_to_queue(name).map(|one| item(&vhost, &one)).collect()
     });
     items.extend(sorted(explicit));
-    list::list(call, items, FIELDS)
+    Ok(list::unpaged(call, items, FIELDS))
 }
 
 /// The bindings between two ends.
 pub(crate) fn between(call: &Call) -> Outcome {
-    list::list(call, found(call)?, FIELDS)
+    Ok(list::unpaged(call, found(call)?, FIELDS))
 }
 
 pub(crate) fn bind(call: &Call) -> Outcome {

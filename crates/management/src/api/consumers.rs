@@ -47,7 +47,7 @@ pub(crate) fn list(call: &Call) -> Outcome {
         queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         items.extend(queues.iter().flat_map(|queue| items_of(&call.node, queue)));
     }
-    list::list(call, items, FIELDS)
+    Ok(list::unpaged(call, items, FIELDS))
 }
 
 /// The consumers of a queue, for the queue to show.

@@ -1,13 +1,107 @@
 //! Health checks: RabbitMQ's under `/api/health/checks`, and `/health` for probes without a login.
 
+use leveret_broker::{DeclareQueue, Publish, Resource, Staged};
+use leveret_codec::{Properties, Table};
+use leveret_engine::Body;
 use serde_json::{Value, json};
 
+use super::node;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 
 /// The process answers.
 pub(crate) fn live(call: &Call) -> Outcome {
     ok(call)
+}
+
+/// Whether clients can connect, which they can before this answers, and publish: 503 while an alarm
+/// keeps publishers waiting.
+pub(crate) fn ready(call: &Call) -> Outcome {
+    alarms(call)
+}
+
+/// Whether nothing is short.
+pub(crate) fn alarms(call: &Call) -> Outcome {
+    let shortage = call.broker().alarms().shortage();
+    let resources = [(Resource::Memory, "memory"), (Resource::Disk, "disk")];
+    let short = resources.into_iter().filter(|(resource, _)| shortage.has(*resource));
+    let short: Vec<Value> =
+        short.map(|(_, name)| json!({ "node": call.node.name, "resource": name })).collect();
+    if short.is_empty() {
+        return ok(call);
+    }
+    Err(Failure::Unhealthy(json!({
+        "status": "failed",
+        "reason": "There are alarms in effect in the cluster",
+        "alarms": short,
+    })))
+}
+
+/// Without other nodes nothing depends on this one.
+pub(crate) fn quorum_critical(_: &Call) -> Outcome {
+    Ok(Answer::json(&json!({ "status": "ok", "reason": "single node cluster" })))
+}
+
+/// There are no certificates that could expire.
+pub(crate) fn certificates(call: &Call) -> Outcome {
+    let within: Result<u32, _> = call.part("within").parse();
+    if !["days", "weeks", "months", "years"].contains(&call.part("unit")) {
+        let reason = "Time unit not recognised. Supported units: days, weeks, months, years.";
+        return Err(Failure::bad_request(reason));
+    }
+    within.map_err(|_| Failure::bad_request("Invalid expiration value."))?;
+    ok(call)
+}
+
+/// Whether the node takes more connections.
+pub(crate) fn connection_limit(call: &Call) -> Outcome {
+    let open = call.broker().connections().len();
+    match call.node.config.amqp.connection_max {
+        Some(max) if open >= usize::try_from(max).unwrap_or(usize::MAX) => {
+            let reason = "node connection limit is reached";
+            let failed = json!({ "status": "failed", "reason": reason, "connections": open });
+            Err(Failure::Unhealthy(failed))
+        }
+        _ => ok(call),
+    }
+}
+
+/// `/api/healthchecks/node`, as it was before there were checks of single things.
+pub(crate) fn node(call: &Call) -> Outcome {
+    if !call.part("node").is_empty() {
+        node::check_name(call)?;
+    }
+    alarms(call)
+}
+
+/// Whether a message gets through: it is published and fetched.
+pub(crate) fn aliveness(call: &Call) -> Outcome {
+    const QUEUE: &str = "aliveness-test";
+    let mut session = call.session()?;
+    let request = DeclareQueue {
+        name: QUEUE,
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        arguments: Table::EMPTY,
+    };
+    session.declare_queue(request)?;
+    let publish = Publish {
+        exchange: "",
+        routing_key: QUEUE,
+        properties: &Properties::default(),
+        raw_properties: &[0, 0],
+        body: Body::Copy(b"test_message"),
+        replies_to: None,
+    };
+    let staged = session.publish(publish, None)?;
+    session.flush(&mut Vec::new());
+    let fetched = session.get(QUEUE, true)?;
+    session.finish();
+    if staged == Staged::Routed && fetched.is_some() {
+        return ok(call);
+    }
+    Err(Failure::Unhealthy(json!({ "status": "failed", "reason": "no message came through" })))
 }
 
 /// What holds whenever a node can answer at all.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use leveret_broker::access::{Entrance, LoginAttempts};
+use leveret_broker::{AlarmStatus, Resource};
 use serde_json::{Value, json};
 
 use super::overview;
@@ -28,18 +30,25 @@ const FIELDS: &[Field<Call>] = &[
     ("cluster_links", |_| Some(json!([]))),
     ("config_files", |_| Some(json!([]))),
     ("contexts", |_| Some(json!([]))),
+    ("crypto_lib_version", |_| Some("none".into())),
     ("db_dir", |call| Some(data_dir(call).into())),
-    ("disk_free_alarm", |_| Some(false.into())),
+    ("disk_free", |call| Some(alarm(call, Resource::Disk).bytes.unwrap_or_default().into())),
+    ("disk_free_alarm", |call| Some(alarm(call, Resource::Disk).is_set.into())),
+    ("disk_free_limit", |call| Some(alarm(call, Resource::Disk).limit.unwrap_or_default().into())),
     ("enabled_plugins", |_| Some(json!(["rabbitmq_management"]))),
     ("exchange_types", |_| Some(overview::exchange_types())),
     ("fd_total", |_| Some(fd_total().into())),
     ("fd_used", |_| Some(fd_used().into())),
     ("log_files", |_| Some(json!(["<stdout>"]))),
-    ("mem_alarm", |_| Some(false.into())),
+    ("mem_alarm", |call| Some(alarm(call, Resource::Memory).is_set.into())),
+    ("mem_calculation_strategy", |_| Some("rss".into())),
+    ("mem_limit", |call| Some(alarm(call, Resource::Memory).limit.unwrap_or_default().into())),
     ("mem_used", |_| Some(memory_used().into())),
     ("name", |call| Some(call.node.name.as_str().into())),
     ("os_pid", |_| Some(std::process::id().to_string().into())),
     ("partitions", |_| Some(json!([]))),
+    ("proc_total", |_| Some(0.into())),
+    ("proc_used", |_| Some(0.into())),
     ("processors", |_| Some(processors().into())),
     ("rates_mode", |_| Some("basic".into())),
     ("run_queue", |_| Some(0.into())),
@@ -73,6 +82,57 @@ fn fields(_: &Call) -> Vec<Field<Call>> {
         ("queue_deleted", |call| churn(call, "queue_deleted")),
     ];
     FIELDS.iter().copied().chain(churn).collect()
+}
+
+/// What the memory goes to is not told apart: all of it is the process's.
+pub(crate) fn memory(call: &Call) -> Outcome {
+    check_name(call)?;
+    let used = memory_used();
+    let total = json!({ "allocated": used, "erlang": 0, "rss": used });
+    Ok(Answer::json(
+        &json!({ "memory": { "other_system": used, "strategy": "rss", "total": total } }),
+    ))
+}
+
+/// As [`memory`], in percent.
+pub(crate) fn memory_relative(call: &Call) -> Outcome {
+    check_name(call)?;
+    Ok(Answer::json(&json!({ "memory": { "other_system": 100, "total": 100 } })))
+}
+
+/// The settings in force, as a configuration file.
+pub(crate) fn effective_config(call: &Call) -> Outcome {
+    Ok(Answer::text("text/plain", call.node.config.to_toml()))
+}
+
+pub(crate) fn auth_attempts(call: &Call) -> Outcome {
+    check_name(call)?;
+    let all = Entrance::ALL.map(|entrance| {
+        let LoginAttempts { succeeded, failed } = call.broker().access().attempts(entrance);
+        json!({
+            "protocol": entrance.name(),
+            "auth_attempts": succeeded + failed,
+            "auth_attempts_failed": failed,
+            "auth_attempts_succeeded": succeeded,
+        })
+    });
+    Ok(Answer::json(&Value::Array(all.into())))
+}
+
+/// Where logins come from is not counted, as in RabbitMQ unless it is switched on.
+pub(crate) fn auth_attempts_by_source(call: &Call) -> Outcome {
+    check_name(call)?;
+    Ok(Answer::json(&json!([])))
+}
+
+pub(crate) fn reset_auth_attempts(call: &Call) -> Outcome {
+    check_name(call)?;
+    call.broker().access().reset_attempts();
+    Ok(Answer::done())
+}
+
+fn alarm(call: &Call, resource: Resource) -> AlarmStatus {
+    call.broker().alarms().status(resource)
 }
 
 fn churn(call: &Call, name: &str) -> Option<Value> {

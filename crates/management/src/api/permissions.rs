@@ -180,7 +180,8 @@ fn answer(changed: Changed) -> Outcome {
     Ok(answer.after(changed.commit))
 }
 
-fn not_set(error: DefinitionError) -> Failure {
+/// What a refusal of the broker means here.
+pub(crate) fn not_set(error: DefinitionError) -> Failure {
     match error {
         DefinitionError::NoSuchUser(_)
         | DefinitionError::TopicPermission(TopicPermissionRefused::NoSuchUser(_)) => {

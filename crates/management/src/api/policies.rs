@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use leveret_broker::Vhost;
 use leveret_broker::policy::{NamedPolicy, Policy, PolicyKind, PolicyRefused};
+use leveret_broker::{Broker, Vhost};
+use leveret_engine::Millis;
 use leveret_store::Lsn;
 use serde_json::{Map, Value};
 
@@ -66,7 +67,7 @@ fn put_kind(call: &Call, kind: PolicyKind) -> Outcome {
     let body = call.object_with(&["pattern", "definition"])?;
     let (vhost, name) = (call.vhost()?, call.part("name"));
     let existed = vhost.policy(kind, name).is_some();
-    let commit = set(call, vhost.name(), kind, name, &body)?;
+    let commit = set(call.broker(), call.now, vhost.name(), kind, name, &body)?;
     let answer = if existed { Answer::done() } else { Answer::created() };
     Ok(answer.after(commit))
 }
@@ -76,7 +77,8 @@ fn put_kind(call: &Call, kind: PolicyKind) -> Outcome {
 /// # Errors
 /// 400 in RabbitMQ's words when it is not sound, 404 without the vhost.
 pub(crate) fn set(
-    call: &Call,
+    broker: &Broker,
+    now: Millis,
     vhost: &str,
     kind: PolicyKind,
     name: &str,
@@ -88,7 +90,7 @@ pub(crate) fn set(
         known.map(|(key, value)| (key.clone(), value.clone())).collect();
     let policy = Policy::from_json(name, &Value::Object(known))
         .map_err(|invalid| refused(&PolicyRefused::Invalid(invalid)))?;
-    let set = call.broker().put_policy(vhost, kind, name, policy, call.now);
+    let set = broker.put_policy(vhost, kind, name, policy, now);
     set.map_err(|error| refused(&error))
 }
 

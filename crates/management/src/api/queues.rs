@@ -235,6 +235,18 @@ pub(crate) fn act(call: &Call) -> Outcome {
     Err(Failure::BadRequest(json!(["unknown", action])))
 }
 
+/// The only member of a quorum queue is its leader.
+pub(crate) fn quorum_status(call: &Call) -> Outcome {
+    let queue = named(call)?;
+    if queue.queue_type() != QueueType::Quorum {
+        let reason = format!("{}_queue_not_supported", queue.queue_type());
+        return Err(Failure::Unhealthy(json!({ "status": "failed", "reason": reason })));
+    }
+    let member =
+        json!({ "Node Name": call.node.name, "Raft State": "leader", "Membership": "voter" });
+    Ok(Answer::json(&json!([member])))
+}
+
 pub(crate) fn get(call: &Call) -> Outcome {
     let body = call.object_with(&["ackmode", "count", "encoding"])?;
     let mut session = call.session()?;

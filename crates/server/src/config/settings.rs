@@ -97,6 +97,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |_| "none".into(),
     },
     Setting {
+        key: "load_definitions",
+        allowed: "the path of a file or directory, or \"none\"",
+        apply: |config, value| {
+            let none = value.word(&[("none", ())]).is_ok();
+            let path = || path::absolute(value.text()?).map_err(|_| Refused::NotAllowed);
+            config.load_definitions = if none { None } else { Some(path()?) };
+            Ok(())
+        },
+        show: |config| match &config.load_definitions {
+            None => "none".into(),
+            Some(path) => path.to_string_lossy().as_ref().into(),
+        },
+    },
+    Setting {
         key: DATA_DIR,
         allowed: "the path of a directory",
         apply: |config, value| {

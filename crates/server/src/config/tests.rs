@@ -73,6 +73,7 @@ fn a_file_sets_everything() {
     let expected = Config {
         management: vec![],
         metrics: vec![],
+        load_definitions: None,
         listen: addresses.map(|address| address.parse().unwrap()).into(),
         storage: Storage::Directory("/data".into()),
         amqp: AmqpConfig {
@@ -311,6 +312,7 @@ fn shows_the_defaults_but_no_password() {
         r#"listen = ["[::]:5672"]
 management = ["[::]:15672"]
 metrics = "none"
+load_definitions = "none"
 data_dir = "/var/lib/leveret"
 
 [amqp]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use leveret_broker::access::{User, is_loopback};
+use leveret_broker::access::{Entrance, User, is_loopback};
 use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
-use super::{Connection, Next, Phase};
-use crate::{clock, sasl};
+use super::{Connection, Context, Next, Phase};
+use crate::{clock, sasl, server};
 
 /// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
 const FRAME_MAX_MIN: u32 = 4096;
@@ -49,10 +49,12 @@ impl Client {
 
 impl Connection {
     pub(super) fn start(&mut self) {
+        let Context { broker, server_properties, .. } = &*self.context;
+        let server_properties = server::server_properties(server_properties, broker.cluster_name());
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
-            server_properties: self.context.server_properties.as_table(),
+            server_properties: server_properties.as_table(),
             mechanisms: sasl::mechanisms(self.context.anonymous.as_ref()).as_bytes(),
             locales: b"en_US",
         };
@@ -76,6 +78,7 @@ impl Connection {
             }
             Err(error) => Err((error.to_string(), false)),
         };
+        self.context.broker.access().count_attempt(Entrance::Amqp091, user.is_ok());
         match user {
             Ok(user) => {
                 self.offer_limits();

@@ -1,0 +1,78 @@
+//! Parameters of the whole node: what operators and tools keep here under a name, in JSON.
+
+use std::collections::BTreeMap;
+
+use leveret_store::{Definition, Lsn, Table};
+use serde_json::Value;
+
+use crate::access::Change;
+use crate::administration::Changed;
+use crate::broker::Broker;
+use crate::definitions;
+use crate::session::{define, generated_name};
+
+/// The component global parameters are stored under, in no vhost.
+pub(crate) const GLOBAL: &str = "global";
+/// RabbitMQ's parameter for the name the operator gave the cluster.
+const CLUSTER_NAME: &str = "cluster_name";
+/// RabbitMQ's parameter for a name nobody gave the cluster.
+const CLUSTER_ID: &str = "internal_cluster_id";
+
+impl Broker {
+    /// All global parameters by name.
+    pub fn global_parameters(&self) -> BTreeMap<String, Value> {
+        self.global_parameters.read().clone()
+    }
+
+    /// The global parameter of this name.
+    pub fn global_parameter(&self, name: &str) -> Option<Value> {
+        self.global_parameters.read().get(name).cloned()
+    }
+
+    /// Sets a global parameter.
+    pub fn put_global_parameter(&self, name: &str, value: Value) -> Changed {
+        let _changes = self.changes.lock();
+        let key = definitions::parameter_key("", GLOBAL, name);
+        let put =
+            Definition::Put { table: Table::Parameters, key, value: definitions::encode(&value) };
+        let old = self.global_parameters.write().insert(name.to_owned(), value);
+        let change = if old.is_some() { Change::Updated } else { Change::Created };
+        Changed { change, commit: define(self, &[put]) }
+    }
+
+    /// Deletes a global parameter; `None` when there is none of that name.
+    pub fn delete_global_parameter(&self, name: &str) -> Option<Option<Lsn>> {
+        let _changes = self.changes.lock();
+        self.global_parameters.write().remove(name)?;
+        let key = definitions::parameter_key("", GLOBAL, name);
+        Some(define(self, &[Definition::Delete { table: Table::Parameters, key }]))
+    }
+
+    /// The name an operator gave the cluster.
+    pub fn cluster_name(&self) -> Option<String> {
+        let parameters = self.global_parameters.read();
+        parameters.get(CLUSTER_NAME).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Gives the cluster a name.
+    pub fn set_cluster_name(&self, name: &str) -> Changed {
+        self.put_global_parameter(CLUSTER_NAME, name.into())
+    }
+
+    /// The cluster's name that nobody gave it, for tools that tell clusters apart.
+    pub fn cluster_id(&self) -> String {
+        let parameters = self.global_parameters.read();
+        parameters.get(CLUSTER_ID).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Gives a new broker its identity.
+    pub(crate) fn make_cluster_id(&self) {
+        if !self.global_parameters.read().contains_key(CLUSTER_ID) {
+            self.put_global_parameter(CLUSTER_ID, generated_name("rabbitmq-cluster-id").into());
+        }
+    }
+
+    pub(crate) fn restore_global_parameter(&self, name: &str, value: Value) {
+        self.global_parameters.write().insert(name.to_owned(), value);
+    }
+}

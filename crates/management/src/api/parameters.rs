@@ -1,0 +1,129 @@
+//! `/api/parameters` and `/api/global-parameters`.
+//!
+//! Of RabbitMQ's components there are those that are not a plugin's: limits of vhosts and operator
+//! policies.
+
+use std::sync::Arc;
+
+use leveret_broker::access::Change;
+use leveret_broker::policy::PolicyKind;
+use leveret_broker::{Vhost, VhostLimits};
+use serde_json::{Value, json};
+
+use super::vhosts;
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::{Call, text};
+use crate::definitions::set_parameter;
+use crate::list::{self, Field};
+
+/// A parameter as it is listed.
+struct Item {
+    vhost: Arc<Vhost>,
+    component: &'static str,
+    name: String,
+    value: Value,
+}
+
+const FIELDS: &[Field<Item>] = &[
+    ("value", |item| Some(item.value.clone())),
+    ("vhost", |item| Some(item.vhost.name().as_ref().into())),
+    ("component", |item| Some(item.component.into())),
+    ("name", |item| Some(item.name.as_str().into())),
+];
+
+const LIMITS: &str = "vhost-limits";
+
+pub(crate) fn list(call: &Call) -> Outcome {
+    Ok(list::whole_list(call, &all(call)?, FIELDS))
+}
+
+fn all(call: &Call) -> Result<Vec<Item>, Failure> {
+    let mut items = Vec::new();
+    for vhost in call.vhosts()? {
+        let limits = vhost.limits();
+        if limits != VhostLimits::default() {
+            items.push(Item {
+                vhost: Arc::clone(&vhost),
+                component: LIMITS,
+                name: "limits".to_owned(),
+                value: vhosts::limits_value(limits),
+            });
+        }
+        let policies = vhost.policies(PolicyKind::Operator).into_iter();
+        items.extend(policies.map(|policy| Item {
+            vhost: Arc::clone(&vhost),
+            component: PolicyKind::Operator.component(),
+            name: policy.name().to_string(),
+            value: policy.policy().to_json(),
+        }));
+    }
+    let component = call.part("component");
+    items.retain(|item| component.is_empty() || item.component == component);
+    Ok(items)
+}
+
+pub(crate) fn show(call: &Call) -> Outcome {
+    Ok(list::object(call, &named(call)?, FIELDS))
+}
+
+fn named(call: &Call) -> Result<Item, Failure> {
+    let found = all(call)?.into_iter().find(|item| item.name == call.part("name"));
+    found.ok_or(Failure::NotFound)
+}
+
+pub(crate) fn put(call: &Call) -> Outcome {
+    let body = call.object_with(&["value"])?;
+    let existed = named(call).is_ok();
+    let (component, name) = (call.part("component"), call.part("name"));
+    let value = body.get("value").unwrap_or(&Value::Null);
+    let commit = set_parameter(call.broker(), call.now, &*call.vhost()?, component, name, value)?;
+    let answer = if existed { Answer::done() } else { Answer::created() };
+    Ok(answer.after(commit))
+}
+
+pub(crate) fn delete(call: &Call) -> Outcome {
+    let Item { vhost, component, name, .. } = named(call)?;
+    let broker = call.broker();
+    let commit = if component == LIMITS {
+        let cleared = broker.set_vhost_limits(vhost.name(), VhostLimits::default());
+        cleared.map_err(|_| Failure::NotFound)?
+    } else {
+        let cleared = broker.delete_policy(vhost.name(), PolicyKind::Operator, &name, call.now);
+        cleared.map_err(|_| Failure::NotFound)?
+    };
+    Ok(Answer::done().after(commit))
+}
+
+pub(crate) fn list_global(call: &Call) -> Outcome {
+    let all = call.broker().global_parameters().into_iter();
+    let all = all.map(|(name, value)| json!({ "name": name, "value": value }));
+    Ok(Answer::json(&all.collect()))
+}
+
+pub(crate) fn show_global(call: &Call) -> Outcome {
+    let name = call.part("name");
+    let value = call.broker().global_parameter(name).ok_or(Failure::NotFound)?;
+    Ok(Answer::json(&json!({ "name": name, "value": value })))
+}
+
+pub(crate) fn put_global(call: &Call) -> Outcome {
+    let body = call.object_with(&["value"])?;
+    let value = body.get("value").cloned().unwrap_or_default();
+    let changed = call.broker().put_global_parameter(call.part("name"), value);
+    let answer = match changed.change {
+        Change::Created => Answer::created(),
+        Change::Updated => Answer::done(),
+    };
+    Ok(answer.after(changed.commit))
+}
+
+pub(crate) fn delete_global(call: &Call) -> Outcome {
+    let deleted = call.broker().delete_global_parameter(call.part("name"));
+    Ok(Answer::done().after(deleted.ok_or(Failure::NotFound)?))
+}
+
+pub(crate) fn put_cluster_name(call: &Call) -> Outcome {
+    let body = call.object_with(&["name"])?;
+    let changed = call.broker().set_cluster_name(text(&body, "name")?);
+    Ok(Answer::done().after(changed.commit))
+}
