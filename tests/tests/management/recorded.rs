@@ -13,6 +13,7 @@ const DIFFERENT: &[(&str, &str, &str, &str)] = &[
     ("GET", "/bindings/mv/e/x/q/qc", "", "as above"),
     ("GET", "/exchanges/mv/x/bindings/source", "", "as above, and their order follows it"),
     ("GET", "/queues/mv/qc/bindings", "", "as above"),
+    ("GET", "/definitions/mv", "", "as above"),
     ("GET", "/health/checks/protocol-listener", "", "there are other listeners"),
     ("POST", "/definitions", "\"nope\"}]}", "the texts of AMQP stand here as well"),
     ("POST", "/definitions", "\"(\"", "the regex library says it in other words"),
