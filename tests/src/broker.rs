@@ -99,7 +99,8 @@ impl Broker {
     /// given one.
     #[must_use]
     pub fn managed() -> Option<Self> {
-        Self::own_with(Some("management = \"127.0.0.1:0\"\n"), "drives the HTTP API")
+        let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+        Self::own_with(Some(listeners), "drives the HTTP API")
     }
 
     fn own_with(config: Option<&str>, because: &str) -> Option<Self> {
@@ -130,11 +131,24 @@ impl Broker {
     /// If it doesn't.
     #[must_use]
     pub fn management_address(&self) -> SocketAddr {
+        self.address_of("management")
+    }
+
+    /// Where a broker of [`managed`](Self::managed) listens for Prometheus.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.address_of("metrics")
+    }
+
+    fn address_of(&self, listener: &str) -> SocketAddr {
         let line = self.process().output().await_line(|line| {
-            let (_, rest) = line.split_once("; management on ")?;
+            let (_, rest) = line.split_once(&format!("; {listener} on "))?;
             rest.split_whitespace().next()?.trim_end_matches([',', ';']).parse().ok()
         });
-        line.expect("the ready line names the HTTP API")
+        line.unwrap_or_else(|| panic!("the ready line names no {listener}"))
     }
 
     /// The address as clients take it.

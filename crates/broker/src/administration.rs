@@ -88,8 +88,8 @@ impl Broker {
         deletions.extend(definitions::everything(name, &directory.topology));
         deletions.extend(policy::deletions(&vhost, &directory.policies));
         let (queues, keepers) = directory.clear();
-        self.connections().churn.queues_deleted.add(queues.len() as u64);
         for queue in &queues {
+            self.count_out(queue);
             let key = definitions::key(&[name.as_bytes(), queue.name.as_bytes()]);
             if queue.durable {
                 deletions.push(Definition::Delete { table: Table::Queues, key });

@@ -20,7 +20,8 @@ use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
 use crate::direct_reply::DirectReplies;
 use crate::limits::Occupancy;
-use crate::queue::{DeleteIf, DeleteRefused, QueueAgenda, SharedQueue};
+use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
+use crate::queue_type::QueueType;
 use crate::recovery;
 use crate::session::{SessionId, define};
 use crate::turn::{Abandoned, Turn};
@@ -37,6 +38,7 @@ pub struct Broker {
     pub(crate) changes: Mutex<()>,
     pub(crate) global_parameters: RwLock<BTreeMap<String, Value>>,
     connections: Arc<Connections>,
+    past_queues: BTreeMap<QueueType, PastQueues>,
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
@@ -140,6 +142,7 @@ impl Broker {
             changes: Mutex::default(),
             global_parameters: RwLock::default(),
             connections: Arc::default(),
+            past_queues: QueueType::ALL.map(|one| (one, PastQueues::default())).into(),
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
@@ -262,6 +265,21 @@ impl Broker {
         }
     }
 
+    /// What went through queues of this type that are gone.
+    pub fn past_queues(&self, queue_type: QueueType) -> QueueTotals {
+        self.past_queues.get(&queue_type).map(PastQueues::read).unwrap_or_default()
+    }
+
+    /// Keeps what a queue has counted that goes.
+    pub(crate) fn count_out(&self, queue: &SharedQueue) {
+        self.connections.churn.queues_deleted.add(1);
+        if let (Some(totals), Some(past)) =
+            (queue.totals(), self.past_queues.get(&queue.queue_type))
+        {
+            past.add(&totals);
+        }
+    }
+
     /// Takes a deleted queue's name, bindings and stored definition away.
     pub(crate) fn forget_queue(
         &self,
@@ -270,7 +288,7 @@ impl Broker {
         queue: &SharedQueue,
     ) -> Option<Lsn> {
         let mut removed = Vec::new();
-        self.connections.churn.queues_deleted.add(1);
+        self.count_out(queue);
         directory.remove_queue(queue, &mut removed);
         self.drop_keepers(directory, &removed);
         let mut deletions = definitions::deletions(vhost.name(), &removed);

@@ -6,6 +6,7 @@
 
 mod channel;
 mod count;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ pub(crate) use self::channel::PastChannels;
 pub use self::channel::{ChannelCounters, ChannelMode, ChannelTotals, OpenChannel};
 pub use self::count::Count;
 pub(crate) use self::count::Sum;
+use self::sizes::PastSizes;
+pub use self::sizes::{MessageSizes, SIZE_CLASSES, SizeTotals};
 use crate::churn::Churn;
 use crate::session::SessionId;
 use crate::vhost::Vhost;
@@ -29,6 +32,7 @@ use crate::vhost::Vhost;
 pub struct Connections {
     open: RwLock<BTreeMap<SessionId, Arc<OpenConnection>>>,
     pub(crate) churn: Churn,
+    past_sizes: PastSizes,
 }
 
 /// What stays the same while a connection is open.
@@ -75,6 +79,7 @@ pub struct OpenConnection {
     channels: Mutex<BTreeMap<u16, Arc<OpenChannel>>>,
     control: Arc<dyn ConnectionControl>,
     traffic: Arc<ConnectionTraffic>,
+    sizes: Arc<MessageSizes>,
     is_blocked: AtomicBool,
 }
 
@@ -108,6 +113,7 @@ impl Connections {
             channels: Mutex::default(),
             control,
             traffic,
+            sizes: Arc::default(),
             is_blocked: AtomicBool::new(false),
         });
         self.open.write().insert(id, Arc::clone(&connection));
@@ -138,6 +144,13 @@ impl Connections {
     /// The connection of that name.
     pub fn find(&self, name: &str) -> Option<Arc<OpenConnection>> {
         self.open.read().values().find(|one| *one.about.name == *name).cloned()
+    }
+
+    /// How large the messages were that were published since the broker started.
+    pub fn message_sizes(&self) -> SizeTotals {
+        let mut totals = self.past_sizes.read();
+        self.all().iter().for_each(|one| totals.add(&one.sizes.read()));
+        totals
     }
 
     /// Asks those to end that a condition names.
@@ -228,7 +241,8 @@ impl Registration {
 
     /// Enters a channel.
     pub fn open_channel(&self, number: u16) -> Arc<OpenChannel> {
-        let channel = Arc::new(OpenChannel::new(number));
+        let sizes = Arc::clone(&self.connection.sizes);
+        let channel = Arc::new(OpenChannel::new(number, sizes));
         self.connection.channels.lock().insert(number, Arc::clone(&channel));
         self.connections.churn.channels_opened.add(1);
         channel
@@ -249,6 +263,7 @@ impl Drop for Registration {
             self.close_channel(number);
         }
         self.connections.open.write().remove(&self.connection.id);
+        self.connections.past_sizes.add(&self.connection.sizes.read());
         self.connections.churn.connections_closed.add(1);
     }
 }

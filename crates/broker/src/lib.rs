@@ -47,7 +47,8 @@ pub use broker::{Broker, BrokerOptions, OpenError};
 pub use churn::ChurnTotals;
 pub use connections::{
     ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,
-    ConnectionTraffic, Connections, Count, OpenChannel, OpenConnection, Registration,
+    ConnectionTraffic, Connections, Count, MessageSizes, OpenChannel, OpenConnection, Registration,
+    SIZE_CLASSES, SizeTotals,
 };
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;

@@ -29,6 +29,7 @@ pub(crate) use self::purpose::Purpose;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};
+pub(crate) use self::status::PastQueues;
 pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals};
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};

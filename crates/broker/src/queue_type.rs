@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// What a queue promises its messages (`x-queue-type`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueType {
     /// As durable as its declaration and its publishers ask for.
@@ -16,6 +16,9 @@ pub enum QueueType {
 }
 
 impl QueueType {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Classic, Self::Quorum];
+
     /// The value of `x-queue-type`.
     pub const fn as_str(self) -> &'static str {
         match self {

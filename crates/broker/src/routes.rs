@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ahash::HashMap;
+use leveret_engine::ExchangeTraffic;
 
 use crate::queue::SharedQueue;
 
@@ -17,12 +18,56 @@ const CAPACITY: usize = 1024;
 #[derive(Default)]
 pub(crate) struct RouteCache {
     generations: (u64, u64),
-    entries: HashMap<Box<[u8]>, Routes>,
+    entries: HashMap<Box<[u8]>, Route>,
     /// The key looked for: the exchange behind its length, then the routing key.
     key: Vec<u8>,
     /// The key and routes of the last hit: publishers mostly repeat themselves.
     last_key: Vec<u8>,
-    last: Option<Routes>,
+    last: Option<Route>,
+    /// The exchange of the message at hand, if it was not found here.
+    uncached: Option<Arc<ExchangeTraffic>>,
+    tally: Tally,
+}
+
+/// What is remembered of an exchange and a key.
+#[derive(Clone)]
+struct Route {
+    queues: Routes,
+    traffic: Option<Arc<ExchangeTraffic>>,
+}
+
+/// What went through an exchange and is not yet added to its counters: those are everybody's.
+#[derive(Default)]
+struct Tally {
+    traffic: Option<Arc<ExchangeTraffic>>,
+    published_in: u64,
+    published_out: u64,
+}
+
+impl Tally {
+    fn count(&mut self, traffic: &Arc<ExchangeTraffic>, published_out: u64) {
+        if !self.traffic.as_ref().is_some_and(|own| Arc::ptr_eq(own, traffic)) {
+            self.settle();
+            self.traffic = Some(Arc::clone(traffic));
+        }
+        self.published_in += 1;
+        self.published_out += published_out;
+    }
+
+    fn settle(&mut self) {
+        if let Some(traffic) = &self.traffic
+            && self.published_in > 0
+        {
+            traffic.add(self.published_in, self.published_out);
+            (self.published_in, self.published_out) = (0, 0);
+        }
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 impl RouteCache {
@@ -42,12 +87,33 @@ impl RouteCache {
         if let Some(last) = &self.last
             && self.last_key == self.key
         {
-            return Some(Arc::clone(last));
+            self.uncached = None;
+            return Some(Arc::clone(&last.queues));
         }
         let found = self.entries.get(self.key.as_slice())?;
-        self.last = Some(Arc::clone(found));
+        self.uncached = None;
+        let queues = Arc::clone(&found.queues);
+        self.last = Some(found.clone());
         self.last_key.clone_from(&self.key);
-        Some(Arc::clone(found))
+        Some(queues)
+    }
+
+    /// The message at hand is not found here; its exchange is this one.
+    pub(crate) fn set_exchange(&mut self, traffic: Option<&Arc<ExchangeTraffic>>) {
+        self.uncached = traffic.cloned();
+    }
+
+    /// Counts the message at hand, which goes to so many queues.
+    pub(crate) fn count(&mut self, queues: usize) {
+        let cached = || self.last.as_ref().and_then(|last| last.traffic.as_ref());
+        if let Some(traffic) = self.uncached.as_ref().or_else(cached) {
+            self.tally.count(traffic, queues as u64);
+        }
+    }
+
+    /// Adds what was counted to the exchanges' counters: once for many messages.
+    pub(crate) fn settle_counts(&mut self) {
+        self.tally.settle();
     }
 
     pub(crate) fn keep(
@@ -64,7 +130,8 @@ impl RouteCache {
             self.entries.clear();
         }
         self.set_key(exchange, routing_key);
-        self.entries.insert(self.key.as_slice().into(), Arc::clone(routes));
+        let route = Route { queues: Arc::clone(routes), traffic: self.uncached.clone() };
+        self.entries.insert(self.key.as_slice().into(), route);
     }
 
     fn set_key(&mut self, exchange: &str, routing_key: &str) {

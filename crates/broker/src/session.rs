@@ -175,6 +175,7 @@ impl Session {
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned
     /// by their last consumer. Called at the end of a read batch, with no lock held.
     pub fn finish(&mut self) {
+        self.routes.settle_counts();
         self.broker.finish(&mut self.turn);
     }
 

@@ -58,7 +58,7 @@ pub use queue::{
 pub use selector::InvalidSelector;
 pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
-    DestinationName, Exchange, ExchangeKind, ExchangeSpec, InvalidBinding, InvalidExchange,
-    InvalidJmsBinding, InvalidMatch, Keeper, Removed, RemovedBinding, RemovedDestination, Routable,
-    RouteSet, Topology, UnknownKind, delay,
+    DestinationName, Exchange, ExchangeKind, ExchangeSpec, ExchangeTraffic, InvalidBinding,
+    InvalidExchange, InvalidJmsBinding, InvalidMatch, Keeper, Removed, RemovedBinding,
+    RemovedDestination, Routable, RouteSet, Topology, UnknownKind, delay,
 };

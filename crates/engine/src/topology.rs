@@ -16,6 +16,7 @@ mod route_set;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use keeper::{DELAY_HEADER, Keeper, delay};
 pub use kind::{ExchangeKind, InvalidExchange, UnknownKind};
 pub use removed::{Removed, RemovedBinding, RemovedDestination};
 pub use route_set::RouteSet;
+pub use traffic::ExchangeTraffic;
 
 use binding::{Binding, BindingId, BindingList, Bindings, Identity, Listed, normalized};
 use exchange::NewBinding;
@@ -52,6 +54,7 @@ pub struct Topology {
     queues: AHashMap<QueueId, Queue>,
     bindings: Bindings,
     next_exchange: u64,
+    default_traffic: Arc<ExchangeTraffic>,
 }
 
 /// What a topology knows about a queue.
@@ -137,6 +140,15 @@ impl Topology {
     #[must_use]
     pub fn exchange(&self, name: &str) -> Option<&Exchange> {
         self.exchanges.get(self.exchange_ids.get(name)?)
+    }
+
+    /// What goes through an exchange, the default one included.
+    #[must_use]
+    pub fn traffic(&self, exchange: &str) -> Option<&Arc<ExchangeTraffic>> {
+        match exchange {
+            "" => Some(&self.default_traffic),
+            name => self.exchange(name).map(Exchange::traffic),
+        }
     }
 
     /// All exchanges in the order they were added.

@@ -33,7 +33,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     management: Vec<String>,
 
-    /// Address of the Prometheus metrics, or "none" [env: LEVERET_METRICS=] [default: none]
+    /// Address of the Prometheus metrics, repeatable; port 0 takes a free one, "none" is no listener
+    /// [env: LEVERET_METRICS=] [default: port 15692 of all interfaces]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     metrics: Vec<String>,
 

@@ -49,6 +49,11 @@ impl Node {
         self.management.addresses()
     }
 
+    /// Where the metrics are, ports resolved.
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        self.management.metrics_addresses()
+    }
+
     /// Stops: clients are told, and everything durable is on disk when this returns.
     pub async fn stop(self) {
         self.management.stop().await;

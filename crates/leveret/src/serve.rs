@@ -51,8 +51,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The line that containers and test tools wait for.
 fn announce(node: &Node, data: &str, begun: Instant) {
-    let listeners =
-        [("AMQP", node.server().addresses()), ("management", node.management_addresses())];
+    let listeners = [
+        ("AMQP", node.server().addresses()),
+        ("management", node.management_addresses()),
+        ("metrics", node.metrics_addresses()),
+    ];
     let listeners = listeners.iter().filter(|(_, addresses)| !addresses.is_empty());
     let listeners = listeners.map(|(name, addresses)| {
         let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();

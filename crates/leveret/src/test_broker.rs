@@ -67,7 +67,7 @@ impl TestBroker {
     }
 
     /// The settings of [`start`](Self::start): the broker's defaults, in memory, on a free port of
-    /// 127.0.0.1, without the HTTP API (`config.management`). A test changes what it is about:
+    /// 127.0.0.1, without HTTP (`config.management`, `config.metrics`). A test changes what it is about:
     ///
     /// ```
     /// use leveret::TestBroker;
@@ -82,6 +82,7 @@ impl TestBroker {
         Config {
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             management: Vec::new(),
+            metrics: Vec::new(),
             storage: Storage::Ephemeral,
             ..Config::default()
         }

@@ -18,7 +18,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::login::{self, Access};
 use crate::node::{Node, now};
-use crate::routes::{Endpoint, ROUTES, Route};
+use crate::routes::{Endpoint, Route};
 
 /// Longest body of a request in bytes, as RabbitMQ's.
 const BODY_MAX: usize = 20_000_000;
@@ -39,11 +39,11 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
-/// All endpoints, for a listener to serve.
-pub(crate) fn router(node: &Arc<Node>) -> Router {
+/// The endpoints of a table, for a listener to serve.
+pub(crate) fn router(node: &Arc<Node>, routes: &'static [Route]) -> Router {
     let shared = Arc::new(Shared { node: Arc::clone(node), permits: Semaphore::new(AT_ONCE) });
     let mut router = Router::new();
-    for route in ROUTES {
+    for route in routes {
         let shared = Arc::clone(&shared);
         let serve = move |path: RawPathParams, request: Request| {
             let shared = Arc::clone(&shared);

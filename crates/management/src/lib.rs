@@ -16,6 +16,7 @@ mod json_table;
 mod list;
 mod login;
 mod message_stats;
+mod metrics;
 mod node;
 mod properties;
 mod rates;

@@ -24,6 +24,8 @@ pub(crate) enum Key {
     Node,
     Vhost(Arc<str>),
     Queue(QueueId),
+    /// An exchange of a vhost.
+    Exchange(Arc<str>, Arc<str>),
     Connection(SessionId),
     Channel(SessionId, u16),
 }

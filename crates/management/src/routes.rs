@@ -16,6 +16,7 @@ use crate::login::Access::{
     self, Administrator, Management, Monitoring, Open, PolicyMaker, PolicyMakerInVhost, Vhost,
     VisibleVhost,
 };
+use crate::metrics;
 
 /// A path and what can be done there.
 pub(crate) struct Route {
@@ -368,4 +369,15 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/api/healthchecks/node", &[get(Management, health::node)]),
     route("/api/healthchecks/node/{node}", &[get(Management, health::node)]),
     route("/api/aliveness-test/{vhost}", &[get(Vhost, health::aliveness)]),
+];
+
+/// The endpoints of the listener for metrics.
+pub(crate) static METRICS_ROUTES: &[Route] = &[
+    route("/metrics", &[get(Open, metrics::aggregated)]),
+    route("/metrics/per-object", &[get(Open, metrics::per_object)]),
+    route("/metrics/detailed", &[get(Open, metrics::detailed)]),
+    route("/metrics/memory-breakdown", &[get(Open, metrics::memory)]),
+    route("/health/live", &[get(Open, health::live)]),
+    route("/health/ready", &[get(Open, health::ready)]),
+    route("/health/alarms", &[get(Open, health::alarms)]),
 ];

@@ -6,7 +6,7 @@ use leveret_broker::{Broker, ChannelTotals, Vhost};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{connections, overview};
+use crate::api::{connections, exchanges, overview};
 use crate::message_stats::{self, READY, UNACKED};
 use crate::node::{Node, now};
 use crate::rates::{INTERVAL, Key, Values};
@@ -43,6 +43,18 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
                 all.push((Key::Queue(queue.id()), values));
             }
         }
+        let exchanges: Vec<(Arc<str>, Values)> = vhost.topology(|topology| {
+            let named =
+                topology.exchanges().map(|one| (Arc::clone(&one.spec().name), one.traffic()));
+            let default = topology.traffic("").map(|traffic| ("".into(), traffic));
+            let read = named.chain(default).map(|(name, one)| (name, exchanges::reading(one)));
+            read.filter(|(_, values)| *values != Values::default()).collect()
+        });
+        all.extend(
+            exchanges
+                .into_iter()
+                .map(|(name, values)| (Key::Exchange(Arc::clone(vhost.name()), name), values)),
+        );
         let totals = vhost_totals(broker, &vhost);
         all.push((Key::Vhost(Arc::clone(vhost.name())), lengths.beside(&totals)));
     }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::dispatch::{self, PeerAddress};
 use crate::node::{Listening, Node};
+use crate::routes::{METRICS_ROUTES, ROUTES};
 use crate::sampler;
 
 /// Connections of a listener at a time; further ones wait in the kernel.
@@ -35,11 +36,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// data first.
 pub struct Bound {
     management: Vec<BoundListener>,
+    metrics: Vec<BoundListener>,
 }
 
 /// The running API.
 pub struct Management {
     management: Vec<SocketAddr>,
+    metrics: Vec<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -50,10 +53,12 @@ impl Bound {
     /// # Errors
     /// When one can't be had.
     pub fn new(config: &Config) -> Result<Self, StartError> {
-        let all = &config.management;
-        let management = all.iter().map(|address| BoundListener::new("management", *address, all));
-        let management = management.collect::<Result<_, _>>()?;
-        Ok(Self { management })
+        let bind = |setting, all: &[SocketAddr]| {
+            let listeners = all.iter().map(|address| BoundListener::new(setting, *address, all));
+            listeners.collect::<Result<Vec<_>, _>>()
+        };
+        let management = bind("management", &config.management)?;
+        Ok(Self { management, metrics: bind("metrics", &config.metrics)? })
     }
 
     /// Serves a running broker.
@@ -61,32 +66,58 @@ impl Bound {
     /// # Errors
     /// When an address can't be listened on after all.
     pub fn serve(self, server: &Server, config: &Config) -> Result<Management, StartError> {
-        let listeners = self.management.into_iter().map(BoundListener::listen);
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let management: Vec<SocketAddr> = listeners.iter().map(|(address, _)| *address).collect();
-        if !listeners.is_empty() {
-            let amqp = server.addresses().iter();
-            let amqp = amqp.map(|address| Listening { protocol: "amqp", address: *address });
-            let http = management.iter();
-            let http = http.map(|address| Listening { protocol: "http", address: *address });
-            let ports = amqp.chain(http).collect();
-            let node = Arc::new(Node::new(Arc::clone(server.broker()), config.clone(), ports));
-            tasks.spawn(sampler::run(Arc::clone(&node), stop.clone()));
-            let router = dispatch::router(&node);
-            for (address, listener) in listeners {
-                tracing::info!("started HTTP listener on {address}");
-                tasks.spawn(accept(listener, router.clone(), stop.clone(), tasks.clone()));
-            }
+        let listen = |bound: Vec<BoundListener>| {
+            bound.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()
+        };
+        let (management, metrics) = (listen(self.management)?, listen(self.metrics)?);
+        let addresses = |listeners: &[(SocketAddr, TcpListener)]| {
+            listeners.iter().map(|(address, _)| *address).collect::<Vec<_>>()
+        };
+        let serving = Management {
+            management: addresses(&management),
+            metrics: addresses(&metrics),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        if management.is_empty() && metrics.is_empty() {
+            return Ok(serving);
         }
-        Ok(Management { management, stop, tasks })
+        let listening = [
+            ("amqp", server.addresses()),
+            ("http", &serving.management),
+            ("http/prometheus", &serving.metrics),
+        ];
+        let listening = listening.into_iter().flat_map(|(protocol, addresses)| {
+            addresses.iter().map(move |address| Listening { protocol, address: *address })
+        });
+        let broker = Arc::clone(server.broker());
+        let node = Arc::new(Node::new(broker, config.clone(), listening.collect()));
+        if !management.is_empty() {
+            serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
+        }
+        serving.accept_all("HTTP", management, &dispatch::router(&node, ROUTES));
+        serving.accept_all("metrics", metrics, &dispatch::router(&node, METRICS_ROUTES));
+        Ok(serving)
     }
 }
 
 impl Management {
-    /// Where it listens, ports resolved.
+    fn accept_all(&self, name: &str, listeners: Vec<(SocketAddr, TcpListener)>, router: &Router) {
+        for (address, listener) in listeners {
+            tracing::info!("started {name} listener on {address}");
+            let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+            self.tasks.spawn(accept(listener, router.clone(), stop, tasks));
+        }
+    }
+
+    /// Where the API listens, ports resolved.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.management
+    }
+
+    /// Where the metrics are, ports resolved.
+    pub fn metrics_addresses(&self) -> &[SocketAddr] {
+        &self.metrics
     }
 
     /// Stops: requests that are being worked on get a moment to finish.

@@ -165,7 +165,7 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
             management: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15672))],
-            metrics: Vec::new(),
+            metrics: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15692))],
             load_definitions: None,
             storage: Storage::Directory(data_dir::SYSTEM.into()),
             amqp: AmqpConfig {

@@ -116,7 +116,8 @@ fn a_second_broker_on_the_same_data_is_refused() {
     let Some(mut broker) = Broker::own("needs a data directory") else { return };
     let data = broker.data_dir();
     let data = data.to_str().unwrap();
-    let arguments = ["--listen", "127.0.0.1:0", "--management", "none", "--data-dir", data];
+    let arguments =
+        ["--listen=127.0.0.1:0", "--management=none", "--metrics=none", "--data-dir", data];
     let (status, output) = Broker::run(&arguments);
     assert!(!status.success(), "{output}");
     assert!(output.contains(data), "the message names the directory: {output}");
@@ -135,7 +136,8 @@ fn a_taken_port_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let listen = broker.address().to_string();
     let data = directory.path().to_str().unwrap();
-    let arguments = ["--listen", &listen, "--management", "none", "--data-dir", data];
+    let arguments =
+        ["--listen", &listen, "--management=none", "--metrics=none", "--data-dir", data];
     let (status, output) = Broker::run(&arguments);
     assert!(!status.success(), "{output}");
     assert!(output.contains(&listen), "{output}");

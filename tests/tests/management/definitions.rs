@@ -160,8 +160,8 @@ fn a_broker_that_cannot_load_its_definitions_does_not_start() {
             &data,
             "--listen",
             "127.0.0.1:0",
-            "--management",
-            "none",
+            "--management=none",
+            "--metrics=none",
         ]);
         assert!(!status.success(), "{printed}");
         assert!(printed.contains(&format!("cannot load definitions from {path}")), "{printed}");

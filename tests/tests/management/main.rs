@@ -10,7 +10,9 @@
 mod access;
 mod definitions;
 mod http;
+mod metrics;
 mod recorded;
+mod stats;
 
 use leveret_tests::{Api, Broker};
 

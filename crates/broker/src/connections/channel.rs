@@ -1,14 +1,18 @@
 //! What a channel counts.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::count::{Count, Sum};
+use super::sizes::MessageSizes;
 
 /// A channel that is open.
 #[derive(Debug)]
 pub struct OpenChannel {
     number: u16,
     mode: AtomicU8,
+    /// How large the messages are that its connection publishes.
+    pub sizes: Arc<MessageSizes>,
     /// What went through it.
     pub counters: ChannelCounters,
     /// Deliveries its client has not settled.
@@ -40,9 +44,10 @@ pub enum ChannelMode {
 }
 
 impl OpenChannel {
-    pub(super) fn new(number: u16) -> Self {
+    pub(super) fn new(number: u16, sizes: Arc<MessageSizes>) -> Self {
         Self {
             number,
+            sizes,
             mode: AtomicU8::new(ChannelMode::Plain as u8),
             counters: ChannelCounters::default(),
             unacknowledged: Count::default(),
@@ -124,6 +129,8 @@ macro_rules! counters {
 counters! {
     /// Published.
     publish,
+    /// Published on channels that confirm.
+    publish_to_confirm,
     /// Confirmed to their publishers.
     confirm,
     /// Sent back to their publishers because no queue took them.

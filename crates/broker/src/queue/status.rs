@@ -6,28 +6,60 @@ use leveret_codec::TableBuf;
 use leveret_engine::{ConsumerId, ConsumerStatus, Entry};
 
 use super::{SharedQueue, State, properties};
+use crate::connections::Sum;
 use crate::policy::AppliedPolicies;
 use crate::session::SessionId;
 
-/// Messages that went through a queue, in RabbitMQ's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueTotals {
+macro_rules! totals {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Messages that went through a queue, in RabbitMQ's names.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct QueueTotals {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        /// What went through queues that are gone.
+        #[derive(Debug, Default)]
+        pub(crate) struct PastQueues {
+            $($name: Sum,)+
+        }
+
+        impl QueueTotals {
+            /// Adds another queue's.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.wrapping_add(other.$name);)+
+            }
+        }
+
+        impl PastQueues {
+            pub(crate) fn add(&self, more: &QueueTotals) {
+                $(if more.$name > 0 { self.$name.add(more.$name); })+
+            }
+
+            pub(crate) fn read(&self) -> QueueTotals {
+                QueueTotals { $($name: self.$name.get(),)+ }
+            }
+        }
+    };
+}
+
+totals! {
     /// Routed to it.
-    pub publish: u64,
+    publish,
     /// Delivered to consumers that acknowledge.
-    pub deliver: u64,
+    deliver,
     /// Delivered to consumers that don't.
-    pub deliver_no_ack: u64,
+    deliver_no_ack,
     /// Fetched to be acknowledged.
-    pub get: u64,
+    get,
     /// Fetched and done with.
-    pub get_no_ack: u64,
+    get_no_ack,
     /// Fetches of nothing.
-    pub get_empty: u64,
+    get_empty,
     /// Acknowledged.
-    pub ack: u64,
+    ack,
     /// Delivered or fetched once more.
-    pub redeliver: u64,
+    redeliver,
 }
 
 /// A queue's numbers and settings at one moment.

@@ -173,6 +173,7 @@ impl Session {
             Some(routes) if copies.is_empty() => (routes, ReplyTargets::new()),
             _ => self.route(generations, exchange, routing_key, &copies, properties),
         };
+        self.routes.count(routes.len());
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
         let message = match rewritten(properties, reply_to) {
@@ -404,6 +405,7 @@ impl Session {
         let directory = self.vhost.directory.read();
         let message = Routable { keys: &keys, properties, drawn };
         directory.route(exchange, message, now, route_set);
+        self.routes.set_exchange(directory.topology.traffic(exchange));
         let queues = route_set.as_slice().iter();
         let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
         let mut replies = ReplyTargets::new();

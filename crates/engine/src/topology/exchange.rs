@@ -15,6 +15,7 @@ use super::jms_topic::{InvalidJmsBinding, JmsTopicIndex, selector};
 use super::keeper::Keeper;
 use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
 use super::topic::{Scratch, TopicIndex};
+use super::traffic::ExchangeTraffic;
 use crate::ids::{ExchangeId, QueueId};
 use crate::selector::Selector;
 
@@ -67,6 +68,7 @@ pub struct Exchange {
     pub(super) incoming: BindingList,
     /// Exchanges it is bound to, each with the number of bindings.
     next: AHashMap<ExchangeId, u32>,
+    traffic: Arc<ExchangeTraffic>,
 }
 
 impl Exchange {
@@ -83,6 +85,7 @@ impl Exchange {
             outgoing: BindingList::default(),
             incoming: BindingList::default(),
             next: AHashMap::new(),
+            traffic: Arc::default(),
         }
     }
 
@@ -128,6 +131,12 @@ impl Exchange {
 
     pub(super) fn set_keeper(&mut self, queue: QueueId) {
         self.keeper = Some(queue);
+    }
+
+    /// What goes through it.
+    #[must_use]
+    pub const fn traffic(&self) -> &Arc<ExchangeTraffic> {
+        &self.traffic
     }
 
     /// The number of bindings from it.

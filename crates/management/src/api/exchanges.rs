@@ -7,14 +7,17 @@ use base64::engine::general_purpose::STANDARD;
 use leveret_broker::policy::AppliedPolicies;
 use leveret_broker::{DeclareExchange, Publish, Session, Staged, Vhost};
 use leveret_codec::{AmqpError, Properties, TableBuf, TableLimits};
-use leveret_engine::{Body, ExchangeSpec};
+use leveret_engine::{Body, Exchange, ExchangeSpec, ExchangeTraffic};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, flag, text};
 use crate::json_table;
 use crate::list::{self, Field};
+use crate::message_stats::{self, Names};
+use crate::node::Node;
 use crate::properties;
+use crate::rates::{Key, Values};
 
 /// An exchange as it is listed.
 struct Item {
@@ -27,6 +30,19 @@ struct Item {
     internal: bool,
     arguments: TableBuf,
     policies: AppliedPolicies,
+    traffic: Arc<ExchangeTraffic>,
+    node: Arc<Node>,
+}
+
+/// What an exchange counts.
+const COUNTED: Names = &[("publish_in", 0), ("publish_out", 1)];
+
+/// What an exchange has counted, as a reading.
+pub(crate) fn reading(traffic: &ExchangeTraffic) -> Values {
+    let mut values = Values::default();
+    let all = [(0, traffic.published_in()), (1, traffic.published_out())];
+    message_stats::fill(&mut values, &all);
+    values
 }
 
 const FIELDS: &[Field<Item>] = &[
@@ -34,6 +50,10 @@ const FIELDS: &[Field<Item>] = &[
     ("auto_delete", |item| Some(item.auto_delete.into())),
     ("durable", |item| Some(item.durable.into())),
     ("internal", |item| Some(item.internal.into())),
+    ("message_stats", |item| {
+        let key = Key::Exchange(Arc::clone(item.vhost.name()), Arc::clone(&item.name));
+        message_stats::to_json(COUNTED, &reading(&item.traffic), &item.node.rates.of(&key))
+    }),
     ("name", |item| Some(item.name.as_ref().into())),
     ("policy", |item| item.policies.policy().map(|policy| policy.name().as_ref().into())),
     ("type", |item| Some(item.kind.into())),
@@ -51,12 +71,11 @@ const DETAILS: &[Field<Item>] =
 pub(crate) fn list(call: &Call) -> Outcome {
     let mut items = Vec::new();
     for vhost in call.vhosts()? {
-        items.push(default_exchange(&vhost));
-        let mut specs: Vec<ExchangeSpec> = vhost.topology(|topology| {
-            topology.exchanges().map(|exchange| exchange.spec().clone()).collect()
-        });
-        specs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        items.extend(specs.into_iter().map(|spec| item(&vhost, spec)));
+        let mut all: Vec<Found> =
+            vhost.topology(|topology| topology.exchanges().map(found).collect());
+        all.sort_unstable_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        items.push(default_exchange(call, &vhost));
+        items.extend(all.into_iter().map(|found| item(call, &vhost, found)));
     }
     list::list(call, items, FIELDS)
 }
@@ -183,14 +202,23 @@ pub(crate) fn arguments(body: &Map<String, Value>) -> Result<TableBuf, Failure> 
 fn named(call: &Call) -> Result<Item, Failure> {
     let (vhost, name) = (call.vhost()?, name(call));
     if name.is_empty() {
-        return Ok(default_exchange(&vhost));
+        return Ok(default_exchange(call, &vhost));
     }
-    let spec = vhost.topology(|topology| Some(topology.exchange(&name)?.spec().clone()));
-    Ok(item(&vhost, spec.ok_or(Failure::NotFound)?))
+    let exchange = vhost.topology(|topology| topology.exchange(&name).map(found));
+    Ok(item(call, &vhost, exchange.ok_or(Failure::NotFound)?))
 }
 
-fn item(vhost: &Arc<Vhost>, spec: ExchangeSpec) -> Item {
+/// What is read of an exchange.
+type Found = (ExchangeSpec, Arc<ExchangeTraffic>);
+
+fn found(exchange: &Exchange) -> Found {
+    (exchange.spec().clone(), Arc::clone(exchange.traffic()))
+}
+
+fn item(call: &Call, vhost: &Arc<Vhost>, (spec, traffic): Found) -> Item {
     Item {
+        node: Arc::clone(&call.node),
+        traffic,
         policies: vhost.exchange_policies(&spec.name).unwrap_or_default(),
         vhost: Arc::clone(vhost),
         name: spec.name,
@@ -202,8 +230,11 @@ fn item(vhost: &Arc<Vhost>, spec: ExchangeSpec) -> Item {
     }
 }
 
-fn default_exchange(vhost: &Arc<Vhost>) -> Item {
+fn default_exchange(call: &Call, vhost: &Arc<Vhost>) -> Item {
+    let traffic = vhost.topology(|topology| topology.traffic("").cloned());
     Item {
+        node: Arc::clone(&call.node),
+        traffic: traffic.unwrap_or_default(),
         vhost: Arc::clone(vhost),
         name: "".into(),
         kind: "direct",

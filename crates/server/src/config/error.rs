@@ -49,18 +49,6 @@ pub enum ConfigError {
         /// What it may be.
         allowed: &'static str,
     },
-    /// A value asks for something this version does not have.
-    #[error("{origin}: {key} = {value}: {reason}")]
-    Unavailable {
-        /// Where the value came from.
-        origin: Origin,
-        /// The setting.
-        key: &'static str,
-        /// The value, as TOML.
-        value: String,
-        /// What is missing, and what to write instead.
-        reason: &'static str,
-    },
     /// An environment variable holds bytes that are no text.
     #[error("{origin}: its value is not valid UTF-8")]
     NotText {
@@ -84,12 +72,8 @@ impl ConfigError {
             key if settings::PASSWORDS.contains(&key) => "(not shown)".to_owned(),
             _ => given.value.to_string(),
         };
-        match refused {
-            Refused::NotAllowed => {
-                Self::BadValue { origin, key, value, allowed: given.setting.allowed }
-            }
-            Refused::Unavailable(reason) => Self::Unavailable { origin, key, value, reason },
-        }
+        let Refused::NotAllowed = refused;
+        Self::BadValue { origin, key, value, allowed: given.setting.allowed }
     }
 }
 

@@ -37,8 +37,6 @@ pub(super) struct Setting {
 pub(super) enum Refused {
     /// It is not what the setting allows.
     NotAllowed,
-    /// It would be, but this version cannot do it.
-    Unavailable(&'static str),
 }
 
 /// How a setting shows in a configuration file.
@@ -87,14 +85,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "metrics",
         allowed: ADDRESSES,
-        apply: |_, value| match value.addresses()?.as_slice() {
-            [] => Ok(()),
-            _ => Err(Refused::Unavailable(
-                "the metrics endpoint is not available in this version; leave the setting out, or \
-                 set it to \"none\"",
-            )),
+        apply: |config, value| {
+            config.metrics = value.addresses()?;
+            Ok(())
         },
-        show: |_| "none".into(),
+        show: |config| show_addresses(&config.metrics),
     },
     Setting {
         key: "load_definitions",

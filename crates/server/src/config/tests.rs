@@ -214,14 +214,18 @@ fn a_bad_value_names_its_variable_or_flag() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
-    assert_eq!(
-        from_file("\nmetrics = \"0.0.0.0:15692\"").unwrap_err(),
-        "leveret.toml:2: metrics = \"0.0.0.0:15692\": the metrics endpoint is not available in \
-         this version; leave the setting out, or set it to \"none\""
-    );
-    assert!(from_environment(&[("LEVERET_METRICS", "15692")]).is_err());
-    assert!(from_environment(&[("LEVERET_METRICS", "none")]).is_ok());
+fn listeners_are_set_alike() {
+    for setting in ["listen", "management", "metrics"] {
+        let (none, _) = from_file(&format!("{setting} = \"none\"")).unwrap();
+        let (port, _) = from_file(&format!("{setting} = 5")).unwrap();
+        let of = |config: &Config| match setting {
+            "listen" => config.listen.clone(),
+            "management" => config.management.clone(),
+            _ => config.metrics.clone(),
+        };
+        assert_eq!(of(&none), []);
+        assert_eq!(of(&port), ["[::]:5".parse().unwrap()]);
+    }
 }
 
 #[test]
@@ -311,7 +315,7 @@ fn shows_the_defaults_but_no_password() {
         Config::default().to_toml(),
         r#"listen = ["[::]:5672"]
 management = ["[::]:15672"]
-metrics = "none"
+metrics = ["[::]:15692"]
 load_definitions = "none"
 data_dir = "/var/lib/leveret"
 

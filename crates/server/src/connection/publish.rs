@@ -150,6 +150,7 @@ impl Connection {
         let Some(channel) = self.channels.get(&number) else { return Ok(()) };
         let counters = &channel.open.counters;
         counters.publish.add(publishes.len() as u64);
+        publishes.iter().for_each(|(one, _)| channel.open.sizes.count(one.message().size()));
         let acknowledged = groups.iter().filter(|(how, _)| *how == Settlement::Acknowledge);
         counters.ack.add(acknowledged.map(|(_, group)| group.entries.len() as u64).sum());
         for (prepared, mandatory) in publishes.iter().filter(|(one, _)| one.is_unroutable()) {
@@ -225,6 +226,8 @@ fn publish(
         return Ok(());
     }
     open.counters.publish.add(1);
+    open.counters.publish_to_confirm.add(u64::from(ticket.is_some()));
+    open.sizes.count(prepared.message().size());
     if prepared.is_unroutable() {
         count_unroutable(open, mandatory);
         if mandatory == Mandatory::Yes {

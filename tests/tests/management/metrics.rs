@@ -1,0 +1,191 @@
+//! What Prometheus scrapes.
+
+use std::collections::BTreeMap;
+
+use leveret_tests::{Api, Broker, ack, confirm_select, consume, declare, get};
+
+use crate::managed;
+
+/// Names every dashboard of RabbitMQ's asks for.
+const OF_DASHBOARDS: &[&str] = &[
+    "rabbitmq_identity_info",
+    "rabbitmq_build_info",
+    "rabbitmq_connections",
+    "rabbitmq_channels",
+    "rabbitmq_queues",
+    "rabbitmq_consumers",
+    "rabbitmq_queue_messages_ready",
+    "rabbitmq_queue_messages_unacked",
+    "rabbitmq_global_consumers",
+    "rabbitmq_global_publishers",
+    "rabbitmq_erlang_uptime_seconds",
+    "rabbitmq_resident_memory_limit_bytes",
+    "rabbitmq_process_resident_memory_bytes",
+    "rabbitmq_disk_space_available_bytes",
+    "rabbitmq_disk_space_available_limit_bytes",
+    "rabbitmq_process_open_fds",
+    "rabbitmq_process_max_fds",
+    "rabbitmq_connections_opened_total",
+    "rabbitmq_connections_closed_total",
+    "rabbitmq_channels_opened_total",
+    "rabbitmq_channels_closed_total",
+    "rabbitmq_queues_declared_total",
+    "rabbitmq_queues_created_total",
+    "rabbitmq_queues_deleted_total",
+    "rabbitmq_global_messages_received_total",
+    "rabbitmq_global_messages_received_confirm_total",
+    "rabbitmq_global_messages_confirmed_total",
+    "rabbitmq_global_messages_routed_total",
+    "rabbitmq_global_messages_unroutable_dropped_total",
+    "rabbitmq_global_messages_unroutable_returned_total",
+    "rabbitmq_global_messages_delivered_total",
+    "rabbitmq_global_messages_delivered_consume_auto_ack_total",
+    "rabbitmq_global_messages_delivered_consume_manual_ack_total",
+    "rabbitmq_global_messages_delivered_get_auto_ack_total",
+    "rabbitmq_global_messages_delivered_get_manual_ack_total",
+    "rabbitmq_global_messages_get_empty_total",
+    "rabbitmq_global_messages_redelivered_total",
+    "rabbitmq_global_messages_acknowledged_total",
+    "rabbitmq_message_size_bytes_bucket",
+    "rabbitmq_alarms_memory_used_watermark",
+    "rabbitmq_alarms_free_disk_space_watermark",
+    "rabbitmq_auth_attempts_total",
+    "rabbitmq_unreachable_cluster_peers_count",
+];
+
+#[test]
+fn counters_count_what_clients_did() {
+    let Some((broker, _)) = managed() else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&declare("q"));
+    channel.call(&confirm_select());
+    for body in ["one", "two", "three"] {
+        channel.publish("", "q", body);
+        assert!(channel.recv().starts_with("basic.ack"));
+    }
+    channel.publish("", "nowhere", "lost");
+    assert!(channel.recv().starts_with("basic.ack"));
+    assert!(channel.call(&get("q")).starts_with("basic.get-ok"));
+    channel.send(&ack(1));
+    let consumer = connection.channel(2);
+    consumer.call(&consume("q", "c"));
+    consumer.recv_many(2);
+    assert!(consumer.call(&get("q")).starts_with("basic.get-empty"));
+
+    let metrics = scrape(&broker, "/metrics");
+    for name in OF_DASHBOARDS {
+        assert!(metrics.keys().any(|key| key.split('{').next() == Some(name)), "{name}");
+    }
+    let type_of = "protocol=\"amqp091\",queue_type=\"rabbit_classic_queue\"";
+    let global = |name: &str| format!("rabbitmq_global_messages_{name}_total");
+    let expected = [
+        ("rabbitmq_connections".to_owned(), 1.0),
+        ("rabbitmq_channels".to_owned(), 2.0),
+        ("rabbitmq_queues".to_owned(), 1.0),
+        ("rabbitmq_consumers".to_owned(), 1.0),
+        ("rabbitmq_queue_messages_ready".to_owned(), 0.0),
+        ("rabbitmq_queue_messages_unacked".to_owned(), 2.0),
+        ("rabbitmq_queue_messages_unacked_bytes".to_owned(), 8.0),
+        ("rabbitmq_channel_messages_unacked".to_owned(), 2.0),
+        ("rabbitmq_queue_messages_published_total".to_owned(), 3.0),
+        ("rabbitmq_exchange_messages_published_total".to_owned(), 4.0),
+        (format!("{}{{protocol=\"amqp091\"}}", global("received")), 4.0),
+        (format!("{}{{protocol=\"amqp091\"}}", global("received_confirm")), 4.0),
+        (format!("{}{{protocol=\"amqp091\"}}", global("confirmed")), 4.0),
+        (format!("{}{{protocol=\"amqp091\"}}", global("routed")), 3.0),
+        (format!("{}{{protocol=\"amqp091\"}}", global("unroutable_dropped")), 1.0),
+        (format!("{}{{{type_of}}}", global("delivered")), 3.0),
+        (format!("{}{{{type_of}}}", global("delivered_consume_manual_ack")), 2.0),
+        (format!("{}{{{type_of}}}", global("delivered_get_manual_ack")), 1.0),
+        (format!("{}{{{type_of}}}", global("get_empty")), 1.0),
+        (format!("{}{{{type_of}}}", global("acknowledged")), 1.0),
+        ("rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"100\"}".to_owned(), 4.0),
+        ("rabbitmq_message_size_bytes_bucket{protocol=\"amqp091\",le=\"+Inf\"}".to_owned(), 4.0),
+        ("rabbitmq_message_size_bytes_sum{protocol=\"amqp091\"}".to_owned(), 15.0),
+    ];
+    for (name, value) in &expected {
+        assert_eq!(metrics.get(name), Some(value), "{name}");
+    }
+
+    // Counters of the node outlive what they counted.
+    channel.call(&leveret_tests::delete("q"));
+    drop((channel, consumer, connection));
+    leveret_tests::eventually(|| {
+        let metrics = scrape(&broker, "/metrics");
+        metrics.get("rabbitmq_connections") == Some(&0.0)
+    });
+    let later = scrape(&broker, "/metrics");
+    for (name, _) in expected.iter().filter(|(name, _)| name.contains("_global_")) {
+        assert_eq!(later[name], metrics[name], "{name}");
+    }
+    assert_eq!(later["rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}"], 4.0);
+    assert_eq!(later["rabbitmq_queues_deleted_total"], 1.0);
+    assert_eq!(later["rabbitmq_connections_closed_total"], 1.0);
+}
+
+#[test]
+fn objects_are_told_apart() {
+    let Some((broker, api)) = managed() else { return };
+    api.put("/vhosts/other", &serde_json::Value::Null);
+    let quoted = serde_json::json!({ "durable": true });
+    api.put("/queues/other/a%22b%5Cc", &quoted);
+    api.put("/queues/%2F/q", &quoted);
+
+    let metrics = scrape(&broker, "/metrics/per-object");
+    assert_eq!(metrics["rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q\"}"], 0.0);
+    let odd = "rabbitmq_queue_messages_ready{vhost=\"other\",queue=\"a\\\"b\\\\c\"}";
+    assert_eq!(metrics[odd], 0.0);
+
+    let family = "/metrics/detailed?family=queue_coarse_metrics&family=vhost_status&vhost=other";
+    let metrics = scrape(&broker, family);
+    let mut names: Vec<&str> = metrics.keys().map(|key| key.split('{').next().unwrap()).collect();
+    names.sort_unstable();
+    let expected = [
+        "rabbitmq_build_info",
+        "rabbitmq_cluster_vhost_status",
+        "rabbitmq_detailed_queue_messages",
+        "rabbitmq_detailed_queue_messages_ready",
+        "rabbitmq_detailed_queue_messages_unacked",
+        "rabbitmq_identity_info",
+    ];
+    assert_eq!(names, expected);
+    assert!(metrics.keys().all(|key| !key.contains("queue=\"q\"")));
+}
+
+#[test]
+fn every_line_is_one_of_the_text_format() {
+    let Some((broker, _)) = managed() else { return };
+    let _connection = broker.connect().channel(1);
+    for path in ["/metrics", "/metrics/per-object", "/metrics/memory-breakdown"] {
+        let reply = Api::new(broker.metrics_address()).send("GET", path, &[], "");
+        assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4");
+        let mut declared = "";
+        for line in reply.text.lines() {
+            if let Some(name) = line.strip_prefix("# TYPE ") {
+                declared = name.split(' ').next().unwrap();
+            } else if let Some(rest) = line.strip_prefix("# HELP ") {
+                assert!(rest.starts_with(&format!("{declared} ")), "{line}");
+            } else {
+                assert!(line.starts_with(declared), "{line} under {declared}");
+                let value = line.rsplit(' ').next().unwrap();
+                assert!(value == "NaN" || value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+    }
+    assert_eq!(Api::new(broker.metrics_address()).send("GET", "/", &[], "").status, 404);
+}
+
+/// Samples by name and labels.
+fn scrape(broker: &Broker, path: &str) -> BTreeMap<String, f64> {
+    let api = Api::new(broker.metrics_address()).with_login(None);
+    let reply = api.send("GET", path, &[], "");
+    assert_eq!(reply.status, 200);
+    let samples = reply.text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap_or(f64::NAN))
+        })
+        .collect()
+}

@@ -1,0 +1,183 @@
+//! What the API shows of what clients do.
+
+use leveret_tests::{ack, bind, confirm_select, consume, declare, eventually, get, nack, qos};
+use serde_json::{Value, json};
+
+use crate::managed;
+
+#[test]
+fn channels_and_queues_count_what_goes_through_them() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&declare("q"));
+    channel.call(&bind("q", "amq.topic", "a.#"));
+    channel.call(&confirm_select());
+    for key in ["a", "a.b", "c"] {
+        channel.publish("amq.topic", key, "hello");
+        assert!(channel.recv().starts_with("basic.ack"));
+    }
+    channel.publish("", "q", "third");
+    assert!(channel.recv().starts_with("basic.ack"));
+    let consumer = connection.channel(2);
+    consumer.call(&qos(1));
+    consumer.call(&consume("q", "c"));
+    consumer.recv();
+    consumer.send(&nack(1));
+    consumer.recv();
+    consumer.send(&ack(2));
+    consumer.recv();
+    // The third delivery came after the first message was settled.
+    assert!(channel.call(&get("q")).starts_with("basic.get-ok"));
+    assert!(channel.call(&get("q")).starts_with("basic.get-empty"));
+
+    let name = api.get("/connections")[0]["name"].as_str().unwrap().to_owned();
+    let stats = &channel_of(&api, &name, 1)["message_stats"];
+    let expected = json!({
+        "publish": 4, "confirm": 4, "drop_unroutable": 1, "return_unroutable": 0, "get": 1,
+        "get_no_ack": 0, "get_empty": 1, "deliver": 0, "deliver_no_ack": 0, "deliver_get": 1,
+        "ack": 0, "redeliver": 0,
+    });
+    assert_counts(stats, &expected);
+
+    let found = channel_of(&api, &name, 2);
+    let expected =
+        json!({ "deliver": 3, "deliver_get": 3, "ack": 1, "redeliver": 1, "publish": 0 });
+    assert_counts(&found["message_stats"], &expected);
+    assert_eq!(found["messages_unacknowledged"], 1);
+    assert_eq!(found["prefetch_count"], 1);
+    assert_eq!(found["consumer_count"], 1);
+    assert_eq!(found["consumer_details"][0]["queue"], json!({ "name": "q", "vhost": "/" }));
+
+    let queue = api.get("/queues/%2F/q");
+    let expected = json!({
+        "publish": 3, "deliver": 3, "get": 1, "get_empty": 1, "ack": 1, "redeliver": 1,
+        "deliver_get": 4,
+    });
+    assert_counts(&queue["message_stats"], &expected);
+    assert_eq!((&queue["messages"], &queue["messages_unacknowledged"]), (&json!(2), &json!(2)));
+    assert_eq!(queue["consumers"], 1);
+    assert_eq!(queue["consumer_details"][0]["prefetch_count"], 1);
+
+    let exchange = &api.get("/exchanges/%2F/amq.topic")["message_stats"];
+    assert_counts(exchange, &json!({ "publish_in": 3, "publish_out": 2 }));
+    let default = &api.get("/exchanges/%2F/amq.default")["message_stats"];
+    assert_counts(default, &json!({ "publish_in": 1, "publish_out": 1 }));
+
+    // Of the vhost and the node, also when the channels are gone.
+    let expected = json!({ "publish": 4, "confirm": 4, "deliver_get": 4, "ack": 1 });
+    assert_counts(&api.get("/vhosts/%2F")["message_stats"], &expected);
+    drop((channel, consumer, connection));
+    eventually(|| api.get("/overview")["object_totals"]["connections"] == 0);
+    let overview = api.get("/overview");
+    assert_counts(&overview["message_stats"], &expected);
+    assert_eq!(overview["queue_totals"]["messages_ready"], 2);
+    let churn = &overview["churn_rates"];
+    assert_counts(churn, &json!({ "channel_created": 2, "channel_closed": 2, "queue_created": 1 }));
+}
+
+#[test]
+fn connections_show_who_is_there() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.connect();
+    let _channel = connection.channel(7);
+    let found = &api.get("/connections")[0];
+    let peer = format!("127.0.0.1:{}", found["peer_port"]);
+    assert_eq!(found["name"], format!("{peer} -> {}", broker.address()));
+    let expected = json!({
+        "user": "guest", "vhost": "/", "protocol": "AMQP 0-9-1", "state": "running", "channels": 1,
+        "auth_mechanism": "PLAIN", "type": "network", "ssl": false, "frame_max": 131_072,
+        "channel_max": 2047, "timeout": 0, "host": "127.0.0.1", "peer_host": "127.0.0.1",
+        "port": broker.address().port(), "node": api.get("/overview")["node"],
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&found[key], value, "{key}");
+    }
+    assert!(found["recv_oct"].as_u64() > Some(0) && found["send_oct"].as_u64() > Some(0));
+    assert!(found["connected_at"].as_u64() > Some(1_700_000_000_000));
+    let channels = api.get("/channels");
+    assert_eq!(channels[0]["name"], format!("{} (7)", found["name"].as_str().unwrap()));
+}
+
+#[test]
+fn a_connection_is_closed_with_the_reason_given() {
+    let Some((broker, api)) = managed() else { return };
+    for (headers, reason) in
+        [(&[("X-Reason", "because")][..], "because"), (&[], "Closed via management plugin")]
+    {
+        let connection = broker.connect();
+        let name = api.get("/connections")[0]["name"].as_str().unwrap().to_owned();
+        let path = format!("/api/connections/{}", name.replace(' ', "%20").replace('>', "%3E"));
+        assert_eq!(api.send("DELETE", &path, headers, "").status, 204);
+        let expected = format!("connection.close 320 0.0 CONNECTION_FORCED - {reason}");
+        assert_eq!(connection.recv(), expected);
+        drop(connection);
+        eventually(|| api.get("/connections") == json!([]));
+        assert_eq!(api.send("DELETE", &path, headers, "").status, 404);
+    }
+}
+
+#[test]
+fn users_see_their_own_connections() {
+    let Some((broker, api)) = managed() else { return };
+    let _connection = broker.connect();
+    api.put("/users/anna", &json!({ "password": "p", "tags": "management" }));
+    let anna = api.with_login(Some("anna:p"));
+    assert_eq!(anna.get("/connections"), json!([]));
+    assert_eq!(anna.get("/channels"), json!([]));
+    let name = api.get("/connections")[0]["name"].as_str().unwrap().replace(' ', "%20");
+    let path = format!("/connections/{}", name.replace('>', "%3E"));
+    assert_eq!(anna.call("GET", &path, &Value::Null).status, 401);
+    assert_eq!(anna.call("DELETE", &path, &Value::Null).status, 401);
+    api.put("/users/anna", &json!({ "password": "p", "tags": "monitoring" }));
+    assert_eq!(anna.call("GET", &path, &Value::Null).status, 200);
+    assert_eq!(anna.call("DELETE", &path, &Value::Null).status, 401);
+}
+
+#[test]
+fn what_is_taken_away_is_gone_at_once() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    assert!(channel.call(&declare("q")).starts_with("queue.declare-ok"));
+    api.put("/permissions/%2F/guest", &json!({ "configure": "^x", "write": "", "read": "" }));
+    let refused = "channel.close 403 queue.declare ACCESS_REFUSED - configure access to queue 'other' \
+                   in vhost '/' refused for user 'guest'";
+    assert_eq!(channel.call(&declare("other")), refused);
+
+    api.put("/users/boss", &json!({ "password": "p", "tags": "administrator" }));
+    let boss = api.with_login(Some("boss:p"));
+    assert_eq!(boss.call("DELETE", "/users/guest", &Value::Null).status, 204);
+    assert_eq!(
+        connection.recv(),
+        "connection.close 320 0.0 CONNECTION_FORCED - user 'guest' is deleted"
+    );
+    assert_eq!(api.call("GET", "/whoami", &Value::Null).status, 401);
+    assert!(broker.connect_as(&leveret_tests::Login::default()).is_err());
+}
+
+#[test]
+fn a_vhost_goes_with_its_connections() {
+    let Some((broker, api)) = managed() else { return };
+    api.put("/vhosts/v", &Value::Null);
+    let login = leveret_tests::Login { vhost: "v", ..leveret_tests::Login::default() };
+    let connection = broker.connect_as(&login).unwrap();
+    assert_eq!(api.call("DELETE", "/vhosts/v", &Value::Null).status, 204);
+    assert_eq!(
+        connection.recv(),
+        "connection.close 320 0.0 CONNECTION_FORCED - vhost 'v' is deleted"
+    );
+    assert_eq!(api.call("GET", "/vhosts/v", &Value::Null).status, 404);
+}
+
+fn channel_of(api: &leveret_tests::Api, connection: &str, number: u16) -> Value {
+    let name = format!("{connection} ({number})").replace(' ', "%20").replace('>', "%3E");
+    api.get(&format!("/channels/{name}"))
+}
+
+fn assert_counts(found: &Value, expected: &Value) {
+    for (name, count) in expected.as_object().unwrap() {
+        assert_eq!(&found[name], count, "{name} in {found}");
+        assert!(found[format!("{name}_details")]["rate"].is_f64(), "{name} in {found}");
+    }
+}
