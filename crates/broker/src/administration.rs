@@ -96,6 +96,7 @@ impl Broker {
             }
             // Without a condition nothing refuses.
             let _ = queue.delete(DeleteIf::default(), turn);
+            deletions.extend(queue.forget_offsets());
         }
         if !keepers.is_empty() {
             self.store().forget_queues(&keepers);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use leveret_codec::{AmqpError, Table, TableBuf, Value};
 use leveret_engine::{Deduplication, Millis, Overflow};
 
+use crate::age::age;
 use crate::dead_letter::Strategy;
 use crate::queue::Settings;
 use crate::queue_type::QueueType;
@@ -26,8 +27,8 @@ const KNOWN: &[Argument] = &[
     known("x-dead-letter-strategy", QUORUM, Rule::DeadLetterStrategy),
     known("x-max-length", CLASSIC | QUORUM, Rule::NonNegative),
     known("x-max-length-bytes", CLASSIC | QUORUM | STREAM, Rule::NonNegative),
-    known("x-max-in-memory-length", QUORUM, Rule::InMemory),
-    known("x-max-in-memory-bytes", QUORUM, Rule::InMemory),
+    known("x-max-in-memory-length", QUORUM, Rule::Ignored),
+    known("x-max-in-memory-bytes", QUORUM, Rule::Ignored),
     known("x-max-priority", CLASSIC, Rule::MaxPriority),
     known("x-overflow", CLASSIC | QUORUM, Rule::Overflow),
     known("x-queue-mode", CLASSIC, Rule::Any),
@@ -38,14 +39,26 @@ const KNOWN: &[Argument] = &[
     known("x-consumer-timeout", CLASSIC | QUORUM, Rule::ConsumerTimeout),
     known("x-consumer-disconnected-timeout", QUORUM, Rule::Replicas { zero: true }),
     known("x-quorum-initial-group-size", QUORUM, Rule::Replicas { zero: false }),
-    known("x-max-age", STREAM, Rule::Any),
-    known("x-stream-max-segment-size-bytes", STREAM, Rule::Any),
-    known("x-stream-filter-size-bytes", STREAM, Rule::Any),
-    known("x-initial-cluster-size", STREAM, Rule::Any),
+    known("x-max-age", STREAM, Rule::MaxAge),
+    known(MAX_SEGMENT_SIZE, STREAM, Rule::SegmentSize),
+    // RabbitMQ's filters are probabilistic, and this is their size. Ours miss nothing.
+    known(FILTER_SIZE, STREAM, Rule::Ignored),
+    known("x-initial-cluster-size", STREAM, Rule::Replicas { zero: false }),
     known("x-queue-master-locator", CLASSIC, Rule::Any),
     known("x-queue-leader-locator", CLASSIC | QUORUM | STREAM, Rule::LeaderLocator),
     known("x-delivery-limit", QUORUM, Rule::DeliveryLimit),
 ];
+
+const MAX_SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
+const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
+/// The largest segment RabbitMQ makes.
+const LARGEST_SEGMENT: i128 = 3_000_000_000;
+
+/// Arguments of `basic.consume` that only streams know.
+pub(crate) const OF_READERS: [&str; 4] =
+    ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered", OFFSET_TRACKING];
+/// Asks for the position of a reader to be kept. LavinMQ's; RabbitMQ has it in its stream protocol.
+pub(crate) const OFFSET_TRACKING: &str = "x-stream-automatic-offset-tracking";
 
 const CLASSIC: u8 = 1;
 const QUORUM: u8 = 2;
@@ -62,6 +75,7 @@ impl Argument {
         let column = match queue_type {
             QueueType::Classic => CLASSIC,
             QueueType::Quorum => QUORUM,
+            QueueType::Stream => STREAM,
         };
         self.types & column != 0
     }
@@ -92,8 +106,11 @@ enum Rule {
     Replicas {
         zero: bool,
     },
-    InMemory,
+    /// A number that says nothing here.
+    Ignored,
     ConsumerTimeout,
+    MaxAge,
+    SegmentSize,
 }
 
 /// How often a message of a quorum queue may come back unless its arguments say otherwise.
@@ -104,8 +121,7 @@ const QUORUM_PRIORITIES: (u8, u8) = (31, 4);
 /// Checks the arguments of a new queue and reads the settings out of them.
 ///
 /// # Errors
-/// 406 with RabbitMQ's text for what a value may not be; 540 for a queue type this version doesn't
-/// have.
+/// 406 with RabbitMQ's text for what a value may not be.
 pub(crate) fn settings(
     arguments: Table<'_>,
     queue: &str,
@@ -113,6 +129,11 @@ pub(crate) fn settings(
 ) -> Result<Settings, AmqpError> {
     let queue_type = queue_type(arguments, queue, vhost)?;
     let deduplication = Deduplication::asked_for(arguments);
+    if deduplication.is_some() && queue_type == QueueType::Stream {
+        // What is in a stream has its offset; nothing could be left out.
+        let argument = "x-message-deduplication";
+        return Err(refusal::argument_of_other_type(argument, queue, vhost, queue_type));
+    }
     let mut settings = Settings { queue_type, deduplication, ..Settings::default() };
     if queue_type == QueueType::Quorum {
         let (highest, default) = QUORUM_PRIORITIES;
@@ -144,13 +165,16 @@ pub(crate) fn settings(
         // RabbitMQ takes the word and does this.
         settings.machine.overflow = Overflow::DropHead;
     }
+    if queue_type == QueueType::Stream {
+        settings.stream.max_length_bytes = settings.machine.max_length_bytes.take();
+    }
     Ok(settings)
 }
 
 /// The type a declaration asks for.
 ///
 /// # Errors
-/// 406 with RabbitMQ's text for what is no type; 540 for one this version doesn't have.
+/// 406 with RabbitMQ's text for what is no type.
 pub(crate) fn queue_type(
     arguments: Table<'_>,
     queue: &str,
@@ -163,16 +187,29 @@ pub(crate) fn queue_type(
     match text(value).map_err(invalid)? {
         "classic" | "" | "undefined" => Ok(QueueType::Classic),
         "quorum" => Ok(QueueType::Quorum),
-        "stream" => Err(AmqpError::not_implemented(format!(
-            "queue '{queue}' in vhost '{vhost}': stream queues are not available in this version"
-        ))),
+        "stream" => Ok(QueueType::Stream),
         other => Err(invalid(format!("\"unsupported queue type '{other}'\""))),
     }
 }
 
+/// Checks what RabbitMQ checks of a new stream after its properties.
+///
+/// # Errors
+/// 406.
+pub(crate) fn check_sizes(arguments: Table<'_>) -> Result<(), AmqpError> {
+    let number = |argument| arguments.get(argument).and_then(|value: Value<'_>| value.as_integer());
+    if number(MAX_SEGMENT_SIZE).is_some_and(|size| size > LARGEST_SEGMENT) {
+        return Err(refusal::segment_size(MAX_SEGMENT_SIZE));
+    }
+    if number(FILTER_SIZE).is_some_and(|size| !(16..=255).contains(&size)) {
+        return Err(refusal::filter_size(FILTER_SIZE));
+    }
+    Ok(())
+}
+
 /// Checks that a redeclaration names the same arguments as the queue has.
 ///
-/// Only arguments RabbitMQ knows for the queue's type are compared, integers by value.
+/// Only arguments RabbitMQ knows for the queue's type are compared, integers and ages by value.
 ///
 /// # Errors
 /// 406 `inequivalent arg`.
@@ -194,6 +231,10 @@ pub(crate) fn check_equivalent(
         let (new, old) = match (new, old) {
             (None, None) => continue,
             (Some(new), Some(old)) if new.loosely_equals(&old) => continue,
+            (new, old) if matches!(argument.rule, Rule::MaxAge) => match described_ages(new, old) {
+                Some(described) => described,
+                None => continue,
+            },
             (Some(new), Some(old)) => (format!("'{new}'"), format!("'{old}'")),
             (new, old) => (described(new), described(old)),
         };
@@ -209,6 +250,27 @@ pub(crate) fn described(value: Option<Value<'_>>) -> String {
         || "none".to_owned(),
         |value| format!("the value '{value}' of type '{}'", value.type_name()),
     )
+}
+
+/// As [`described`], of ages that differ: RabbitMQ compares and prints their milliseconds.
+fn described_ages(new: Option<Value<'_>>, old: Option<Value<'_>>) -> Option<(String, String)> {
+    let millis = |value: Value<'_>| match value.as_str().and_then(age) {
+        Some(age) => age.0.to_string(),
+        None => value.to_string(),
+    };
+    let one_sided = |value: Option<Value<'_>>| {
+        value.map_or_else(
+            || "none".to_owned(),
+            |value| format!("the value '{}' of type '{}'", millis(value), value.type_name()),
+        )
+    };
+    match (new, old) {
+        (Some(new), Some(old)) => {
+            let (new, old) = (millis(new), millis(old));
+            (new != old).then(|| (format!("'{new}'"), format!("'{old}'")))
+        }
+        (new, old) => Some((one_sided(new), one_sided(old))),
+    }
 }
 
 enum Problem {
@@ -297,8 +359,15 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
                 return Err(Problem::Value("{value_zero,0}".to_owned()));
             }
         }
-        Rule::InMemory => {
+        Rule::Ignored => {
             non_negative(integer(value)?)?;
+        }
+        Rule::MaxAge => {
+            let age = age(text(value)?).ok_or_else(|| "invalid_max_age".to_owned())?;
+            settings.stream.max_age = Some(age);
+        }
+        Rule::SegmentSize => {
+            settings.stream.max_segment_bytes = non_negative(integer(value)?)?;
         }
         Rule::ConsumerTimeout => {
             let timeout = non_negative(integer(value)?)?;
@@ -308,11 +377,13 @@ fn apply(settings: &mut Settings, argument: &Argument, value: Value<'_>) -> Resu
     Ok(())
 }
 
+/// The text of a value that has to be one; the error is RabbitMQ's reason.
 fn text(value: Value<'_>) -> Result<&str, String> {
     value.as_str().ok_or_else(|| unacceptable(value))
 }
 
-fn unacceptable(value: Value<'_>) -> String {
+/// RabbitMQ's reason for a value of a wrong type.
+pub(crate) fn unacceptable(value: Value<'_>) -> String {
     format!("{{unacceptable_type,{}}}", value.type_name())
 }
 

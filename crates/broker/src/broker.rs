@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
-use leveret_engine::{ConsumerId, QueueId, Removed};
+use leveret_engine::{ConsumerId, Millis, QueueId, Removed};
 use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
@@ -165,6 +165,12 @@ impl Broker {
 
     /// Flushes and closes the store. No session may be open.
     pub fn close(&self) {
+        for vhost in self.vhosts.read().values() {
+            for stream in vhost.queues().iter().filter(|queue| queue.is_stream()) {
+                let _order = stream.order();
+                stream.record_positions(Millis(u64::MAX), &self.store);
+            }
+        }
         self.store.close();
     }
 
@@ -296,6 +302,7 @@ impl Broker {
             let key = definitions::key(&[vhost.name().as_bytes(), queue.name.as_bytes()]);
             deletions.push(Definition::Delete { table: Table::Queues, key });
         }
+        deletions.extend(queue.forget_offsets());
         vhost.changed();
         define(self, &deletions)
     }

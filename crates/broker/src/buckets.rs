@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use leveret_engine::Message;
-use leveret_store::{Batch, Lsn, Store};
+use leveret_store::{Appended, Batch, Lsn, Store};
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use crate::queue::{Incoming, SharedQueue};
@@ -16,6 +17,8 @@ pub(crate) struct Buckets {
     used: usize,
     /// Messages the journal gets no record of.
     transient: u64,
+    /// Whether some are for streams.
+    has_streams: bool,
 }
 
 /// Messages for one queue.
@@ -82,8 +85,9 @@ impl Buckets {
         record
     }
 
-    /// Puts everything into its queue, once the records have been appended and the first of them
-    /// has `first_record` for its number. Tickets of refused messages are added to `refused`.
+    /// Puts everything into its queue that is not there, once the records have been
+    /// [appended](append) and the first of them has `first_record` for its number. Tickets of refused
+    /// messages are added to `refused`.
     pub(crate) fn enqueue(
         &mut self,
         store: &Store,
@@ -95,6 +99,7 @@ impl Buckets {
             0 => Lsn(0),
             count => store.reserve(count),
         };
+        self.has_streams = false;
         for bucket in self.buckets.iter_mut().take(std::mem::take(&mut self.used)) {
             let Some(queue) = bucket.queue.take() else { continue };
             for incoming in &mut bucket.incoming {
@@ -102,6 +107,18 @@ impl Buckets {
                 incoming.lsn = Lsn(first.0 + incoming.lsn.0);
             }
             queue.publish(&mut bucket.incoming, turn, refused);
+        }
+    }
+
+    /// Gives streams what is for them.
+    fn enqueue_in_streams(&mut self, first_record: Lsn, turn: &mut Turn) {
+        for bucket in self.buckets.iter_mut().take(self.used) {
+            let Some(stream) = bucket.queue.take_if(|queue| queue.is_stream()) else { continue };
+            for incoming in &mut bucket.incoming {
+                incoming.lsn = Lsn(first_record.0 + incoming.lsn.0);
+            }
+            // Streams refuse nothing.
+            stream.publish(&mut bucket.incoming, turn, &mut Vec::new());
         }
     }
 
@@ -119,7 +136,42 @@ impl Buckets {
         });
         #[expect(clippy::indexing_slicing, reason = "found, or just made sure to exist")]
         let bucket = &mut self.buckets[index];
-        bucket.queue.get_or_insert_with(|| Arc::clone(queue));
+        if bucket.queue.is_none() {
+            bucket.queue = Some(Arc::clone(queue));
+            self.has_streams |= queue.is_stream();
+        }
         &mut bucket.incoming
     }
+}
+
+/// Appends `records`, among them those of the messages in `buckets`, to the journal as one unit.
+///
+/// Messages are then put into their queues by [`Buckets::enqueue`]. Those for streams are already
+/// there: a stream has its messages in the order of the journal, so nobody else appends any before
+/// it has them.
+pub(crate) fn append(
+    store: &Store,
+    records: &mut Batch,
+    buckets: &mut [&mut Buckets],
+    turn: &mut Turn,
+) -> Appended {
+    if buckets.iter().all(|buckets| !buckets.has_streams) {
+        return store.append(records);
+    }
+    let queues = buckets.iter().flat_map(|buckets| buckets.buckets.iter().take(buckets.used));
+    let streams =
+        queues.filter_map(|bucket| bucket.queue.clone()).filter(|queue| queue.is_stream());
+    let mut streams: SmallVec<[Arc<SharedQueue>; 2]> = streams.collect();
+    streams.sort_unstable_by_key(|stream| stream.id);
+    streams.dedup_by_key(|stream| stream.id);
+    let _order: SmallVec<[MutexGuard<'_, ()>; 2]> =
+        streams.iter().map(|stream| stream.order()).collect();
+    let appended = store.append(records);
+    for buckets in buckets {
+        buckets.enqueue_in_streams(appended.first, turn);
+    }
+    for stream in &streams {
+        stream.retain(turn.now, store);
+    }
+    appended
 }

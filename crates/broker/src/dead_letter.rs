@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leveret_engine::{DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet};
-use leveret_store::{Batch, Lsn};
+use leveret_store::{Appended, Batch, Lsn};
 use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
@@ -25,7 +25,7 @@ pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 pub(crate) use self::postponed::Postponed;
 use crate::broker::Broker;
-use crate::buckets::{Buckets, Origin};
+use crate::buckets::{self, Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
 use crate::turn::Turn;
 
@@ -164,7 +164,11 @@ impl Broker {
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.message.stored_len()).sum::<usize>();
             let mut letters = DeadLetters::write(self, &portion, turn.now, &mut turn.records);
-            let appended = self.store().append(&mut turn.records);
+            let mut records = std::mem::take(&mut turn.records);
+            let appended = letters.append(self, &mut records, turn);
+            if turn.records.is_empty() {
+                turn.records = records;
+            }
             letters.enqueue(self, appended.first, turn);
             if !turn.dead.is_empty() {
                 // What died of this portion goes next: in order, and before it gets more.
@@ -263,6 +267,16 @@ impl DeadLetters {
         }
         broker.dead_letter_counters.add(&counts);
         letters
+    }
+
+    /// Appends the records.
+    fn append(&mut self, broker: &Broker, records: &mut Batch, turn: &mut Turn) -> Appended {
+        buckets::append(broker.store(), records, &mut [&mut self.buckets], turn)
+    }
+
+    /// The messages on their way.
+    pub(crate) fn buckets(&mut self) -> &mut Buckets {
+        &mut self.buckets
     }
 
     /// Puts the messages into their queues once the records have been appended, the first of them

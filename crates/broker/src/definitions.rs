@@ -4,7 +4,7 @@
 //! the names, each behind its length, vhost first: they sort by vhost.
 
 use leveret_codec::{TableBuf, TableBuilder, TableLimits};
-use leveret_engine::{DestinationName, Removed, RemovedDestination, Topology};
+use leveret_engine::{DestinationName, QueueId, Removed, RemovedDestination, Topology};
 use leveret_store::{Definition, Table};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -65,6 +65,12 @@ pub(crate) struct QueueValue {
     pub(crate) arguments: Vec<u8>,
 }
 
+/// Where a stream begins, or a named reader of it goes on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StreamValue {
+    pub(crate) offset: u64,
+}
+
 /// A durable binding, all of it in its key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BindingKey {
@@ -98,6 +104,19 @@ pub(crate) fn key(parts: &[&[u8]]) -> Vec<u8> {
         key.extend_from_slice(part);
     }
     key
+}
+
+/// The key of an offset: of a stream's named reader, or of its beginning, which has no name. Streams
+/// are named by their identities, as another of the same name has other offsets.
+pub(crate) fn stream_key(stream: QueueId, reader: &str) -> Vec<u8> {
+    key(&[&stream.0.to_be_bytes(), reader.as_bytes()])
+}
+
+/// Takes such a key apart.
+pub(crate) fn stream_from_key(bytes: &[u8]) -> Result<(QueueId, &str), DefinitionError> {
+    let [stream, reader] = key_parts(bytes)?;
+    let stream = stream.try_into().map_err(|_| DefinitionError::Key)?;
+    Ok((QueueId(u64::from_be_bytes(stream)), name(reader)?))
 }
 
 /// Takes a key of `N` names apart.

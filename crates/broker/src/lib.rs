@@ -5,15 +5,17 @@
 //! come back through a [`Subscriber`] it implements, and [`Broker::tick`] tells the time. Not here:
 //! wire formats, sockets, an async runtime, the clock (the time is an argument).
 //!
-//! Lock order: a vhost's policy changes, its directory, a queue, a subscriber's outbox. Leaves are the journal's own
-//! lock, which may be taken under any of them but a queue's, the agenda's, which is taken under a
-//! queue's, and that of what exchanges have seen, under a directory. A direct reply's way stands in
+//! Lock order: a vhost's policy changes, its directory, the order of streams, a queue, a
+//! subscriber's outbox. Leaves are the journal's own lock, which may be taken under any of them but a
+//! queue's, the agenda's and that of the work of streams, which are taken under a queue's, and that of
+//! what exchanges have seen, under a directory. A direct reply's way stands in
 //! a queue's place. Nobody holds two queues. No lock is held across a wait.
 //!
 //! Read first: [`Broker`], [`Session`], [`SharedQueue`], [`Turn`].
 
 pub mod access;
 mod administration;
+mod age;
 mod agenda;
 mod alarms;
 mod annotations;
@@ -35,6 +37,7 @@ mod recovery;
 pub mod refusal;
 mod routes;
 mod session;
+mod stream_work;
 mod subscriber;
 mod tick;
 mod turn;

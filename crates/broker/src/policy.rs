@@ -202,6 +202,7 @@ impl ApplyTo {
             (Self::QuorumQueues, Target::Queue { queue_type, .. }) => {
                 queue_type == QueueType::Quorum
             }
+            (Self::Streams, Target::Queue { queue_type, .. }) => queue_type == QueueType::Stream,
             _ => false,
         }
     }

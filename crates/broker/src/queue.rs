@@ -1,16 +1,18 @@
 //! A queue as the broker holds it: the pure machine behind its lock, with its consumers.
 //!
-//! Lock order: vhost directory, queue, outbox or agenda. Nothing here waits while it holds the lock.
+//! Lock order: vhost directory, a stream's order, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
 mod delivery;
 mod delivery_count;
 mod gate;
 mod kept;
+mod offset_header;
 mod policies;
 mod purpose;
 mod schedule;
 mod spec;
 mod status;
+mod stream;
 
 use std::sync::{Arc, Weak};
 
@@ -18,7 +20,7 @@ use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
     ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Message, Millis, Overflow,
-    Pushed, Queue, QueueId,
+    Pushed, Queue, QueueId, Settled,
 };
 use leveret_store::Lsn;
 use parking_lot::Mutex;
@@ -31,6 +33,7 @@ use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};
 pub(crate) use self::status::PastQueues;
 pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals};
+use self::stream::StreamState;
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
 use crate::policy::AppliedPolicies;
@@ -52,6 +55,8 @@ pub struct SharedQueue {
     pub(crate) purpose: Purpose,
     pub(crate) queue_type: QueueType,
     consumer_timeout: ConsumerTimeout,
+    /// See [`order`](Self::order).
+    order: Mutex<()>,
     state: Mutex<State>,
     agenda: Arc<QueueAgenda>,
     /// For its entry in the agenda.
@@ -60,6 +65,8 @@ pub struct SharedQueue {
 
 struct State {
     machine: Queue,
+    /// What has the messages and readers of a stream, whose `machine` stays empty.
+    stream: Option<Box<StreamState>>,
     consumers: HashMap<ConsumerId, Consumer>,
     dead_lettering: Option<Arc<DeadLettering>>,
     policies: AppliedPolicies,
@@ -138,8 +145,11 @@ impl SharedQueue {
             purpose: settings.purpose,
             queue_type: settings.queue_type,
             consumer_timeout: ConsumerTimeout::new(settings.consumer_timeout),
+            order: Mutex::default(),
             state: Mutex::new(State {
                 machine: Queue::new(settings.machine),
+                stream: (settings.queue_type == QueueType::Stream)
+                    .then(|| Box::new(StreamState::new(settings.stream))),
                 consumers: HashMap::default(),
                 dead_lettering: dead_lettering.map(Arc::new),
                 policies: spec.policies,
@@ -201,7 +211,7 @@ impl SharedQueue {
 
     /// Whether the journal keeps a message for this queue.
     pub(crate) fn keeps(&self, message: &Message) -> bool {
-        self.durable && (self.queue_type == QueueType::Quorum || message.is_persistent())
+        self.durable && (self.queue_type != QueueType::Classic || message.is_persistent())
     }
 
     /// Whether one consumer at a time gets its messages.
@@ -236,6 +246,11 @@ impl SharedQueue {
     /// it was published.
     pub(crate) fn restore(&self, mut entry: Entry) {
         let mut state = self.state.lock();
+        if state.stream.is_some() {
+            state.restore_to_stream(entry);
+            self.reschedule(&mut state);
+            return;
+        }
         if let Some(reason) = Reason::marked(entry.deliveries) {
             state.restore_letter(entry, reason);
             self.reschedule(&mut state);
@@ -261,6 +276,9 @@ impl SharedQueue {
             // The queue went away after the message was routed: as if it had been deleted just
             // after it arrived.
             turn.settled.extend(incoming.drain(..).filter(|m| m.stored).map(|m| m.lsn));
+        } else if state.stream.is_some() {
+            self.append(&mut state, incoming);
+            return;
         }
         state.count().publish += incoming.len() as u64;
         for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
@@ -301,6 +319,10 @@ impl SharedQueue {
         let bytes = entries.iter().map(|entry| entry.message.size() as u64).sum();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
+        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
+            self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
+            return;
+        }
         state.machine.settle(consumer, count, bytes);
         state.count().ack += u64::from(count);
         if !state.deleted {
@@ -320,6 +342,11 @@ impl SharedQueue {
         let bytes = entries.iter().map(|entry| entry.message.size() as u64).sum();
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
+        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
+            self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
+            entries.clear();
+            return;
+        }
         state.machine.settle(consumer, count, bytes);
         if !state.deleted {
             entries.drain(..).for_each(|entry| state.bury(entry, Reason::Rejected, turn));
@@ -331,14 +358,21 @@ impl SharedQueue {
     /// Puts unsettled deliveries back where they were, marked redelivered.
     pub(crate) fn requeue(
         &self,
-        entries: impl IntoIterator<Item = (Option<ConsumerId>, Entry)>,
+        consumer: Option<ConsumerId>,
+        entries: &mut Vec<Entry>,
         turn: &mut Turn,
     ) {
         let mut state = self.state.lock();
         if state.deleted {
+            entries.clear();
             return;
         }
-        for (consumer, entry) in entries {
+        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
+            self.settle_reads(&mut state, reader, Settled::Returned, entries, turn);
+            entries.clear();
+            return;
+        }
+        for entry in entries.drain(..) {
             if entry.stored {
                 turn.returned.push((Lsn(entry.lsn.0), entry.deliveries.saturating_add(1)));
             }
@@ -379,6 +413,10 @@ impl SharedQueue {
         if state.consumers.remove(&consumer).is_none() {
             return;
         }
+        if state.stream.is_some() {
+            self.remove_reader(&mut state, consumer, turn);
+            return;
+        }
         if state.machine.remove_consumer(consumer).was_last && self.auto_delete {
             turn.abandon(Arc::clone(self), Abandoned::ByConsumers);
         }
@@ -389,7 +427,10 @@ impl SharedQueue {
     /// A consumer that had answered `Blocked` can take deliveries again.
     pub fn unblock(&self, consumer: ConsumerId, turn: &mut Turn) {
         let mut state = self.state.lock();
-        state.machine.unblock(consumer);
+        match &mut state.stream {
+            Some(stream) => stream.machine.unblock(consumer),
+            None => state.machine.unblock(consumer),
+        }
         self.dispatch(&mut state, turn);
     }
 
@@ -465,9 +506,13 @@ impl SharedQueue {
 
 impl State {
     fn counts(&self) -> QueueCounts {
+        let (ready, unacked) = match &self.stream {
+            Some(stream) => (stream.machine.len(), stream.machine.unsettled()),
+            None => (self.machine.ready_len(), self.machine.unacked_len()),
+        };
         QueueCounts {
-            ready: self.machine.ready_len(),
-            unacked: self.machine.unacked_len(),
+            ready,
+            unacked,
             consumers: self.consumers.len(),
             dead_letters: self.kept.load().0,
         }

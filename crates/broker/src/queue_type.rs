@@ -13,6 +13,8 @@ pub enum QueueType {
     Classic,
     /// Keeps every message on disk, and counts how often each came back.
     Quorum,
+    /// Keeps every message on disk, also when it was read, for as long as its settings say.
+    Stream,
 }
 
 impl QueueType {
@@ -24,6 +26,7 @@ impl QueueType {
         match self {
             Self::Classic => "classic",
             Self::Quorum => "quorum",
+            Self::Stream => "stream",
         }
     }
 }

@@ -5,22 +5,23 @@ use std::sync::Arc;
 use ahash::{HashMap, HashSet};
 use leveret_codec::TableBuf;
 use leveret_engine::{DestinationName, Entry, ExchangeKind, ExchangeSpec, Message, QueueId};
-use leveret_store::{Recovered, RecoveredMessage, Table};
+use leveret_store::{Definition, Recovered, RecoveredMessage, Table};
 
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
-use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue};
+use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, StreamValue};
 use crate::global_parameters::GLOBAL;
 use crate::keeper::keeper;
 use crate::policy;
 use crate::queue::{QueueSpec, SharedQueue};
+use crate::session::define;
 use crate::vhost_metadata::VhostMetadata;
 
 /// Rebuilds a broker from its store.
 pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
     // Later tables name what earlier ones define.
-    let order: [(Table, &'static str, Restore); 9] = [
+    let order: [(Table, &'static str, Restore); 10] = [
         (Table::Vhosts, "vhost", restore_vhost),
         (Table::Policies, "policy", restore_policy),
         (Table::Parameters, "parameter", restore_parameter),
@@ -30,6 +31,7 @@ pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenE
         (Table::Exchanges, "exchange", restore_exchange),
         (Table::Queues, "queue", restore_queue),
         (Table::Bindings, "binding", restore_binding),
+        (Table::Streams, "stream", restore_stream),
     ];
     let mut queues = HashMap::default();
     for (table, kind, restore) in order {
@@ -201,6 +203,26 @@ fn restore_binding(
         .topology
         .bind(&binding.source, destination, &binding.routing_key, &binding.arguments)
         .map_err(|_| DefinitionError::Orphan)?;
+    Ok(())
+}
+
+fn restore_stream(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    queues: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let (id, reader) = definitions::stream_from_key(key)?;
+    let StreamValue { offset } = definitions::decode(value)?;
+    broker.reserve_queues(id.0);
+    match queues.get(&id.0) {
+        Some(stream) if reader.is_empty() => stream.restore_first_offset(offset),
+        Some(stream) => stream.restore_position(reader, offset),
+        // Recorded while its stream was deleted.
+        None => {
+            define(broker, &[Definition::Delete { table: Table::Streams, key: key.to_vec() }]);
+        }
+    }
     Ok(())
 }
 

@@ -159,6 +159,37 @@ pub fn invalid_property(property: &str, queue: &str, vhost: &str) -> AmqpError {
     ))
 }
 
+/// 406: a stream's segments would be too large.
+pub fn segment_size(argument: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("Exceeded max value for {argument}"))
+}
+
+/// 406: a stream's filters would be too small or too large.
+pub fn filter_size(argument: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!("Invalid value for {argument}"))
+}
+
+/// 406: a reader of a stream says how much it takes at a time.
+pub fn no_prefetch(queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "consumer prefetch count is not set for stream queue '{queue}' in vhost '{vhost}'"
+    ))
+}
+
+/// 540: a reader of a stream says when it can take more.
+pub fn automatic_acknowledgement(queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::not_implemented(format!(
+        "automatic acknowledgement not supported by stream queue '{queue}' in vhost '{vhost}'"
+    ))
+}
+
+/// 540: what streams don't have, `basic.get` and `queue.purge`.
+pub fn not_for_streams(operation: &str, queue: &str, vhost: &str) -> AmqpError {
+    AmqpError::not_implemented(format!(
+        "{operation} not supported by stream queues queue '{queue}' in vhost '{vhost}'"
+    ))
+}
+
 /// 406: a queue of this type needs a name.
 pub fn server_named(queue_type: QueueType) -> AmqpError {
     AmqpError::precondition_failed(format!(

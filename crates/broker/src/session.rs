@@ -8,6 +8,7 @@ mod consume;
 mod exchanges;
 mod publish;
 mod queues;
+mod read;
 mod settle;
 
 use std::sync::Arc;

@@ -38,7 +38,7 @@ impl Broker {
                 let due = self.agenda.lock().take_due(now);
                 let Some(queue) = due else { break };
                 if let Some(queue) = queue.upgrade() {
-                    queue.look(turn);
+                    queue.look(turn, self.store());
                 }
             }
         }

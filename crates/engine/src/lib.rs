@@ -1,16 +1,16 @@
 //! Leveret's exchanges, bindings and queues, as pure state machines.
 //!
 //! A [`Topology`] answers where a message goes; a [`Queue`] decides who gets it and when it
-//! leaves. Both take input and time as arguments and leave all acting to the caller: a queue
-//! pushes [`Effect`]s, a topology fills a [`RouteSet`]. A [`Message`] is the immutable value that
-//! passes through them.
+//! leaves, a [`Stream`] keeps it for all who read. They take input and time as arguments and leave
+//! all acting to the caller: a queue pushes [`Effect`]s, a topology fills a [`RouteSet`]. A
+//! [`Message`] is the immutable value that passes through them.
 //!
 //! Deliberately absent: clocks, I/O, threads, locks and randomness; permissions and the texts of
 //! protocol errors; virtual hosts (a topology is one); the table of unacknowledged deliveries,
 //! which belongs to whoever received them; dead-lettering, which needs routing and a journal and
 //! so is the caller's answer to an [`Effect::Drop`].
 //!
-//! Read first: [`Topology`], [`Queue`], [`Message`].
+//! Read first: [`Topology`], [`Queue`], [`Stream`], [`Message`].
 //!
 //! ```
 //! use leveret_codec::{Properties, TableBuf};
@@ -47,6 +47,7 @@ mod ids;
 mod message;
 mod queue;
 mod selector;
+mod stream;
 mod topology;
 
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
@@ -56,6 +57,10 @@ pub use queue::{
     Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
 };
 pub use selector::InvalidSelector;
+pub use stream::{
+    Allowance, Filter, NameChange, ReaderSpec, ReaderStatus, Settled, StartAt, Stream,
+    StreamSettings,
+};
 pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
     DestinationName, Exchange, ExchangeKind, ExchangeSpec, ExchangeTraffic, InvalidBinding,

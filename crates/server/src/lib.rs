@@ -24,6 +24,7 @@ mod reply_sink;
 mod resources;
 mod sasl;
 mod server;
+mod stream_server;
 mod ticker;
 mod writer;
 

@@ -56,6 +56,8 @@ struct State {
     channels: HashMap<u16, ChannelOut>,
     /// Consumers waiting for `queued` to fall.
     blocked: Vec<Blocked>,
+    /// Properties that differ from those of their message.
+    scratch: Vec<u8>,
     frame_max: u32,
     /// The writer sleeps and has to be woken.
     writer_idle: bool,
@@ -100,6 +102,7 @@ impl Outbox {
                 writing: 0,
                 channels: HashMap::default(),
                 blocked: Vec::new(),
+                scratch: Vec::new(),
                 frame_max: 0,
                 writer_idle: false,
                 finished: false,
@@ -236,7 +239,7 @@ impl Outbox {
     /// Takes deliveries to a consumer: tags, bytes and places among the unsettled.
     pub(crate) fn deliver(&self, to: Address<'_>, entries: &mut Vec<Entry>) -> Wake {
         let mut state = self.state.lock();
-        let State { pending, channels, frame_max, .. } = &mut *state;
+        let State { pending, channels, frame_max, scratch, .. } = &mut *state;
         let Some(channel) = channels.get_mut(&to.channel) else {
             debug_assert!(false, "consumers are removed before their channel");
             entries.clear();
@@ -253,11 +256,10 @@ impl Outbox {
             }
             .encode_frame(to.channel, &mut pending.bytes);
             let properties = match to.queue {
-                Some(queue) => queue.delivered_properties(&entry),
-                None => message.properties().into(),
+                Some(queue) => queue.delivered_properties(&entry, scratch),
+                None => message.properties(),
             };
-            pending.content(to.channel, &properties, message, *frame_max);
-            drop(properties);
+            pending.content(to.channel, properties, message, *frame_max);
             channel.delivered(Way::Consumer, to.source, entry);
         }
         self.count(&state);
@@ -274,7 +276,7 @@ impl Outbox {
     ) {
         let Got { queue, entry, left } = got;
         let mut state = self.state.lock();
-        let State { pending, channels, frame_max, .. } = &mut *state;
+        let State { pending, channels, frame_max, scratch, .. } = &mut *state;
         let Some(channel) = channels.get_mut(&number) else {
             debug_assert!(false, "only an open channel gets");
             return;
@@ -287,9 +289,8 @@ impl Outbox {
             message_count: left,
         }
         .encode_frame(number, &mut pending.bytes);
-        let properties = queue.delivered_properties(&entry);
-        pending.content(number, &properties, &entry.message, *frame_max);
-        drop(properties);
+        let properties = queue.delivered_properties(&entry, scratch);
+        pending.content(number, properties, &entry.message, *frame_max);
         let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
         channel.delivered(Way::Get, source, entry);
         self.count(&state);
@@ -354,6 +355,7 @@ impl Outbox {
         if state.pending.is_empty() {
             state.pending = Segments::default();
         }
+        state.scratch = Vec::new();
     }
 
     /// Keeps `queued` true after `pending` or `writing` has changed.

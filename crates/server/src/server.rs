@@ -20,6 +20,7 @@ use crate::connection::{Context, Peer};
 use crate::driver;
 use crate::listener::BoundListener;
 use crate::sasl::Anonymous;
+use crate::stream_server;
 use crate::ticker;
 
 /// The largest segment of a journal that is kept in memory.
@@ -140,6 +141,7 @@ impl Opened {
         }
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage, stop.clone()));
+        tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
         Ok(Server { broker, addresses, stop, tasks })
     }
 }

@@ -24,6 +24,9 @@ pub enum Table {
     Parameters = 8,
     /// Policies.
     Policies = 9,
+    /// Offsets of streams, which are no definitions but change in one unit with the journal's
+    /// messages.
+    Streams = 10,
 }
 
 impl Table {
@@ -39,6 +42,7 @@ impl Table {
             Self::Bindings => "bindings",
             Self::Parameters => "parameters",
             Self::Policies => "policies",
+            Self::Streams => "streams",
         }
     }
 
@@ -47,7 +51,7 @@ impl Table {
     }
 
     /// All tables, in the order of their numbers on disk.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Vhosts,
         Self::Users,
         Self::Permissions,
@@ -57,6 +61,7 @@ impl Table {
         Self::Bindings,
         Self::Parameters,
         Self::Policies,
+        Self::Streams,
     ];
 }
 

@@ -43,6 +43,7 @@ mod quorum;
 mod refusals;
 mod routing;
 mod slow_readers;
+mod streams;
 mod transactions;
 mod update_secret;
 mod x_death;

@@ -53,6 +53,13 @@ impl Stage<'_> {
         self.channel.call(&queue::Declare { arguments: arguments.as_table(), ..durable })
     }
 
+    /// Declares the durable stream `new` with one more argument.
+    fn declare_stream_with(&self, argument: &str, value: Value<'_>) -> Answer {
+        let arguments = table([("x-queue-type", Value::text("stream")), (argument, value)]);
+        let durable = queue::Declare { durable: true, ..declare("new") };
+        self.channel.call(&queue::Declare { arguments: arguments.as_table(), ..durable })
+    }
+
     /// Publishes to the queue `q` with these properties; what comes of it.
     fn publish_with(&self, properties: &Properties<'_>) -> Answer {
         self.channel.publish_with(&publish("", "q"), properties, b"x");
@@ -123,11 +130,13 @@ fn set_the_stage(broker: &Broker) -> Channel {
     let full =
         table([("x-max-length", Value::I32(0)), ("x-overflow", Value::text("reject-publish"))]);
     let mortal = table([("x-message-ttl", Value::I32(1000))]);
+    let stream = table([("x-queue-type", Value::text("stream"))]);
     let durable = |name| queue::Declare { durable: true, ..declare(name) };
     for queue in [
         durable("q"),
         queue::Declare { arguments: quorum.as_table(), ..durable("quorum") },
         queue::Declare { arguments: single.as_table(), ..durable("single") },
+        queue::Declare { arguments: stream.as_table(), ..durable("stream") },
         queue::Declare { arguments: alone.as_table(), ..declare("alone") },
         queue::Declare { arguments: full.as_table(), ..declare("full") },
         queue::Declare { arguments: mortal.as_table(), ..declare("mortal") },

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::PolicyKind;
 use super::invalid::InvalidPolicy;
+use crate::age::age;
 use crate::queue_type::QueueType;
 
 /// A setting.
@@ -74,7 +75,7 @@ const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"
 pub(super) const KEYS: &[Key] = &[
     key("alternate-exchange", Rule::Text, "alternate exchange name", [Nothing; 3]),
     key("consumer-disconnected-timeout", Rule::From(0), "consumer disconnected timeout", [Nothing; 3]),
-    key("consumer-timeout", Rule::From(0), "consumer timeout", [Lower; 3]),
+    key("consumer-timeout", Rule::From(0), "consumer timeout", [Lower, Lower, Nothing]),
     key("dead-letter-exchange", Rule::Text, "dead letter exchange name", [ArgumentFirst, ArgumentFirst, Skipped]),
     key("dead-letter-routing-key", Rule::Text, "dead letter routing key", [ArgumentFirst, ArgumentFirst, Skipped]),
     key("dead-letter-strategy", Rule::Word(&["at-most-once", "at-least-once"]), "dead letter strategy", [Skipped, ArgumentFirst, Skipped]),
@@ -115,10 +116,11 @@ impl Key {
 
     /// What it means to queues of a type.
     pub(super) fn meaning(&self, queue_type: QueueType) -> Meaning {
-        let [classic, quorum, _] = self.meanings;
+        let [classic, quorum, stream] = self.meanings;
         match queue_type {
             QueueType::Classic => classic,
             QueueType::Quorum => quorum,
+            QueueType::Stream => stream,
         }
     }
 
@@ -159,7 +161,7 @@ impl Key {
                 integer.is_some_and(|number| (least.into()..=most.into()).contains(&number))
             }
             Rule::Word(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Rule::Age => value.as_str().is_some_and(is_age),
+            Rule::Age => value.as_str().is_some_and(|text| age(text).is_some()),
         }
     }
 }
@@ -169,6 +171,7 @@ pub(super) const fn bit(queue_type: QueueType) -> u8 {
     match queue_type {
         QueueType::Classic => 1,
         QueueType::Quorum => 1 << 1,
+        QueueType::Stream => 1 << 2,
     }
 }
 
@@ -202,11 +205,4 @@ pub(super) fn check(
 /// An integer, which a number with a point is not.
 pub(super) fn integer(value: &Value) -> Option<i128> {
     value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
-}
-
-/// A number above zero and its unit: `7D`.
-fn is_age(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let Some((number, unit)) = text.split_at_checked(digits) else { return false };
-    number.bytes().any(|digit| digit != b'0') && ["Y", "M", "D", "h", "m", "s"].contains(&unit)
 }

@@ -239,7 +239,7 @@ fn is_found(pattern: &str, name: &str) -> bool {
 }
 
 const NAMES: [&str; 5] = ["", "a", "ab", "b", "cxb"];
-const TYPES: [QueueType; 2] = [QueueType::Classic, QueueType::Quorum];
+const TYPES: [QueueType; 3] = [QueueType::Classic, QueueType::Quorum, QueueType::Stream];
 
 /// Settings RabbitMQ's queue types don't take, as they list them.
 fn unsupported(queue_type: QueueType) -> &'static [&'static str] {
@@ -266,30 +266,28 @@ fn unsupported(queue_type: QueueType) -> &'static [&'static str] {
             "stream-max-segment-size-bytes",
             "initial-cluster-size",
         ],
+        QueueType::Stream => &[
+            "dead-letter-exchange",
+            "dead-letter-routing-key",
+            "dead-letter-strategy",
+            "delivery-limit",
+            "expires",
+            "ha-mode",
+            "ha-params",
+            "ha-promote-on-failure",
+            "ha-promote-on-shutdown",
+            "ha-sync-mode",
+            "max-in-memory-bytes",
+            "max-in-memory-length",
+            "max-length",
+            "message-ttl",
+            "overflow",
+            "queue-master-locator",
+            "queue-mode",
+            "target-group-size",
+        ],
     }
 }
-
-/// The same, of streams.
-const UNSUPPORTED_BY_STREAMS: &[&str] = &[
-    "dead-letter-exchange",
-    "dead-letter-routing-key",
-    "dead-letter-strategy",
-    "delivery-limit",
-    "expires",
-    "ha-mode",
-    "ha-params",
-    "ha-promote-on-failure",
-    "ha-promote-on-shutdown",
-    "ha-sync-mode",
-    "max-in-memory-bytes",
-    "max-in-memory-length",
-    "max-length",
-    "message-ttl",
-    "overflow",
-    "queue-master-locator",
-    "queue-mode",
-    "target-group-size",
-];
 
 #[test]
 fn queue_types_skip_what_they_skip_in_rabbitmq() {
@@ -298,8 +296,6 @@ fn queue_types_skip_what_they_skip_in_rabbitmq() {
             let skipped = unsupported(queue_type).contains(&key.name);
             assert_eq!(key.meaning(queue_type) == keys::Meaning::Skipped, skipped, "{}", key.name);
         }
-        let by_streams = key.skipped_by() & 1 << 2 != 0;
-        assert_eq!(by_streams, UNSUPPORTED_BY_STREAMS.contains(&key.name), "{}", key.name);
     }
 }
 
@@ -320,7 +316,7 @@ fn chosen<'a>(
             (ApplyTo::Queues, queue_type) => queue_type.is_some(),
             (ApplyTo::ClassicQueues, queue_type) => queue_type == Some(QueueType::Classic),
             (ApplyTo::QuorumQueues, queue_type) => queue_type == Some(QueueType::Quorum),
-            (ApplyTo::Streams, _) => false,
+            (ApplyTo::Streams, queue_type) => queue_type == Some(QueueType::Stream),
         };
         let taken = queue_type.is_none_or(|queue_type| {
             policy.definition.keys().all(|key| !unsupported(queue_type).contains(&key.as_str()))
@@ -410,9 +406,8 @@ proptest! {
     fn arguments_and_policies_merge(
         definition in definition(PolicyKind::User),
         arguments in btree_map(key(PolicyKind::User), 0..8_i64, 0..5),
-        quorum in any::<bool>(),
+        queue_type in select(TYPES.as_slice()),
     ) {
-        let queue_type = if quorum { QueueType::Quorum } else { QueueType::Classic };
         let takes = |name: &str| !unsupported(queue_type).contains(&name);
         prop_assume!(definition.keys().all(|name| takes(name)));
         let arguments = declared(&arguments, queue_type);
@@ -427,25 +422,26 @@ proptest! {
                 None => Value::from(field.as_str().unwrap()),
             })
         };
-        for name in SETTINGS {
+        for name in settings_of(queue_type) {
             if !takes(name) {
                 continue;
             }
             let own = of(&arguments, name);
-            let policy = definition.get(name).cloned().map(|value| match (name, value.as_i64()) {
+            let policy = definition.get(*name).cloned().map(|value| match (*name, value.as_i64()) {
                 ("message-ttl" | "expires", Some(span)) => json!(span.min(315_360_000_000)),
                 _ => value,
             });
             let expected = match (own, policy) {
-                (Some(own), Some(policy)) => Some(match (name, own.as_i64(), policy.as_i64()) {
+                (Some(_), Some(policy)) if queue_type == QueueType::Stream => Some(policy),
+                (Some(own), Some(policy)) => Some(match (*name, own.as_i64(), policy.as_i64()) {
                     ("delivery-limit", Some(own), Some(policy)) => json!(limit(own, policy)),
                     (_, Some(own), Some(policy)) => json!(own.min(policy)),
-                    ("overflow", ..) if quorum => policy,
+                    ("overflow", ..) if queue_type == QueueType::Quorum => policy,
                     _ => own,
                 }),
                 (own, policy) => own.or(policy),
             };
-            let alone = name == "dead-letter-routing-key" && of(&merged, "dead-letter-exchange").is_none();
+            let alone = *name == "dead-letter-routing-key" && of(&merged, "dead-letter-exchange").is_none();
             let expected = expected.filter(|_| !alone);
             prop_assert_eq!(of(&merged, name), expected, "{}", name);
         }
@@ -466,6 +462,14 @@ const SETTINGS: [&str; 10] = [
     "overflow",
 ];
 
+/// The settings of streams a policy can change.
+const STREAM_SETTINGS: [&str; 4] =
+    ["max-age", "max-length-bytes", "stream-filter-size-bytes", "stream-max-segment-size-bytes"];
+
+fn settings_of(queue_type: QueueType) -> &'static [&'static str] {
+    if queue_type == QueueType::Stream { &STREAM_SETTINGS } else { &SETTINGS }
+}
+
 fn limit(one: i64, other: i64) -> i64 {
     if one < 0 || other < 0 { one.max(other) } else { one.min(other) }
 }
@@ -476,13 +480,15 @@ fn declared(
     queue_type: QueueType,
 ) -> TableBuf {
     let table = TableBuilder::new().put("x-queue-type", queue_type.as_str());
-    let table = entries.iter().filter(|(name, _)| SETTINGS.contains(name)).fold(
+    let settings = settings_of(queue_type);
+    let table = entries.iter().filter(|(name, _)| settings.contains(name)).fold(
         table,
         |table, (name, number)| {
             let word = match *name {
                 "dead-letter-exchange" | "dead-letter-routing-key" => Some("own"),
                 "dead-letter-strategy" => Some("at-most-once"),
                 "overflow" => Some("reject-publish"),
+                "max-age" => Some("3h"),
                 _ => None,
             };
             let number = if *name == "delivery-limit" { number - 3 } else { *number };

@@ -1,13 +1,13 @@
 //! From the queue machine's effects to consumers' outboxes and to the journal.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use leveret_engine::{ConsumerId, Effect, Entry};
 use parking_lot::MutexGuard;
 
-use super::delivery_count::with_delivery_count;
+use super::delivery_count::put_with_delivery_count;
 use super::gate::DispatchGate;
+use super::offset_header::put_with_offset;
 use super::{ConsumerAbout, Purpose, SharedQueue, State};
 use crate::queue_type::QueueType;
 use crate::subscriber::{Subscriber, Wake};
@@ -22,16 +22,25 @@ pub(super) struct Consumer {
 
 impl SharedQueue {
     /// A message's properties as this queue delivers them: with how often it came back, if the
-    /// queue counts that.
-    pub fn delivered_properties<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
-        if entry.deliveries == 0 || self.queue_type != QueueType::Quorum {
-            return Cow::Borrowed(entry.message.properties());
+    /// queue counts that, or with its offset. `scratch` keeps what they differ by.
+    pub fn delivered_properties<'a>(&self, entry: &'a Entry, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        scratch.clear();
+        match self.queue_type {
+            QueueType::Quorum if entry.deliveries > 0 => {
+                put_with_delivery_count(&entry.message, entry.deliveries, scratch);
+            }
+            QueueType::Stream => put_with_offset(&entry.message, entry.lsn.0, scratch),
+            QueueType::Classic | QueueType::Quorum => return entry.message.properties(),
         }
-        Cow::Owned(with_delivery_count(&entry.message, entry.deliveries))
+        scratch
     }
 
     /// Hands ready messages to ready consumers.
     pub(super) fn dispatch(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
+        if state.stream.is_some() {
+            self.serve(state, turn);
+            return;
+        }
         let State { machine, consumers, .. } = &mut **state;
         let mut gate = DispatchGate::new(consumers);
         machine.dispatch(turn.now, &mut gate, &mut turn.effects);
@@ -64,7 +73,7 @@ impl SharedQueue {
 
     /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
     /// that share a channel get their messages in it.
-    fn deliver(
+    pub(super) fn deliver(
         &self,
         state: &mut MutexGuard<'_, State>,
         receiver: Option<ConsumerId>,

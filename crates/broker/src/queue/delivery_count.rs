@@ -5,10 +5,10 @@ use leveret_engine::Message;
 
 use super::properties;
 
-/// A message's properties with the headers `x-delivery-count` and `x-acquired-count` added.
+/// Appends a message's properties with the headers `x-delivery-count` and `x-acquired-count` added.
 ///
 /// RabbitMQ has both from the second delivery on; here they are equal, as every return counts.
-pub(super) fn with_delivery_count(message: &Message, deliveries: u32) -> Vec<u8> {
+pub(super) fn put_with_delivery_count(message: &Message, deliveries: u32, out: &mut Vec<u8>) {
     let properties = properties(message);
     let count = Value::I64(deliveries.into());
     let headers = TableBuilder::from_table(properties.headers.unwrap_or_default())
@@ -17,10 +17,5 @@ pub(super) fn with_delivery_count(message: &Message, deliveries: u32) -> Vec<u8>
         .put("x-delivery-count", count)
         .put("x-acquired-count", count)
         .build();
-    let mut counted = Vec::with_capacity(message.properties().len() + ADDED);
-    Properties { headers: Some(headers.as_table()), ..properties }.encode(&mut counted);
-    counted
+    Properties { headers: Some(headers.as_table()), ..properties }.encode(out);
 }
-
-/// What the two headers take, and the table if there was none.
-const ADDED: usize = 64;

@@ -51,6 +51,9 @@ impl SharedQueue {
             state.touch(turn.now);
         }
         state.machine.set_settings(settings.machine);
+        if let Some(stream) = &mut state.stream {
+            stream.machine.set_settings(settings.stream);
+        }
         self.dispatch(&mut state, turn);
     }
 }

@@ -3,14 +3,28 @@
 use std::sync::Weak;
 
 use leveret_engine::Millis;
-use parking_lot::Mutex;
+use leveret_store::Store;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{DeleteRefused, SharedQueue, State};
 use crate::agenda::Agenda;
+use crate::stream_work::StreamWork;
 use crate::turn::{Abandoned, Turn};
 
-/// The queues with a deadline. A leaf among the locks, taken under a queue's.
-pub(crate) type QueueAgenda = Mutex<Agenda<Weak<SharedQueue>>>;
+/// The queues that have to be looked at.
+#[derive(Default)]
+pub(crate) struct QueueAgenda {
+    due: Mutex<Agenda<Weak<SharedQueue>>>,
+    /// Streams that have something to do for their readers.
+    pub(crate) streams: StreamWork,
+}
+
+impl QueueAgenda {
+    /// The queues with a deadline. A leaf among the locks, taken under a queue's.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Agenda<Weak<SharedQueue>>> {
+        self.due.lock()
+    }
+}
 
 /// Not on the agenda.
 pub(super) const NEVER: Millis = Millis(u64::MAX);
@@ -39,10 +53,15 @@ impl Lease {
 impl SharedQueue {
     /// Drops what has expired and hands out what waited behind it; notes that the queue itself has
     /// expired.
-    pub(crate) fn look(&self, turn: &mut Turn) {
+    pub(crate) fn look(&self, turn: &mut Turn, store: &Store) {
         let mut state = self.state.lock();
         state.scheduled = NEVER;
         if state.deleted {
+            return;
+        }
+        if state.stream.is_some() {
+            drop(state);
+            self.look_at_stream(turn, store);
             return;
         }
         if let Some(lease) = &mut state.lease {
@@ -105,6 +124,9 @@ impl State {
     }
 
     fn next_event(&self) -> Option<Millis> {
+        if let Some(stream) = &self.stream {
+            return stream.next_event();
+        }
         if self.machine.is_shrinking() {
             return Some(Millis(0));
         }

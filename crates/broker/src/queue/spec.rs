@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_codec::TableBuf;
-use leveret_engine::{Deduplication, Millis, QueueId, QueueSettings};
+use leveret_engine::{Deduplication, Millis, QueueId, QueueSettings, StreamSettings};
 
 use super::Purpose;
 use crate::dead_letter::Strategy;
@@ -31,6 +31,8 @@ pub(crate) struct QueueSpec {
 pub(crate) struct Settings {
     pub(crate) queue_type: QueueType,
     pub(crate) machine: QueueSettings,
+    /// In the place of `machine`, if it is a stream.
+    pub(crate) stream: StreamSettings,
     /// Where what dies in it goes.
     pub(crate) dead_letter_exchange: Option<Arc<str>>,
     /// Under which key, instead of its own.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_codec::TableBuf;
-use leveret_engine::{ConsumerId, ConsumerStatus, Entry};
+use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, ReaderStatus};
 
 use super::{SharedQueue, State, properties};
 use crate::connections::Sum;
@@ -67,9 +67,9 @@ totals! {
 pub struct QueueStatus {
     /// Messages ready for delivery.
     pub ready: u64,
-    /// Bytes of their bodies.
+    /// Bytes of their bodies, of a stream's messages as a whole.
     pub ready_bytes: u64,
-    /// Messages delivered and not yet settled.
+    /// Messages delivered and not yet settled; none of a stream's, which are ready all the time.
     pub unacked: u64,
     /// Bytes of their bodies.
     pub unacked_bytes: u64,
@@ -114,7 +114,7 @@ impl SharedQueue {
     pub fn status(&self) -> QueueStatus {
         let state = self.state.lock();
         let machine = &state.machine;
-        QueueStatus {
+        let mut status = QueueStatus {
             ready: machine.ready_len(),
             ready_bytes: machine.ready_bytes(),
             unacked: machine.unacked_len(),
@@ -124,7 +124,12 @@ impl SharedQueue {
             policies: state.policies.clone(),
             head_timestamp: machine.head().and_then(|head| properties(&head.message).timestamp),
             delivery_limit: machine.settings().delivery_limit,
+        };
+        if let Some(stream) = &state.stream {
+            status.ready = stream.machine.len();
+            status.ready_bytes = stream.machine.bytes();
         }
+        status
     }
 
     /// What went through the queue; `None` if nothing ever did.
@@ -136,13 +141,23 @@ impl SharedQueue {
     pub fn consumers(&self) -> Vec<QueueConsumer> {
         let state = self.state.lock();
         let is_of_single_active = state.machine.settings().single_active_consumer;
-        let all = state.machine.consumers().into_iter();
+        let all = match &state.stream {
+            Some(stream) => stream.machine.readers().into_iter().map(of_reader).collect(),
+            None => state.machine.consumers(),
+        };
+        let all = all.into_iter();
         let described = all.filter_map(|status| {
             let about = Arc::clone(&state.consumers.get(&status.spec.id)?.about);
             Some(QueueConsumer { about, status, is_of_single_active })
         });
         described.collect()
     }
+}
+
+fn of_reader(reader: ReaderStatus) -> ConsumerStatus {
+    let ReaderStatus { id, prefetch, unsettled, .. } = reader;
+    let spec = ConsumerSpec { id, prefetch, no_ack: false, exclusive: false, priority: 0 };
+    ConsumerStatus { spec, outstanding: unsettled, active: true }
 }
 
 impl State {

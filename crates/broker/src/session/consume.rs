@@ -6,24 +6,22 @@ use std::time::Duration;
 use leveret_codec::{AmqpError, Table as Arguments};
 use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
 
-use super::Session;
+use super::{Session, SessionId};
 use crate::access::PermissionKind;
-use crate::arguments;
+use crate::arguments::{self, OF_READERS};
 use crate::direct_reply::{self, ReplyConsumer};
 use crate::queue::{AddConsumerRefused, ConsumerAbout, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::subscriber::Subscriber;
 
-/// What only consumers of streams say.
-const STREAM_ARGUMENTS: [&str; 3] =
-    ["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
-
 /// A `basic.consume`.
 #[derive(Clone, Copy, Debug)]
 pub struct Consume<'a> {
     /// The consumer's tag.
     pub tag: &'a Arc<str>,
+    /// The client has chosen it, and can come back with it.
+    pub is_tag_chosen: bool,
     /// The channel it belongs to.
     pub channel: u16,
     /// The queue's name.
@@ -34,8 +32,23 @@ pub struct Consume<'a> {
     pub exclusive: bool,
     /// Unsettled deliveries at most, 0 for no bound.
     pub prefetch: u16,
-    /// `x-priority`, `x-consumer-timeout`.
+    /// The limit it shares with its channel's other consumers, which the subscriber sees to; 0 for
+    /// none.
+    pub shared_limit: u32,
+    /// `x-priority`, `x-consumer-timeout`, `x-stream-...`.
     pub arguments: Arguments<'a>,
+}
+
+impl Consume<'_> {
+    /// What operators see of the consumer.
+    pub(super) fn about(&self, session: SessionId) -> ConsumerAbout {
+        ConsumerAbout {
+            tag: Arc::clone(self.tag),
+            session,
+            channel: self.channel,
+            arguments: self.arguments.into(),
+        }
+    }
 }
 
 /// A consumer that is about to be added.
@@ -67,7 +80,8 @@ impl Session {
     ///
     /// # Errors
     /// 403 without read permission or when the queue is in exclusive use, 404 when it is missing,
-    /// 405 when it is another connection's, 406 for a bad argument.
+    /// 405 when it is another connection's, 406 for a bad argument; of a stream 406 without a limit
+    /// and 540 without acknowledgements.
     pub fn consume(
         &mut self,
         request: Consume<'_>,
@@ -75,9 +89,12 @@ impl Session {
     ) -> Result<(Arc<SharedQueue>, ConsumerId), AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(request.queue))?;
         let queue = self.accessible_queue(request.queue)?;
+        if queue.is_stream() {
+            return self.read(queue, request, subscriber);
+        }
         let vhost = self.vhost.name();
         if let Some(argument) =
-            STREAM_ARGUMENTS.into_iter().find(|argument| request.arguments.get(argument).is_some())
+            OF_READERS.into_iter().find(|argument| request.arguments.get(argument).is_some())
         {
             let queue_type = queue.queue_type;
             return Err(refusal::argument_of_other_type(argument, &queue.name, vhost, queue_type));
@@ -107,15 +124,13 @@ impl Session {
             }
         };
         let subscriber = subscriber(NewConsumer { queue: &queue, id, ack_timeout });
-        let about = ConsumerAbout {
-            tag: Arc::clone(request.tag),
-            session: self.id,
-            channel: request.channel,
-            arguments: request.arguments.into(),
-        };
-        queue.add_consumer(spec, about, subscriber).map_err(|refused| match refused {
-            AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
-            AddConsumerRefused::Deleted => refusal::not_found(Resource::Queue(&queue.name), vhost),
+        queue.add_consumer(spec, request.about(self.id), subscriber).map_err(|refused| {
+            match refused {
+                AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
+                AddConsumerRefused::Deleted => {
+                    refusal::not_found(Resource::Queue(&queue.name), vhost)
+                }
+            }
         })?;
         Ok((queue, id))
     }
@@ -152,10 +167,14 @@ impl Session {
     ///
     /// # Errors
     /// 403 without read permission, 404 when the queue is missing, 405 when it is another
-    /// connection's or a quorum queue with a single active consumer.
+    /// connection's or a quorum queue with a single active consumer, 540 when it is a stream.
     pub fn get(&mut self, queue: &str, no_ack: bool) -> Result<Option<Fetched>, AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(queue))?;
         let queue = self.accessible_queue(queue)?;
+        if queue.is_stream() {
+            let vhost = self.vhost.name();
+            return Err(refusal::not_for_streams("basic.get", &queue.name, vhost));
+        }
         if queue.queue_type == QueueType::Quorum && queue.has_single_active_consumer() {
             return Err(refusal::get_with_single_active_consumer(&queue.name, self.vhost.name()));
         }

@@ -15,7 +15,7 @@ use super::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionKind, TopicPermissionKind, tag};
 use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
-use crate::buckets::{Buckets, Origin, Recorded};
+use crate::buckets::{self, Buckets, Origin, Recorded};
 use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::queue::{Purpose, SharedQueue, properties};
@@ -241,7 +241,7 @@ impl Session {
         if !self.has_staged() {
             return;
         }
-        let (first_record, _) = self.append();
+        let (first_record, _) = self.append(None);
         self.enqueue(first_record, confirmations);
     }
 
@@ -294,7 +294,7 @@ impl Session {
         if deaths.iter().any(|death| death.entry.stored) {
             records.set_durable();
         }
-        let (first_record, last) = self.append();
+        let (first_record, last) = self.append(Some(letters.buckets()));
         let mut confirmations = Vec::new();
         self.enqueue(first_record, &mut confirmations);
         letters.enqueue(&self.broker, first_record, &mut self.turn);
@@ -307,13 +307,16 @@ impl Session {
         Ok(last)
     }
 
-    /// One journal append for the whole batch.
-    fn append(&mut self) -> (Lsn, Option<Lsn>) {
-        let records = &mut self.staging.records;
+    /// One journal append for the whole batch, in which are `others` as well.
+    fn append(&mut self, others: Option<&mut Buckets>) -> (Lsn, Option<Lsn>) {
+        let Staging { records, buckets, .. } = &mut self.staging;
         if records.is_empty() {
             return (Lsn(0), None);
         }
-        let appended = self.broker.store().append(records);
+        let mut both: SmallVec<[&mut Buckets; 2]> = SmallVec::new();
+        both.push(buckets);
+        both.extend(others);
+        let appended = buckets::append(self.broker.store(), records, &mut both, &mut self.turn);
         (appended.first, Some(appended.last))
     }
 

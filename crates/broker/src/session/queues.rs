@@ -69,7 +69,8 @@ impl Session {
         let request = DeclareQueue { arguments, ..request };
         let given = &*clean_name(request.name);
         let queue_type = arguments::queue_type(request.arguments, given, self.vhost.name());
-        if let (Ok(queue_type @ QueueType::Quorum), "") = (queue_type, given) {
+        if let (Ok(queue_type @ (QueueType::Quorum | QueueType::Stream)), "") = (queue_type, given)
+        {
             return Err(refusal::server_named(queue_type));
         }
         let name: Arc<str> =
@@ -91,6 +92,9 @@ impl Session {
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
         self.check_queue_limit(&vhost.directory.read(), &name)?;
         check_properties(&request, settings.queue_type, &name, vhost.name())?;
+        if settings.queue_type == QueueType::Stream {
+            arguments::check_sizes(request.arguments)?;
+        }
 
         let mut directory = vhost.directory_mut()?;
         if let Some(existing) = directory.queue(&name).cloned() {
@@ -181,13 +185,19 @@ impl Session {
             return Ok(DeletedQueue::default());
         };
         self.check_owner(&queue)?;
-        if queue.queue_type == QueueType::Quorum {
-            for (is_set, flag) in [(when.unused, "if-unused"), (when.empty, "if-empty")] {
-                if is_set {
-                    return Err(refusal::conditional_delete(flag, name, vhost.name()));
+        let when = match queue.queue_type {
+            QueueType::Classic => when,
+            QueueType::Quorum => {
+                for (is_set, flag) in [(when.unused, "if-unused"), (when.empty, "if-empty")] {
+                    if is_set {
+                        return Err(refusal::conditional_delete(flag, name, vhost.name()));
+                    }
                 }
+                when
             }
-        }
+            // RabbitMQ deletes a stream whatever the conditions are, and counts nothing.
+            QueueType::Stream => DeleteIf::default(),
+        };
         let mut directory = vhost.directory.write();
         let messages = queue.delete(when, &mut self.turn).map_err(|refused| match refused {
             DeleteRefused::InUse => refusal::in_use(Resource::Queue(name), vhost.name()),
@@ -202,10 +212,15 @@ impl Session {
     /// Removes all ready messages and says how many there were.
     ///
     /// # Errors
-    /// 403 without read permission, 404 when it is missing, 405 when it is another connection's.
+    /// 403 without read permission, 404 when it is missing, 405 when it is another connection's, 540
+    /// when it is a stream.
     pub fn purge_queue(&mut self, name: &str) -> Result<u64, AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(name))?;
         let queue = self.accessible_queue(name)?;
+        if queue.is_stream() {
+            let vhost = self.vhost.name();
+            return Err(refusal::not_for_streams("queue.purge", &queue.name, vhost));
+        }
         Ok(queue.purge(&mut self.turn))
     }
 
@@ -280,7 +295,7 @@ impl Session {
     }
 }
 
-/// A quorum queue is durable and outlives its consumers and its connection.
+/// A quorum queue or a stream is durable and outlives its consumers and its connection.
 fn check_properties(
     request: &DeclareQueue<'_>,
     queue_type: QueueType,
@@ -289,10 +304,10 @@ fn check_properties(
 ) -> Result<(), AmqpError> {
     let property = match queue_type {
         QueueType::Classic => return Ok(()),
-        QueueType::Quorum if request.auto_delete => "auto-delete",
-        QueueType::Quorum if request.exclusive => "exclusive-owner",
-        QueueType::Quorum if !request.durable => "non-durable",
-        QueueType::Quorum => return Ok(()),
+        QueueType::Quorum | QueueType::Stream if request.auto_delete => "auto-delete",
+        QueueType::Quorum | QueueType::Stream if request.exclusive => "exclusive-owner",
+        QueueType::Quorum | QueueType::Stream if !request.durable => "non-durable",
+        QueueType::Quorum | QueueType::Stream => return Ok(()),
     };
     Err(refusal::invalid_property(property, queue, vhost))
 }

@@ -40,11 +40,7 @@ impl Session {
                 entries.clear();
             }
             Settlement::Discard => queue.discard(*consumer, entries, &mut self.turn),
-            Settlement::Requeue => {
-                let consumer = *consumer;
-                let entries = entries.drain(..).map(|entry| (consumer, entry));
-                queue.requeue(entries, &mut self.turn);
-            }
+            Settlement::Requeue => queue.requeue(*consumer, entries, &mut self.turn),
         }
     }
 }

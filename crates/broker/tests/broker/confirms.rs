@@ -27,10 +27,17 @@ impl Subscriber for Hungry {
 }
 
 fn consume(world: &mut World, queue: &str, no_ack: bool) {
-    let arguments = Table::EMPTY;
-    let tag = &Arc::from("c");
-    let request =
-        Consume { tag, channel: 1, queue, no_ack, exclusive: false, prefetch: 0, arguments };
+    let request = Consume {
+        tag: &Arc::from("c"),
+        is_tag_chosen: true,
+        channel: 1,
+        queue,
+        no_ack,
+        exclusive: false,
+        prefetch: 0,
+        shared_limit: 0,
+        arguments: Table::EMPTY,
+    };
     world.session.consume(request, |_| Arc::new(Hungry)).unwrap();
 }
 

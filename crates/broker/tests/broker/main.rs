@@ -15,4 +15,5 @@ mod dead_letters;
 mod expiry;
 mod limits;
 mod policies;
+mod streams;
 mod world;

@@ -138,6 +138,12 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value as Erlang prints it inside of a term: text as `<<"abc">>`.
+    #[must_use]
+    pub fn as_term(&self) -> impl fmt::Display {
+        Term(*self)
+    }
+
     /// Equality as RabbitMQ compares arguments and headers: integers by value whatever their width
     /// (floating-point numbers likewise), everything else by type and value, arrays and tables
     /// element by element in their order.

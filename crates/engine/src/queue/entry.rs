@@ -9,7 +9,8 @@ use crate::message::Message;
 /// requeued; in between the receiver's table of unacknowledged deliveries holds it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Identity, and order among requeued messages.
+    /// Identity, and order among requeued messages; of what a [`Stream`](crate::Stream) delivers, the
+    /// offset.
     pub lsn: Lsn,
     /// The message itself.
     pub message: Message,

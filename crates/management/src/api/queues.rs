@@ -51,6 +51,11 @@ impl Item {
     fn is_quorum(&self) -> bool {
         self.queue.queue_type() == QueueType::Quorum
     }
+
+    /// Whether it is of a type that has replicas where there are several nodes.
+    fn is_replicated(&self) -> bool {
+        self.queue.queue_type() != QueueType::Classic
+    }
 }
 
 /// What a queue is.
@@ -106,7 +111,7 @@ const NUMBERS: &[Field<Item>] = &[
     ("messages_unacknowledged_details", |item| Some(details(item.rates().at(UNACKED)))),
     ("reductions", |_| Some(0.into())),
     ("reductions_details", |_| Some(details(0.0))),
-    ("storage_version", |item| (!item.is_quorum()).then(|| 2.into())),
+    ("storage_version", |item| (!item.is_replicated()).then(|| 2.into())),
 ];
 
 /// What one queue says besides.
@@ -123,9 +128,9 @@ const DETAILS: &[Field<Item>] = &[
     ("garbage_collection", |_| Some(json!({}))),
     ("head_message_timestamp", |item| Some(item.status().head_timestamp.into())),
     ("incoming", |_| Some(json!([]))),
-    ("leader", |item| item.is_quorum().then(|| item.node.name.as_str().into())),
-    ("members", |item| item.is_quorum().then(|| json!([item.node.name]))),
-    ("online", |item| item.is_quorum().then(|| json!([item.node.name]))),
+    ("leader", |item| item.is_replicated().then(|| item.node.name.as_str().into())),
+    ("members", |item| item.is_replicated().then(|| json!([item.node.name]))),
+    ("online", |item| item.is_replicated().then(|| json!([item.node.name]))),
     ("open_files", |item| item.is_quorum().then(|| json!({ item.node.name.as_str(): 0 }))),
     ("owner_pid_details", |item| {
         let owner = item.node.broker.connections().get(item.queue.owner()?)?;
@@ -341,8 +346,9 @@ fn integer(body: &Map<String, Value>, key: &str) -> Result<Option<i64>, Failure>
 
 fn message(fetched: &Fetched, encoding: Encoding, truncate: Option<usize>) -> Value {
     let Fetched { queue, entry, left } = fetched;
-    let raw = queue.delivered_properties(entry);
-    let properties = Properties::parse(&raw, &TableLimits::default()).unwrap_or_default();
+    let mut scratch = Vec::new();
+    let raw = queue.delivered_properties(entry, &mut scratch);
+    let properties = Properties::parse(raw, &TableLimits::default()).unwrap_or_default();
     let body = entry.message.body();
     let shown = truncate.and_then(|at| body.get(..at)).unwrap_or(body);
     let as_text = std::str::from_utf8(shown).ok().filter(|_| encoding == Encoding::Auto);

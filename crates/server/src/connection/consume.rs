@@ -45,11 +45,13 @@ impl Connection {
         }
         let request = Consume {
             tag: &tag,
+            is_tag_chosen: !consume.consumer_tag.is_empty(),
             channel: number,
             queue: &queue,
             no_ack: consume.no_ack,
             exclusive: consume.exclusive,
             prefetch: channel.prefetch,
+            shared_limit: self.outbox.channel(number).map_or(0, |out| out.shared_limit()),
             arguments: consume.arguments,
         };
         let outbox = Arc::clone(&self.outbox);

@@ -253,6 +253,11 @@ impl ChannelOut {
         groups
     }
 
+    /// Most unsettled deliveries of all consumers together, 0 for no bound.
+    pub(crate) fn shared_limit(&self) -> u32 {
+        self.shared_limit
+    }
+
     pub(super) fn set_shared_limit(&mut self, limit: u32) {
         self.shared_limit = limit;
     }

@@ -38,6 +38,27 @@ const REPLIES: &str = "amq.rabbitmq.reply-to";
 
 pub(super) const ROWS: &[Row] = &[
     (
+        "no_prefetch",
+        |stage| stage.channel.call(&consume("stream", "")),
+        "channel.close 406 basic.consume PRECONDITION_FAILED - consumer prefetch count is not set \
+         for stream queue 'stream' in vhost '/'",
+    ),
+    (
+        "automatic_acknowledgement",
+        |stage| {
+            stage.channel.call(&qos(1));
+            stage.channel.call(&basic::Consume { no_ack: true, ..consume("stream", "") })
+        },
+        "connection.close 540 basic.consume NOT_IMPLEMENTED - automatic acknowledgement not \
+         supported by stream queue 'stream' in vhost '/'",
+    ),
+    (
+        "not_for_streams",
+        |stage| stage.channel.call(&get("stream")),
+        "connection.close 540 basic.get NOT_IMPLEMENTED - basic.get not supported by stream queues \
+         queue 'stream' in vhost '/'",
+    ),
+    (
         "not_found",
         |stage| stage.channel.call(&consume("none", "")),
         "channel.close 404 basic.consume NOT_FOUND - no queue 'none' in vhost '/'",

@@ -92,6 +92,26 @@ pub(super) const ROWS: &[Row] = &[
          queue 'new' in vhost '/'",
     ),
     (
+        "segment_size",
+        |stage| {
+            stage.declare_stream_with("x-stream-max-segment-size-bytes", Value::I64(4_000_000_000))
+        },
+        "channel.close 406 queue.declare PRECONDITION_FAILED - Exceeded max value for \
+         x-stream-max-segment-size-bytes",
+    ),
+    (
+        "filter_size",
+        |stage| stage.declare_stream_with("x-stream-filter-size-bytes", Value::I32(15)),
+        "channel.close 406 queue.declare PRECONDITION_FAILED - Invalid value for \
+         x-stream-filter-size-bytes",
+    ),
+    (
+        "not_for_streams",
+        |stage| stage.channel.call(&purge("stream")),
+        "connection.close 540 queue.purge NOT_IMPLEMENTED - queue.purge not supported by stream \
+         queues queue 'stream' in vhost '/'",
+    ),
+    (
         "inequivalent",
         |stage| stage.channel.call(&queue::Declare { durable: false, ..q() }),
         "channel.close 406 queue.declare PRECONDITION_FAILED - inequivalent arg 'durable' for queue \

@@ -1,0 +1,270 @@
+//! A queue that is a stream: what it does in the place of a queue machine.
+//!
+//! The offset of a message is its place in the stream, and the stream is in the order of the
+//! journal: so offsets need no record of their own but that of the first. For that a stream is
+//! given its messages in the order of their records, which its [order](SharedQueue::order) ensures.
+
+use std::sync::{Arc, Weak};
+
+use leveret_engine::{
+    Allowance, ConsumerId, Entry, Millis, NameChange, ReaderSpec, Settled, Stream, StreamSettings,
+};
+use leveret_store::{Batch, Definition, Lsn, Store, Table};
+use parking_lot::MutexGuard;
+
+use super::delivery::Consumer;
+use super::gate::DispatchGate;
+use super::schedule::NEVER;
+use super::{AddConsumerRefused, ConsumerAbout, Incoming, SharedQueue, State};
+use crate::definitions::{self, StreamValue};
+use crate::queue_type::QueueType;
+use crate::stream_work::Due;
+use crate::subscriber::Subscriber;
+use crate::turn::Turn;
+
+/// How long a changed position of a named reader may wait for its record.
+const RECORD_AFTER: Millis = Millis(100);
+
+/// A stream behind its queue's lock.
+pub(super) struct StreamState {
+    pub(super) machine: Stream,
+    /// It is going to be told when its first uncommitted message is on disk.
+    is_awaiting: bool,
+    /// It is going to be asked to go on.
+    is_behind: bool,
+    /// When changed positions of readers are due to be recorded, or [`NEVER`].
+    record_at: Millis,
+}
+
+impl StreamState {
+    pub(super) fn new(settings: StreamSettings) -> Self {
+        let machine = Stream::new(settings);
+        Self { machine, is_awaiting: false, is_behind: false, record_at: NEVER }
+    }
+
+    /// When it has to be looked at.
+    pub(super) fn next_event(&self) -> Option<Millis> {
+        let record_at = (self.record_at != NEVER).then_some(self.record_at);
+        [self.machine.next_deadline(), record_at].into_iter().flatten().min()
+    }
+}
+
+impl SharedQueue {
+    /// Whether it is a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.queue_type == QueueType::Stream
+    }
+
+    /// Held from before records of the stream are appended until it has what they say. Streams are
+    /// locked in the order of their identities, before any queue.
+    pub(crate) fn order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock()
+    }
+
+    /// Appends messages. Their stream's order is held.
+    pub(super) fn append(&self, state: &mut State, incoming: &mut Vec<Incoming>) {
+        state.count().publish += incoming.len() as u64;
+        let Some(stream) = &mut state.stream else { return };
+        stream.machine.begin_chunk();
+        for Incoming { message, lsn, stored, .. } in incoming.drain(..) {
+            debug_assert!(stored, "a stream keeps everything");
+            stream.machine.append(leveret_engine::Lsn(lsn.0), message);
+        }
+        self.await_commit(stream);
+        self.reschedule(state);
+    }
+
+    /// What is on disk may be read now, by those who have time in this turn.
+    pub(crate) fn commit(&self, durable: Lsn, due: Due, turn: &mut Turn) {
+        let mut state = self.state.lock();
+        let Some(stream) = &mut state.stream else { return };
+        match due {
+            Due::Committed => stream.is_awaiting = false,
+            Due::Behind => stream.is_behind = false,
+        }
+        stream.machine.commit(leveret_engine::Lsn(durable.0));
+        self.await_commit(stream);
+        self.serve(&mut state, turn);
+    }
+
+    fn await_commit(&self, stream: &mut StreamState) {
+        if stream.is_awaiting {
+            return;
+        }
+        if let Some(lsn) = stream.machine.uncommitted() {
+            stream.is_awaiting = true;
+            self.agenda.streams.await_commit(Lsn(lsn.0), self.id, Weak::clone(&self.this));
+        }
+    }
+
+    /// Delivers to readers, as much as one turn should.
+    pub(super) fn serve(&self, state: &mut MutexGuard<'_, State>, turn: &mut Turn) {
+        let mut allowance = Allowance::default();
+        loop {
+            let State { stream: Some(stream), consumers, .. } = &mut **state else { return };
+            let mut gate = DispatchGate::new(consumers);
+            let reader = stream.machine.serve(&mut gate, &mut allowance, &mut turn.run);
+            if reader.is_none() {
+                break;
+            }
+            self.deliver(state, reader, turn);
+        }
+        if let Some(stream) = &mut state.stream
+            && stream.machine.is_behind()
+            && !std::mem::replace(&mut stream.is_behind, true)
+        {
+            self.agenda.streams.go_on(Weak::clone(&self.this));
+        }
+        self.reschedule(state);
+    }
+
+    /// Deliveries of a reader were settled: it gets its credit back.
+    pub(super) fn settle_reads(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        reader: ConsumerId,
+        how: Settled,
+        entries: &[Entry],
+        turn: &mut Turn,
+    ) {
+        if how == Settled::Done {
+            state.count().ack += entries.len() as u64;
+        }
+        let Some(stream) = &mut state.stream else { return };
+        let offsets = entries.iter().map(|entry| entry.lsn.0);
+        stream.machine.settle(reader, how, offsets);
+        stream.note_changes(turn.now);
+        self.serve(state, turn);
+    }
+
+    /// Adds a reader without delivering to it yet: its consume-ok has to leave first.
+    pub(crate) fn add_reader(
+        &self,
+        spec: ReaderSpec,
+        about: ConsumerAbout,
+        subscriber: Arc<dyn Subscriber>,
+        now: Millis,
+    ) -> Result<(), AddConsumerRefused> {
+        let mut state = self.state.lock();
+        let State { stream: Some(stream), consumers, deleted: false, .. } = &mut *state else {
+            return Err(AddConsumerRefused::Deleted);
+        };
+        let id = spec.id;
+        stream.machine.add_reader(spec);
+        stream.note_changes(now);
+        let about = Arc::new(about);
+        consumers.insert(id, Consumer { subscriber, no_ack: false, about });
+        self.reschedule(&mut state);
+        Ok(())
+    }
+
+    pub(super) fn remove_reader(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        reader: ConsumerId,
+        turn: &mut Turn,
+    ) {
+        let Some(stream) = &mut state.stream else { return };
+        stream.machine.remove_reader(reader);
+        stream.note_changes(turn.now);
+        self.serve(state, turn);
+    }
+
+    /// Takes away what has become too much or too old, as far as one turn should, and records where
+    /// the stream begins now. Its order is held.
+    pub(crate) fn retain(&self, now: Millis, store: &Store) {
+        let mut state = self.state.lock();
+        let Some(stream) = &mut state.stream else { return };
+        if stream.machine.next_deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        let mut dropped = Vec::new();
+        stream.machine.retain(now, &mut dropped);
+        let offset = stream.machine.first_offset();
+        self.reschedule(&mut state);
+        drop(state);
+        let dropped: Vec<Lsn> = dropped.into_iter().map(|lsn| Lsn(lsn.0)).collect();
+        let mut records = Batch::new();
+        records.ack(self.id.0, &dropped);
+        records.define(&[self.offset_record("", Some(offset))]);
+        store.append(&mut records);
+    }
+
+    /// Records positions of named readers that have changed, if it is time to. The stream's order
+    /// is held.
+    pub(crate) fn record_positions(&self, now: Millis, store: &Store) {
+        let mut state = self.state.lock();
+        let Some(stream) = &mut state.stream else { return };
+        if stream.record_at > now {
+            return;
+        }
+        stream.record_at = NEVER;
+        let mut changes = Vec::new();
+        stream.machine.take_changed_names(&mut changes);
+        drop(state);
+        let changes = changes.iter();
+        let changes = changes.map(|NameChange { name, offset }| self.offset_record(name, *offset));
+        let mut records = Batch::new();
+        records.define(&changes.collect::<Vec<_>>());
+        store.append(&mut records);
+    }
+
+    /// What has to be done though nobody asked for it.
+    pub(super) fn look_at_stream(&self, turn: &mut Turn, store: &Store) {
+        let order = self.order();
+        self.retain(turn.now, store);
+        self.record_positions(turn.now, store);
+        drop(order);
+        self.serve(&mut self.state.lock(), turn);
+    }
+
+    /// Where it begins, as recorded; before any message is restored.
+    pub(crate) fn restore_first_offset(&self, offset: u64) {
+        if let Some(stream) = &mut self.state.lock().stream {
+            stream.machine.begin_at(offset);
+        }
+    }
+
+    /// Where a named reader goes on, as recorded.
+    pub(crate) fn restore_position(&self, name: &str, offset: u64) {
+        if let Some(stream) = &mut self.state.lock().stream {
+            stream.machine.restore_name(name, offset);
+        }
+    }
+
+    /// Lets the messages of a deleted stream go, and names the records there are of its offsets.
+    pub(crate) fn forget_offsets(&self) -> Vec<Definition> {
+        let Some(stream) = self.state.lock().stream.take() else { return Vec::new() };
+        let names = stream.machine.names().map(|(name, _)| name).chain([""]);
+        names.map(|name| self.offset_record(name, None)).collect()
+    }
+
+    /// The record of an offset: of the reader of this name, or of the stream's beginning.
+    fn offset_record(&self, name: &str, offset: Option<u64>) -> Definition {
+        let (table, key) = (Table::Streams, definitions::stream_key(self.id, name));
+        match offset {
+            Some(offset) => {
+                let value = definitions::encode(&StreamValue { offset });
+                Definition::Put { table, key, value }
+            }
+            None => Definition::Delete { table, key },
+        }
+    }
+}
+
+impl StreamState {
+    fn note_changes(&mut self, now: Millis) {
+        if self.record_at == NEVER && self.machine.has_changed_names() {
+            self.record_at = now.saturating_add(RECORD_AFTER);
+        }
+    }
+}
+
+impl State {
+    /// Puts a recovered message back, in the order of the journal.
+    pub(super) fn restore_to_stream(&mut self, entry: Entry) {
+        if let Some(stream) = &mut self.stream {
+            stream.machine.restore(entry.lsn, entry.message);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The readers of a stream: who may go on, and whose turn it is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+
+use super::filter::Filter;
+use super::progress::Progress;
+use super::start::StartAt;
+use crate::ids::ConsumerId;
+
+/// How a reader subscribed.
+#[derive(Clone, Debug)]
+pub struct ReaderSpec {
+    /// Its identity.
+    pub id: ConsumerId,
+    /// Most deliveries that are not settled; without any it reads nothing.
+    pub prefetch: u16,
+    /// Where it begins.
+    pub start: StartAt,
+    /// What it wants; everything without.
+    pub filter: Option<Filter>,
+    /// The name its position is kept under.
+    pub name: Option<Arc<str>>,
+}
+
+/// A reader as the management interface shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderStatus {
+    /// Its identity.
+    pub id: ConsumerId,
+    /// Most deliveries that are not settled.
+    pub prefetch: u16,
+    /// Deliveries that are not settled.
+    pub unsettled: u32,
+    /// The offset it looks at next.
+    pub next: u64,
+}
+
+/// All readers. One that can go on is in `ready`, one that has read everything and has credit in
+/// `waiting`; nothing ever scans for a ready reader.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    rows: AHashMap<ConsumerId, Reader>,
+    /// In order of their turns.
+    ready: VecDeque<ConsumerId>,
+    waiting: Vec<ConsumerId>,
+    unsettled: u64,
+    next_seat: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) spec: ReaderSpec,
+    /// The offset it looks at next.
+    pub(super) next: u64,
+    progress: Option<Progress>,
+    unsettled: u32,
+    /// Order of subscription.
+    seat: u64,
+    is_blocked: bool,
+    place: Place,
+}
+
+/// In which list a reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    None,
+    Ready,
+    Waiting,
+}
+
+impl Reader {
+    pub(super) fn credit(&self) -> u32 {
+        u32::from(self.spec.prefetch).saturating_sub(self.unsettled)
+    }
+
+    /// Books the delivery of the message at its position.
+    pub(super) fn delivered(&mut self) {
+        self.unsettled += 1;
+        if let Some(progress) = &mut self.progress {
+            progress.delivered(self.next);
+        }
+    }
+
+    /// How far it has got, if it has a name.
+    pub(super) const fn progress(&mut self) -> Option<&mut Progress> {
+        self.progress.as_mut()
+    }
+
+    pub(super) fn into_progress(self) -> Option<Progress> {
+        self.progress
+    }
+}
+
+impl Readers {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) const fn unsettled(&self) -> u64 {
+        self.unsettled
+    }
+
+    pub(super) fn add(&mut self, spec: ReaderSpec, start: u64, committed: u64) {
+        let id = spec.id;
+        let progress = spec.name.clone().map(|name| Progress::new(name, start));
+        let seat = self.next_seat;
+        self.next_seat += 1;
+        let reader = Reader {
+            spec,
+            next: start,
+            progress,
+            unsettled: 0,
+            seat,
+            is_blocked: false,
+            place: Place::None,
+        };
+        self.rows.insert(id, reader);
+        self.line_up(id, committed);
+    }
+
+    pub(super) fn remove(&mut self, id: ConsumerId) -> Option<Reader> {
+        let reader = self.rows.remove(&id)?;
+        self.unsettled = self.unsettled.saturating_sub(reader.unsettled.into());
+        match reader.place {
+            Place::None => {}
+            Place::Ready => self.ready.retain(|other| *other != id),
+            Place::Waiting => self.waiting.retain(|other| *other != id),
+        }
+        Some(reader)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConsumerId) -> Option<&mut Reader> {
+        self.rows.get_mut(&id)
+    }
+
+    /// The reader next in turn.
+    pub(super) fn next_ready(&self) -> Option<ConsumerId> {
+        self.ready.front().copied()
+    }
+
+    /// The reader in front has had its turn and so many deliveries: it goes to the end of the line,
+    /// or out of it.
+    pub(super) fn served(
+        &mut self,
+        id: ConsumerId,
+        deliveries: usize,
+        is_blocked: bool,
+        committed: u64,
+    ) {
+        self.ready.pop_front();
+        self.unsettled += deliveries as u64;
+        let Some(reader) = self.rows.get_mut(&id) else { return };
+        reader.place = Place::None;
+        reader.is_blocked = is_blocked;
+        if let Some(progress) = &mut reader.progress {
+            progress.next = reader.next;
+        }
+        self.line_up(id, committed);
+    }
+
+    /// More may be read: those who waited for it can go on.
+    pub(super) fn wake(&mut self, committed: u64) {
+        let Self { rows, ready, waiting, .. } = self;
+        waiting.retain(|id| {
+            let Some(reader) = rows.get_mut(id) else { return false };
+            if reader.next >= committed {
+                return true;
+            }
+            reader.place = Place::Ready;
+            ready.push_back(*id);
+            false
+        });
+    }
+
+    /// Gives back the credit of `count` deliveries.
+    pub(super) fn settled(&mut self, id: ConsumerId, count: u32, committed: u64) {
+        let Some(reader) = self.rows.get_mut(&id) else { return };
+        let count = count.min(reader.unsettled);
+        reader.unsettled -= count;
+        self.unsettled = self.unsettled.saturating_sub(count.into());
+        self.line_up(id, committed);
+    }
+
+    pub(super) fn unblock(&mut self, id: ConsumerId, committed: u64) {
+        if let Some(reader) = self.rows.get_mut(&id) {
+            reader.is_blocked = false;
+            self.line_up(id, committed);
+        }
+    }
+
+    pub(super) fn status(&self) -> Vec<ReaderStatus> {
+        let mut rows: Vec<_> = self.rows.values().collect();
+        rows.sort_unstable_by_key(|reader| reader.seat);
+        let status = |reader: &Reader| ReaderStatus {
+            id: reader.spec.id,
+            prefetch: reader.spec.prefetch,
+            unsettled: reader.unsettled,
+            next: reader.next,
+        };
+        rows.into_iter().map(status).collect()
+    }
+
+    /// Puts a reader into the list it belongs in, unless it is in one.
+    fn line_up(&mut self, id: ConsumerId, committed: u64) {
+        let Some(reader) = self.rows.get_mut(&id) else { return };
+        if reader.place != Place::None || reader.is_blocked || reader.credit() == 0 {
+            return;
+        }
+        if reader.next < committed {
+            reader.place = Place::Ready;
+            self.ready.push_back(id);
+        } else {
+            reader.place = Place::Waiting;
+            self.waiting.push(id);
+        }
+    }
+}
