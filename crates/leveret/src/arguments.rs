@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
@@ -14,56 +16,89 @@ use leveret_server::config::Sources;
 #[derive(Debug, Parser)]
 #[command(name = "leveret", version, max_term_width = 100)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The broker's flags, which may stand before `check-config` or behind it.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
     /// Configuration file, in TOML
-    #[arg(long, global = true, value_name = "FILE", env = "LEVERET_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "LEVERET_CONFIG")]
     config: Option<PathBuf>,
 
     /// Directory for messages and definitions [env: LEVERET_DATA_DIR=] [default: /var/lib/leveret
     /// when writable, else leveret in the user's state directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
 
     /// Address for AMQP, repeatable; port 0 takes a free one, "none" is no listener
     /// [env: LEVERET_LISTEN=] [default: port 5672 of all interfaces]
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT")]
     listen: Vec<String>,
 
     /// Address of the HTTP API, repeatable; port 0 takes a free one, "none" is no listener
     /// [env: LEVERET_MANAGEMENT=] [default: port 15672 of all interfaces]
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT")]
     management: Vec<String>,
 
     /// Address of the Prometheus metrics, repeatable; port 0 takes a free one, "none" is no listener
     /// [env: LEVERET_METRICS=] [default: port 15692 of all interfaces]
-    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT")]
     metrics: Vec<String>,
 
     /// Least severe level to log: none, error, warning, info, debug or trace [env: LEVERET_LOG=]
     /// [default: info]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
-
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
 }
 
 /// What to do instead of running the broker.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check the settings and print the result as a configuration file
-    CheckConfig,
+    CheckConfig(Flags),
     /// Measure AMQP 0-9-1 brokers
     Perf(Box<PerfArgs>),
 }
 
 impl Arguments {
+    /// Reads the command line, and ends the program if it makes no sense.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        let read = Self::from_arg_matches(&matches);
+        let arguments = read.unwrap_or_else(|error| error.format(&mut command).exit());
+        if let Some(Command::Perf(_)) = &arguments.command
+            && let Some(flag) = given_flag(&matches)
+        {
+            let text = format!("the flag --{flag} is the broker's, and `perf` runs none");
+            command.error(ErrorKind::ArgumentConflict, text).exit();
+        }
+        arguments
+    }
+
     /// Everything settings come from, given the environment.
     pub(crate) fn sources(
         &self,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Sources {
-        let sources = Sources::new()
-            .environment(environment)
+        let sources = Sources::new().environment(environment);
+        let sources = self.flags.add_to(sources);
+        match &self.command {
+            Some(Command::CheckConfig(flags)) => flags.add_to(sources),
+            _ => sources,
+        }
+    }
+}
+
+impl Flags {
+    /// What is given again replaces what was given before.
+    fn add_to(&self, sources: Sources) -> Sources {
+        let sources = sources
             .flag("--data-dir", "data_dir", self.data_dir.clone())
             .flag("--listen", "listen", self.listen.clone())
             .flag("--management", "management", self.management.clone())
@@ -76,10 +111,14 @@ impl Arguments {
     }
 }
 
+/// A flag before the subcommand.
+fn given_flag(matches: &ArgMatches) -> Option<&str> {
+    let is_given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    matches.ids().map(clap::Id::as_str).find(is_given)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

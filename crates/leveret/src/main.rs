@@ -8,14 +8,13 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::Parser;
 use leveret_server::config::Config;
 
 use crate::arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let begun = Instant::now();
-    match run(&Arguments::parse(), begun) {
+    match run(&Arguments::read(), begun) {
         Ok(code) => code,
         Err(error) => {
             // The one line an operator gets: each of our errors says in it what caused it. With a
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
     match &arguments.command {
-        Some(Command::CheckConfig) => check_config(arguments)?,
+        Some(Command::CheckConfig(_)) => check_config(arguments)?,
         Some(Command::Perf(perf)) => return Ok(perf.run()?),
         None => {
             let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
@@ -47,6 +46,9 @@ fn check_config(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
-    io::stdout().write_all(config.to_toml().as_bytes())?;
-    Ok(())
+    match io::stdout().write_all(config.to_toml().as_bytes()) {
+        // Whoever reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }

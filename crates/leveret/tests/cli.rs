@@ -163,6 +163,39 @@ fn wrong_usage_is_exit_code_2() {
     assert_eq!(run(&["--version"]).1, format!("leveret {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+/// Of a command, its help shows what it takes and nothing else.
+#[test]
+fn the_brokers_flags_are_not_those_of_perf() {
+    for arguments in [&["perf", "--help"][..], &["perf", "run", "--help"]] {
+        let (code, stdout, _) = run(arguments);
+        assert_eq!(code, Some(0));
+        for flag in ["--config", "--data-dir", "--listen", "--management", "--metrics", "--log "] {
+            assert!(!stdout.contains(flag), "{flag}\n{stdout}");
+        }
+    }
+    assert_eq!(run(&["perf", "presets", "--listen", "1"]).0, Some(2));
+    let (code, _, stderr) = run(&["--listen", "1", "perf", "presets"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("the flag --listen is the broker's"), "{stderr}");
+    // Before or behind check-config they mean the same, and the last one holds.
+    let (_, before, _) = run(&["--listen", "1", "--log", "debug", "check-config"]);
+    let (_, behind, _) = run(&["--log", "none", "check-config", "--listen", "1", "--log", "debug"]);
+    assert!(before.contains("listen = [\"[::]:1\"]"), "{before}");
+    assert_eq!(before, behind);
+}
+
+/// As `head` does it.
+#[test]
+fn a_reader_may_hang_up() {
+    for arguments in [&["perf", "presets"][..], &["check-config", "--data-dir", "/data"]] {
+        let mut child =
+            leveret(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        assert_eq!((status.code(), &*String::from_utf8(stderr).unwrap()), (Some(0), ""));
+    }
+}
+
 #[test]
 fn a_taken_port_says_so() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

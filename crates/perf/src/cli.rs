@@ -15,6 +15,7 @@ use crate::broker::Broker;
 use crate::compare::compare;
 use crate::error::PerfError;
 use crate::observer::Progress;
+use crate::output::{note, show};
 use crate::preset::{PRESETS, Preset, transient};
 use crate::report::{Report, Table};
 use crate::run::{Named, run};
@@ -119,7 +120,7 @@ impl PerfArgs {
             Command::Presets => {
                 let mut table = Table::new(["preset", ""]);
                 PRESETS.iter().for_each(|preset| table.row([preset.name, preset.summary]));
-                print!("{table}");
+                show(table)?;
                 Ok(ExitCode::SUCCESS)
             }
         }
@@ -136,7 +137,7 @@ impl RunArgs {
         for named in &scenarios {
             let report = run(&broker, named, common.progress())?;
             if !is_shown(&common.json) {
-                println!("{report}");
+                show(format_args!("{report}\n"))?;
             }
             reports.push(report);
         }
@@ -159,11 +160,11 @@ impl CompareArgs {
         let brokers = brokers.collect::<Result<Vec<_>, _>>()?;
         let compared = compare(&brokers, &scenarios, self.rounds, common.progress(), |report| {
             if !common.quiet {
-                eprintln!("{report}");
+                note(report);
             }
         })?;
         if !is_shown(&common.json) {
-            print!("{compared}");
+            show(&compared)?;
         }
         write_json(&common.json, &compared)?;
         Ok(exit_code(&compared.reports))
@@ -180,7 +181,7 @@ impl StartArgs {
         let broker = Broker::new(name, self.target.clone(), None, Reach::Loopback)?;
         let starts = start(&broker, &self.command, self.stop, self.rounds)?;
         if !is_shown(&self.json) {
-            print!("{starts}");
+            show(&starts)?;
         }
         write_json(&self.json, &starts)?;
         Ok(ExitCode::SUCCESS)
@@ -222,8 +223,7 @@ fn write_json(json: &Option<PathBuf>, found: &impl Serialize) -> Result<(), Perf
     let failed = |source| PerfError::Output { path: path.clone(), source };
     let text = serde_json::to_string_pretty(found).map_err(io::Error::from).map_err(failed)?;
     if path == Path::new("-") {
-        println!("{text}");
-        return Ok(());
+        return show(format_args!("{text}\n"));
     }
     fs::write(path, text + "\n").map_err(failed)
 }

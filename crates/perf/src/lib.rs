@@ -29,6 +29,7 @@ mod latency;
 mod layout;
 mod ledger;
 mod observer;
+mod output;
 mod pace;
 mod preset;
 mod process;

@@ -5,6 +5,7 @@ use crate::broker::Broker;
 use crate::clock::{Clock, Nanos};
 use crate::control::{Meter, total};
 use crate::error::PerfError;
+use crate::output::note;
 use crate::process::{Process, Sample};
 use crate::report::{Phase, Unit, Usage};
 use crate::units::{short, short_bytes};
@@ -132,7 +133,7 @@ impl<'a> Observer<'a> {
                 if self.shown_cpu.is_zero() { String::new() } else { format!("{cores:.2}") };
             line += &format!("  broker {cores:>4} cores {:>9}", short_bytes(sample.resident));
         }
-        eprintln!("{line}");
+        note(line);
         self.shown = counts;
         self.shown_cpu = sample.cpu;
     }
