@@ -451,11 +451,12 @@ impl SharedQueue {
         entry.map(|entry| (entry, left))
     }
 
-    /// Removes all ready messages and says how many there were.
+    /// Removes all ready messages, and the dead ones it keeps, and says how many there were.
     pub(crate) fn purge(&self, turn: &mut Turn) -> u64 {
         let mut removed = Vec::new();
         let mut state = self.state.lock();
         state.machine.purge(&mut removed);
+        Self::purge_letters(&mut state, &mut removed, turn);
         turn.settled.extend(removed.iter().filter(|e| e.stored).map(|e| Lsn(e.lsn.0)));
         self.carry_out(&mut state, turn);
         removed.len() as u64

@@ -136,6 +136,18 @@ impl KeptLetters {
         }
     }
 
+    /// Takes out all that wait; what is being tried goes its way.
+    pub(crate) fn purge(&mut self) -> Vec<Entry> {
+        let letters = std::mem::take(&mut self.waiting).into_values();
+        let entry = |letter: KeptLetter| {
+            self.refused -= u64::from(letter.past.obstacle == Obstacle::Refused);
+            self.count -= 1;
+            self.bytes = self.bytes.saturating_sub(letter.entry.bytes());
+            letter.entry
+        };
+        letters.map(entry).collect()
+    }
+
     /// Has the next try come as soon as can be: what stood in the way may be gone.
     pub(crate) fn retry_soon(&mut self) {
         if self.tried == 0 && !self.waiting.is_empty() {
@@ -179,13 +191,18 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         /// A message dies.
-        Die { is_refused: bool },
+        Die {
+            is_refused: bool,
+        },
         /// Time for a try passes.
         Try,
         /// The next of those being tried stays.
-        Stay { is_refused: bool },
+        Stay {
+            is_refused: bool,
+        },
         /// The next of those being tried goes on.
         Go,
+        Purge,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -194,6 +211,7 @@ mod tests {
             2 => Just(Step::Try),
             3 => any::<bool>().prop_map(|is_refused| Step::Stay { is_refused }),
             3 => Just(Step::Go),
+            1 => Just(Step::Purge),
         ]
     }
 
@@ -243,6 +261,16 @@ mod tests {
                         kept.release(&entry, &past);
                         kept.schedule(now, true);
                         model.retain(|(number, _)| *number != entry.lsn.0);
+                    }
+                    Step::Purge => {
+                        let is_tried = |number: u64| {
+                            trying.iter().any(|one| one.entry.lsn.0 == number)
+                        };
+                        let purged: Vec<_> = kept.purge().iter().map(|one| one.lsn.0).collect();
+                        let waiting = model.extract_if(.., |(number, _)| !is_tried(*number));
+                        let waiting: Vec<_> = waiting.map(|(number, _)| number).collect();
+                        prop_assert_eq!(purged, waiting);
+                        kept.schedule(now, true);
                     }
                 }
                 prop_assert_eq!(kept.load(), (model.len() as u64, 4 * model.len() as u64));

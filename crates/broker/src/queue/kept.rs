@@ -53,6 +53,13 @@ impl SharedQueue {
         self.reschedule(&mut state);
     }
 
+    /// Drops all that are kept; adds them to `removed`.
+    pub(super) fn purge_letters(state: &mut State, removed: &mut Vec<Entry>, turn: &Turn) {
+        removed.append(&mut state.kept.purge());
+        state.kept.schedule(turn.now, true);
+        state.reserve();
+    }
+
     /// Tries letters again if it is time to.
     pub(super) fn try_letters(&self, state: &mut State, turn: &mut Turn) {
         let due = state.kept.take_due(turn.now);

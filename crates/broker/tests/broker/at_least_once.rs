@@ -187,6 +187,20 @@ fn a_crowd_goes_on_in_portions() {
     assert_eq!(world.drain("dead"), bodies);
 }
 
+/// As RabbitMQ's quorum queues purge.
+#[test]
+fn purging_takes_them_too() {
+    let mut world = World::new();
+    declare_careful(&mut world, "q", "dlx", &[]);
+    kill(&mut world, "q", &["1", "2"]);
+    world.publish("", "q", "alive");
+    assert_eq!(world.session.purge_queue("q").unwrap(), 3);
+    world.session.finish();
+    assert_eq!((kept(&world, "q"), world.ready("q")), (0, 0));
+    let world = world.restart();
+    assert_eq!((kept(&world, "q"), world.ready("q")), (0, 0));
+}
+
 #[test]
 fn they_go_with_their_queue() {
     let mut world = World::new();
