@@ -1,5 +1,11 @@
 //! The `leveret` binary: reads its settings, runs the broker, stops it on a signal.
 
+/// Memory that a backlog took is the system's again some seconds after the backlog has gone: the
+/// memory alarm, which looks at what the process holds, would not end otherwise.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod arguments;
 mod logging;
 mod serve;

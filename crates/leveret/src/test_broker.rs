@@ -10,7 +10,7 @@ use std::thread;
 use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
 use leveret_broker::{AlarmStatus, Broker, Resource};
 use leveret_server::StartError;
-use leveret_server::config::{Config, Storage};
+use leveret_server::config::{AlarmConfig, Config, Limit, Storage};
 use thiserror::Error;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -67,7 +67,9 @@ impl TestBroker {
     }
 
     /// The settings of [`start`](Self::start): the broker's defaults, in memory, on a free port of
-    /// 127.0.0.1, without HTTP (`config.management`, `config.metrics`). A test changes what it is about:
+    /// 127.0.0.1, without HTTP (`config.management`, `config.metrics`). Alarms are for
+    /// [`pretend`](Self::pretend) only, as the memory that could be measured is the test's, too. A
+    /// test changes what it is about:
     ///
     /// ```
     /// use leveret::TestBroker;
@@ -84,6 +86,10 @@ impl TestBroker {
             management: Vec::new(),
             metrics: Vec::new(),
             storage: Storage::Ephemeral,
+            alarms: AlarmConfig {
+                vm_memory_high_watermark: Limit::Bytes(u64::MAX / 2),
+                disk_free_limit: Limit::Bytes(1),
+            },
             ..Config::default()
         }
     }

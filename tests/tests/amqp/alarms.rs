@@ -1,9 +1,10 @@
 //! When memory or disk space runs short: publishers wait, all others go on.
 
 use leveret_broker::Resource;
-use leveret_tests::codec::{basic, connection};
+use leveret_tests::codec::{Method, basic, connection};
 use leveret_tests::{
-    Broker, Channel, Login, ack, confirm_select, consume, declare, eventually, get, passive, qos,
+    Broker, Channel, Login, ack, confirm_select, consume, declare, eventually, get, passive, purge,
+    qos,
 };
 
 const BECAUSE: &str = "sets alarms inside the broker";
@@ -255,4 +256,47 @@ fn the_disk_of_the_data_is_measured() {
     // Who takes messages is no publisher, whatever else it does.
     let other = broker.connect().channel(1);
     assert_eq!(other.call(&basic::Get { no_ack: true, ..get("q") }), "basic.get-empty");
+}
+
+/// The alarm is set by a backlog and ends with it: the process gives its memory back.
+#[test]
+fn a_backlog_that_is_gone_ends_the_alarm_it_set() {
+    let config = "[alarms]\nvm_memory_high_watermark = \"128MiB\"\n";
+    let Some(broker) = Broker::configured(config, "needs a limit") else { return };
+    let channel = publisher(&broker);
+    let body = [0; 4096];
+    let mut published = 0;
+    let reason = 'published: loop {
+        for _ in 0..100 {
+            channel.publish("", "q", body);
+            published += 1;
+        }
+        loop {
+            let (_, answer) = channel.connection().recv_any();
+            match answer.method() {
+                Method::BasicAck(ack) if ack.delivery_tag == published => break,
+                Method::BasicAck(_) => {}
+                _ => break 'published answer,
+            }
+        }
+    };
+    assert_eq!(reason, "connection.blocked low on memory");
+    let other = broker.connect().channel(1);
+    assert!(other.call(&purge("q")).starts_with("queue.purge-ok "));
+    loop {
+        let (_, answer) = channel.connection().recv_any();
+        if answer == "connection.unblocked" {
+            break;
+        }
+        assert!(answer.starts_with("basic.ack "), "{answer}");
+    }
+    eventually(|| broker.log().contains("memory resource limit alarm cleared"));
+    // What was held is confirmed.
+    loop {
+        let (_, answer) = channel.connection().recv_any();
+        let Method::BasicAck(ack) = answer.method() else { panic!("{answer}") };
+        if ack.delivery_tag == published {
+            break;
+        }
+    }
 }
