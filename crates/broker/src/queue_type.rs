@@ -19,7 +19,7 @@ pub enum QueueType {
 
 impl QueueType {
     /// All there are.
-    pub const ALL: [Self; 2] = [Self::Classic, Self::Quorum];
+    pub const ALL: [Self; 3] = [Self::Classic, Self::Quorum, Self::Stream];
 
     /// The value of `x-queue-type`.
     pub const fn as_str(self) -> &'static str {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use leveret_tests::{Api, Broker, ack, confirm_select, consume, declare, get};
+use leveret_tests::codec::{Value, basic, queue};
+use leveret_tests::{Api, Broker, ack, confirm_select, consume, declare, get, qos, table};
 
 use crate::managed;
 
@@ -122,6 +123,34 @@ fn counters_count_what_clients_did() {
     assert_eq!(later["rabbitmq_message_size_bytes_count{protocol=\"amqp091\"}"], 4.0);
     assert_eq!(later["rabbitmq_queues_deleted_total"], 1.0);
     assert_eq!(later["rabbitmq_connections_closed_total"], 1.0);
+}
+
+#[test]
+fn what_is_read_of_a_stream_counts_for_streams() {
+    let Some((broker, _)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-queue-type", Value::text("stream"))]);
+    let stream = queue::Declare { durable: true, arguments: arguments.as_table(), ..declare("s") };
+    channel.call(&stream);
+    channel.call(&confirm_select());
+    for body in ["one", "two"] {
+        channel.publish("", "s", body);
+        assert!(channel.recv().starts_with("basic.ack"));
+    }
+    channel.call(&qos(10));
+    let first = table([("x-stream-offset", Value::text("first"))]);
+    for tag in ["a", "b"] {
+        channel.call(&basic::Consume { arguments: first.as_table(), ..consume("s", tag) });
+        channel.recv_many(2);
+    }
+    channel.call(&leveret_tests::delete("s"));
+
+    let metrics = scrape(&broker, "/metrics");
+    let delivered = |queue_type: &str| {
+        let name = "rabbitmq_global_messages_delivered_total";
+        metrics[&format!("{name}{{protocol=\"amqp091\",queue_type=\"rabbit_{queue_type}_queue\"}}")]
+    };
+    assert_eq!(["stream", "quorum", "classic"].map(delivered), [4.0, 0.0, 0.0]);
 }
 
 #[test]
