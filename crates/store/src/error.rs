@@ -1,4 +1,4 @@
-//! Why a store could not be opened.
+//! Why a store could not be opened, or read.
 
 use std::{io, path::PathBuf};
 
@@ -80,4 +80,14 @@ pub enum OpenError {
         /// What the database said.
         source: Box<redb::Error>,
     },
+}
+
+/// Messages could not be read back because the system refused.
+#[derive(Debug, Error)]
+#[error("cannot read {path}: {source}", path = .path.display())]
+pub struct ReadError {
+    /// The segment file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
 }

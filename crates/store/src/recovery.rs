@@ -17,6 +17,7 @@ use self::{
 use crate::{
     Disk, Lsn, OpenError, RecoveredMessage, RecoveryReport,
     live::{Live, LiveSegment},
+    map::Map,
     segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
     tables::Change,
     unit,
@@ -26,6 +27,8 @@ use crate::{
 pub(crate) struct Journal {
     /// The segments with units; none if the journal is new.
     pub(crate) live: Live,
+    /// Where the messages in these lie.
+    pub(crate) map: Map,
     /// Empty segments after them.
     pub(crate) spares: VecDeque<Segment>,
     /// Number the next segment to be made will have.
@@ -48,10 +51,11 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     let mut chain = Chain::default();
     let mut fold = Fold::new(applied);
     let mut found: Vec<LiveSegment> = Vec::new();
+    let mut map = Map::default();
     for segment in &segments {
         let start = chain;
         let places = fold.places;
-        let end = scan_segment(segment, &mut chain, &mut fold)?;
+        let end = scan_segment(segment, &mut chain, &mut fold, &mut map)?;
         if end == HEADER {
             break;
         }
@@ -99,6 +103,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     if live.len() == 0
         && let Some(first) = rest.pop_front()
     {
+        map.push(first.clone(), chain.last().max(applied) + 1);
         live.push(first, chain.last().max(applied) + 1);
     }
     if !chain.clean_stop {
@@ -113,6 +118,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     }
     Ok(Journal {
         live,
+        map,
         spares: rest,
         next_number,
         largest,
@@ -173,7 +179,12 @@ fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Segment, 
 }
 
 /// Takes the units of `segment` that continue the chain. Returns where they end.
-fn scan_segment(segment: &Segment, chain: &mut Chain, fold: &mut Fold) -> Result<u64, OpenError> {
+fn scan_segment(
+    segment: &Segment,
+    chain: &mut Chain,
+    fold: &mut Fold,
+    map: &mut Map,
+) -> Result<u64, OpenError> {
     let mut window = Window::new(segment);
     let mut at = HEADER;
     chain.first = None;
@@ -183,6 +194,10 @@ fn scan_segment(segment: &Segment, chain: &mut Chain, fold: &mut Fold) -> Result
         if header.session > chain.session && !chain.clean_stop {
             fold.crashed(chain.last());
         }
+        if chain.first.is_none() {
+            map.push(segment.clone(), header.first);
+        }
+        map.unit(header.first, header.count, at, body);
         chain.accept(&header);
         if !fold.unit(&header, body) {
             let reason = "it holds a record of a kind only newer releases know";

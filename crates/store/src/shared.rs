@@ -11,9 +11,11 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Appended, Batch, FatalError, Lsn, StoreOptions, stats::Counters, waiters::Waiters};
+use crate::{
+    Appended, Batch, FatalError, Lsn, StoreOptions, map::Map, stats::Counters, waiters::Waiters,
+};
 
-/// Locks: `pending`, the lists inside the waiters and the upkeep's lock are each taken alone.
+/// Locks: `pending`, `map`, the lists inside the waiters and the upkeep's lock are each taken alone.
 pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     pub(crate) pending: Mutex<Pending>,
@@ -21,10 +23,14 @@ pub(crate) struct Shared {
     pub(crate) durable_waiters: Waiters,
     pub(crate) writable_waiters: Waiters,
     pub(crate) counters: Counters,
+    /// Where messages lie.
+    pub(crate) map: Mutex<Map>,
     /// The next LSN to give out.
     next: AtomicU64,
     /// The LSN published as durable.
     durable: AtomicU64,
+    /// The last LSN that is on the map.
+    readable: AtomicU64,
     /// Bytes appended and not yet written.
     buffered: AtomicUsize,
     failed: AtomicBool,
@@ -64,6 +70,8 @@ pub(crate) struct Unit {
     pub(crate) first: u64,
     pub(crate) count: u32,
     pub(crate) digest: u32,
+    /// Where it starts in its segment; the writer says so.
+    pub(crate) at: u64,
     pub(crate) body: Body,
 }
 
@@ -102,7 +110,7 @@ impl Body {
 
 impl Shared {
     /// `last` is the last LSN of the recovered journal, all of which is durable.
-    pub(crate) fn new(options: StoreOptions, last: u64) -> Self {
+    pub(crate) fn new(options: StoreOptions, last: u64, map: Map) -> Self {
         Self {
             options,
             pending: Mutex::default(),
@@ -110,8 +118,10 @@ impl Shared {
             durable_waiters: Waiters::default(),
             writable_waiters: Waiters::default(),
             counters: Counters::default(),
+            map: Mutex::new(map),
             next: AtomicU64::new(last + 1),
             durable: AtomicU64::new(last),
+            readable: AtomicU64::new(last),
             buffered: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }
@@ -142,7 +152,7 @@ impl Shared {
             pending.bytes.extend_from_slice(&batch.bytes);
             Body::Shared(start..start + size)
         };
-        pending.units.push(Unit { first, count, digest, body });
+        pending.units.push(Unit { first, count, digest, at: 0, body });
         pending.size += size;
         pending.urgent |= batch.durable;
         self.buffered.fetch_add(size, Ordering::Relaxed);
@@ -173,6 +183,14 @@ impl Shared {
 
     pub(crate) fn publish_durable(&self, lsn: u64) {
         self.durable.store(lsn, Ordering::Release);
+    }
+
+    pub(crate) fn readable(&self) -> u64 {
+        self.readable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish_readable(&self, lsn: u64) {
+        self.readable.store(lsn, Ordering::Release);
     }
 
     pub(crate) fn buffered(&self) -> usize {

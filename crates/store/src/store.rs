@@ -8,11 +8,13 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
-    Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, Recovered, StoreOptions,
-    StoreStats, Writable,
+    Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
+    StoreOptions, StoreStats, Writable,
+    read::read,
     recovery::{Journal, recover, refused},
     segment::Segment,
     shared::Shared,
@@ -71,7 +73,8 @@ impl Store {
 
         let recovered = take_recovered(&mut journal, state, start);
         let last = journal.last.unwrap_or_default().max(applied);
-        let shared = Arc::new(Shared::new(options, last));
+        let map = std::mem::take(&mut journal.map);
+        let shared = Arc::new(Shared::new(options, last, map));
         let work = Work {
             spares: journal.spares,
             next_number: journal.next_number,
@@ -136,6 +139,22 @@ impl Store {
     /// [`Store::append`]; never if the disk fails before.
     pub fn durable(&self, lsn: Lsn) -> Durable {
         Durable::new(Arc::clone(&self.shared), lsn)
+    }
+
+    /// Messages appended at or below can be [read](Self::read).
+    pub fn readable_lsn(&self) -> Lsn {
+        Lsn(self.shared.readable())
+    }
+
+    /// Reads messages back, ascending by LSN: their payloads as [`Batch::message`] joined them.
+    /// Blocks for the disk; cheapest in batches of what was appended together. A message that is
+    /// not settled and at or below [`readable_lsn`](Self::readable_lsn) is found, unless its record
+    /// is damaged, which is logged; other numbers are left out.
+    ///
+    /// # Errors
+    /// When the system cannot read.
+    pub fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
+        read(&self.shared.map, lsns)
     }
 
     /// Bytes appended but not yet handed to the disk.
@@ -216,6 +235,7 @@ fn create_first(
     }
     journal.next_number += 1;
     journal.largest = size;
+    journal.map.push(segment.clone(), applied + 1);
     journal.live.push(segment, applied + 1);
     Ok(())
 }

@@ -247,6 +247,7 @@ impl Writer {
                 if let Some(room) = unit.body.bytes_mut(&mut bytes).first_chunk_mut() {
                     *room = header.encode();
                 }
+                unit.at = tail.used + size;
                 self.written = header.last();
             }
             size += length;
@@ -310,6 +311,7 @@ impl Writer {
             }
             let segment = self.upkeep.take().ok_or(None)?;
             self.asked = false;
+            self.shared.map.lock().push(segment.clone(), first);
             self.live.push(segment, first);
         }
         if length > self.room() {
@@ -378,6 +380,14 @@ impl Writer {
 
     /// Counts what the units written add and settle, and lets go of what nothing needs any more.
     fn count(&mut self) {
+        let mut map = self.shared.map.lock();
+        for unit in &self.units {
+            let bytes = unit.body.bytes(&self.bytes);
+            let body = bytes.get(unit::HEADER..).unwrap_or_default();
+            map.unit(unit.first, unit.count, unit.at, body);
+        }
+        drop(map);
+        self.shared.publish_readable(self.written);
         for unit in &self.units {
             self.live.unit(unit.first, unit.body.bytes(&self.bytes), |lsn, payload| {
                 self.changes.push((lsn, payload.to_vec()));
@@ -388,6 +398,7 @@ impl Writer {
         if !self.unsynced() {
             self.upkeep.apply(&mut self.changes);
             while let Some(segment) = self.live.take_dead(self.synced, self.upkeep.applied()) {
+                self.shared.map.lock().remove(segment.number);
                 self.upkeep.remove(segment);
             }
         }

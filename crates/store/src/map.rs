@@ -1,0 +1,156 @@
+//! Where messages lie: for each segment, marks to start looking from.
+//!
+//! A mark stands every [`SPACING`] bytes, so that the map of a journal takes a two-thousandth of its
+//! size, however small the messages are; from a mark on, units and records are walked.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    encoding::Reader,
+    record::Record,
+    segment::{HEADER, Segment},
+    unit,
+};
+
+/// A place in a segment from where records can be walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// LSN of the record here, or of the first one of the unit that starts here.
+    pub(crate) lsn: u64,
+    /// Offset in the file, in units of [`STEP`].
+    at: u32,
+    /// Records of the unit from here on; 0 if a unit starts here.
+    pub(crate) left: u32,
+}
+
+/// The segments that can be read, oldest first.
+#[derive(Default)]
+pub(crate) struct Map {
+    segments: VecDeque<Mapped>,
+}
+
+/// The part of a segment that has been written and counted.
+struct Mapped {
+    segment: Arc<Segment>,
+    /// No LSN of this segment is below.
+    first: u64,
+    marks: Vec<Mark>,
+    /// Where what can be read ends.
+    end: u64,
+}
+
+/// A part of a segment with some of the messages that are looked for.
+#[derive(Clone)]
+pub(crate) struct Stretch {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) from: Mark,
+    /// Where it ends.
+    pub(crate) end: u64,
+    /// How many of the messages, in their order, may be in it.
+    pub(crate) count: usize,
+}
+
+impl Mark {
+    pub(crate) const fn at(self) -> u64 {
+        self.at as u64 * STEP
+    }
+}
+
+impl Map {
+    /// Adds the next segment. LSNs from `first` on will be in it.
+    pub(crate) fn push(&mut self, segment: Segment, first: u64) {
+        let segment = Arc::new(segment);
+        self.segments.push_back(Mapped { segment, first, marks: Vec::new(), end: HEADER });
+    }
+
+    /// Forgets a segment nothing in which is needed.
+    pub(crate) fn remove(&mut self, number: u64) {
+        self.segments.retain(|mapped| mapped.segment.number != number);
+    }
+
+    /// Whether the segment is the one that was found before, not one recycled or gone.
+    pub(crate) fn has(&self, segment: &Segment) -> bool {
+        self.segments.iter().any(|mapped| mapped.segment.salt == segment.salt)
+    }
+
+    /// Adds a unit with `count` records, of which `first` is the first LSN, whose header is at
+    /// `at`; `body` follows.
+    pub(crate) fn unit(&mut self, first: u64, count: u32, at: u64, body: &[u8]) {
+        let Some(mapped) = self.segment_of(first).and_then(|at| self.segments.get_mut(at)) else {
+            return;
+        };
+        let start = at + unit::HEADER as u64;
+        mapped.end = mapped.end.max(start + body.len() as u64);
+        mapped.mark(first, at, 0);
+        if body.len() as u64 <= SPACING {
+            return;
+        }
+        let mut reader = Reader(body);
+        for index in 0..count {
+            let at = start + (body.len() - reader.0.len()) as u64;
+            mapped.mark(first + u64::from(index), at, count - index);
+            if Record::read_own(&mut reader).is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Where `lsns`, which ascend, are to be looked for. What no segment can have is left out.
+    pub(crate) fn find(&self, lsns: &[u64]) -> Vec<Stretch> {
+        let mut stretches: Vec<Stretch> = Vec::new();
+        for &lsn in lsns {
+            let found = self.segment_of(lsn).and_then(|at| self.segments.get(at));
+            let Some((mapped, mark)) = found.and_then(|mapped| Some((mapped, mapped.find(lsn)?)))
+            else {
+                continue;
+            };
+            let (from, end) = mark;
+            match stretches.last_mut() {
+                Some(last) if last.segment.salt == mapped.segment.salt && last.reaches(from) => {
+                    last.count += 1;
+                    last.end = last.end.max(end);
+                }
+                _ => {
+                    let segment = Arc::clone(&mapped.segment);
+                    stretches.push(Stretch { segment, from, end, count: 1 });
+                }
+            }
+        }
+        stretches
+    }
+
+    fn segment_of(&self, lsn: u64) -> Option<usize> {
+        self.segments.partition_point(|mapped| mapped.first <= lsn).checked_sub(1)
+    }
+}
+
+impl Mapped {
+    fn mark(&mut self, lsn: u64, at: u64, left: u32) {
+        let due = self.marks.last().is_none_or(|last| at >= last.at() + SPACING);
+        if due && let Ok(at) = u32::try_from(at / STEP) {
+            self.marks.push(Mark { lsn, at, left });
+        }
+    }
+
+    /// The mark before the record of `lsn`, and where the next one is.
+    fn find(&self, lsn: u64) -> Option<(Mark, u64)> {
+        let next = self.marks.partition_point(|mark| mark.lsn <= lsn);
+        let from = *self.marks.get(next.checked_sub(1)?)?;
+        let end = self.marks.get(next).map_or(self.end, |mark| mark.at());
+        Some((from, end))
+    }
+}
+
+impl Stretch {
+    /// Whether what is found from `mark` on is in it or can be read together with it.
+    fn reaches(&self, mark: Mark) -> bool {
+        self.from == mark || (mark.at() <= self.end && self.end - self.from.at() < PIECE)
+    }
+}
+
+/// Bytes between marks.
+const SPACING: u64 = 32 << 10;
+/// Records start at multiples of this.
+const STEP: u64 = 8;
+/// About how many bytes are read at a time.
+const PIECE: u64 = 256 << 10;

@@ -1,0 +1,128 @@
+//! Reads messages back.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    Lsn, ReadError,
+    encoding::Reader,
+    map::{Map, Mark, Stretch},
+    record::{Entry, Record},
+    unit::{self, UnitHeader},
+};
+
+/// See [`Store::read`](crate::Store::read).
+pub(crate) fn read(map: &Mutex<Map>, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
+    let mut wanted: Vec<u64> = lsns.iter().map(|lsn| lsn.0).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut messages = Vec::with_capacity(wanted.len());
+    let mut rest = wanted.as_slice();
+    // Bound first: the lock is not held while anything is read.
+    let stretches = map.lock().find(&wanted);
+    for stretch in stretches {
+        // Those before its first can be nowhere.
+        let skipped = rest.partition_point(|lsn| *lsn < stretch.from.lsn);
+        rest = rest.get(skipped..).unwrap_or_default();
+        let (here, after) = rest.split_at(stretch.count.min(rest.len()));
+        rest = after;
+        if !read_stretch(map, &stretch, here, &mut messages)? {
+            // What is damaged must not cost what can still be found from another mark.
+            messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
+            for lsn in here {
+                let alone = map.lock().find(&[*lsn]);
+                let Some(stretch) = alone.first() else { continue };
+                if !read_stretch(map, stretch, &[*lsn], &mut messages)? {
+                    report(stretch, *lsn);
+                }
+            }
+        }
+    }
+    Ok(messages)
+}
+
+/// Adds those of `wanted` that are in `stretch` to `messages`. Answers false if something there is
+/// damaged.
+fn read_stretch(
+    map: &Mutex<Map>,
+    stretch: &Stretch,
+    wanted: &[u64],
+    messages: &mut Vec<(Lsn, Bytes)>,
+) -> Result<bool, ReadError> {
+    let Stretch { segment, from, end, .. } = stretch;
+    let size = usize::try_from(end.saturating_sub(from.at())).unwrap_or_default();
+    let mut bytes = vec![0; size];
+    let read = segment.file.read_exact_at(&mut bytes, from.at());
+    let bytes = Bytes::from(bytes);
+    let walk = match &read {
+        Ok(()) => walk(&bytes, *from, segment.salt, wanted),
+        Err(_) => Walk::default(),
+    };
+    if read.is_err() || walk.is_damaged {
+        // A message that was settled meanwhile may have left with its segment.
+        if !map.lock().has(segment) {
+            return Ok(true);
+        }
+        return match read {
+            Ok(()) => Ok(false),
+            Err(source) => Err(ReadError { path: segment.path.clone(), source }),
+        };
+    }
+    let taken: usize = walk.found.iter().map(|(_, payload)| payload.len()).sum();
+    // A few messages must not keep the memory of all around them.
+    let is_shared = taken >= size / 2;
+    messages.extend(walk.found.into_iter().map(|(lsn, payload)| {
+        let payload =
+            if is_shared { bytes.slice_ref(payload) } else { Bytes::copy_from_slice(payload) };
+        (Lsn(lsn), payload)
+    }));
+    Ok(true)
+}
+
+/// What was found.
+#[derive(Default)]
+struct Walk<'a> {
+    found: Vec<(u64, &'a [u8])>,
+    is_damaged: bool,
+}
+
+/// Walks records from `from` on, where `bytes` start, until all of `wanted` have been passed.
+fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> {
+    let mut walk = Walk { found: Vec::with_capacity(wanted.len()), is_damaged: true };
+    let mut wanted = wanted.iter().copied().peekable();
+    let (mut lsn, mut left) = (from.lsn, from.left);
+    let mut reader = Reader(bytes);
+    loop {
+        while wanted.next_if(|wanted| *wanted < lsn).is_some() {}
+        let Some(&next) = wanted.peek() else { break };
+        if left == 0 {
+            if reader.0.is_empty() {
+                break;
+            }
+            let header = UnitHeader::decode(reader.0).filter(|header| header.salt == salt);
+            let Some(header) = header.filter(|header| header.first >= lsn) else { return walk };
+            let _ = reader.bytes(unit::HEADER as u64);
+            (lsn, left) = (header.first, header.count);
+            continue;
+        }
+        let is_wanted = lsn == next;
+        let record =
+            if is_wanted { Record::read(&mut reader) } else { Record::read_own(&mut reader) };
+        let Some(record) = record else { return walk };
+        if is_wanted && let Some(Entry::Message { payload, .. }) = record.entry() {
+            walk.found.push((lsn, payload));
+        }
+        lsn += 1;
+        left -= 1;
+    }
+    walk.is_damaged = false;
+    walk
+}
+
+fn report(stretch: &Stretch, lsn: u64) {
+    tracing::error!(
+        "{} is damaged after byte {}: the message at LSN {lsn} cannot be read",
+        stretch.segment.path.display(),
+        stretch.from.at()
+    );
+}

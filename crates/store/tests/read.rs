@@ -1,0 +1,153 @@
+//! Reading messages back while the store is open.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "support/block_on.rs"]
+mod block_on;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
+
+use block_on::block_on;
+use leveret_store::{Batch, Definition, Lsn, Store, StoreOptions, Table, simulation::SimDisk};
+use proptest::{collection::vec, prelude::*, sample::Index};
+
+const SEGMENT: u64 = 256 << 10;
+
+fn open(disk: &SimDisk) -> Store {
+    let options = StoreOptions {
+        segment_bytes: SEGMENT,
+        first_segment_bytes: SEGMENT,
+        lazy_sync: Duration::from_millis(1),
+        ..StoreOptions::default()
+    };
+    Store::open(Arc::new(disk.clone()), Path::new("/data"), options).expect("opens").0
+}
+
+fn payload(number: u64, size: usize) -> Vec<u8> {
+    let mut payload = number.to_le_bytes().to_vec();
+    payload.resize(size.max(8), u8::try_from(number % 251).unwrap_or_default());
+    payload
+}
+
+/// Appends units of messages of these sizes and waits until they can be read.
+fn fill(store: &Store, units: &[Vec<usize>], messages: &mut BTreeMap<Lsn, Vec<u8>>) {
+    let mut batch = Batch::new();
+    let mut last = Lsn::ZERO;
+    for sizes in units {
+        let mut payloads = Vec::new();
+        for (index, size) in sizes.iter().enumerate() {
+            let payload = payload(messages.len() as u64 + index as u64, *size);
+            batch.message(&[1], &[&payload]);
+            payloads.push(payload);
+        }
+        let appended = store.append(&mut batch);
+        messages.extend((appended.first.0..).map(Lsn).zip(payloads));
+        // Numbers that no record has.
+        store.reserve(3);
+        last = appended.last;
+    }
+    readable(store, last);
+}
+
+fn readable(store: &Store, lsn: Lsn) {
+    block_on(store.durable(lsn));
+    while store.readable_lsn() < lsn {
+        thread::yield_now();
+    }
+}
+
+fn read(store: &Store, lsns: &[Lsn]) -> Vec<(Lsn, Vec<u8>)> {
+    let read = store.read(lsns).expect("reads");
+    read.into_iter().map(|(lsn, payload)| (lsn, payload.to_vec())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn any_messages_come_back_from_any_segment_also_after_a_restart(
+        units in vec(vec(prop_oneof![6 => 0..600_usize, 1 => 10_000..90_000_usize], 1..40), 1..40),
+        picked in vec(any::<Index>(), 0..60),
+    ) {
+        let disk = SimDisk::new(1);
+        let mut store = open(&disk);
+        let mut messages = BTreeMap::new();
+        fill(&store, &units, &mut messages);
+        let all: Vec<(Lsn, Vec<u8>)> =
+            messages.iter().map(|(lsn, payload)| (*lsn, payload.clone())).collect();
+        let every: Vec<Lsn> = messages.keys().copied().collect();
+        for is_restarted in [false, true] {
+            if is_restarted {
+                store.close();
+                store = open(&disk);
+            }
+            prop_assert!(read(&store, &every) == all);
+            let mut some: Vec<Lsn> = picked.iter().map(|index| *index.get(&every)).collect();
+            // In any order, and with numbers that are no message's.
+            some.extend([Lsn(0), Lsn(every[0].0 + 1_000_000)]);
+            some.extend(picked.first().map(|index| Lsn(index.get(&every).0 + 1)));
+            let expected: BTreeMap<Lsn, Vec<u8>> = some
+                .iter()
+                .filter_map(|lsn| Some((*lsn, messages.get(lsn)?.clone())))
+                .collect();
+            prop_assert!(read(&store, &some) == expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_message_costs_no_other() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let mut messages = BTreeMap::new();
+    fill(&store, &vec![vec![1000]; 100], &mut messages);
+    let every: Vec<Lsn> = messages.keys().copied().collect();
+    // A header, a unit's header, a record's, 16 bytes of places, a message: in the middle of the
+    // sixth message's body.
+    let unit = 64 + 16 + 16 + 1000;
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    assert!(disk.flip_bit(path, 64 + 5 * unit + 500, 3));
+    let found = read(&store, &every);
+    messages.remove(&every[5]);
+    assert!(found == messages.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn an_unreadable_disk_is_an_error_that_names_the_file() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let mut messages = BTreeMap::new();
+    fill(&store, &[vec![10]], &mut messages);
+    disk.fail_after(leveret_store::simulation::Operation::Read, 0);
+    let every: Vec<Lsn> = messages.keys().copied().collect();
+    let error = store.read(&every).expect_err("refused");
+    assert!(error.path.ends_with("0000000000000001.seg"), "{error}");
+    assert_eq!(read(&store, &every).len(), 1);
+}
+
+#[test]
+fn what_is_no_message_and_what_has_gone_is_left_out() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let mut batch = Batch::new();
+    let (key, value) = (b"k".to_vec(), b"v".to_vec());
+    batch.define(&[Definition::Put { table: Table::Users, key, value }]);
+    batch.message(&[1], &[b"kept"]);
+    let appended = store.append(&mut batch);
+    readable(&store, appended.last);
+    assert_eq!(read(&store, &[appended.first, appended.last]).len(), 1);
+
+    let mut messages = BTreeMap::new();
+    fill(&store, &vec![vec![1000]; 1000], &mut messages);
+    let every: Vec<Lsn> = messages.keys().copied().collect();
+    batch.ack(1, &every);
+    batch.ack(1, &[appended.last]);
+    readable(&store, store.append(&mut batch).last);
+    // Until the definition has reached its table the first segment is needed.
+    while store.stats().segments > 1 {
+        thread::yield_now();
+        batch.drop_queue(7);
+        store.append(&mut batch);
+    }
+    assert_eq!(read(&store, &every[..1]), []);
+}
