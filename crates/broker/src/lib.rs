@@ -40,6 +40,7 @@ mod session;
 mod stream_work;
 mod subscriber;
 mod tick;
+mod totals;
 mod turn;
 mod vhost;
 mod vhost_metadata;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::count::{Count, Sum};
+use super::count::Count;
 use super::sizes::MessageSizes;
+use crate::totals::totals;
 
 /// A channel that is open.
 #[derive(Debug)]
@@ -88,18 +89,6 @@ macro_rules! counters {
             $($(#[$doc])+ pub $name: Count,)+
         }
 
-        /// A reading of [`ChannelCounters`], or the sum of several.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct ChannelTotals {
-            $($(#[$doc])+ pub $name: u64,)+
-        }
-
-        /// What channels that are closed have counted.
-        #[derive(Debug, Default)]
-        pub(crate) struct PastChannels {
-            $($name: Sum,)+
-        }
-
         impl ChannelCounters {
             /// The numbers at this moment.
             pub fn read(&self) -> ChannelTotals {
@@ -107,21 +96,12 @@ macro_rules! counters {
             }
         }
 
-        impl ChannelTotals {
-            /// Adds another reading.
-            pub fn add(&mut self, other: &Self) {
-                $(self.$name = self.$name.wrapping_add(other.$name);)+
-            }
-        }
-
-        impl PastChannels {
-            pub(crate) fn add(&self, more: &ChannelTotals) {
-                $(if more.$name > 0 { self.$name.add(more.$name); })+
-            }
-
-            pub(crate) fn read(&self) -> ChannelTotals {
-                ChannelTotals { $($name: self.$name.get(),)+ }
-            }
+        totals! {
+            /// A reading of [`ChannelCounters`], or the sum of several.
+            ChannelTotals,
+            /// What channels that are closed have counted.
+            PastChannels
+            { $($(#[$doc])+ $name,)+ }
         }
     };
 }

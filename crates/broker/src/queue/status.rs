@@ -6,60 +6,33 @@ use leveret_codec::TableBuf;
 use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, ReaderStatus};
 
 use super::{SharedQueue, State, properties};
-use crate::connections::Sum;
 use crate::policy::AppliedPolicies;
 use crate::session::SessionId;
-
-macro_rules! totals {
-    ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// Messages that went through a queue, in RabbitMQ's names.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct QueueTotals {
-            $($(#[$doc])+ pub $name: u64,)+
-        }
-
-        /// What went through queues that are gone.
-        #[derive(Debug, Default)]
-        pub(crate) struct PastQueues {
-            $($name: Sum,)+
-        }
-
-        impl QueueTotals {
-            /// Adds another queue's.
-            pub fn add(&mut self, other: &Self) {
-                $(self.$name = self.$name.wrapping_add(other.$name);)+
-            }
-        }
-
-        impl PastQueues {
-            pub(crate) fn add(&self, more: &QueueTotals) {
-                $(if more.$name > 0 { self.$name.add(more.$name); })+
-            }
-
-            pub(crate) fn read(&self) -> QueueTotals {
-                QueueTotals { $($name: self.$name.get(),)+ }
-            }
-        }
-    };
-}
+use crate::totals::totals;
 
 totals! {
-    /// Routed to it.
-    publish,
-    /// Delivered to consumers that acknowledge.
-    deliver,
-    /// Delivered to consumers that don't.
-    deliver_no_ack,
-    /// Fetched to be acknowledged.
-    get,
-    /// Fetched and done with.
-    get_no_ack,
-    /// Fetches of nothing.
-    get_empty,
-    /// Acknowledged.
-    ack,
-    /// Delivered or fetched once more.
-    redeliver,
+    /// Messages that went through a queue, in RabbitMQ's names.
+    QueueTotals,
+    /// What went through queues that are gone.
+    PastQueues
+    {
+        /// Routed to it.
+        publish,
+        /// Delivered to consumers that acknowledge.
+        deliver,
+        /// Delivered to consumers that don't.
+        deliver_no_ack,
+        /// Fetched to be acknowledged.
+        get,
+        /// Fetched and done with.
+        get_no_ack,
+        /// Fetches of nothing.
+        get_empty,
+        /// Acknowledged.
+        ack,
+        /// Delivered or fetched once more.
+        redeliver,
+    }
 }
 
 /// A queue's numbers and settings at one moment.
