@@ -322,11 +322,12 @@ fn launch(home: &Path) -> (Process, SocketAddr) {
         command.arg("--config").arg(&config);
     }
     command.arg("--data-dir").arg(home.join(DATA));
-    command.args(["--listen", "127.0.0.1:0"]);
     let configured = std::fs::read_to_string(&config).unwrap_or_default();
-    for listener in ["management", "metrics"] {
+    for (listener, address) in
+        [("listen", "127.0.0.1:0"), ("management", "none"), ("metrics", "none")]
+    {
         if !configured.contains(listener) {
-            command.args([&format!("--{listener}"), "none"]);
+            command.args([&format!("--{listener}"), address]);
         }
     }
     let process = Process::spawn(&mut command);

@@ -159,6 +159,25 @@ fn exchanges_pass_on_to_exchanges() {
     check(&channel, &[(&get("q"), "basic.get-empty")]);
 }
 
+/// Clients may not publish to it, and may bind it on either side.
+#[test]
+fn an_internal_exchange_takes_what_others_pass_on() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let internal = exchange::Declare { internal: true, ..declare_exchange("inner", "fanout") };
+    check(
+        &channel,
+        &[
+            (&internal, "exchange.declare-ok"),
+            (&declare("q"), "queue.declare-ok q 0 0"),
+            (&bind_exchange("inner", "amq.topic", "a.#"), "exchange.bind-ok"),
+            (&bind("q", "inner", ""), "queue.bind-ok"),
+        ],
+    );
+    channel.publish("amq.topic", "a.b", "passed on");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 amq.topic a.b 0: passed on");
+}
+
 #[test]
 fn headers_bindings_are_checked() {
     let broker = Broker::start();

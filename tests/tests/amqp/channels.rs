@@ -2,8 +2,8 @@
 
 use leveret_tests::codec::{Method, access, basic, channel, connection, queue};
 use leveret_tests::{
-    Broker, Login, bind, cancel, consume, declare, declare_exchange, delete, get, passive, publish,
-    purge, qos, unbind,
+    Broker, Login, ack, bind, cancel, confirm_select, consume, declare, declare_exchange, delete,
+    get, nack, passive, publish, purge, qos, reject, unbind,
 };
 
 use crate::check;
@@ -49,6 +49,62 @@ fn a_closed_channel_discards_the_rest_of_a_message() {
     channel.send_frame(3, b"body");
     channel.reopen();
     assert_eq!(channel.call(&declare("q")), "queue.declare-ok q 0 0");
+}
+
+/// What the client sends before it knows is no second error.
+#[test]
+fn a_failed_channel_fails_once() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let (channel, other) = (connection.channel(1), connection.channel(2));
+    channel.call(&declare("q"));
+    channel.publish("", "q", "x");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 '' q 0: x");
+    channel.send(&passive("missing"));
+    channel.send(&passive("missing too"));
+    channel.send(&ack(1));
+    channel.send(&ack(99));
+    channel.send(&nack(1));
+    channel.send(&reject(7));
+    channel.send(&channel::Open {});
+    assert_eq!(
+        channel.recv(),
+        "channel.close 404 queue.declare NOT_FOUND - no queue 'missing' in vhost '/'"
+    );
+    assert_eq!(other.call(&qos(1)), "basic.qos-ok");
+    channel.reopen();
+    // Nor was any of it done.
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 redelivered '' q 0: x");
+}
+
+/// No delivery, confirm or answer, however many are on their way.
+#[test]
+fn nothing_follows_a_close() {
+    let broker = Broker::start();
+    let publisher = broker.connect().channel(1);
+    publisher.call(&declare("q"));
+    for round in 0..20 {
+        let connection = broker.connect();
+        let (channel, other) = (connection.channel(1), connection.channel(2));
+        channel.call(&basic::Consume { no_ack: round % 2 == 0, ..consume("q", "c") });
+        channel.call(&confirm_select());
+        for _ in 0..200 {
+            publisher.publish("", "q", "x");
+            channel.publish("", "q", "x");
+        }
+        channel.send(&passive("missing"));
+        for _ in 0..200 {
+            publisher.publish("", "q", "x");
+        }
+        while !channel.recv().starts_with("channel.close 404 ") {}
+        // Answered when all that was sent before has arrived.
+        publisher.call(&qos(0));
+        other.send(&qos(1));
+        let (number, answer) = connection.recv_any();
+        assert_eq!(number, 2, "{answer}");
+        assert_eq!(answer, "basic.qos-ok");
+        publisher.call(&purge("q"));
+    }
 }
 
 #[test]

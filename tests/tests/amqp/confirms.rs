@@ -1,9 +1,9 @@
 //! Publisher confirms: one answer for each publish, and what it means.
 
-use leveret_tests::codec::{Properties, basic, confirm, exchange, queue, tx};
+use leveret_tests::codec::{Method, Properties, Value, basic, confirm, exchange, queue, tx};
 use leveret_tests::{
     Broker, Channel, Unconfirmed, bind, confirm_select, declare, declare_exchange, delete, passive,
-    publish, purge, qos,
+    publish, purge, qos, table,
 };
 
 use crate::check;
@@ -126,6 +126,78 @@ fn a_confirmed_message_is_in_its_queue() {
         publisher.publish_persistent("q", "x");
         assert_eq!(publisher.recv(), format!("basic.ack {number}"));
         assert_eq!(witness.call(&passive("q")), format!("queue.declare-ok q {number} 0"));
+    }
+}
+
+/// With the publisher the matter is closed, whatever became of the message.
+#[test]
+fn what_is_dropped_is_confirmed() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let short = table([("x-max-length", Value::I32(1))]);
+    let fleeting = table([("x-message-ttl", Value::I32(0))]);
+    for (queue, arguments) in [("short", &short), ("fleeting", &fleeting)] {
+        for durable in [false, true] {
+            let name = format!("{queue} {durable}");
+            let arguments = arguments.as_table();
+            channel.call(&queue::Declare { durable, arguments, ..declare(&name) });
+        }
+    }
+    channel.call(&confirm_select());
+    let persistent = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let mut number = 0;
+    for queue in ["short false", "short true", "fleeting false", "fleeting true"] {
+        for _ in 0..3 {
+            channel.publish_with(&publish("", queue), &persistent, b"x");
+            number += 1;
+            assert_eq!(channel.recv(), format!("basic.ack {number}"), "{queue}");
+        }
+    }
+}
+
+/// Clients that keep a list of what is pending fail when a number is answered twice.
+#[test]
+fn nacks_of_a_burst_are_covered_by_no_ack() {
+    const COUNT: u64 = 2000;
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let full =
+        table([("x-max-length", Value::I32(0)), ("x-overflow", Value::text("reject-publish"))]);
+    channel.call(&queue::Declare { arguments: full.as_table(), ..declare("full") });
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    let mut burst = Vec::new();
+    for number in 1..=COUNT {
+        let queue = if number % 7 == 0 { "full" } else { "q" };
+        publish("", queue).encode_frame(1, &mut burst);
+        leveret_tests::codec::encode_content(1, &[0x10, 0, 2], b"x", 131_072, &mut burst);
+    }
+    channel.connection().send_bytes(&burst);
+    let mut answers = vec![None; usize::try_from(COUNT).unwrap() + 1];
+    let mut answered = 0;
+    while answered < COUNT {
+        let answer = channel.recv();
+        let (tag, multiple, is_ack) = match answer.method() {
+            Method::BasicAck(ack) => (ack.delivery_tag, ack.multiple, true),
+            Method::BasicNack(nack) => (nack.delivery_tag, nack.multiple, false),
+            _ => panic!("{answer}"),
+        };
+        let tag = usize::try_from(tag).unwrap();
+        let first = if multiple { 1 } else { tag };
+        let mut covered = 0;
+        for (number, known) in answers.iter_mut().enumerate().take(tag + 1).skip(first) {
+            // A range means those that are pending still.
+            if known.is_none() {
+                *known = Some(is_ack);
+                covered += 1;
+            } else {
+                assert!(multiple && number < tag, "{number} is answered twice");
+            }
+        }
+        answered += covered;
+    }
+    for (number, answer) in answers.iter().enumerate().skip(1) {
+        assert_eq!(*answer, Some(number % 7 != 0), "{number}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! From the first byte to an open connection, and the way out.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
 use leveret_tests::codec::{
     Method, PROTOCOL_HEADER, Table, TableBuf, Value, basic, channel, connection,
 };
-use leveret_tests::{Broker, Connection, Login, declare, get, passive};
+use leveret_tests::{Broker, Connection, Login, declare, eventually, get, passive};
 
 #[test]
 fn versions_0_9_1_and_0_9_are_greeted() {
@@ -60,9 +62,12 @@ fn start_says_what_the_broker_is() {
     assert_eq!(start.locales, b"en_US");
 
     let properties = start.server_properties;
+    let keys: Vec<_> = properties.iter().map(|(key, _)| key.to_vec()).collect();
+    assert!(keys.is_sorted(), "{keys:?}");
     for key in ["cluster_name", "copyright", "information", "platform", "product", "version"] {
         let value = properties.get(key).unwrap_or_else(|| panic!("{key} is missing"));
-        assert!(value.as_str().is_some_and(|text| !text.is_empty()), "{key} is {value:?}");
+        // Clients cast them: only a longstr is one to them.
+        assert!(matches!(value, Value::LongStr(text) if !text.is_empty()), "{key} is {value:?}");
     }
     // Clients branch on these two, and parse the version strictly.
     assert_eq!(properties.get("product").unwrap().as_str(), Some("RabbitMQ"));
@@ -164,12 +169,67 @@ fn bad_credentials_are_refused() {
     }
 }
 
+/// `guest` may not come from elsewhere. From this machine it may, and an address of IPv4 in the
+/// clothes of IPv6 is one of this machine.
+#[test]
+fn loopback_users_come_from_this_machine() {
+    let because = "needs a listener for all addresses";
+    let config = "listen = \"[::]:0\"\n";
+    let Some(broker) = Broker::configured(config, because) else { return };
+    let port = broker.address().port();
+    let log_in = |address: IpAddr| {
+        let connection = Connection::dial(SocketAddr::new(address, port));
+        let answer = connection.open(&Login::default());
+        answer.map_err(|answer| answer.to_string())
+    };
+    assert_eq!(log_in(IpAddr::V4(Ipv4Addr::LOCALHOST)), Ok(()));
+    assert_eq!(log_in(IpAddr::V6(Ipv6Addr::LOCALHOST)), Ok(()));
+    let Some(elsewhere) = own_address() else {
+        println!("not all of it: this machine has no other address");
+        return;
+    };
+    let refused = "connection.close 403 0.0 ACCESS_REFUSED - Login was refused using \
+                   authentication mechanism PLAIN. For details see the broker logfile.";
+    assert_eq!(log_in(elsewhere), Err(refused.to_owned()));
+    eventually(|| broker.log().contains("can only connect via localhost"));
+}
+
+/// The address this machine would send from to somewhere else. Nothing is sent.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// Whatever language the client prefers: there is one, and Ruby's asks for another.
+#[test]
+fn any_locale_is_fine() {
+    let broker = Broker::start();
+    for locale in ["en_GB", "de_DE", ""] {
+        let connection = broker.dial();
+        connection.greet();
+        let properties = TableBuf::default();
+        let answer = connection.call(&connection::StartOk {
+            client_properties: properties.as_table(),
+            mechanism: "PLAIN",
+            response: b"\0guest\0guest",
+            locale,
+        });
+        assert!(answer.starts_with("connection.tune "), "{locale}: {answer}");
+    }
+}
+
 #[test]
 fn a_malformed_login_ends_without_a_word() {
     let broker = Broker::start();
     let connections = [
         ("PLAIN", &b"junk"[..]),
         ("PLAIN", b"guest\0guest"),
+        ("PLAIN", b"somebody\0guest\0guest"),
+        ("PLAIN", b"\0guest\0guest\0"),
+        ("AMQPLAIN", b"junk"),
+        ("AMQPLAIN", b"\x05LOGINS\0\0\0\x05guest"),
         ("FOO", b"\0guest\0guest"),
         ("EXTERNAL", b""),
     ]
@@ -193,6 +253,7 @@ fn limits_beyond_those_offered_are_refused() {
             "channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
         ),
         ((100, 231_072), "frame_max = 231072 is higher than the maximum allowed value (131072)"),
+        ((100, 0), "frame_max = 0 (no limit) is higher than the maximum allowed value (131072)"),
         ((100, 1000), "frame_max = 1000 is lower than the minimum allowed value (4096)"),
     ];
     let connections = cases.map(|((channel_max, frame_max), text)| {

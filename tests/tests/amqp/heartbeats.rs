@@ -42,6 +42,21 @@ fn any_traffic_keeps_a_connection() {
     assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
 }
 
+/// Nor are those of a client that asked for none.
+#[test]
+fn heartbeats_are_not_echoed() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    let mut heartbeat = Vec::new();
+    encode_heartbeat(&mut heartbeat);
+    for _ in 0..3 {
+        connection.send_bytes(&heartbeat);
+        channel.send(&qos(1));
+        assert_eq!(connection.recv_any().1, "basic.qos-ok");
+    }
+}
+
 /// Answers each heartbeat with `life` for longer than a silent client is given.
 fn outlive(connection: &Connection, life: impl Fn()) {
     for _ in 0..8 {

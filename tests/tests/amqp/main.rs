@@ -15,6 +15,7 @@ mod alarms;
 mod at_least_once;
 mod bindings;
 mod channels;
+mod client_habits;
 mod concurrency;
 mod confirms;
 mod consumer_timeout;
@@ -46,6 +47,7 @@ mod slow_readers;
 mod streams;
 mod transactions;
 mod update_secret;
+mod wire;
 mod x_death;
 
 use leveret_tests::{Channel, Request};

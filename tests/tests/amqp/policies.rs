@@ -4,7 +4,7 @@ use leveret_broker::policy::{Policy, PolicyKind};
 use leveret_tests::codec::{Properties, Value, basic, exchange, queue};
 use leveret_tests::{
     Broker, Channel, Connection, bind, confirm_select, consume, declare, declare_exchange,
-    eventually, get, nack, passive, publish, reject, table,
+    eventually, get, nack, passive, publish, reject, table, unbind,
 };
 
 const BECAUSE: &str = "sets policies inside the broker";
@@ -154,6 +154,45 @@ fn dead_letters_go_where_the_policy_says() {
             assert_eq!(headers.get("x-first-death-queue"), Some(Value::text(queue)));
         }
     }
+}
+
+/// With it, what has no route waits; without it, it is gone.
+#[test]
+fn a_strategy_for_dead_letters_comes_and_goes() {
+    let Some(broker) = Broker::embedded(&[], BECAUSE) else { return };
+    let channel = broker.connect().channel(1);
+    let arguments = table([
+        ("x-queue-type", Value::text("quorum")),
+        ("x-dead-letter-exchange", Value::text("dlx")),
+        ("x-overflow", Value::text("reject-publish")),
+    ]);
+    let arguments = arguments.as_table();
+    channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
+    let kill = |body: &str| {
+        publish_confirmed(&channel, "q", &[body]);
+        let delivery_tag = channel.call(&get("q")).delivery_tag();
+        channel.send(&basic::Reject { requeue: false, ..reject(delivery_tag) });
+        // Answered when that is done.
+        assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 0");
+    };
+    kill("1");
+    set(&broker, "careful", "", r#"{"dead-letter-strategy": "at-least-once"}"#);
+    kill("2");
+    kill("3");
+    channel.call(&declare("dead"));
+    channel.call(&declare_exchange("dlx", "fanout"));
+    channel.call(&bind("dead", "dlx", ""));
+    eventually(|| channel.call(&passive("dead")) == "queue.declare-ok dead 2 0");
+    for body in ["2", "3"] {
+        assert_eq!(channel.call(&get("dead")).body(), body.as_bytes());
+    }
+    channel.call(&unbind("dead", "dlx", ""));
+    clear(&broker, PolicyKind::User, "careful");
+    kill("4");
+    channel.call(&bind("dead", "dlx", ""));
+    kill("5");
+    eventually(|| channel.call(&passive("dead")) == "queue.declare-ok dead 1 0");
+    assert_eq!(channel.call(&get("dead")).body(), b"5");
 }
 
 #[test]
@@ -325,4 +364,45 @@ fn legacy_settings_are_taken_and_change_nothing() {
     let queue = broker.inside().vhost("/").unwrap().queue("q").unwrap();
     let shown = serde_json::to_string(&queue.policies().effective_definition()).unwrap();
     assert_eq!(shown, r#"{"ha-mode":"all","ha-sync-mode":"automatic","max-length":1}"#);
+}
+
+/// What says something only where there are several nodes, or another way to store messages, is
+/// taken for queues of every type it is for, and shown; the queues go on as they were.
+#[test]
+fn settings_of_clusters_change_nothing() {
+    let Some(broker) = Broker::embedded(&[], BECAUSE) else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("classic"));
+    declare_quorum(&channel, "quorum");
+    let stream = table([("x-queue-type", Value::text("stream"))]);
+    let stream =
+        queue::Declare { durable: true, arguments: stream.as_table(), ..declare("stream") };
+    channel.call(&stream);
+    for (queue, definition) in [
+        (
+            "classic",
+            r#"{"ha-sync-batch-size":5,"queue-leader-locator":"balanced","queue-master-locator":"min-masters","queue-mode":"lazy","queue-version":2}"#,
+        ),
+        (
+            "quorum",
+            r#"{"consumer-disconnected-timeout":60000,"max-in-memory-bytes":1,"max-in-memory-length":1,"queue-leader-locator":"client-local","target-group-size":3}"#,
+        ),
+        (
+            "stream",
+            r#"{"initial-cluster-size":3,"queue-leader-locator":"balanced","stream-filter-size-bytes":16}"#,
+        ),
+    ] {
+        set(&broker, queue, &format!("^{queue}$"), definition);
+        publish_confirmed(&channel, queue, &["1", "2", "3"]);
+        assert_eq!(channel.call(&passive(queue)), format!("queue.declare-ok {queue} 3 0"));
+        let there = broker.inside().vhost("/").unwrap().queue(queue).unwrap();
+        let shown = serde_json::to_string(&there.policies().effective_definition()).unwrap();
+        assert_eq!(shown, definition);
+    }
+    for queue in ["classic", "quorum"] {
+        for body in ["1", "2", "3"] {
+            let answer = channel.call(&basic::Get { no_ack: true, ..get(queue) });
+            assert_eq!(answer.body(), body.as_bytes());
+        }
+    }
 }

@@ -113,6 +113,38 @@ fn get_is_not_limited() {
     );
 }
 
+/// Until enough is settled, without the consumer asking over and over.
+#[test]
+fn a_lowered_global_limit_holds_back() {
+    let broker = Broker::start();
+    let channel = with_backlog(&broker, 8);
+    channel.call(&basic::Qos { global: true, ..qos(4) });
+    channel.call(&consume("q", "c"));
+    assert_eq!(bodies(&channel, 4), ["1", "2", "3", "4"]);
+    assert_eq!(channel.call(&basic::Qos { global: true, ..qos(2) }), "basic.qos-ok");
+    channel.send(&basic::Ack { delivery_tag: 2, multiple: true });
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 4 1");
+    channel.send(&ack(3));
+    assert_eq!(channel.recv(), "basic.deliver c 5 '' q: 5");
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 3 1");
+}
+
+/// It takes what it wants, and consumers get what it leaves.
+#[test]
+fn what_was_got_counts_in_the_global_limit() {
+    let broker = Broker::start();
+    let channel = with_backlog(&broker, 4);
+    channel.call(&basic::Qos { global: true, ..qos(2) });
+    for tag in 1..=2 {
+        assert_eq!(channel.call(&get("q")).delivery_tag(), tag);
+    }
+    channel.call(&consume("q", "c"));
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 2 1");
+    channel.send(&ack(1));
+    assert_eq!(channel.recv(), "basic.deliver c 3 '' q: 3");
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 1 1");
+}
+
 #[test]
 fn a_limit_in_bytes_is_not_implemented() {
     let broker = Broker::start();

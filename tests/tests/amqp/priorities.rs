@@ -44,6 +44,44 @@ fn the_highest_priority_comes_first() {
     }
 }
 
+/// The head of the queue is what would be delivered next, so the more important goes first.
+#[test]
+fn the_head_gives_way_whatever_its_priority() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-max-priority", Value::I32(5)), ("x-max-length", Value::I32(2))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    for (priority, body) in [(5, "high"), (1, "low"), (0, "lowest")] {
+        channel.publish_with(&publish("", "q"), &with_priority(Some(priority)), body.as_bytes());
+    }
+    check(
+        &channel,
+        &[(&get("q"), "basic.get-ok 1 '' q 1: low"), (&get("q"), "basic.get-ok 2 '' q 0: lowest")],
+    );
+}
+
+/// A purge takes all levels, and the queue goes on.
+#[test]
+fn a_queue_with_priorities_is_purged() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-max-priority", Value::I32(255))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    for priority in [0, 9, 200, 255] {
+        channel.publish_with(&publish("", "q"), &with_priority(Some(priority)), b"x");
+    }
+    check(
+        &channel,
+        &[
+            (&leveret_tests::purge("q"), "queue.purge-ok 4"),
+            (&get("q"), "basic.get-empty"),
+            (&consume("q", "c"), "basic.consume-ok c"),
+        ],
+    );
+    channel.publish_with(&publish("", "q"), &with_priority(Some(7)), b"next");
+    assert_eq!(channel.recv(), "basic.deliver c 1 '' q: next");
+}
+
 #[test]
 fn without_the_argument_priorities_mean_nothing() {
     let broker = Broker::start();

@@ -152,6 +152,24 @@ fn ready_means_ready() {
     }
 }
 
+/// Load balancers connect and go, every few seconds: nobody wants to read that.
+#[test]
+fn health_checks_are_not_logged() {
+    let Some(mut broker) = Broker::own("reads the log") else { return };
+    for _ in 0..3 {
+        broker.dial().shut_down_writing();
+    }
+    let connection = broker.connect();
+    connection.close();
+    assert!(broker.terminate().status.success());
+    let log = broker.log();
+    let (_, log) = log.split_once("Server startup complete").unwrap();
+    let about_connections: Vec<_> =
+        log.lines().filter(|line| line.contains("connection")).collect();
+    // Of the one that logged in: that it did, and that it left.
+    assert_eq!(about_connections.len(), 2, "{about_connections:?}");
+}
+
 /// How much is logged changes nothing else.
 #[test]
 fn every_log_level_serves() {

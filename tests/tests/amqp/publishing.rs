@@ -1,9 +1,12 @@
 //! What a publish is checked for, what comes back, and what arrives.
 
 use leveret_tests::codec::{
-    Array, Properties, TableBuilder, Value, basic, encode_content, exchange,
+    Array, Properties, TableBuilder, Value, basic, encode_content, exchange, queue,
 };
-use leveret_tests::{Broker, declare, declare_exchange, get, publish, qos, table};
+use leveret_tests::{
+    Broker, bind, consume, declare, declare_exchange, eventually, get, passive, publish, qos,
+    table, unbind,
+};
 
 #[test]
 fn properties_and_body_arrive_bit_for_bit() {
@@ -80,6 +83,64 @@ fn bodies_of_all_sizes_arrive() {
         assert_eq!(answer.body(), body);
         assert!(answer.body_frames().iter().all(|&frame| (1..=131_064).contains(&frame)));
     }
+}
+
+/// Also when several queues share it.
+#[test]
+fn a_large_body_reaches_every_queue_whole() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    for queue in ["a", "b", "c"] {
+        channel.call(&declare(queue));
+        channel.call(&bind(queue, "amq.fanout", ""));
+    }
+    let body: Vec<u8> = (0..=250).cycle().take(400_000).collect();
+    channel.publish("amq.fanout", "", &body);
+    for queue in ["a", "b", "c"] {
+        assert_eq!(channel.call(&get(queue)).body(), body, "{queue}");
+    }
+}
+
+/// The longest that fit in their fields: routed, returned, delivered and dead-lettered.
+#[test]
+fn names_of_255_bytes_go_all_ways() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let [x, q, key, tag] = ["x", "q", "k", "t"].map(|letter| letter.repeat(255));
+    let arguments =
+        table([("x-dead-letter-exchange", Value::text(&x)), ("x-max-length", Value::I32(1))]);
+    assert_eq!(channel.call(&declare_exchange(&x, "topic")), "exchange.declare-ok");
+    let declare_q = queue::Declare { arguments: arguments.as_table(), ..declare(&q) };
+    assert_eq!(channel.call(&declare_q), format!("queue.declare-ok {q} 0 0"));
+    let mandatory = basic::Publish { mandatory: true, ..publish(&x, &key) };
+    let properties = Properties {
+        content_type: Some(key.as_bytes()),
+        correlation_id: Some(key.as_bytes()),
+        message_id: Some(key.as_bytes()),
+        ..Properties::default()
+    };
+    channel.publish_with(&mandatory, &properties, b"1");
+    let returned = channel.recv();
+    assert_eq!(returned, format!("basic.return 312 NO_ROUTE {x} {key}: 1"));
+    assert_eq!(returned.properties(), properties);
+
+    assert_eq!(channel.call(&bind(&q, &x, &key)), "queue.bind-ok");
+    channel.publish_with(&mandatory, &properties, b"2");
+    assert_eq!(channel.call(&consume(&q, &tag)), format!("basic.consume-ok {tag}"));
+    let delivered = channel.recv();
+    assert_eq!(delivered, format!("basic.deliver {tag} 1 {x} {key}: 2"));
+    assert_eq!(delivered.properties(), properties);
+
+    channel.call(&declare("dead"));
+    assert_eq!(channel.call(&unbind(&q, &x, &key)), "queue.unbind-ok");
+    assert_eq!(channel.call(&bind("dead", &x, &key)), "queue.bind-ok");
+    channel.send(&basic::Reject { delivery_tag: 1, requeue: false });
+    eventually(|| channel.call(&passive("dead")) == "queue.declare-ok dead 1 0");
+    let dead = channel.call(&get("dead"));
+    assert_eq!(dead, format!("basic.get-ok 2 redelivered {x} {key} 0: 2"));
+    let headers = dead.properties().headers.unwrap();
+    assert_eq!(headers.get("x-first-death-queue"), Some(Value::text(&q)));
+    assert_eq!(headers.get("x-first-death-exchange"), Some(Value::text(&x)));
 }
 
 #[test]

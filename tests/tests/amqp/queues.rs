@@ -165,6 +165,41 @@ fn bad_arguments_are_refused() {
     }
 }
 
+/// It asks for what a queue does anyway, and is part of its declaration all the same.
+#[test]
+fn false_is_a_boolean_too() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let [no, yes] = [false, true].map(|is| table([("x-single-active-consumer", Value::Bool(is))]));
+    let q = queue::Declare { arguments: no.as_table(), ..declare("q") };
+    check(
+        &channel,
+        &[
+            (&q, "queue.declare-ok q 0 0"),
+            (&q, "queue.declare-ok q 0 0"),
+            (
+                &queue::Declare { arguments: yes.as_table(), ..q },
+                "channel.close 406 queue.declare PRECONDITION_FAILED - inequivalent arg \
+                 'x-single-active-consumer' for queue 'q' in vhost '/': received 'true' but \
+                 current is 'false'",
+            ),
+            // Both consumers are active.
+            (&consume("q", "a"), "basic.consume-ok a"),
+            (&consume("q", "b"), "basic.consume-ok b"),
+        ],
+    );
+    for body in ["1", "2"] {
+        channel.publish("", "q", body);
+    }
+    let mut tags: Vec<_> = channel
+        .recv_many(2)
+        .iter()
+        .map(|delivery| delivery.to_string().split(' ').nth(1).unwrap().to_owned())
+        .collect();
+    tags.sort();
+    assert_eq!(tags, ["a", "b"]);
+}
+
 #[test]
 fn names_are_checked() {
     let broker = Broker::start();

@@ -124,6 +124,39 @@ fn headers_match_arguments() {
     }
 }
 
+/// A value may also be a table or an array; all in it has to agree.
+#[test]
+fn headers_match_tables_and_arrays() {
+    let nested = |number| table([("b", Value::I32(number))]);
+    let (one, two) = (nested(1), nested(2));
+    let list = |word: &str| ArrayBuilder::new().push(word).push(1).build();
+    let (long, other) = (list("a"), list("b"));
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.call(&declare_exchange("x", "headers"));
+    for (bound, row) in [
+        (Value::Table(one.as_table()), "y..."),
+        (Value::Array(long.as_array()), "..y."),
+        (Value::Void, "yyyy"),
+        (Value::text("a"), "...."),
+    ] {
+        let arguments = table([("a", bound)]);
+        channel.call(&queue::Bind { arguments: arguments.as_table(), ..bind("q", "x", "") });
+        let found: String = [
+            Value::Table(one.as_table()),
+            Value::Table(two.as_table()),
+            Value::Array(long.as_array()),
+            Value::Array(other.as_array()),
+        ]
+        .into_iter()
+        .map(|value| mark(reaches(&channel, "", Some(&table([("a", value)])))))
+        .collect();
+        assert_eq!(found, row, "{bound:?}");
+        channel.call(&queue::Unbind { arguments: arguments.as_table(), ..unbind("q", "x", "") });
+    }
+}
+
 #[test]
 fn a_queue_bound_twice_gets_one_copy() {
     let broker = Broker::start();

@@ -211,6 +211,22 @@ fn recover_does_not_wait_for_commit() {
     );
 }
 
+/// Without waiting for its answer. RabbitMQ has no word for that but 504.
+#[test]
+fn what_follows_a_commit_waits_for_it() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&SELECT);
+    for number in 1..=50 {
+        channel.publish_persistent("q", "x");
+        channel.send(&COMMIT);
+        channel.send(&passive("q"));
+        assert_eq!(channel.recv(), "tx.commit-ok");
+        assert_eq!(channel.recv(), format!("queue.declare-ok q {number} 0"));
+    }
+}
+
 /// Something that is answered, to see that nothing comes before.
 fn passive_exchange() -> leveret_tests::codec::exchange::Declare<'static> {
     leveret_tests::codec::exchange::Declare {

@@ -13,6 +13,8 @@ mod http;
 mod metrics;
 mod recorded;
 mod stats;
+mod streams;
+mod vhosts;
 
 use leveret_tests::{Api, Broker};
 

@@ -1,6 +1,9 @@
 //! What the API shows of what clients do.
 
-use leveret_tests::{ack, bind, confirm_select, consume, declare, eventually, get, nack, qos};
+use leveret_tests::codec::{Value as Field, connection};
+use leveret_tests::{
+    ack, bind, confirm_select, consume, declare, eventually, get, nack, qos, table,
+};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -97,6 +100,30 @@ fn connections_show_who_is_there() {
     assert!(found["connected_at"].as_u64() > Some(1_700_000_000_000));
     let channels = api.get("/channels");
     assert_eq!(channels[0]["name"], format!("{} (7)", found["name"].as_str().unwrap()));
+}
+
+/// By which operators tell one service from another.
+#[test]
+fn a_connection_shows_the_name_it_gave_itself() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.dial();
+    connection.greet();
+    let properties =
+        table([("connection_name", Field::text("billing")), ("product", Field::text("client"))]);
+    connection.call(&connection::StartOk {
+        client_properties: properties.as_table(),
+        mechanism: "PLAIN",
+        response: b"\0guest\0guest",
+        locale: "en_US",
+    });
+    connection.send(&connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
+    assert_eq!(connection.call(&connection::Open { virtual_host: "/" }), "connection.open-ok");
+    let found = &api.get("/connections")[0];
+    assert_eq!(found["user_provided_name"], "billing");
+    assert_eq!(
+        found["client_properties"],
+        json!({ "connection_name": "billing", "product": "client" })
+    );
 }
 
 #[test]
