@@ -65,11 +65,11 @@ class Own:
         self.address = "127.0.0.1:0"
         self.start()
 
-    def start(self):
-        """Starts it, at the address it had before if it had one."""
+    def start(self, **settings):
+        """Starts it, at the address it had before if it had one, with more settings if need be."""
         self.process = subprocess.Popen(
             [*self.command, "--listen", self.address],
-            env=self.environment,
+            env=self.environment | {f"LEVERET_{name}": value for name, value in settings.items()},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -99,20 +99,24 @@ class Own:
         self.process.kill()
         self.process.wait()
 
-    def restart(self):
+    def restart(self, **settings):
         self.stop()
-        self.start()
+        self.start(**settings)
 
     @contextlib.contextmanager
     def control(self):
-        """Where (host:port) programs may ask for a restart, one line for the wish, one back."""
+        """Where (host:port) programs may ask for a restart, one line for the wish, one back.
+
+        `restart NAME=VALUE...` is with these settings, which the next restart forgets.
+        """
         own = self
 
         class Wishes(socketserver.StreamRequestHandler):
             def handle(self):
                 for line in self.rfile:
-                    if line.strip() == b"restart":
-                        own.restart()
+                    wish, *settings = line.decode().split() or [""]
+                    if wish == "restart":
+                        own.restart(**dict(setting.split("=", 1) for setting in settings))
                         self.wfile.write(b"restarted\n")
                     else:
                         self.wfile.write(b"no such wish\n")

@@ -62,6 +62,31 @@ def go():
     return program
 
 
+def node():
+    """The program that runs JavaScript, with the libraries of `interop/node` beside that."""
+    need("node", "npm")
+    project = HERE / "node"
+    locked = [project / "package.json", project / "package-lock.json"]
+    with unless_done("node", *contents(locked)) as todo:
+        if todo or not (project / "node_modules").exists():
+            call("npm", "ci", "--loglevel=error", cwd=project)
+    return shutil.which("node")
+
+
+def java():
+    """The command that runs the program, built by Maven when its sources change."""
+    need("java", "javac", "mvn")
+    project = HERE / "java"
+    built = BUILT / "java"
+    maven = ["mvn", "--quiet", "--batch-mode", "-Dstyle.color=never"]
+    with unless_done("java", *contents([project / "pom.xml", *project.glob("src/*.java")])) as todo:
+        if todo or not built.exists():
+            call(*maven, f"-Dinterop.built={built}", "compile", cwd=project)
+    # Most of its short life would go into compiling itself well.
+    classes = f"{built}/classes:{built}/libraries/*"
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Main"]
+
+
 def need(*tools):
     for tool in tools:
         if not shutil.which(tool):
@@ -74,6 +99,11 @@ def call(*command, cwd=HERE):
         subprocess.run(command, cwd=cwd, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Missing(str(error)) from error
+
+
+def contents(files):
+    """Names and contents, in the order of the names."""
+    return [part for file in sorted(files) for part in (file.name.encode(), file.read_bytes())]
 
 
 @contextlib.contextmanager
@@ -90,4 +120,4 @@ def unless_done(language, *inputs):
         stamp.write(digest)
 
 
-LANGUAGES = {"python": python, "rust": rust, "go": go}
+LANGUAGES = {"python": python, "rust": rust, "go": go, "node": node, "java": java}

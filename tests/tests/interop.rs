@@ -20,6 +20,16 @@ fn go_clients_work() {
 }
 
 #[test]
+fn node_clients_work() {
+    run("node/");
+}
+
+#[test]
+fn java_clients_work() {
+    run("java/");
+}
+
+#[test]
 fn examples_work() {
     run("examples/");
 }
