@@ -10,6 +10,7 @@ use leveret_engine::{Deduplication, Millis, Overflow};
 
 use crate::age::age;
 use crate::dead_letter::Strategy;
+use crate::delayed_retry;
 use crate::queue::Settings;
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -47,6 +48,9 @@ const KNOWN: &[Argument] = &[
     known("x-queue-master-locator", CLASSIC, Rule::Any),
     known("x-queue-leader-locator", CLASSIC | QUORUM | STREAM, Rule::LeaderLocator),
     known("x-delivery-limit", QUORUM, Rule::DeliveryLimit),
+    known(delayed_retry::TYPE, QUORUM, Rule::Any),
+    known(delayed_retry::MIN, QUORUM, Rule::Any),
+    known(delayed_retry::MAX, QUORUM, Rule::Any),
 ];
 
 const MAX_SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
@@ -140,6 +144,7 @@ pub(crate) fn settings(
         settings.machine.max_priority = Some(highest);
         settings.machine.default_priority = default;
         settings.machine.delivery_limit = Some(DELIVERY_LIMIT);
+        settings.machine.delayed_retry = delayed_retry::asked_for(arguments);
     }
     for argument in KNOWN.iter().filter(|known| known.is_for(queue_type)) {
         let Some(value) = arguments.get(argument.name) else { continue };

@@ -26,6 +26,7 @@ mod churn;
 mod connections;
 mod dead_letter;
 mod definitions;
+mod delayed_retry;
 mod direct_reply;
 mod global_parameters;
 mod keeper;

@@ -20,7 +20,7 @@ use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
     ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Message, Millis, Overflow,
-    Pushed, Queue, QueueId, Settled,
+    Pushed, Queue, QueueId, Return, Settled,
 };
 use leveret_store::Lsn;
 use parking_lot::Mutex;
@@ -97,6 +97,8 @@ pub struct QueueCounts {
     pub ready: u64,
     /// Messages delivered and not yet settled.
     pub unacked: u64,
+    /// Messages that came back and wait before they are ready.
+    pub delayed: u64,
     /// Consumers.
     pub consumers: usize,
     /// Dead letters it keeps until somebody takes them.
@@ -242,9 +244,9 @@ impl SharedQueue {
         state.dead_lettering.clone().filter(|_| !state.deleted)
     }
 
-    /// Puts a recovered message back, before anyone can consume. Its time to live counts from when
-    /// it was published.
-    pub(crate) fn restore(&self, mut entry: Entry) {
+    /// Puts a recovered message back, before anyone can consume, if not `delayed_until` later. Its
+    /// time to live counts from when it was published.
+    pub(crate) fn restore(&self, mut entry: Entry, delayed_until: Option<Millis>) {
         let mut state = self.state.lock();
         if state.stream.is_some() {
             state.restore_to_stream(entry);
@@ -259,7 +261,10 @@ impl SharedQueue {
         let arrival = entry.message.timestamp();
         let own = self.purpose.deadline(&entry.message);
         entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
-        state.machine.restore(entry);
+        match delayed_until {
+            Some(ready_at) => state.machine.restore_delayed(ready_at, entry),
+            None => state.machine.restore(entry),
+        }
         self.reschedule(&mut state);
     }
 
@@ -360,6 +365,7 @@ impl SharedQueue {
         &self,
         consumer: Option<ConsumerId>,
         entries: &mut Vec<Entry>,
+        kind: Return,
         turn: &mut Turn,
     ) {
         let mut state = self.state.lock();
@@ -373,10 +379,12 @@ impl SharedQueue {
             return;
         }
         for entry in entries.drain(..) {
-            if entry.stored {
-                turn.returned.push((Lsn(entry.lsn.0), entry.deliveries.saturating_add(1)));
-            }
-            state.machine.requeue(consumer, entry, turn.now, &mut turn.effects);
+            let stored = entry.stored.then_some(Lsn(entry.lsn.0));
+            let deliveries = entry.deliveries.saturating_add(1);
+            turn.returned.extend(stored.map(|lsn| (lsn, deliveries)));
+            let ready_at =
+                state.machine.requeue(consumer, entry, kind, turn.now, &mut turn.effects);
+            turn.delayed.extend(stored.zip(ready_at).map(|(lsn, at)| (lsn, at.0)));
         }
         self.dispatch(&mut state, turn);
     }
@@ -451,7 +459,8 @@ impl SharedQueue {
         entry.map(|entry| (entry, left))
     }
 
-    /// Removes all ready messages, and the dead ones it keeps, and says how many there were.
+    /// Removes all ready and delayed messages, and the dead ones it keeps, and says how many there
+    /// were.
     pub(crate) fn purge(&self, turn: &mut Turn) -> u64 {
         let mut removed = Vec::new();
         let mut state = self.state.lock();
@@ -514,6 +523,7 @@ impl State {
         QueueCounts {
             ready,
             unacked,
+            delayed: self.machine.delayed_len(),
             consumers: self.consumers.len(),
             dead_letters: self.kept.load().0,
         }

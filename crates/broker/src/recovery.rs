@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 use leveret_codec::TableBuf;
-use leveret_engine::{DestinationName, Entry, ExchangeKind, ExchangeSpec, Message, QueueId};
+use leveret_engine::{
+    DestinationName, Entry, ExchangeKind, ExchangeSpec, Message, Millis, QueueId,
+};
 use leveret_store::{Definition, Recovered, RecoveredMessage, Table};
 
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
@@ -247,7 +249,8 @@ fn restore_messages(
             entry.stored = true;
             entry.deliveries = place.deliveries;
             entry.redelivered = place.redelivered;
-            queue.restore(entry);
+            let delayed_until = (place.delayed_until > 0).then_some(Millis(place.delayed_until));
+            queue.restore(entry, delayed_until);
         }
     }
     if !unknown.is_empty() {

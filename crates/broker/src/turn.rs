@@ -23,6 +23,8 @@ pub struct Turn {
     pub(crate) run: Vec<Entry>,
     pub(crate) settled: Vec<Lsn>,
     pub(crate) returned: Vec<(Lsn, u32)>,
+    /// Of those that are delayed, until when.
+    pub(crate) delayed: Vec<(Lsn, u64)>,
     /// The first record of the batch being enqueued, while that is so.
     pub(crate) fresh_from: Option<Lsn>,
     /// Records of that batch that a queue was done with at once: whoever waits for the disk on
@@ -83,6 +85,8 @@ impl Turn {
         if !self.returned.is_empty() {
             self.records.returned(queue.0, &self.returned);
             self.returned.clear();
+            self.records.delayed(queue.0, &self.delayed);
+            self.delayed.clear();
         }
     }
 

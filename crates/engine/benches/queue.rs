@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_codec::Properties;
 use leveret_engine::{
     Admission, Body, ConsumerId, ConsumerSpec, Effect, Entry, Gate, Lsn, Message, MessageArena,
-    Millis, Pushed, Queue, QueueSettings,
+    Millis, Pushed, Queue, QueueSettings, Return,
 };
 
 const NOW: Millis = Millis(1_000);
@@ -103,7 +103,7 @@ fn backlog(c: &mut Criterion) {
     group.bench_function("get and requeue", |b| {
         b.iter(|| {
             if let Some(entry) = queue.get(NOW, false, &mut effects) {
-                queue.requeue(None, entry, NOW, &mut effects);
+                queue.requeue(None, entry, Return::Released, NOW, &mut effects);
             }
         });
     });

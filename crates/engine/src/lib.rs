@@ -53,8 +53,8 @@ mod topology;
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
 pub use message::{Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError};
 pub use queue::{
-    Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DropReason, Effect, Entry, Gate,
-    Overflow, Pushed, Queue, QueueSettings, RemovedConsumer,
+    Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason, Effect,
+    Entry, Gate, Overflow, Pushed, Queue, QueueSettings, RemovedConsumer, Return,
 };
 pub use selector::InvalidSelector;
 pub use stream::{

@@ -1,6 +1,7 @@
 //! The queue: a state machine fed with messages, consumers and time.
 
 mod consumers;
+mod delayed;
 mod entry;
 mod level_set;
 mod ready;
@@ -10,11 +11,13 @@ mod settings;
 mod tests;
 
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
-pub use entry::{DropReason, Effect, Entry, Pushed};
+pub use delayed::DelayedRetry;
+pub use entry::{DropReason, Effect, Entry, Pushed, Return};
 pub use settings::{Overflow, QueueSettings};
 
 use crate::ids::{ConsumerId, Millis};
 use consumers::Consumers;
+use delayed::Delayed;
 use ready::Ready;
 
 /// A classic queue.
@@ -40,6 +43,8 @@ use ready::Ready;
 pub struct Queue {
     settings: QueueSettings,
     ready: Ready,
+    /// Boxed and created with the first: few queues delay what comes back.
+    delayed: Option<Box<Delayed>>,
     unacked: Unacked,
     reserved: Reserved,
     /// While a lowered limit is being worked off: the length it has come down to.
@@ -65,6 +70,8 @@ struct Reserved {
 /// Expired messages dropped by one call: a backlog that expires at once must not be answered with
 /// one effect per message, nor keep the queue busy until the last has gone.
 const EXPIRED_AT_ONCE: usize = 1024;
+/// The same for messages whose delay is over.
+const READY_AT_ONCE: usize = 1024;
 /// The same for messages that were there before a limit was lowered.
 const SHRUNK_AT_ONCE: u64 = 1024;
 
@@ -123,6 +130,7 @@ impl Queue {
     #[must_use]
     pub fn is_shrinking(&self) -> bool {
         self.shrinking_from.is_some()
+            && !self.ready.is_empty()
             && self.settings.overflow == Overflow::DropHead
             && self.exceeds_limits(0, 0)
     }
@@ -170,12 +178,18 @@ impl Queue {
         self.ready.push(self.settings.level(&entry.message), entry);
     }
 
+    /// As [`restore`](Self::restore), of a message whose delay ends at `ready_at`.
+    pub fn restore_delayed(&mut self, ready_at: Millis, entry: Entry) {
+        self.delayed.get_or_insert_default().insert(ready_at, entry);
+    }
+
     /// Hands ready messages to ready consumers until either runs out, then drops what expired
-    /// or exceeds the length limit.
+    /// or exceeds the length limit. Messages whose delay is over are ready.
     ///
     /// A message is deliverable up to and including its deadline and is dropped afterwards. If
     /// more are overdue than one call drops, the rest and the limits are left to the next call.
     pub fn dispatch(&mut self, now: Millis, gate: &mut impl Gate, effects: &mut Vec<Effect>) {
+        self.end_delays(now);
         if self.ready.is_empty() {
             return;
         }
@@ -204,7 +218,7 @@ impl Queue {
                 effects.push(Effect::Deliver { consumer: id, entry });
             }
         }
-        self.expire(now, effects);
+        self.expire_ready(now, effects);
         self.drop_excess(effects);
     }
 
@@ -269,15 +283,19 @@ impl Queue {
     }
 
     /// A delivery comes back: credit returns, and the message takes its original position,
-    /// marked as redelivered. It is dropped instead if this is one return more than the delivery
-    /// limit allows, or if it expired meanwhile.
+    /// marked as redelivered, at once or when the delay is over that the settings give it. It is
+    /// dropped instead if this is one return more than the delivery limit allows, or if it expired
+    /// meanwhile.
+    ///
+    /// Returns the time at which a delayed message is ready again.
     pub fn requeue(
         &mut self,
         consumer: Option<ConsumerId>,
         mut entry: Entry,
+        kind: Return,
         now: Millis,
         effects: &mut Vec<Effect>,
-    ) {
+    ) -> Option<Millis> {
         self.settle(consumer, 1, entry.bytes());
         entry.redelivered = true;
         entry.deliveries = entry.deliveries.saturating_add(1);
@@ -286,27 +304,63 @@ impl Queue {
         } else if entry.deadline.is_some_and(|deadline| deadline < now) {
             effects.push(Effect::Drop { entry, reason: DropReason::Expired });
         } else {
-            self.ready.put_back(self.settings.level(&entry.message), entry);
+            let retry = self.settings.delayed_retry;
+            let ready_at = retry.and_then(|retry| retry.ready_at(kind, entry.deliveries, now));
+            match ready_at {
+                Some(ready_at) => self.restore_delayed(ready_at, entry),
+                None => self.ready.put_back(self.settings.level(&entry.message), entry),
+            }
+            return ready_at;
         }
+        None
     }
 
-    /// Moves all ready messages to `removed`, in delivery order. Deliveries stay outstanding.
+    /// Moves all ready messages to `removed`, in delivery order, then those that are delayed.
+    /// Deliveries stay outstanding.
     pub fn purge(&mut self, removed: &mut Vec<Entry>) {
         removed.extend(std::iter::from_fn(|| self.ready.pop()));
+        removed.extend(self.delayed.take().into_iter().flat_map(|mut delayed| delayed.take_all()));
         self.ready.trim();
     }
 
     /// Drops messages whose deadline is now or past, wherever they wait, though no more than a
-    /// turn should take: call again while [`next_deadline`](Self::next_deadline) is due.
+    /// turn should take: call again while [`next_deadline`](Self::next_deadline) is due. Delays
+    /// that are over end.
     pub fn expire(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let due = std::iter::from_fn(|| self.ready.pop_due(now)).take(EXPIRED_AT_ONCE);
-        effects.extend(due.map(|entry| Effect::Drop { entry, reason: DropReason::Expired }));
+        self.end_delays(now);
+        self.expire_ready(now, effects);
     }
 
-    /// When to call [`expire`](Self::expire) next: the earliest deadline of all ready messages.
+    /// When to call [`expire`](Self::expire) next: the earliest deadline of all ready messages, or
+    /// the earliest end of a delay.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
-        self.ready.next_deadline()
+        let deadlines = [self.ready.next_deadline(), self.next_delayed_at()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Messages that came back and are delayed.
+    #[must_use]
+    pub fn delayed_len(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.len())
+    }
+
+    /// Body bytes of the delayed messages.
+    #[must_use]
+    pub fn delayed_bytes(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.bytes())
+    }
+
+    /// When the first of the delayed messages is ready again, or has expired.
+    #[must_use]
+    pub fn next_delayed_at(&self) -> Option<Millis> {
+        self.delayed.as_ref()?.first_at()
+    }
+
+    /// When the last of the delayed messages is ready again, or has expired.
+    #[must_use]
+    pub fn last_delayed_at(&self) -> Option<Millis> {
+        self.delayed.as_ref()?.last_at()
     }
 
     /// The message next to be delivered.
@@ -379,8 +433,26 @@ impl Queue {
         let over = |limit: Option<u64>, have: u64, more: u64| {
             limit.is_some_and(|limit| have.saturating_add(more) > limit)
         };
-        over(self.settings.max_length, self.ready.len(), more)
-            || over(self.settings.max_length_bytes, self.ready.bytes(), more_bytes)
+        let len = self.ready.len() + self.delayed_len();
+        let bytes = self.ready.bytes().saturating_add(self.delayed_bytes());
+        over(self.settings.max_length, len, more)
+            || over(self.settings.max_length_bytes, bytes, more_bytes)
+    }
+
+    fn expire_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let due = std::iter::from_fn(|| self.ready.pop_due(now)).take(EXPIRED_AT_ONCE);
+        effects.extend(due.map(|entry| Effect::Drop { entry, reason: DropReason::Expired }));
+    }
+
+    /// Makes messages ready whose delay is over, at their original positions.
+    fn end_delays(&mut self, now: Millis) {
+        let Some(delayed) = &mut self.delayed else { return };
+        for entry in std::iter::from_fn(|| delayed.pop_due(now)).take(READY_AT_ONCE) {
+            self.ready.put_back(self.settings.level(&entry.message), entry);
+        }
+        if delayed.len() == 0 {
+            self.delayed = None;
+        }
     }
 
     fn drop_excess(&mut self, effects: &mut Vec<Effect>) {

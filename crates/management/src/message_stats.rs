@@ -24,6 +24,9 @@ pub(crate) const READY: usize = 11;
 /// Where a reading has unacknowledged messages.
 pub(crate) const UNACKED: usize = 12;
 
+/// Where a reading has messages that are neither.
+pub(crate) const ASIDE: usize = 13;
+
 /// What `deliver_get` adds up.
 const DELIVER_GET: [usize; 4] = [DELIVER, DELIVER_NO_ACK, GET, GET_NO_ACK];
 

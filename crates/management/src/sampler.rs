@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{connections, exchanges, overview};
-use crate::message_stats::{self, READY, UNACKED};
+use crate::message_stats::{self, ASIDE, READY, UNACKED};
 use crate::node::{Node, now};
 use crate::rates::{INTERVAL, Key, Values};
 
@@ -35,10 +35,13 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
             let status = queue.status();
             let mut values =
                 status.totals.as_ref().map(message_stats::of_queue).unwrap_or_default();
-            let (ready, unacked) = (status.ready, status.unacked);
-            message_stats::fill(&mut values, &[(READY, ready), (UNACKED, unacked)]);
-            lengths.ready += ready;
-            lengths.unacked += unacked;
+            let one = Lengths {
+                ready: status.ready,
+                unacked: status.unacked,
+                aside: status.delayed + status.dead_letters,
+            };
+            one.fill(&mut values);
+            lengths.add(one);
             if values != Values::default() {
                 all.push((Key::Queue(queue.id()), values));
             }
@@ -73,6 +76,8 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
 pub(crate) struct Lengths {
     pub(crate) ready: u64,
     pub(crate) unacked: u64,
+    /// Delayed, or dead letters that are kept.
+    pub(crate) aside: u64,
 }
 
 impl Lengths {
@@ -81,8 +86,11 @@ impl Lengths {
         let mut lengths = Self::default();
         for queue in vhost.queues() {
             let counts = queue.counts();
-            lengths.ready += counts.ready;
-            lengths.unacked += counts.unacked;
+            lengths.add(Self {
+                ready: counts.ready,
+                unacked: counts.unacked,
+                aside: counts.delayed + counts.dead_letters,
+            });
         }
         lengths
     }
@@ -90,8 +98,24 @@ impl Lengths {
     /// A reading of totals and lengths.
     pub(crate) fn beside(self, totals: &ChannelTotals) -> Values {
         let mut values = message_stats::of_channels(totals);
-        message_stats::fill(&mut values, &[(READY, self.ready), (UNACKED, self.unacked)]);
+        self.fill(&mut values);
         values
+    }
+
+    /// All of them.
+    pub(crate) fn sum(self) -> u64 {
+        self.ready + self.unacked + self.aside
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ready += other.ready;
+        self.unacked += other.unacked;
+        self.aside += other.aside;
+    }
+
+    fn fill(self, values: &mut Values) {
+        let Self { ready, unacked, aside } = self;
+        message_stats::fill(values, &[(READY, ready), (UNACKED, unacked), (ASIDE, aside)]);
     }
 }
 

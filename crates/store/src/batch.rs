@@ -3,7 +3,7 @@
 use crate::{
     Definition, Lsn,
     definitions::put_definitions,
-    record::{self, Kind, put_ranges, put_returns},
+    record::{self, Kind, put_numbered, put_ranges},
     unit,
 };
 
@@ -19,7 +19,7 @@ pub struct Batch {
     pub(crate) digest: crc32fast::Hasher,
     pub(crate) durable: bool,
     lsns: Vec<u64>,
-    returns: Vec<(u64, u32)>,
+    numbered: Vec<(u64, u64)>,
 }
 
 impl Batch {
@@ -74,19 +74,15 @@ impl Batch {
 
     /// Notes messages given back to the queue with their delivery counts. Synced lazily. Any order.
     pub fn returned(&mut self, queue: u64, lsns: &[(Lsn, u32)]) {
-        if lsns.is_empty() {
-            return;
-        }
-        let mut returns = std::mem::take(&mut self.returns);
-        returns.clear();
-        returns.extend(lsns.iter().map(|&(lsn, deliveries)| (lsn.0, deliveries)));
-        returns.sort_unstable();
-        returns.dedup_by_key(|&mut (lsn, _)| lsn);
-        self.record(Kind::Returned, |into| {
-            into.extend_from_slice(&queue.to_le_bytes());
-            put_returns(into, &returns);
-        });
-        self.returns = returns;
+        let returns = lsns.iter().map(|&(lsn, deliveries)| (lsn.0, deliveries.into()));
+        self.numbered_record(Kind::Returned, queue, returns);
+    }
+
+    /// Notes until when messages wait that were given back to the queue, in a unit of the caller's.
+    /// Their next return revokes it. Synced lazily. Any order.
+    pub fn delayed(&mut self, queue: u64, lsns: &[(Lsn, u64)]) {
+        let delays = lsns.iter().map(|&(lsn, until)| (lsn.0, until));
+        self.numbered_record(Kind::Delayed, queue, delays);
     }
 
     /// Settles every message appended before in `queue`. Synced lazily, or with the definition
@@ -123,6 +119,27 @@ impl Batch {
             put_ranges(into, &sorted);
         });
         self.lsns = sorted;
+    }
+
+    fn numbered_record(
+        &mut self,
+        kind: Kind,
+        queue: u64,
+        lsns: impl ExactSizeIterator<Item = (u64, u64)>,
+    ) {
+        if lsns.len() == 0 {
+            return;
+        }
+        let mut sorted = std::mem::take(&mut self.numbered);
+        sorted.clear();
+        sorted.extend(lsns);
+        sorted.sort_unstable();
+        sorted.dedup_by_key(|&mut (lsn, _)| lsn);
+        self.record(kind, |into| {
+            into.extend_from_slice(&queue.to_le_bytes());
+            put_numbered(into, &sorted);
+        });
+        self.numbered = sorted;
     }
 
     fn record(&mut self, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) {
@@ -242,6 +259,19 @@ mod tests {
             let entries = entries(&batch);
             let [Entry::Returned { queue: 1, returns }] = entries.as_slice() else { panic!() };
             prop_assert_eq!(returns.clone().collect::<Vec<_>>(), sorted);
+        }
+
+        #[test]
+        fn delayed_numbers_come_back_sorted(delays in vec((any::<u64>(), any::<u64>()), 1..50)) {
+            let mut batch = Batch::new();
+            let given: Vec<_> = delays.iter().map(|&(lsn, until)| (Lsn(lsn), until)).collect();
+            batch.delayed(1, &given);
+            let mut sorted = delays;
+            sorted.sort_unstable();
+            sorted.dedup_by_key(|entry| entry.0);
+            let entries = entries(&batch);
+            let [Entry::Delayed { queue: 1, delays }] = entries.as_slice() else { panic!() };
+            prop_assert_eq!(delays.clone().collect::<Vec<_>>(), sorted);
         }
     }
 }

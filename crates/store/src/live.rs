@@ -144,7 +144,7 @@ impl Live {
                     }
                     definition(lsn, payload);
                 }
-                Some(Entry::Returned { .. }) | None => {}
+                Some(Entry::Returned { .. } | Entry::Delayed { .. }) | None => {}
             }
             lsn += 1;
         }

@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Returned = 4,
     DropQueue = 5,
     Define = 6,
+    Delayed = 16,
 }
 
 /// A record as it lies in memory, its checksum verified.
@@ -75,6 +76,9 @@ impl<'a> Record<'a> {
             kind if kind == Kind::Returned as u8 => {
                 Entry::Returned { queue: reader.u64()?, returns: Returns::new(reader)? }
             }
+            kind if kind == Kind::Delayed as u8 => {
+                Entry::Delayed { queue: reader.u64()?, delays: Delays::new(reader)? }
+            }
             kind if kind == Kind::DropQueue as u8 => Entry::DropQueue { queue: reader.u64()? },
             kind if kind == Kind::Define as u8 => Entry::Define { payload: self.payload },
             _ => return None,
@@ -88,6 +92,7 @@ pub(crate) enum Entry<'a> {
     Message { queues: Queues<'a>, payload: &'a [u8] },
     Ack { queue: u64, ranges: Ranges<'a> },
     Returned { queue: u64, returns: Returns<'a> },
+    Delayed { queue: u64, delays: Delays<'a> },
     DropQueue { queue: u64 },
     Define { payload: &'a [u8] },
 }
@@ -145,18 +150,49 @@ pub(crate) fn put_ranges(into: &mut Vec<u8>, lsns: &[u64]) {
     }
 }
 
-/// Returned messages as `(LSN, deliveries)`, ascending.
+/// LSNs with a number each, ascending.
 #[derive(Clone, Debug)]
-pub(crate) struct Returns<'a> {
+struct Numbered<'a> {
     reader: Reader<'a>,
     left: u64,
     last: u64,
 }
 
-impl<'a> Returns<'a> {
+impl<'a> Numbered<'a> {
     fn new(mut reader: Reader<'a>) -> Option<Self> {
         let left = reader.varint()?;
         Some(Self { reader, left, last: 0 })
+    }
+}
+
+impl Iterator for Numbered<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        self.left = self.left.checked_sub(1)?;
+        self.last = self.last.checked_add(self.reader.varint()?)?;
+        Some((self.last, self.reader.varint()?))
+    }
+}
+
+/// Appends numbers of LSNs that ascend strictly.
+pub(crate) fn put_numbered(into: &mut Vec<u8>, numbered: &[(u64, u64)]) {
+    put_varint(into, numbered.len() as u64);
+    let mut last = 0;
+    for &(lsn, number) in numbered {
+        put_varint(into, lsn - last);
+        put_varint(into, number);
+        last = lsn;
+    }
+}
+
+/// Returned messages as `(LSN, deliveries)`, ascending.
+#[derive(Clone, Debug)]
+pub(crate) struct Returns<'a>(Numbered<'a>);
+
+impl<'a> Returns<'a> {
+    fn new(reader: Reader<'a>) -> Option<Self> {
+        Numbered::new(reader).map(Self)
     }
 }
 
@@ -164,21 +200,26 @@ impl Iterator for Returns<'_> {
     type Item = (u64, u32);
 
     fn next(&mut self) -> Option<(u64, u32)> {
-        self.left = self.left.checked_sub(1)?;
-        self.last = self.last.checked_add(self.reader.varint()?)?;
-        let deliveries = u32::try_from(self.reader.varint()?).ok()?;
-        Some((self.last, deliveries))
+        let (lsn, deliveries) = self.0.next()?;
+        Some((lsn, u32::try_from(deliveries).ok()?))
     }
 }
 
-/// Appends `returns`, which ascend strictly by LSN.
-pub(crate) fn put_returns(into: &mut Vec<u8>, returns: &[(u64, u32)]) {
-    put_varint(into, returns.len() as u64);
-    let mut last = 0;
-    for &(lsn, deliveries) in returns {
-        put_varint(into, lsn - last);
-        put_varint(into, u64::from(deliveries));
-        last = lsn;
+/// Delayed messages as `(LSN, time)`, ascending.
+#[derive(Clone, Debug)]
+pub(crate) struct Delays<'a>(Numbered<'a>);
+
+impl<'a> Delays<'a> {
+    fn new(reader: Reader<'a>) -> Option<Self> {
+        Numbered::new(reader).map(Self)
+    }
+}
+
+impl Iterator for Delays<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        self.0.next()
     }
 }
 

@@ -39,6 +39,8 @@ pub struct RecoveredPlace {
     /// Whether it was returned, or may have been delivered by a process that ended without closing
     /// the store.
     pub redelivered: bool,
+    /// What [`Batch::delayed`](crate::Batch::delayed) said since the last return, else 0.
+    pub delayed_until: u64,
 }
 
 /// How the recovery went, for the log.

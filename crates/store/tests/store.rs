@@ -58,6 +58,10 @@ fn what_was_written_is_there_after_a_restart() {
     batch.ack(1, &[Lsn(2)]);
     batch.ack(1, &[third]);
     batch.returned(1, &[(second, 0)]);
+    // A delay ends with the next return.
+    batch.returned(2, &[(Lsn(2), 2)]);
+    batch.delayed(2, &[(Lsn(2), 500)]);
+    batch.delayed(1, &[(second, 400)]);
     batch.returned(2, &[(Lsn(2), 3)]);
     store.append(&mut batch);
     store.close();
@@ -71,10 +75,15 @@ fn what_was_written_is_there_after_a_restart() {
     assert_eq!(recovered.report.folded_definitions, 0, "close brings the tables up to date");
     let [first, second] = recovered.messages.as_slice() else { panic!("{recovered:?}") };
     assert_eq!((first.lsn, &first.payload[..]), (Lsn(2), &b"hello"[..]));
-    let place = |queue, deliveries, redelivered| RecoveredPlace { queue, deliveries, redelivered };
-    assert_eq!(first.queues.as_slice(), [place(2, 3, true)]);
+    let place = |queue, deliveries, delayed_until| RecoveredPlace {
+        queue,
+        deliveries,
+        redelivered: true,
+        delayed_until,
+    };
+    assert_eq!(first.queues.as_slice(), [place(2, 3, 0)]);
     assert_eq!((second.lsn, &second.payload[..]), (Lsn(3), &b"second"[..]));
-    assert_eq!(second.queues.as_slice(), [place(1, 0, true)]);
+    assert_eq!(second.queues.as_slice(), [place(1, 0, 400)]);
     assert!(publish(&store, &[1], b"next") > third);
 
     store.forget_queues(&[1, 2]);

@@ -21,6 +21,7 @@ mod confirms;
 mod consumer_timeout;
 mod consumers;
 mod dead_letters;
+mod delayed_retry;
 mod direct_reply;
 mod durability;
 mod exchange_types;

@@ -1,6 +1,6 @@
 //! What the API shows of what clients do.
 
-use leveret_tests::codec::{Value as Field, connection};
+use leveret_tests::codec::{Value as Field, connection, queue};
 use leveret_tests::{
     ack, bind, confirm_select, consume, declare, eventually, get, nack, qos, table,
 };
@@ -77,6 +77,41 @@ fn channels_and_queues_count_what_goes_through_them() {
     assert_eq!(overview["queue_totals"]["messages_ready"], 2);
     let churn = &overview["churn_rates"];
     assert_counts(churn, &json!({ "channel_created": 2, "channel_closed": 2, "queue_created": 1 }));
+}
+
+#[test]
+fn delayed_messages_are_neither_ready_nor_unacknowledged() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    let arguments = table([
+        ("x-queue-type", Field::text("quorum")),
+        ("x-delayed-retry-type", Field::text("all")),
+        ("x-delayed-retry-min", Field::I32(3_600_000)),
+    ]);
+    let arguments = arguments.as_table();
+    channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
+    channel.publish("", "q", "hello");
+    channel.call(&get("q"));
+    let queue = || api.get("/queues/%2F/q");
+    assert_eq!(queue()["messages_delayed"], 0);
+    assert_eq!(queue()["next_delayed_at"], Value::Null);
+    channel.send(&nack(1));
+    assert_eq!(channel.call(&get("q")), "basic.get-empty");
+    let expected = json!({
+        "messages": 1, "messages_ready": 0, "messages_unacknowledged": 0, "messages_delayed": 1,
+        "messages_dlx": 0, "message_bytes": 5, "message_bytes_ready": 5,
+        "message_bytes_unacknowledged": 0,
+    });
+    let queue = queue();
+    for (name, count) in expected.as_object().unwrap() {
+        assert_eq!(&queue[name], count, "{name} in {queue}");
+    }
+    assert_eq!(queue["delayed_retry"], "all (min: 3600000ms, max: 3600000ms)");
+    assert!(queue["next_delayed_at"].is_u64());
+    assert_eq!(queue["next_delayed_at"], queue["last_delayed_at"]);
+    assert_eq!(api.get("/vhosts/%2F")["messages"], 1);
+    let totals = &api.get("/overview")["queue_totals"];
+    assert_counts(totals, &json!({ "messages": 1, "messages_ready": 0 }));
 }
 
 #[test]

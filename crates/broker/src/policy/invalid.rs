@@ -26,6 +26,17 @@ pub enum InvalidPolicy {
         /// What it should be.
         what: &'static str,
     },
+    /// Delayed retry has no delay.
+    #[error("delayed-retry-min is required when delayed-retry-type is {0}")]
+    DelayedRetryWithoutMin(String),
+    /// The longest delay of delayed retry is shorter than the shortest.
+    #[error("delayed-retry-max ({max}) must not be smaller than delayed-retry-min ({min})")]
+    DelayedRetryMax {
+        /// The longest, in milliseconds.
+        max: i128,
+        /// The shortest, in milliseconds.
+        min: i128,
+    },
     /// Settings no policy of its kind has.
     #[error("{} are not recognised policy settings", pairs(.0))]
     Unknown(Vec<(String, Value)>),

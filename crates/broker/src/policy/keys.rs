@@ -67,6 +67,7 @@ use Meaning::{ArgumentFirst, Limit, Lower, Nothing, PolicyFirst, Skipped};
 const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
 const MASTER_LOCATORS: &[&str] =
     &["client-local", "balanced", "random", "least-leaders", "min-masters"];
+const RETRIES: &[&str] = &["all", "failed", "returned", "disabled"];
 const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
 
 /// In order of their names. RabbitMQ has further ones from plugins that have no counterpart here
@@ -79,6 +80,9 @@ pub(super) const KEYS: &[Key] = &[
     key("dead-letter-exchange", Rule::Text, "dead letter exchange name", [ArgumentFirst, ArgumentFirst, Skipped]),
     key("dead-letter-routing-key", Rule::Text, "dead letter routing key", [ArgumentFirst, ArgumentFirst, Skipped]),
     key("dead-letter-strategy", Rule::Word(&["at-most-once", "at-least-once"]), "dead letter strategy", [Skipped, ArgumentFirst, Skipped]),
+    key("delayed-retry-max", Rule::From(1), "delayed retry maximum delay. Must be a positive integer", [Nothing, Lower, Nothing]).operators(Both::Lower),
+    key("delayed-retry-min", Rule::From(1), "delayed retry minimum delay. Must be a positive integer", [Nothing, Lower, Nothing]).operators(Both::Higher),
+    key("delayed-retry-type", Rule::Word(RETRIES), "delayed retry type. Must be one of: all, failed, returned, disabled", [Nothing, PolicyFirst, Nothing]).operators(Both::Operator),
     key("delivery-limit", Rule::Integer, "delivery limit", [Skipped, Limit, Skipped]).operators(Both::Limit),
     key("expires", Rule::Span(1), "queue expiry", [Lower, Lower, Skipped]).operators(Both::Lower),
     key("ha-mode", Rule::Anything, "ha-mode", [Nothing, Skipped, Skipped]).operators(Both::Operator),
@@ -199,7 +203,22 @@ pub(super) fn check(
             None => unknown.push((name.clone(), value.clone())),
         }
     }
+    check_delayed_retry(definition)?;
     if unknown.is_empty() { Ok(()) } else { Err(InvalidPolicy::Unknown(unknown)) }
+}
+
+/// Checks what the settings of delayed retry say together.
+fn check_delayed_retry(definition: &Map<String, Value>) -> Result<(), InvalidPolicy> {
+    let kind = definition.get("delayed-retry-type").and_then(Value::as_str);
+    let min = definition.get("delayed-retry-min").and_then(integer);
+    let max = definition.get("delayed-retry-max").and_then(integer);
+    match (kind, min, max) {
+        (Some(kind), None, _) if kind != "disabled" => {
+            Err(InvalidPolicy::DelayedRetryWithoutMin(kind.to_owned()))
+        }
+        (_, Some(min), Some(max)) if max < min => Err(InvalidPolicy::DelayedRetryMax { max, min }),
+        _ => Ok(()),
+    }
 }
 
 /// An integer, which a number with a point is not.

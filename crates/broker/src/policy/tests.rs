@@ -48,6 +48,28 @@ fn values_are_refused_in_rabbitmqs_words() {
             json!({"dead-letter-strategy": "twice"}),
             "<<\"twice\">> is not a valid dead letter strategy",
         ),
+        (
+            json!({"delayed-retry-max": 0, "delayed-retry-min": 1}),
+            "0 is not a valid delayed retry maximum delay. Must be a positive integer",
+        ),
+        (
+            json!({"delayed-retry-min": "1s"}),
+            "<<\"1s\">> is not a valid delayed retry minimum delay. Must be a positive integer",
+        ),
+        (
+            json!({"delayed-retry-type": "some"}),
+            "<<\"some\">> is not a valid delayed retry type. Must be one of: all, failed, returned, \
+             disabled",
+        ),
+        (
+            json!({"delayed-retry-type": "all", "delayed-retry-max": 5}),
+            "delayed-retry-min is required when delayed-retry-type is all",
+        ),
+        (
+            json!({"delayed-retry-min": 10, "delayed-retry-max": 5, "foo": 1}),
+            "delayed-retry-max (5) must not be smaller than delayed-retry-min (10)",
+        ),
+        (json!({"delayed-retry-type": "disabled"}), "accepted"),
         (json!({"delivery-limit": 1.5}), "1.5 is not a valid delivery limit"),
         (json!({"expires": 0}), "0 is not a valid queue expiry"),
         (json!({"initial-cluster-size": -1}), "-1 is not a valid cluster size"),
@@ -88,7 +110,8 @@ fn every_setting_takes_what_it_is_for() {
     let definition = json!({
         "alternate-exchange": "x", "consumer-disconnected-timeout": 0, "consumer-timeout": 0,
         "dead-letter-exchange": "", "dead-letter-routing-key": "",
-        "dead-letter-strategy": "at-least-once", "delivery-limit": -1, "expires": 1,
+        "dead-letter-strategy": "at-least-once", "delayed-retry-max": 2, "delayed-retry-min": 1,
+        "delayed-retry-type": "failed", "delivery-limit": -1, "expires": 1,
         "ha-mode": "exactly", "ha-params": 2, "ha-promote-on-failure": "always",
         "ha-promote-on-shutdown": "when-synced", "ha-sync-batch-size": 1,
         "ha-sync-mode": "automatic", "initial-cluster-size": 0, "max-age": "10M",
@@ -107,6 +130,9 @@ fn every_setting_takes_what_it_is_for() {
 fn operators_have_fewer_settings() {
     for key in KEYS {
         let expected = [
+            "delayed-retry-max",
+            "delayed-retry-min",
+            "delayed-retry-type",
             "delivery-limit",
             "expires",
             "max-in-memory-bytes",
@@ -182,7 +208,10 @@ fn value(key: &'static str) -> BoxedStrategy<Value> {
     let number = |range: std::ops::Range<i64>| range.prop_map(Value::from).boxed();
     match key {
         "delivery-limit" => number(-3..8),
-        "expires" | "target-group-size" => number(1..8),
+        "delayed-retry-max" | "delayed-retry-min" | "expires" | "target-group-size" => number(1..8),
+        "delayed-retry-type" => {
+            select(vec!["all", "failed", "returned", "disabled"]).prop_map(Value::from).boxed()
+        }
         "queue-version" => number(1..3),
         "stream-filter-size-bytes" => number(16..20),
         "message-ttl" => prop_oneof![0..8_i64, Just(i64::MAX)].prop_map(Value::from).boxed(),
@@ -210,7 +239,17 @@ fn key(kind: PolicyKind) -> impl Strategy<Value = &'static str> {
 fn definition(kind: PolicyKind) -> impl Strategy<Value = Map<String, Value>> {
     let entry = key(kind).prop_flat_map(|name| value(name).prop_map(move |value| (name, value)));
     vec(entry, 1..6).prop_map(|entries| {
-        entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let mut definition: Map<String, Value> =
+            entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        // Those of delayed retry go together.
+        if definition.contains_key("delayed-retry-type") {
+            definition.entry("delayed-retry-min").or_insert(json!(1));
+        }
+        let number = |name| definition.get(name).and_then(Value::as_i64);
+        if number("delayed-retry-max") < number("delayed-retry-min") {
+            definition.remove("delayed-retry-max");
+        }
+        definition
     })
 }
 
@@ -387,7 +426,9 @@ proptest! {
                     let numbers = own.as_i64().zip(theirs.as_i64());
                     match (name.as_str(), numbers) {
                         ("delivery-limit", Some((own, theirs))) => json!(limit(own, theirs)),
-                        ("target-group-size", Some((own, theirs))) => json!(own.max(theirs)),
+                        ("delayed-retry-min" | "target-group-size", Some((own, theirs))) => {
+                            json!(own.max(theirs))
+                        }
                         ("queue-version", _) => theirs.clone(),
                         (name, Some((own, theirs))) if !name.starts_with("ha-") => {
                             json!(own.min(theirs))
@@ -436,7 +477,9 @@ proptest! {
                 (Some(own), Some(policy)) => Some(match (*name, own.as_i64(), policy.as_i64()) {
                     ("delivery-limit", Some(own), Some(policy)) => json!(limit(own, policy)),
                     (_, Some(own), Some(policy)) => json!(own.min(policy)),
-                    ("overflow", ..) if queue_type == QueueType::Quorum => policy,
+                    ("delayed-retry-type" | "overflow", ..) if queue_type == QueueType::Quorum => {
+                        policy
+                    }
                     _ => own,
                 }),
                 (own, policy) => own.or(policy),
@@ -448,12 +491,27 @@ proptest! {
     }
 }
 
-/// The settings of classic and quorum queues a policy can change.
-const SETTINGS: [&str; 10] = [
+/// The settings of classic queues a policy can change.
+const SETTINGS: [&str; 8] = [
+    "consumer-timeout",
+    "dead-letter-exchange",
+    "dead-letter-routing-key",
+    "expires",
+    "max-length",
+    "max-length-bytes",
+    "message-ttl",
+    "overflow",
+];
+
+/// And those of quorum queues only.
+const QUORUM_SETTINGS: [&str; 13] = [
     "consumer-timeout",
     "dead-letter-exchange",
     "dead-letter-routing-key",
     "dead-letter-strategy",
+    "delayed-retry-max",
+    "delayed-retry-min",
+    "delayed-retry-type",
     "delivery-limit",
     "expires",
     "max-length",
@@ -467,7 +525,11 @@ const STREAM_SETTINGS: [&str; 4] =
     ["max-age", "max-length-bytes", "stream-filter-size-bytes", "stream-max-segment-size-bytes"];
 
 fn settings_of(queue_type: QueueType) -> &'static [&'static str] {
-    if queue_type == QueueType::Stream { &STREAM_SETTINGS } else { &SETTINGS }
+    match queue_type {
+        QueueType::Classic => &SETTINGS,
+        QueueType::Quorum => &QUORUM_SETTINGS,
+        QueueType::Stream => &STREAM_SETTINGS,
+    }
 }
 
 fn limit(one: i64, other: i64) -> i64 {
@@ -488,6 +550,7 @@ fn declared(
                 "dead-letter-exchange" | "dead-letter-routing-key" => Some("own"),
                 "dead-letter-strategy" => Some("at-most-once"),
                 "overflow" => Some("reject-publish"),
+                "delayed-retry-type" => Some("failed"),
                 "max-age" => Some("3h"),
                 _ => None,
             };

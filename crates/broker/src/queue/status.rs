@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use leveret_codec::TableBuf;
-use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, ReaderStatus};
+use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, Millis, ReaderStatus};
 
 use super::{SharedQueue, State, properties};
+use crate::delayed_retry;
 use crate::policy::AppliedPolicies;
 use crate::session::SessionId;
 use crate::totals::totals;
@@ -46,6 +47,18 @@ pub struct QueueStatus {
     pub unacked: u64,
     /// Bytes of their bodies.
     pub unacked_bytes: u64,
+    /// Messages that came back and wait before they are ready.
+    pub delayed: u64,
+    /// Bytes of their bodies.
+    pub delayed_bytes: u64,
+    /// When the first of them waits no longer, in Unix milliseconds.
+    pub next_delayed_at: Option<Millis>,
+    /// When the last of them waits no longer, in Unix milliseconds.
+    pub last_delayed_at: Option<Millis>,
+    /// Dead letters it keeps until somebody takes them.
+    pub dead_letters: u64,
+    /// Bytes of their bodies.
+    pub dead_letter_bytes: u64,
     /// Its consumers.
     pub consumers: usize,
     /// What went through it; `None` if nothing ever did.
@@ -56,6 +69,8 @@ pub struct QueueStatus {
     pub head_timestamp: Option<u64>,
     /// How often a message may come back, if that is limited.
     pub delivery_limit: Option<u32>,
+    /// Which returned messages wait, and how long, in RabbitMQ's words.
+    pub delayed_retry: String,
 }
 
 /// What a consumer said when it subscribed, and to whom its deliveries go.
@@ -87,16 +102,24 @@ impl SharedQueue {
     pub fn status(&self) -> QueueStatus {
         let state = self.state.lock();
         let machine = &state.machine;
+        let (dead_letters, dead_letter_bytes) = state.kept.load();
         let mut status = QueueStatus {
             ready: machine.ready_len(),
             ready_bytes: machine.ready_bytes(),
             unacked: machine.unacked_len(),
             unacked_bytes: machine.unacked_bytes(),
+            delayed: machine.delayed_len(),
+            delayed_bytes: machine.delayed_bytes(),
+            next_delayed_at: machine.next_delayed_at(),
+            last_delayed_at: machine.last_delayed_at(),
+            dead_letters,
+            dead_letter_bytes,
             consumers: state.consumers.len(),
             totals: state.totals.as_deref().copied(),
             policies: state.policies.clone(),
             head_timestamp: machine.head().and_then(|head| properties(&head.message).timestamp),
             delivery_limit: machine.settings().delivery_limit,
+            delayed_retry: delayed_retry::described(machine.settings().delayed_retry),
         };
         if let Some(stream) = &state.stream {
             status.ready = stream.machine.len();
@@ -124,6 +147,18 @@ impl SharedQueue {
             Some(QueueConsumer { about, status, is_of_single_active })
         });
         described.collect()
+    }
+}
+
+impl QueueStatus {
+    /// All the messages it answers for.
+    pub fn messages(&self) -> u64 {
+        self.ready + self.unacked + self.delayed + self.dead_letters
+    }
+
+    /// Bytes of their bodies.
+    pub fn bytes(&self) -> u64 {
+        self.ready_bytes + self.unacked_bytes + self.delayed_bytes + self.dead_letter_bytes
     }
 }
 

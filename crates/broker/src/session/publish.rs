@@ -262,7 +262,7 @@ impl Session {
         }
         let mut deaths = Vec::new();
         for (settlement, group) in settlements.iter_mut() {
-            if *settlement == Settlement::Requeue {
+            if let Settlement::Requeue(_) = settlement {
                 continue;
             }
             let dead_lettering = match *settlement {

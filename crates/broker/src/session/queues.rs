@@ -10,6 +10,7 @@ use super::{Session, clean_name, generated_name};
 use crate::access::PermissionKind;
 use crate::arguments;
 use crate::definitions::{self, QueueValue};
+use crate::delayed_retry;
 use crate::direct_reply;
 use crate::limits::reached;
 use crate::policy;
@@ -109,6 +110,15 @@ impl Session {
             let queue_type = settings.queue_type;
             policy::settings(request.arguments, queue_type, &policies, &name, vhost.name())?
         };
+        if delayed_retry::has_no_effect(request.arguments, settings.machine.delayed_retry) {
+            tracing::warn!(
+                "{} of queue '{name}' in vhost '{}' has no effect: it takes all, failed or \
+                 returned, and {} in milliseconds",
+                delayed_retry::TYPE,
+                vhost.name(),
+                delayed_retry::MIN
+            );
+        }
         let durable = request.durable && !request.exclusive;
         let spec = QueueSpec {
             id: self.broker.next_queue(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{ConsumerId, Entry};
+use leveret_engine::{ConsumerId, Entry, Return};
 
 use super::Session;
 use crate::queue::SharedQueue;
@@ -27,7 +27,7 @@ pub enum Settlement {
     Discard,
     /// `basic.reject`, `basic.nack` or `basic.recover` with requeue, or the end of a channel: they
     /// go back to where they were.
-    Requeue,
+    Requeue(Return),
 }
 
 impl Session {
@@ -40,7 +40,9 @@ impl Session {
                 entries.clear();
             }
             Settlement::Discard => queue.discard(*consumer, entries, &mut self.turn),
-            Settlement::Requeue => queue.requeue(*consumer, entries, &mut self.turn),
+            Settlement::Requeue(kind) => {
+                queue.requeue(*consumer, entries, kind, &mut self.turn);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use leveret_broker::{Outcome, Settlement};
 use leveret_codec::Value;
+use leveret_engine::Return;
 use leveret_store::Lsn;
 use leveret_store::simulation::SimDisk;
 use proptest::collection::vec;
@@ -29,9 +30,13 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    use Settlement::{Acknowledge, Discard, Requeue};
-    let settlements = [Acknowledge, Discard, Discard, Requeue].as_slice();
-    let settlement = || prop::sample::select(settlements);
+    const SETTLEMENTS: [Settlement; 4] = [
+        Settlement::Acknowledge,
+        Settlement::Discard,
+        Settlement::Discard,
+        Settlement::Requeue(Return::Failed),
+    ];
+    let settlement = || prop::sample::select(&SETTLEMENTS[..]);
     prop_oneof![
         4 => (0..3_usize).prop_map(Step::Publish),
         4 => (0..3_usize).prop_map(Step::Get),

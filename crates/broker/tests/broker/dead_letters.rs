@@ -2,6 +2,7 @@
 
 use leveret_broker::{DeadLetterCounts, DeathsByReason, DeleteIf, Outcome, Progress, Settlement};
 use leveret_codec::{ArrayBuilder, Properties, Value};
+use leveret_engine::Return;
 
 use crate::world::{Got, World, table};
 
@@ -267,8 +268,11 @@ fn a_transaction_dead_letters_what_it_rejects() {
         let _ = world.publish("", "q", body);
     }
     let [one, two, three] = [(); 3].map(|()| world.get("q").unwrap());
-    let settlements =
-        [(Settlement::Discard, one), (Settlement::Requeue, two), (Settlement::Acknowledge, three)];
+    let settlements = [
+        (Settlement::Discard, one),
+        (Settlement::Requeue(Return::Released), two),
+        (Settlement::Acknowledge, three),
+    ];
     let commit = world.commit(settlements, &[("dead", "published")]);
     world.wait(commit.unwrap());
     let dead = world.session.vhost().queue("q").unwrap().counts();

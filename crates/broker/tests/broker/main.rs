@@ -12,6 +12,7 @@ mod at_least_once;
 mod confirms;
 mod crash;
 mod dead_letters;
+mod delayed_retry;
 mod expiry;
 mod limits;
 mod policies;

@@ -9,7 +9,7 @@ use leveret_broker::{
     SharedQueue, Subscriber, Turn, Wake,
 };
 use leveret_codec::{Properties, Value};
-use leveret_engine::{Admission, ConsumerId, Entry, Millis};
+use leveret_engine::{Admission, ConsumerId, Entry, Millis, Return};
 use leveret_store::simulation::SimDisk;
 use leveret_store::{Lsn, MemDisk, Store, StoreOptions, Table};
 use parking_lot::Mutex;
@@ -327,7 +327,7 @@ fn a_named_reader_goes_on_after_a_restart() {
     let reader = world.read("worker", &[TRACKED, FIRST]);
     assert_eq!(reader.offsets(), [0, 1, 2, 3]);
     world.settle_reads(&reader, Settlement::Acknowledge, 2);
-    world.settle_reads(&reader, Settlement::Requeue, 1);
+    world.settle_reads(&reader, Settlement::Requeue(Return::Released), 1);
     world.settle_reads(&reader, Settlement::Acknowledge, 1);
     world.cancel(&reader);
     let mut world = world.restart();

@@ -11,7 +11,7 @@ use leveret_broker::{
     Publish, Session, SettleGroup, Settlement, Staged, Ticket, Turn,
 };
 use leveret_codec::{Properties, Table, TableBuf, TableBuilder, TableLimits, Value};
-use leveret_engine::{Body, DestinationName, Entry, Millis};
+use leveret_engine::{Body, DestinationName, Entry, Millis, Return};
 use leveret_store::{Disk, Lsn, MemDisk, StoreOptions, SyncPolicy};
 
 /// When every test begins.
@@ -180,7 +180,7 @@ impl World {
     }
 
     pub(crate) fn requeue(&mut self, got: Got) {
-        self.settle(Settlement::Requeue, [got]);
+        self.settle(Settlement::Requeue(Return::Released), [got]);
     }
 
     /// Settles messages of one queue together.

@@ -62,6 +62,15 @@ pub enum Effect {
     },
 }
 
+/// How a delivery comes back to its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Return {
+    /// Its holder gave it back untouched: `basic.nack` and `basic.recover`.
+    Released,
+    /// Its holder failed at it: `basic.reject`, or the end of its channel.
+    Failed,
+}
+
 /// Why a message left a queue without being consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {

@@ -1,5 +1,6 @@
 //! What a queue was told to be: arguments and policies, already merged by the caller.
 
+use super::delayed::DelayedRetry;
 use crate::ids::Millis;
 use crate::message::Message;
 
@@ -15,9 +16,9 @@ pub struct QueueSettings {
     pub default_priority: u8,
     /// `x-message-ttl`: life of every message, counted from its arrival in this queue.
     pub message_ttl: Option<Millis>,
-    /// `x-max-length`: most ready messages kept.
+    /// `x-max-length`: most ready and delayed messages kept.
     pub max_length: Option<u64>,
-    /// `x-max-length-bytes`: most body bytes of ready messages kept.
+    /// `x-max-length-bytes`: most body bytes of ready and delayed messages kept.
     pub max_length_bytes: Option<u64>,
     /// `x-overflow`: what gives way when a limit is reached.
     pub overflow: Overflow,
@@ -26,6 +27,8 @@ pub struct QueueSettings {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: most times a message may come back; the next return drops it.
     pub delivery_limit: Option<u32>,
+    /// Whether what comes back waits before it is delivered again.
+    pub delayed_retry: Option<DelayedRetry>,
 }
 
 impl QueueSettings {

@@ -167,7 +167,7 @@ fn a_requeued_message_takes_its_original_position() {
     let mut effects = Vec::new();
     let taken: Vec<_> = (0..3).filter_map(|_| queue.get(NOW, false, &mut effects)).collect();
     for entry in taken.into_iter().rev() {
-        queue.requeue(None, entry, NOW, &mut effects);
+        queue.requeue(None, entry, Return::Released, NOW, &mut effects);
     }
     assert_eq!(queue.unacked_len(), 0);
     let first = queue.get(NOW, false, &mut effects).unwrap();
@@ -185,7 +185,7 @@ fn a_message_is_delivered_once_more_than_the_limit() {
     for _ in 0..3 {
         let entry = queue.get(NOW, false, &mut effects).unwrap();
         assert!(effects.is_empty());
-        queue.requeue(None, entry, NOW, &mut effects);
+        queue.requeue(None, entry, Return::Released, NOW, &mut effects);
     }
     assert_eq!(drops(&effects), [(7, "delivery_limit")]);
     assert_eq!((queue.ready_len(), queue.unacked_len()), (0, 0));
@@ -251,7 +251,13 @@ fn what_a_cancelled_consumer_holds_stays_outstanding() {
     queue.remove_consumer(ConsumerId(0));
     assert_eq!(queue.unacked_len(), 2);
     queue.settle(Some(ConsumerId(0)), 1, 4);
-    queue.requeue(Some(ConsumerId(0)), delivered_entry(effects), NOW, &mut Vec::new());
+    queue.requeue(
+        Some(ConsumerId(0)),
+        delivered_entry(effects),
+        Return::Failed,
+        NOW,
+        &mut Vec::new(),
+    );
     assert_eq!((queue.ready_len(), queue.unacked_len(), queue.unacked_bytes()), (1, 0, 0));
 }
 
@@ -411,11 +417,11 @@ fn a_requeued_message_keeps_its_deadline() {
     assert!(matches!(pushed, Pushed::Accepted));
     let mut effects = Vec::new();
     let entry = queue.get(NOW, false, &mut effects).unwrap();
-    queue.requeue(None, entry, Millis(NOW.0 + 5), &mut effects);
+    queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 5), &mut effects);
     assert_eq!(queue.next_deadline(), Some(Millis(NOW.0 + 10)));
     let entry = queue.get(NOW, false, &mut effects).unwrap();
     assert!(effects.is_empty());
-    queue.requeue(None, entry, Millis(NOW.0 + 11), &mut effects);
+    queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 11), &mut effects);
     assert_eq!(drops(&effects), [(0, "expired")]);
 }
 
@@ -444,4 +450,63 @@ fn recovered_messages_are_never_refused() {
     let mut queue = limited(1, Overflow::RejectPublish);
     (0..3).for_each(|lsn| queue.restore(entry(lsn)));
     assert_eq!(queue.ready_len(), 3);
+}
+
+#[test]
+fn a_message_that_comes_back_waits_longer_each_time() {
+    let retry = DelayedRetry { only: None, min: Millis(10), max: Millis(25) };
+    let settings = QueueSettings { delayed_retry: Some(retry), ..QueueSettings::default() };
+    let mut queue = Queue::new(settings);
+    push(&mut queue, [7]);
+    let mut now = NOW;
+    for delay in [10, 20, 25, 25] {
+        let entry = queue.get(now, false, &mut Vec::new()).unwrap();
+        let ready_at = Millis(now.0 + delay);
+        let requeued = queue.requeue(None, entry, Return::Failed, now, &mut Vec::new());
+        assert_eq!(requeued, Some(ready_at));
+        assert_eq!((queue.ready_len(), queue.unacked_len(), queue.delayed_len()), (0, 0, 1));
+        assert_eq!(queue.next_deadline(), Some(ready_at));
+        assert!(queue.get(Millis(ready_at.0 - 1), false, &mut Vec::new()).is_none());
+        now = ready_at;
+    }
+}
+
+#[test]
+fn delayed_messages_become_ready_in_portions() {
+    let retry = DelayedRetry { only: None, min: Millis(10), max: Millis(10) };
+    let settings = QueueSettings { delayed_retry: Some(retry), ..QueueSettings::default() };
+    let mut queue = Queue::new(settings);
+    push(&mut queue, 0..3000);
+    let taken: Vec<_> = std::iter::from_fn(|| queue.get(NOW, false, &mut Vec::new())).collect();
+    for entry in taken {
+        queue.requeue(None, entry, Return::Released, NOW, &mut Vec::new());
+    }
+    let due = Millis(NOW.0 + 10);
+    for ready in [1024, 2048, 3000] {
+        assert_eq!(queue.next_deadline(), Some(due));
+        assert!(dispatch(&mut queue, due).is_empty());
+        assert_eq!(queue.ready_len(), ready);
+    }
+    assert_eq!((queue.next_deadline(), queue.delayed_len()), (None, 0));
+}
+
+#[test]
+fn a_lowered_limit_leaves_delayed_messages_alone() {
+    let retry = DelayedRetry { only: None, min: Millis(10), max: Millis(10) };
+    let settings = QueueSettings { delayed_retry: Some(retry), ..QueueSettings::default() };
+    let mut queue = Queue::new(settings);
+    push(&mut queue, 0..2);
+    for _ in 0..2 {
+        let entry = queue.get(NOW, false, &mut Vec::new()).unwrap();
+        queue.requeue(None, entry, Return::Released, NOW, &mut Vec::new());
+    }
+    queue.set_settings(QueueSettings { max_length: Some(1), ..settings });
+    assert!(dispatch(&mut queue, NOW).is_empty());
+    assert!(!queue.is_shrinking());
+    assert_eq!(queue.delayed_len(), 2);
+    // They count, so nothing else finds room.
+    push(&mut queue, [2]);
+    assert_eq!(drops(&dispatch(&mut queue, NOW)), [(2, "maxlen")]);
+    assert_eq!(drops(&dispatch(&mut queue, Millis(NOW.0 + 10))), [(0, "maxlen")]);
+    assert_eq!(queue.ready_len(), 1);
 }

@@ -10,7 +10,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::list::{self, Field};
 use crate::login;
-use crate::message_stats::{self, Names, OF_CHANNEL, READY, UNACKED, details};
+use crate::message_stats::{self, ASIDE, Names, OF_CHANNEL, READY, UNACKED, details};
 use crate::rates::{Key, PerSecond, Values};
 use crate::sampler::{self, Lengths};
 
@@ -83,19 +83,17 @@ fn message_stats(call: &Call) -> Option<Value> {
 }
 
 fn queue_totals(call: &Call) -> Option<Value> {
-    let (mut ready, mut unacked, mut rates) = (0, 0, PerSecond::default());
+    let (mut lengths, mut rates) = (Lengths::default(), PerSecond::default());
     for vhost in call.vhosts().ok()? {
-        let lengths = Lengths::of(&vhost);
-        ready += lengths.ready;
-        unacked += lengths.unacked;
+        lengths.add(Lengths::of(&vhost));
         rates.add(&call.node.rates.of(&Key::Vhost(Arc::clone(vhost.name()))));
     }
     Some(json!({
-        "messages": ready + unacked,
-        "messages_details": details(rates.sum(&[READY, UNACKED])),
-        "messages_ready": ready,
+        "messages": lengths.sum(),
+        "messages_details": details(rates.sum(&[READY, UNACKED, ASIDE])),
+        "messages_ready": lengths.ready,
         "messages_ready_details": details(rates.at(READY)),
-        "messages_unacknowledged": unacked,
+        "messages_unacknowledged": lengths.unacked,
         "messages_unacknowledged_details": details(rates.at(UNACKED)),
     }))
 }

@@ -10,6 +10,7 @@ use leveret_broker::{
     SharedQueue,
 };
 use leveret_codec::{Properties, TableLimits};
+use leveret_engine::Return;
 use leveret_store::Lsn;
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, flag, text};
 use crate::json_table;
 use crate::list::{self, Field};
-use crate::message_stats::{self, OF_QUEUE, READY, UNACKED, details};
+use crate::message_stats::{self, ASIDE, OF_QUEUE, READY, UNACKED, details};
 use crate::node::Node;
 use crate::properties;
 use crate::rates::{Key, PerSecond};
@@ -50,6 +51,11 @@ impl Item {
 
     fn is_quorum(&self) -> bool {
         self.queue.queue_type() == QueueType::Quorum
+    }
+
+    /// What only quorum queues show.
+    fn of_quorum(&self, show: fn(&QueueStatus) -> Value) -> Option<Value> {
+        self.is_quorum().then(|| show(self.status()))
     }
 
     /// Whether it is of a type that has replicas where there are several nodes.
@@ -86,7 +92,7 @@ const POLICIES: &[Field<Item>] = &[
 ];
 
 const TOTALS: &[Field<Item>] = &[
-    ("messages", |item| Some((item.status().ready + item.status().unacked).into())),
+    ("messages", |item| Some(item.status().messages().into())),
     ("messages_ready", |item| Some(item.status().ready.into())),
     ("messages_unacknowledged", |item| Some(item.status().unacked.into())),
 ];
@@ -96,17 +102,21 @@ const NUMBERS: &[Field<Item>] = &[
     ("consumer_capacity", |item| Some(utilisation(item))),
     ("consumer_utilisation", |item| Some(utilisation(item))),
     ("consumers", |item| Some(item.status().consumers.into())),
-    ("memory", |item| Some((item.status().ready_bytes + item.status().unacked_bytes).into())),
-    ("message_bytes", |item| {
-        Some((item.status().ready_bytes + item.status().unacked_bytes).into())
+    ("memory", |item| Some(item.status().bytes().into())),
+    ("message_bytes", |item| Some(item.status().bytes().into())),
+    ("message_bytes_dlx", |item| item.of_quorum(|status| status.dead_letter_bytes.into())),
+    // With those that are delayed, as RabbitMQ has it.
+    ("message_bytes_ready", |item| {
+        Some((item.status().ready_bytes + item.status().delayed_bytes).into())
     }),
-    ("message_bytes_ready", |item| Some(item.status().ready_bytes.into())),
     ("message_bytes_unacknowledged", |item| Some(item.status().unacked_bytes.into())),
     ("message_stats", |item| {
         let values = message_stats::of_queue(&item.status().totals?);
         message_stats::to_json(OF_QUEUE, &values, item.rates())
     }),
-    ("messages_details", |item| Some(details(item.rates().sum(&[READY, UNACKED])))),
+    ("messages_delayed", |item| item.of_quorum(|status| status.delayed.into())),
+    ("messages_details", |item| Some(details(item.rates().sum(&[READY, UNACKED, ASIDE])))),
+    ("messages_dlx", |item| item.of_quorum(|status| status.dead_letters.into())),
     ("messages_ready_details", |item| Some(details(item.rates().at(READY)))),
     ("messages_unacknowledged_details", |item| Some(details(item.rates().at(UNACKED)))),
     ("reductions", |_| Some(0.into())),
@@ -118,8 +128,9 @@ const NUMBERS: &[Field<Item>] = &[
 const DETAILS: &[Field<Item>] = &[
     ("consumer_details", |item| Some(consumers::of_queue(&item.node, &item.queue))),
     ("deliveries", |_| Some(json!([]))),
+    ("delayed_retry", |item| item.of_quorum(|status| status.delayed_retry.as_str().into())),
     ("delivery_limit", |item| {
-        item.is_quorum().then(|| match item.status().delivery_limit {
+        item.of_quorum(|status| match status.delivery_limit {
             None => "unlimited".into(),
             Some(limit) => limit.into(),
         })
@@ -128,8 +139,10 @@ const DETAILS: &[Field<Item>] = &[
     ("garbage_collection", |_| Some(json!({}))),
     ("head_message_timestamp", |item| Some(item.status().head_timestamp.into())),
     ("incoming", |_| Some(json!([]))),
+    ("last_delayed_at", |item| Some(item.status().last_delayed_at?.0.into())),
     ("leader", |item| item.is_replicated().then(|| item.node.name.as_str().into())),
     ("members", |item| item.is_replicated().then(|| json!([item.node.name]))),
+    ("next_delayed_at", |item| Some(item.status().next_delayed_at?.0.into())),
     ("online", |item| item.is_replicated().then(|| json!([item.node.name]))),
     ("open_files", |item| item.is_quorum().then(|| json!({ item.node.name.as_str(): 0 }))),
     ("owner_pid_details", |item| {
@@ -279,7 +292,7 @@ pub(crate) fn get(call: &Call) -> Outcome {
     for group in &mut groups {
         match mode {
             AckMode::Take => {}
-            AckMode::PutBack => session.settle(Settlement::Requeue, group),
+            AckMode::PutBack(kind) => session.settle(Settlement::Requeue(kind), group),
             AckMode::Reject => session.settle(Settlement::Discard, group),
         }
     }
@@ -291,7 +304,7 @@ pub(crate) fn get(call: &Call) -> Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AckMode {
     Take,
-    PutBack,
+    PutBack(Return),
     Reject,
 }
 
@@ -299,7 +312,8 @@ impl AckMode {
     fn parse(word: &str) -> Result<Self, Failure> {
         match word {
             "ack_requeue_false" => Ok(Self::Take),
-            "ack_requeue_true" | "reject_requeue_true" => Ok(Self::PutBack),
+            "ack_requeue_true" => Ok(Self::PutBack(Return::Released)),
+            "reject_requeue_true" => Ok(Self::PutBack(Return::Failed)),
             "reject_requeue_false" => Ok(Self::Reject),
             other => Err(Failure::bad_request(format!(
                 "Invalid ackmode value: {other}. Valid values are: ack_requeue_true, \

@@ -12,7 +12,7 @@ use super::limit;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, flag};
 use crate::list::{self, Field};
-use crate::message_stats::{self, OF_CHANNEL, READY, UNACKED, details};
+use crate::message_stats::{self, ASIDE, OF_CHANNEL, READY, UNACKED, details};
 use crate::node::Node;
 use crate::rates::{Key, PerSecond};
 use crate::sampler::{self, Lengths};
@@ -50,11 +50,8 @@ const FIELDS: &[Field<Item>] = &[
         let Numbers { totals, rates, .. } = item.numbers();
         message_stats::to_json(OF_CHANNEL, &message_stats::of_channels(totals), rates)
     }),
-    ("messages", |item| {
-        let Lengths { ready, unacked } = item.numbers().lengths;
-        Some((ready + unacked).into())
-    }),
-    ("messages_details", |item| Some(details(item.numbers().rates.sum(&[READY, UNACKED])))),
+    ("messages", |item| Some(item.numbers().lengths.sum().into())),
+    ("messages_details", |item| Some(details(item.numbers().rates.sum(&[READY, UNACKED, ASIDE])))),
     ("messages_ready", |item| Some(item.numbers().lengths.ready.into())),
     ("messages_ready_details", |item| Some(details(item.numbers().rates.at(READY)))),
     ("messages_unacknowledged", |item| Some(item.numbers().lengths.unacked.into())),

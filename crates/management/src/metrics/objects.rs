@@ -98,7 +98,7 @@ const COARSE: &[Metric<Queue>] = &[
     gauge(
         "queue_messages",
         "Sum of ready and unacknowledged messages - total queue depth",
-        |(_, s)| s.ready + s.unacked,
+        |(_, s)| s.messages(),
     ),
 ];
 
@@ -106,15 +106,15 @@ const CONSUMERS: &[Metric<Queue>] =
     &[gauge("queue_consumers", "Consumers on a queue", |(_, s)| s.consumers as u64)];
 
 const SIZES: &[Metric<Queue>] = &[
-    gauge("queue_process_memory_bytes", "Memory in bytes used by the queue", |(_, s)| {
-        s.ready_bytes + s.unacked_bytes
-    }),
+    gauge("queue_process_memory_bytes", "Memory in bytes used by the queue", |(_, s)| s.bytes()),
     gauge(
         "queue_messages_bytes",
         "Size in bytes of ready and unacknowledged messages",
-        |(_, s)| s.ready_bytes + s.unacked_bytes,
+        |(_, s)| s.bytes(),
     ),
-    gauge("queue_messages_ready_bytes", "Size in bytes of ready messages", |(_, s)| s.ready_bytes),
+    gauge("queue_messages_ready_bytes", "Size in bytes of ready messages", |(_, s)| {
+        s.ready_bytes + s.delayed_bytes
+    }),
     gauge(
         "queue_messages_unacked_bytes",
         "Size in bytes of all unacknowledged messages",

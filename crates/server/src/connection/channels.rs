@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use leveret_broker::Settlement;
 use leveret_codec::{AmqpError, Method, access, channel};
+use leveret_engine::Return;
 
 use super::Connection;
 use crate::channel::Channel;
@@ -159,7 +161,7 @@ impl Connection {
             }
         }
         for mut group in self.outbox.close_channel(number) {
-            session.settle(leveret_broker::Settlement::Requeue, &mut group);
+            session.settle(Settlement::Requeue(Return::Failed), &mut group);
         }
     }
 }

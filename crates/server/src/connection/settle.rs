@@ -2,7 +2,7 @@
 
 use leveret_broker::{SettleGroup, Settlement, refusal};
 use leveret_codec::{AmqpError, MethodId, basic};
-use leveret_engine::Entry;
+use leveret_engine::{Entry, Return};
 
 use super::Connection;
 use crate::channel::Mode;
@@ -32,7 +32,7 @@ impl Connection {
     pub(super) fn nack(&mut self, channel: u16, nack: basic::Nack) -> Result<(), AmqpError> {
         self.settle(PendingSettlement {
             channel,
-            settlement: rejection(nack.requeue),
+            settlement: rejection(nack.requeue, Return::Released),
             tag: nack.delivery_tag,
             multiple: nack.multiple,
             method: basic::Nack::ID,
@@ -42,7 +42,7 @@ impl Connection {
     pub(super) fn reject(&mut self, channel: u16, reject: basic::Reject) -> Result<(), AmqpError> {
         self.settle(PendingSettlement {
             channel,
-            settlement: rejection(reject.requeue),
+            settlement: rejection(reject.requeue, Return::Failed),
             tag: reject.delivery_tag,
             multiple: false,
             method: basic::Reject::ID,
@@ -60,7 +60,7 @@ impl Connection {
         }
         self.settlements.push(PendingSettlement {
             channel: number,
-            settlement: Settlement::Requeue,
+            settlement: Settlement::Requeue(Return::Released),
             tag: 0,
             multiple: true,
             method: basic::Recover::ID,
@@ -157,8 +157,8 @@ pub(super) struct Settling {
     spare: Vec<Vec<Entry>>,
 }
 
-fn rejection(requeue: bool) -> Settlement {
-    if requeue { Settlement::Requeue } else { Settlement::Discard }
+fn rejection(requeue: bool, kind: Return) -> Settlement {
+    if requeue { Settlement::Requeue(kind) } else { Settlement::Discard }
 }
 
 fn unknown_tag(UnknownTag(tag): UnknownTag) -> AmqpError {

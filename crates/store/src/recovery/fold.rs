@@ -87,7 +87,12 @@ impl Fold {
         match entry {
             Entry::Message { queues, payload } => {
                 let queues = queues
-                    .map(|queue| RecoveredPlace { queue, deliveries: 0, redelivered: false })
+                    .map(|queue| RecoveredPlace {
+                        queue,
+                        deliveries: 0,
+                        redelivered: false,
+                        delayed_until: 0,
+                    })
                     .collect::<smallvec::SmallVec<[_; 1]>>();
                 self.places += queues.len() as u64;
                 let payload = Bytes::copy_from_slice(payload);
@@ -101,13 +106,16 @@ impl Fold {
             }),
             Entry::Returned { queue, returns } => {
                 for (lsn, deliveries) in returns {
-                    self.each([(lsn, 1)], |message| {
-                        let mut places = message.queues.iter_mut();
-                        if let Some(place) = places.find(|place| place.queue == queue) {
-                            place.deliveries = deliveries;
-                            place.redelivered = true;
-                        }
+                    self.place(lsn, queue, |place| {
+                        place.deliveries = deliveries;
+                        place.redelivered = true;
+                        place.delayed_until = 0;
                     });
+                }
+            }
+            Entry::Delayed { queue, delays } => {
+                for (lsn, until) in delays {
+                    self.place(lsn, queue, |place| place.delayed_until = until);
                 }
             }
             Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
@@ -118,6 +126,12 @@ impl Fold {
                 }
             }
         }
+    }
+
+    fn place(&mut self, lsn: u64, queue: u64, change: impl Fn(&mut RecoveredPlace)) {
+        self.each([(lsn, 1)], |message| {
+            message.queues.iter_mut().filter(|place| place.queue == queue).for_each(&change);
+        });
     }
 
     fn each(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use leveret_store::{Batch, Definition, Lsn, Recovered, Table};
+use leveret_store::{Batch, Definition, Lsn, Recovered, RecoveredPlace, Table};
 use rand::{RngExt, rngs::SmallRng};
 
 /// What survives: messages by LSN with their places by queue, and definitions.
@@ -14,9 +14,16 @@ pub(crate) struct State {
 
 #[derive(Clone, PartialEq, Eq)]
 struct Message {
-    /// Deliveries and redelivered, by queue.
-    places: BTreeMap<u64, (u32, bool)>,
+    /// By queue.
+    places: BTreeMap<u64, Place>,
     payload: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    deliveries: u32,
+    redelivered: bool,
+    delayed_until: u64,
 }
 
 impl std::fmt::Debug for Message {
@@ -31,6 +38,7 @@ pub(crate) enum Step {
     Message { queues: Vec<u64>, payload: Vec<u8> },
     Ack { queue: u64, lsns: Vec<Lsn> },
     Returned { queue: u64, lsns: Vec<(Lsn, u32)> },
+    Delayed { queue: u64, lsns: Vec<(Lsn, u64)> },
     DropQueue { queue: u64 },
     Define(Vec<Definition>),
 }
@@ -38,8 +46,10 @@ pub(crate) enum Step {
 impl State {
     pub(crate) fn recovered(recovered: &Recovered) -> Self {
         let messages = recovered.messages.iter().map(|message| {
-            let places = message.queues.iter();
-            let places = places.map(|place| (place.queue, (place.deliveries, place.redelivered)));
+            let places = message.queues.iter().map(|place| {
+                let RecoveredPlace { queue, deliveries, redelivered, delayed_until } = *place;
+                (queue, Place { deliveries, redelivered, delayed_until })
+            });
             let payload = message.payload.to_vec();
             (message.lsn, Message { places: places.collect(), payload })
         });
@@ -53,7 +63,7 @@ impl State {
         for (index, step) in steps.iter().enumerate() {
             match step {
                 Step::Message { queues, payload } => {
-                    let places = queues.iter().map(|queue| (*queue, (0, false))).collect();
+                    let places = queues.iter().map(|queue| (*queue, Place::default())).collect();
                     let message = Message { places, payload: payload.clone() };
                     self.messages.insert(first.plus(index as u64), message);
                 }
@@ -67,7 +77,18 @@ impl State {
                 Step::Returned { queue, lsns } => {
                     for (lsn, deliveries) in lsns {
                         if let Some(place) = self.place(*lsn, *queue) {
-                            *place = (*deliveries, true);
+                            *place = Place {
+                                deliveries: *deliveries,
+                                redelivered: true,
+                                delayed_until: 0,
+                            };
+                        }
+                    }
+                }
+                Step::Delayed { queue, lsns } => {
+                    for (lsn, until) in lsns {
+                        if let Some(place) = self.place(*lsn, *queue) {
+                            place.delayed_until = *until;
                         }
                     }
                 }
@@ -96,11 +117,11 @@ impl State {
     /// The process ended without closing the store: everything may have been delivered.
     pub(crate) fn crash(&mut self) {
         for message in self.messages.values_mut() {
-            message.places.values_mut().for_each(|place| place.1 = true);
+            message.places.values_mut().for_each(|place| place.redelivered = true);
         }
     }
 
-    fn place(&mut self, lsn: Lsn, queue: u64) -> Option<&mut (u32, bool)> {
+    fn place(&mut self, lsn: Lsn, queue: u64) -> Option<&mut Place> {
         self.messages.get_mut(&lsn)?.places.get_mut(&queue)
     }
 
@@ -176,8 +197,10 @@ impl Workload {
                 }
                 Step::Ack { lsns, .. } if lsns.is_empty() => continue,
                 Step::Returned { lsns, .. } if lsns.is_empty() => continue,
+                Step::Delayed { lsns, .. } if lsns.is_empty() => continue,
                 Step::Ack { queue, lsns } => batch.ack(*queue, lsns),
                 Step::Returned { queue, lsns } => batch.returned(*queue, lsns),
+                Step::Delayed { queue, lsns } => batch.delayed(*queue, lsns),
                 Step::DropQueue { queue } => batch.drop_queue(*queue),
                 Step::Define(definitions) => batch.define(definitions),
             }
@@ -227,10 +250,15 @@ impl Workload {
         match rng.random_range(0..100) {
             0..40 => Step::Message { queues: self.some_queues(rng), payload: payload(rng) },
             40..74 => Step::Ack { queue, lsns: some(rng, 70) },
-            74..84 => {
+            74..80 => {
                 let lsns = some(rng, 50);
                 let lsns = lsns.into_iter().map(|lsn| (lsn, rng.random_range(1..300)));
                 Step::Returned { queue, lsns: lsns.collect() }
+            }
+            80..84 => {
+                let lsns = some(rng, 50);
+                let lsns = lsns.into_iter().map(|lsn| (lsn, rng.random_range(1..1 << 42)));
+                Step::Delayed { queue, lsns: lsns.collect() }
             }
             84..88 => {
                 self.queues[at] = self.next_queue;

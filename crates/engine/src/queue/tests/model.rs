@@ -31,7 +31,7 @@ enum Step {
     Unblock(Index),
     Settle(Index),
     SettleAllOf(Index),
-    Requeue(Index),
+    Requeue(Index, Return),
     Get {
         no_ack: bool,
     },
@@ -51,6 +51,12 @@ struct Line {
     deliveries: u32,
 }
 
+impl Line {
+    fn is_overdue(&self, now: u64) -> bool {
+        self.deadline.is_some_and(|deadline| deadline < now)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct ModelConsumer {
     spec: ConsumerSpec,
@@ -62,6 +68,8 @@ struct ModelConsumer {
 struct Model {
     settings: QueueSettings,
     ready: Vec<Line>,
+    /// With the time at which each is ready again.
+    delayed: Vec<(u64, Line)>,
     /// In order of subscription.
     consumers: Vec<ModelConsumer>,
     /// Consumers that can take a message, in order of their turns.
@@ -99,10 +107,28 @@ impl Model {
         self.ready.iter().map(|line| line.bytes).sum()
     }
 
+    fn delayed_bytes(&self) -> u64 {
+        self.delayed.iter().map(|(_, line)| line.bytes).sum()
+    }
+
+    /// Moves to the ready messages what is delayed no longer, or has expired.
+    fn end_delays(&mut self, now: u64) {
+        let over = self.delayed.extract_if(.., |(at, line)| *at <= now || line.is_overdue(now));
+        self.ready.extend(over.map(|(_, line)| line));
+    }
+
+    /// How long a message waits that comes back for the `deliveries`th time.
+    fn delay(&self, kind: Return, deliveries: u32) -> Option<u64> {
+        let DelayedRetry { only, min, max } = self.settings.delayed_retry?;
+        let is_for = only.is_none() || only == Some(kind);
+        is_for.then(|| (min.0 * u64::from(deliveries)).min(max.0))
+    }
+
     fn is_over(&self, more: u64, more_bytes: u64) -> bool {
-        let len = self.ready.len() as u64 + more;
+        let len = (self.ready.len() + self.delayed.len()) as u64 + more;
+        let bytes = self.bytes() + self.delayed_bytes() + more_bytes;
         self.settings.max_length.is_some_and(|limit| len > limit)
-            || self.settings.max_length_bytes.is_some_and(|most| self.bytes() + more_bytes > most)
+            || self.settings.max_length_bytes.is_some_and(|most| bytes > most)
     }
 
     fn credit(&self, id: ConsumerId) -> u64 {
@@ -160,8 +186,9 @@ impl Model {
 
     fn dispatch(&mut self, now: u64) -> Vec<Event> {
         let mut events = Vec::new();
+        self.end_delays(now);
         while let (Some(id), Some(front)) = (self.next_turn(), self.front()) {
-            if front.deadline.is_some_and(|deadline| deadline < now) {
+            if front.is_overdue(now) {
                 self.drop_line(front.lsn, "expired", &mut events);
                 continue;
             }
@@ -188,13 +215,14 @@ impl Model {
         }
         self.expire(now, &mut events);
         while self.settings.overflow == Overflow::DropHead && self.is_over(0, 0) {
-            let lsn = self.front().unwrap().lsn;
-            self.drop_line(lsn, "maxlen", &mut events);
+            let Some(front) = self.front() else { break };
+            self.drop_line(front.lsn, "maxlen", &mut events);
         }
         events
     }
 
     fn expire(&mut self, now: u64, events: &mut Vec<Event>) {
+        self.end_delays(now);
         for line in self.ready.clone() {
             if line.deadline.is_some_and(|deadline| deadline <= now) {
                 self.drop_line(line.lsn, "expired", events);
@@ -304,9 +332,9 @@ impl Pair {
                     bytes.into_iter().for_each(|bytes| self.model.settle(consumer, bytes));
                 }
             }
-            Step::Requeue(index) => {
+            Step::Requeue(index, kind) => {
                 if let Some((consumer, entry)) = self.some_held(index) {
-                    expected = self.requeue(consumer, entry);
+                    expected = self.requeue(consumer, entry, kind)?;
                 }
             }
             Step::Get { no_ack } => expected = self.get(no_ack)?,
@@ -317,6 +345,8 @@ impl Pair {
                 while let Some(front) = self.model.front() {
                     order.push(self.model.take(front.lsn).lsn);
                 }
+                self.model.delayed.sort_by_key(|delayed| (leaves_at(delayed), delayed.1.lsn));
+                order.extend(self.model.delayed.drain(..).map(|(_, line)| line.lsn));
                 let removed: Vec<_> = removed.iter().map(|entry| entry.lsn.0).collect();
                 prop_assert_eq!(removed, order);
             }
@@ -412,7 +442,12 @@ impl Pair {
         Ok(())
     }
 
-    fn requeue(&mut self, consumer: Option<ConsumerId>, entry: Entry) -> Vec<Event> {
+    fn requeue(
+        &mut self,
+        consumer: Option<ConsumerId>,
+        entry: Entry,
+        kind: Return,
+    ) -> Result<Vec<Event>, TestCaseError> {
         let (lsn, deliveries) = (entry.lsn.0, entry.deliveries + 1);
         let settings = self.model.settings;
         let priority = entry.message.priority().unwrap_or(settings.default_priority);
@@ -423,16 +458,22 @@ impl Pair {
             deadline: entry.deadline.map(|deadline| deadline.0),
             deliveries,
         };
-        self.queue.requeue(consumer, entry, self.now(), &mut self.effects);
+        let now = self.now();
+        let ready_at = self.queue.requeue(consumer, entry, kind, now, &mut self.effects);
         self.model.settle(consumer, line.bytes);
         if settings.delivery_limit.is_some_and(|limit| deliveries > limit) {
-            return vec![Event::Dropped { lsn, reason: "delivery_limit" }];
+            return Ok(vec![Event::Dropped { lsn, reason: "delivery_limit" }]);
         }
-        if line.deadline.is_some_and(|deadline| deadline < self.now) {
-            return vec![Event::Dropped { lsn, reason: "expired" }];
+        if line.is_overdue(self.now) {
+            return Ok(vec![Event::Dropped { lsn, reason: "expired" }]);
         }
-        self.model.ready.push(line);
-        Vec::new()
+        let expected = self.model.delay(kind, deliveries).map(|delay| self.now + delay);
+        prop_assert_eq!(ready_at.map(|at| at.0), expected);
+        match expected {
+            Some(at) => self.model.delayed.push((at, line)),
+            None => self.model.ready.push(line),
+        }
+        Ok(Vec::new())
     }
 
     fn get(&mut self, no_ack: bool) -> Result<Vec<Event>, TestCaseError> {
@@ -492,7 +533,13 @@ impl Pair {
         prop_assert_eq!(queue.unacked_bytes(), model.unacked_bytes);
         prop_assert_eq!(queue.unacked_len(), self.held.len() as u64);
         prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
-        let deadline = model.ready.iter().filter_map(|line| line.deadline).min();
+        prop_assert_eq!(queue.delayed_len(), model.delayed.len() as u64);
+        prop_assert_eq!(queue.delayed_bytes(), model.delayed_bytes());
+        let delayed = || model.delayed.iter().map(leaves_at);
+        prop_assert_eq!(queue.next_delayed_at().map(|at| at.0), delayed().min());
+        prop_assert_eq!(queue.last_delayed_at().map(|at| at.0), delayed().max());
+        let deadlines = model.ready.iter().filter_map(|line| line.deadline);
+        let deadline = deadlines.chain(delayed()).min();
         prop_assert_eq!(queue.next_deadline().map(|deadline| deadline.0), deadline);
         let mut order = model.ready.clone();
         order.sort_by_key(|line| (u8::MAX - line.level, line.lsn));
@@ -520,6 +567,11 @@ impl Pair {
         let len = self.held.len();
         (len > 0).then(|| self.held.swap_remove(index.index(len)))
     }
+}
+
+/// When a delayed message is ready again or has expired.
+fn leaves_at((ready_at, line): &(u64, Line)) -> u64 {
+    line.deadline.map_or(*ready_at, |deadline| (deadline + 1).min(*ready_at))
 }
 
 proptest! {
@@ -617,19 +669,35 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
         overflow,
         any::<[bool; 2]>(),
         option::weighted(0.3, 0..3_u32),
+        option::weighted(0.5, delayed_retry()),
     )
-        .prop_map(|(priorities, ttl, length, bytes, overflow, single, delivery_limit)| {
-            QueueSettings {
-                max_priority: priorities.map(|(max, _)| max),
-                default_priority: priorities.map_or(0, |(_, default)| default),
-                message_ttl: ttl.map(Millis),
-                max_length: length,
-                max_length_bytes: bytes,
-                overflow,
-                single_active_consumer: single == [true, true],
-                delivery_limit,
-            }
-        })
+        .prop_map(
+            |(priorities, ttl, length, bytes, overflow, single, delivery_limit, retry)| {
+                QueueSettings {
+                    max_priority: priorities.map(|(max, _)| max),
+                    default_priority: priorities.map_or(0, |(_, default)| default),
+                    message_ttl: ttl.map(Millis),
+                    max_length: length,
+                    max_length_bytes: bytes,
+                    overflow,
+                    single_active_consumer: single == [true, true],
+                    delivery_limit,
+                    delayed_retry: retry,
+                }
+            },
+        )
+}
+
+fn return_kind() -> impl Strategy<Value = Return> {
+    prop_oneof![Just(Return::Released), Just(Return::Failed)]
+}
+
+fn delayed_retry() -> impl Strategy<Value = DelayedRetry> {
+    (option::of(return_kind()), 1..20_u64, 1..40_u64).prop_map(|(only, min, max)| DelayedRetry {
+        only,
+        min: Millis(min),
+        max: Millis(max),
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -649,7 +717,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => index().prop_map(Step::Unblock),
         6 => index().prop_map(Step::Settle),
         2 => index().prop_map(Step::SettleAllOf),
-        8 => index().prop_map(Step::Requeue),
+        8 => (index(), return_kind()).prop_map(|(index, kind)| Step::Requeue(index, kind)),
         4 => any::<bool>().prop_map(|no_ack| Step::Get { no_ack }),
         1 => Just(Step::Purge),
         2 => Just(Step::Expire),
