@@ -38,6 +38,7 @@ mod recovery;
 pub mod refusal;
 mod routes;
 mod session;
+mod stored;
 mod stream_work;
 mod subscriber;
 mod tick;
@@ -68,6 +69,7 @@ pub use session::{
     NewConsumer, Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged,
     Ticket, generated_name,
 };
+pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};
 pub use tick::Progress;
 pub use turn::Turn;

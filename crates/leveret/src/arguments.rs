@@ -9,6 +9,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
+use crate::store_tools::StoreTool;
+
 /// A message broker that speaks AMQP 0-9-1 as RabbitMQ does.
 ///
 /// Settings come from the configuration file, then from environment variables (LEVERET_ and the
@@ -61,6 +63,9 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     /// Check the settings and print the result as a configuration file
     CheckConfig(Flags),
+    /// Look at the data of a stopped broker, check it, repair it
+    #[command(subcommand)]
+    Store(StoreTool),
     /// Measure AMQP 0-9-1 brokers
     Perf(Box<PerfArgs>),
 }
@@ -90,7 +95,30 @@ impl Arguments {
         let sources = self.flags.add_to(sources);
         match &self.command {
             Some(Command::CheckConfig(flags)) => flags.add_to(sources),
+            Some(Command::Store(tool)) => tool.place().add_to(sources),
             _ => sources,
+        }
+    }
+}
+
+/// Where the data is: what the tools need of the broker's flags.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Configuration file of the broker, in TOML [env: LEVERET_CONFIG=]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Directory of messages and definitions [env: LEVERET_DATA_DIR=] [default: as the broker's]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+impl Place {
+    fn add_to(&self, sources: Sources) -> Sources {
+        let sources = sources.flag("--data-dir", "data_dir", self.data_dir.clone());
+        match &self.config {
+            Some(path) => sources.file(path),
+            None => sources,
         }
     }
 }

@@ -9,6 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod arguments;
 mod logging;
 mod serve;
+mod store_tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Command::CheckConfig(_)) => check_config(arguments)?,
+        Some(Command::Store(tool)) => return store_tools::run(tool, arguments),
         Some(Command::Perf(perf)) => return Ok(perf.run()?),
         None => {
             let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;

@@ -2,40 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use process::{Running, leveret, run};
+use rustix::process::Signal;
 use tempfile::TempDir;
-
-fn leveret(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_leveret"));
-    let settings = std::env::vars_os().map(|(name, _)| name);
-    for name in settings.filter(|name| name.to_string_lossy().starts_with("LEVERET_")) {
-        command.env_remove(name);
-    }
-    command.args(arguments);
-    command
-}
-
-/// Runs what ends by itself, and ends what does not.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut child =
-        leveret(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(2));
-        if begun.elapsed() > Duration::from_secs(10) {
-            child.kill().unwrap();
-        }
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
 
 fn file(text: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -43,59 +20,6 @@ fn file(text: &str) -> (TempDir, String) {
     fs::write(&path, text).unwrap();
     let path = path.to_str().unwrap().to_owned();
     (folder, path)
-}
-
-/// A broker that has said it is ready.
-struct Running {
-    child: Child,
-    ready: String,
-}
-
-impl Running {
-    fn start(data: &Path, arguments: &[&str]) -> Self {
-        let mut child = leveret(&[
-            "--management=none",
-            "--metrics=none",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-        ])
-        .arg(data)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-        let mut ready = String::new();
-        let stdout = BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready);
-        assert!(stdout.unwrap() > 0, "{}", Self { child, ready }.end(Signal::KILL).1);
-        Self { child, ready }
-    }
-
-    fn address(&self) -> SocketAddr {
-        let (_, rest) = self.ready.split_once("AMQP on ").unwrap();
-        rest.split_once([' ', ';']).unwrap().0.parse().unwrap()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Sends a signal, and gives the exit status, what was on stderr, and the rest of stdout.
-    fn end(mut self, signal: Signal) -> (ExitStatus, String, String) {
-        self.signal(signal);
-        let (mut stderr, mut stdout) = (String::new(), String::new());
-        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        (self.child.wait().unwrap(), stderr, stdout)
-    }
-}
-
-/// A failed test leaves no broker behind.
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill().and_then(|()| self.child.wait());
-    }
 }
 
 #[test]

@@ -100,6 +100,14 @@ impl Batch {
         self.record(Kind::Define, |into| put_definitions(into, definitions));
     }
 
+    /// Adds a record that says nothing: it settles no message.
+    pub(crate) fn nothing(&mut self) {
+        self.record(Kind::Ack, |into| {
+            into.extend_from_slice(&[0; 8]);
+            put_ranges(into, &[]);
+        });
+    }
+
     /// Asks for durability although the records would wait.
     pub const fn set_durable(&mut self) {
         self.durable = true;

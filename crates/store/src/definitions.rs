@@ -31,7 +31,8 @@ pub enum Table {
 
 impl Table {
     /// Its name in the definitions' file.
-    pub(crate) const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Vhosts => "vhosts",
             Self::Users => "users",

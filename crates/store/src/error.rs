@@ -39,7 +39,11 @@ pub enum OpenError {
         supported: u32,
     },
     /// A segment between the oldest and the newest is not there.
-    #[error("segment file {path} is missing: put it back from where it was moved, or restore the data directory from a backup", path = .path.display())]
+    #[error(
+        "segment file {path} is missing: put it back from where it was moved, restore the data directory from a backup, \
+         or go on without what it held: `leveret store check` shows what is lost, `leveret store repair` keeps the rest",
+        path = .path.display()
+    )]
     MissingSegment {
         /// The file that should be there.
         path: PathBuf,
@@ -47,7 +51,8 @@ pub enum OpenError {
     /// Acknowledged data is damaged.
     #[error(
         "{path} is damaged at byte {offset}: records after LSN {after} were acknowledged up to LSN {durable} but cannot be read; \
-         restore the data directory from a backup, or move this segment file and all with higher numbers away to go on without what they hold",
+         restore the data directory from a backup, or go on without them: `leveret store check` shows what is lost, \
+         `leveret store repair` keeps the rest",
         path = .path.display()
     )]
     Damaged {
@@ -63,7 +68,7 @@ pub enum OpenError {
     /// A segment whose header is damaged.
     #[error(
         "{path} does not start with a valid segment header ({reason}): restore the data directory from a backup, \
-         or move this segment file and all with higher numbers away to go on without what they hold",
+         or go on without what is damaged: `leveret store check` shows what is lost, `leveret store repair` keeps the rest",
         path = .path.display()
     )]
     BadSegment {
@@ -73,7 +78,11 @@ pub enum OpenError {
         reason: &'static str,
     },
     /// The tables of definitions cannot be used.
-    #[error("cannot read the definitions in {path}: {source}; restore the data directory from a backup", path = .path.display())]
+    #[error(
+        "cannot read the definitions in {path}: {source}; restore the data directory from a backup, \
+         or see `leveret store repair --help`",
+        path = .path.display()
+    )]
     Definitions {
         /// The file.
         path: PathBuf,

@@ -19,6 +19,7 @@ mod error;
 mod live;
 mod lsn;
 mod map;
+pub mod offline;
 mod options;
 mod read;
 mod record;

@@ -136,6 +136,13 @@ impl Iterator for Ranges<'_> {
     }
 }
 
+/// Bytes from the start of a record to the next one, as its own header says.
+pub(crate) fn length_at(bytes: &[u8]) -> Option<usize> {
+    let length = u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
+    let whole = (HEADER as u64).checked_add(length)?.checked_add(padding(length))?;
+    usize::try_from(whole).ok().filter(|whole| *whole <= bytes.len())
+}
+
 /// Appends runs of `lsns`, which ascend strictly.
 pub(crate) fn put_ranges(into: &mut Vec<u8>, lsns: &[u64]) {
     let runs = || lsns.chunk_by(|a, b| a.checked_add(1) == Some(*b));

@@ -2,7 +2,7 @@
 //! refused.
 
 mod fold;
-mod scan;
+pub(crate) mod scan;
 
 use std::{
     collections::VecDeque,

@@ -127,7 +127,7 @@ pub(crate) fn decode_header(bytes: &[u8; HEADER_SIZE], number: u64) -> Result<u6
     reader.u64().ok_or(SHORT)
 }
 
-fn encode_header(number: u64, salt: u64) -> [u8; HEADER_SIZE] {
+pub(crate) fn encode_header(number: u64, salt: u64) -> [u8; HEADER_SIZE] {
     let mut bytes = [0; HEADER_SIZE];
     bytes[0..8].copy_from_slice(&MAGIC);
     bytes[12..16].copy_from_slice(&VERSION.to_le_bytes());
@@ -138,7 +138,7 @@ fn encode_header(number: u64, salt: u64) -> [u8; HEADER_SIZE] {
     bytes
 }
 
-fn new_name(number: u64) -> String {
+pub(crate) fn new_name(number: u64) -> String {
     format!("{number:016x}.new")
 }
 

@@ -261,5 +261,5 @@ fn spawn(
         .map_err(refused("start the threads of", dir))
 }
 
-const JOURNAL: &str = "journal";
-const LOCK: &str = "lock";
+pub(crate) const JOURNAL: &str = "journal";
+pub(crate) const LOCK: &str = "lock";

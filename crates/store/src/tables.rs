@@ -109,6 +109,17 @@ pub(crate) fn fold(state: &mut State, payload: &[u8]) {
     }
 }
 
+/// Verifies every checksum of the tables at `path` on `disk`. May change the file as a start would.
+pub(crate) fn verify(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), String> {
+    let file = disk.open(path).map_err(|error| error.to_string())?;
+    let mut database = open_database(file).map_err(|error| error.to_string())?;
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("a checksum in it is wrong".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn open_database(file: Arc<dyn DiskFile>) -> Result<Database, redb::DatabaseError> {
     Database::builder().set_cache_size(CACHE).create_with_backend(Backend(file))
 }
@@ -186,7 +197,7 @@ impl StorageBackend for Backend {
 }
 
 const STORE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("store");
-const FILE: &str = "definitions.redb";
+pub(crate) const FILE: &str = "definitions.redb";
 const UNFINISHED: &str = "definitions.new";
 /// The format of keys, values and the table `store`.
 const FORMAT: u32 = 1;

@@ -1,0 +1,92 @@
+//! Shows every record.
+
+use std::{io, path::Path};
+
+use super::{OfflineError, lock, survey};
+use crate::{
+    Definition, Disk, Lsn,
+    definitions::DefinitionsIter,
+    encoding::Reader,
+    record::{Entry, Record},
+    store::JOURNAL,
+};
+
+/// A record of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DumpedRecord<'a> {
+    /// A message.
+    Message {
+        /// The queues it was put into.
+        queues: Vec<u64>,
+        /// As it was given to [`Batch::message`](crate::Batch::message).
+        payload: &'a [u8],
+    },
+    /// Messages settled in a queue.
+    Ack {
+        /// The queue.
+        queue: u64,
+        /// The messages, as runs of `(first LSN, count)`.
+        runs: Vec<(u64, u64)>,
+    },
+    /// Messages given back to a queue.
+    Returned {
+        /// The queue.
+        queue: u64,
+        /// `(LSN, delivery count)`.
+        returns: Vec<(u64, u32)>,
+    },
+    /// A queue was deleted.
+    DropQueue {
+        /// The queue.
+        queue: u64,
+    },
+    /// Definitions were changed.
+    Define {
+        /// The changes.
+        changes: Vec<Definition>,
+    },
+}
+
+/// Shows every readable record of the journal in `dir` to `each`, in order: the number of its segment,
+/// the offset of its unit, its LSN, itself. Changes nothing.
+///
+/// # Errors
+/// As [`check`](super::check()); and the first of `each`.
+pub fn dump(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut each: impl FnMut(u64, u64, Lsn, DumpedRecord<'_>) -> io::Result<()>,
+) -> Result<(), OfflineError> {
+    let _lock = lock(disk, dir)?;
+    survey::survey(disk, &dir.join(JOURNAL), |piece| {
+        let mut reader = Reader(piece.records);
+        let mut lsn = piece.header.first;
+        while let Some(record) = Record::read_own(&mut reader) {
+            if let Some(entry) = record.entry() {
+                each(piece.number, piece.offset, Lsn(lsn), entry.into())
+                    .map_err(OfflineError::Output)?;
+            }
+            lsn += 1;
+        }
+        Ok(())
+    })
+    .map(drop)
+}
+
+impl<'a> From<Entry<'a>> for DumpedRecord<'a> {
+    fn from(entry: Entry<'a>) -> Self {
+        match entry {
+            Entry::Message { queues, payload } => {
+                Self::Message { queues: queues.collect(), payload }
+            }
+            Entry::Ack { queue, ranges } => Self::Ack { queue, runs: ranges.collect() },
+            Entry::Returned { queue, returns } => {
+                Self::Returned { queue, returns: returns.collect() }
+            }
+            Entry::DropQueue { queue } => Self::DropQueue { queue },
+            Entry::Define { payload } => Self::Define {
+                changes: DefinitionsIter::new(Reader(payload)).into_iter().flatten().collect(),
+            },
+        }
+    }
+}

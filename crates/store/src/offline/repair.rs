@@ -1,0 +1,357 @@
+//! Makes a damaged journal one that a broker starts from, with all that is readable.
+//!
+//! A damaged segment is written anew under its number with what was read of it; a file is never
+//! changed otherwise, and the old one is kept under another name. Where nothing bridges the numbers
+//! to the next segment, an empty record takes the last number that was lost.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Damage, OfflineError, check, definitions, lock,
+    survey::{self, Piece, Survey, SurveyedFile},
+};
+use crate::{
+    Batch, Disk, DiskFile, OpenError,
+    encoding::Reader,
+    record::Record,
+    recovery::refused,
+    segment::{self, HEADER, MARK_ROOM},
+    store::JOURNAL,
+    tables,
+    unit::{self, UnitHeader},
+};
+
+/// What a repair did.
+#[derive(Clone, Debug, Default)]
+pub struct RepairReport {
+    /// What was damaged; what each says is lost is lost for good.
+    pub damages: Vec<Damage>,
+    /// The files that were set aside, and what was put in their place.
+    pub files: Vec<Repaired>,
+}
+
+/// A file that was replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// Its name, which now is that of what could be kept.
+    pub path: PathBuf,
+    /// Where the damaged one is now; `None` if the file was missing.
+    pub set_aside: Option<PathBuf>,
+    /// Records kept out of it.
+    pub records: u64,
+}
+
+/// Repairs the journal in `dir`. With nothing damaged nothing is changed. Unreadable definitions are
+/// set aside if `drop_definitions` allows that.
+///
+/// # Errors
+/// As [`check`](super::check()); and when the definitions are damaged and may not be dropped, in which
+/// case nothing is changed.
+pub fn repair(
+    disk: &dyn Disk,
+    dir: &Path,
+    drop_definitions: bool,
+) -> Result<RepairReport, OfflineError> {
+    let _lock = lock(disk, dir)?;
+    let journal = dir.join(JOURNAL);
+    resume(disk, &journal)?;
+    let definitions = definitions::read(disk, dir)?;
+    if let (Err(reason), false) = (&definitions, drop_definitions) {
+        let path = dir.join(tables::FILE);
+        return Err(OfflineError::Definitions { path, reason: reason.clone() });
+    }
+    let damages = check::inspect(disk, dir)?.damages;
+    let mut report = RepairReport { damages, files: Vec::new() };
+    if report.damages.is_empty() {
+        return Ok(report);
+    }
+    if definitions.is_err() {
+        let path = dir.join(tables::FILE);
+        let set_aside = set_aside(disk, &path)?;
+        disk.sync_dir(dir).map_err(refused("sync", dir))?;
+        report.files.push(Repaired { path, set_aside: Some(set_aside), records: 0 });
+    }
+
+    // Which files are to be written, and which numbers they have to bridge, is known at the end.
+    let plan = survey::survey(disk, &journal, |_| Ok::<_, OfflineError>(()))?;
+    let mut writers = Writers::new(disk, &journal, &plan);
+    survey::survey(disk, &journal, |piece| writers.take(piece))?;
+    writers.finish(&mut report)?;
+    mark(disk, &journal)?;
+
+    let left = check::inspect(disk, dir)?.damages;
+    match left.into_iter().next() {
+        None => Ok(report),
+        Some(damage) => {
+            let reason = "it is still damaged after the repair";
+            Err(OpenError::BadSegment { path: damage.path, reason }.into())
+        }
+    }
+}
+
+/// Puts a file back that an interrupted repair had set aside without replacing it.
+fn resume(disk: &dyn Disk, journal: &Path) -> Result<(), OpenError> {
+    let names = disk.list(journal).map_err(refused("list", journal))?;
+    for name in &names {
+        if let Some(original) = name.strip_suffix(SET_ASIDE).and_then(|name| name.strip_suffix('.'))
+            && segment::number(original).is_some()
+            && !names.iter().any(|name| name == original)
+        {
+            let path = journal.join(name);
+            disk.rename(&path, &journal.join(original)).map_err(refused("rename", &path))?;
+            disk.sync_dir(journal).map_err(refused("sync", journal))?;
+        }
+    }
+    Ok(())
+}
+
+/// Renames a file so that nothing reads it any more.
+fn set_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, OpenError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let dir = path.parent().unwrap_or(path);
+    let taken = disk.list(dir).map_err(refused("list", dir))?;
+    let names = (1..).map(|attempt: u32| match attempt {
+        1 => format!("{name}.{SET_ASIDE}"),
+        attempt => format!("{name}.{SET_ASIDE}.{attempt}"),
+    });
+    let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
+    let aside = dir.join(free);
+    disk.rename(path, &aside).map_err(refused("rename", path))?;
+    Ok(aside)
+}
+
+/// Writes the files that take the place of damaged ones, one at a time.
+struct Writers<'a> {
+    disk: &'a dyn Disk,
+    journal: &'a Path,
+    plan: &'a Survey,
+    /// The file of the piece taken last.
+    at: Option<usize>,
+    current: Option<NewSegment>,
+    /// The last LSN written or passed by.
+    last: u64,
+    done: Vec<(usize, u64)>,
+}
+
+impl<'a> Writers<'a> {
+    fn new(disk: &'a dyn Disk, journal: &'a Path, plan: &'a Survey) -> Self {
+        Self { disk, journal, plan, at: None, current: None, last: 0, done: Vec::new() }
+    }
+
+    fn take(&mut self, piece: &Piece<'_>) -> Result<(), OfflineError> {
+        if self.at.is_none() {
+            // What came before the first record of all is nobody's loss.
+            self.last = piece.header.previous.min(piece.header.first - 1);
+        }
+        self.go_to(piece.file)?;
+        if let Some(current) = &mut self.current {
+            if piece.header.count == 0 {
+                // What a mark vouches for may be what is lost.
+                return Ok(());
+            }
+            current.unit(self.last, &piece.header, piece.records)?;
+        }
+        self.last = self.last.max(piece.header.last());
+        Ok(())
+    }
+
+    /// Ends the files before `file` and begins it.
+    fn go_to(&mut self, file: usize) -> Result<(), OfflineError> {
+        let mut next = self.at.map_or(0, |at| at + 1);
+        if self.at == Some(file) {
+            return Ok(());
+        }
+        self.end()?;
+        while next <= file {
+            self.begin(next)?;
+            if next < file {
+                self.end()?;
+            }
+            next += 1;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, index: usize) -> Result<(), OfflineError> {
+        self.at = Some(index);
+        if let Some(file) = self.plan.files.get(index).filter(|file| file.is_damaged) {
+            self.current = Some(NewSegment::create(self.disk, self.journal, file)?);
+        }
+        Ok(())
+    }
+
+    /// Completes the present file.
+    fn end(&mut self) -> Result<(), OfflineError> {
+        let (Some(mut current), Some(index)) = (self.current.take(), self.at) else {
+            return Ok(());
+        };
+        let file = self.plan.files.get(index);
+        let is_last = !self.plan.files.iter().skip(index + 1).any(|file| file.has_units);
+        let goal = match file {
+            Some(file) if is_last => file.last.max(self.plan.chain.last()),
+            Some(_) => self.bridge_after(index),
+            None => self.last,
+        };
+        let needs_unit = current.at == HEADER && !(is_last && goal <= self.last);
+        if goal > self.last || needs_unit {
+            current.filler(self.last, goal.max(self.last))?;
+            self.last = self.last.max(goal);
+        }
+        let records = current.records;
+        current.finish()?;
+        self.done.push((index, records));
+        Ok(())
+    }
+
+    /// The LSN after which the next file's first unit follows.
+    fn bridge_after(&self, index: usize) -> u64 {
+        let next = self.plan.files.get(index + 1);
+        match next {
+            // It is written anew as well, and takes up where this one ends.
+            Some(next) if next.is_damaged => self.last,
+            _ => self.plan.files.get(index).map_or(self.last, |file| file.bridge),
+        }
+    }
+
+    /// Puts the new files in the place of the damaged ones.
+    fn finish(mut self, report: &mut RepairReport) -> Result<(), OfflineError> {
+        self.go_to(self.plan.files.len().saturating_sub(1))?;
+        self.end()?;
+        for (index, records) in self.done {
+            let Some(file) = self.plan.files.get(index) else { continue };
+            let aside =
+                if file.is_missing { None } else { Some(set_aside(self.disk, &file.path)?) };
+            let new = self.journal.join(segment::new_name(file.number));
+            self.disk.rename(&new, &file.path).map_err(refused("rename", &new))?;
+            self.disk.sync_dir(self.journal).map_err(refused("sync", self.journal))?;
+            report.files.push(Repaired { path: file.path.clone(), set_aside: aside, records });
+        }
+        Ok(())
+    }
+}
+
+/// A segment's file under its name as long as it is made.
+struct NewSegment {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    capacity: u64,
+    salt: u64,
+    at: u64,
+    records: u64,
+    session: u32,
+}
+
+impl NewSegment {
+    fn create(disk: &dyn Disk, dir: &Path, of: &SurveyedFile) -> Result<Self, OpenError> {
+        let path = dir.join(segment::new_name(of.number));
+        let file = disk.create(&path).map_err(refused("create", &path))?;
+        let salt = getrandom::u64()
+            .map_err(io::Error::from)
+            .map_err(refused("choose a salt for", &path))?;
+        let capacity = of.capacity.max(HEADER + MARK_ROOM);
+        file.allocate(capacity).map_err(refused("allocate", &path))?;
+        let header = segment::encode_header(of.number, salt);
+        file.write_all_at(&[&header], 0).map_err(refused("write to", &path))?;
+        Ok(Self { path, file, capacity, salt, at: HEADER, records: 0, session: of.session })
+    }
+
+    /// Adds the records as a unit that follows `previous`.
+    fn unit(&mut self, previous: u64, of: &UnitHeader, records: &[u8]) -> Result<(), OpenError> {
+        let mut digest = crc32fast::Hasher::new();
+        let mut reader = Reader(records);
+        while let Some(record) = Record::read_own(&mut reader) {
+            digest.update(&record.crc.to_le_bytes());
+        }
+        self.session = of.session;
+        self.records += u64::from(of.count);
+        self.write(
+            UnitHeader {
+                digest: digest.finalize(),
+                salt: self.salt,
+                previous,
+                durable: previous,
+                length: records.len() as u64,
+                flags: 0,
+                ..*of
+            },
+            records,
+        )
+    }
+
+    /// Adds a unit that says nothing but has the numbers up to `last`.
+    fn filler(&mut self, previous: u64, last: u64) -> Result<(), OpenError> {
+        if last <= previous {
+            let header = UnitHeader { first: previous + 1, ..self.filler_header(previous) };
+            return self.write(header, &[]);
+        }
+        let mut batch = Batch::new();
+        batch.nothing();
+        let records = batch.bytes.get(unit::HEADER..).unwrap_or_default();
+        let header = UnitHeader {
+            first: last,
+            count: batch.count,
+            digest: batch.digest.clone().finalize(),
+            length: records.len() as u64,
+            ..self.filler_header(previous)
+        };
+        self.write(header, records)
+    }
+
+    fn filler_header(&self, previous: u64) -> UnitHeader {
+        UnitHeader {
+            salt: self.salt,
+            previous,
+            durable: previous,
+            session: self.session,
+            ..UnitHeader::default()
+        }
+    }
+
+    fn write(&mut self, header: UnitHeader, records: &[u8]) -> Result<(), OpenError> {
+        let end = self.at + unit::HEADER as u64 + records.len() as u64;
+        // Units in pieces have more headers than the whole ones had.
+        if end + MARK_ROOM > self.capacity {
+            self.capacity = end + MARK_ROOM;
+            self.file.allocate(self.capacity).map_err(refused("allocate", &self.path))?;
+        }
+        self.file
+            .write_all_at(&[&header.encode(), records], self.at)
+            .map_err(refused("write to", &self.path))?;
+        self.at = end;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), OpenError> {
+        self.file.sync_data().map_err(refused("sync", &self.path))
+    }
+}
+
+/// Ends the validity of a clean stop: settlements may be lost, so anything may have been delivered.
+fn mark(disk: &dyn Disk, journal: &Path) -> Result<(), OfflineError> {
+    let survey = survey::survey(disk, journal, |_| Ok::<_, OfflineError>(()))?;
+    let Some(tail) = survey.files.iter().rfind(|file| file.has_units) else { return Ok(()) };
+    if !survey.chain.clean_stop {
+        return Ok(());
+    }
+    let file = disk.open(&tail.path).map_err(refused("open", &tail.path))?;
+    let end = tail.end + unit::HEADER as u64;
+    file.allocate(end + MARK_ROOM).map_err(refused("allocate", &tail.path))?;
+    let last = survey.chain.last();
+    let header = UnitHeader {
+        salt: tail.salt,
+        first: last + 1,
+        previous: last,
+        durable: last,
+        session: survey.chain.session,
+        ..UnitHeader::default()
+    };
+    file.write_all_at(&[&header.encode()], tail.end).map_err(refused("write to", &tail.path))?;
+    file.sync_data().map_err(refused("sync", &tail.path))?;
+    Ok(())
+}
+
+const SET_ASIDE: &str = "damaged";

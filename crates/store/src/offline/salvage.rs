@@ -1,0 +1,181 @@
+//! Takes records out of units that are not whole.
+
+use crate::{
+    encoding::Reader,
+    record::{self, Record},
+    unit::{self, UnitHeader},
+};
+
+/// Records that follow each other, with the LSN of the first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Run<'a> {
+    pub(super) first: u64,
+    pub(super) count: u32,
+    pub(super) bytes: &'a [u8],
+}
+
+/// The readable records of a unit whose header is sound and whose `body` is not.
+pub(super) fn from_body<'a>(header: &UnitHeader, body: &'a [u8]) -> Vec<Run<'a>> {
+    let count = u64::from(header.count);
+    let mut runs = Vec::new();
+    let mut at = 0;
+    let mut index = 0;
+    while index < count {
+        let (taken, length) = readable(body.get(at..).unwrap_or_default(), count - index);
+        push(&mut runs, header.first + index, taken, body.get(at..at + length));
+        index += taken;
+        at += length;
+        if index >= count {
+            break;
+        }
+        // What it says of its own length is believed if the next record, or the unit's end, is
+        // there.
+        let next = at + record::length_at(body.get(at..).unwrap_or_default()).unwrap_or_default();
+        let rest = body.get(next..).unwrap_or_default();
+        if next > at && (readable(rest, 1).0 == 1 || (next == body.len() && index + 1 == count)) {
+            index += 1;
+            at = next;
+            continue;
+        }
+        // The length is lost: what reaches to the unit's end without a fault is counted from there.
+        let most = count - index - 1;
+        let starts = (at + 8..body.len()).step_by(8);
+        let found = starts.map(|start| (start, body.get(start..).unwrap_or_default())).find_map(
+            |(start, rest)| {
+                let (taken, length) = readable(rest, most);
+                (taken > 0 && length == rest.len()).then_some((start, taken))
+            },
+        );
+        if let Some((start, taken)) = found {
+            push(&mut runs, header.first + (count - taken), taken, body.get(start..));
+        }
+        break;
+    }
+    runs
+}
+
+/// The records of a unit whose header is lost. They must fill `bytes`, which ends where the next unit
+/// begins, and are counted back from `last`; none may be at or below `after`.
+pub(super) fn without_header(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
+    let (count, length) = readable(bytes, last.saturating_sub(after));
+    if count == 0 || length != bytes.len() {
+        return None;
+    }
+    Some(Run { first: last - count + 1, count: u32::try_from(count).ok()?, bytes })
+}
+
+/// The records of the last unit of a segment, whose header is lost: `bytes` are the header and all
+/// that follows. Since what lies behind the unit is old, three of the header's four fields must agree
+/// with the records and with `last`, the number before the next unit.
+pub(super) fn last_of_segment(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
+    let mut header = Reader(bytes.get(8..unit::HEADER)?);
+    let (digest, count) = (header.u32()?, header.u32()?);
+    let (_salt, first) = (header.u64()?, header.u64()?);
+    let (_previous, _durable, length) = (header.u64()?, header.u64()?, header.u64()?);
+    let body = bytes.get(unit::HEADER..)?;
+    let mut reader = Reader(body);
+    let mut crcs = crc32fast::Hasher::new();
+    let mut read = 0;
+    while u64::from(read) < last.saturating_sub(after) {
+        let record = Record::read(&mut reader)?;
+        crcs.update(&record.crc.to_le_bytes());
+        read += 1;
+        let end = body.len() - reader.0.len();
+        let agreeing = [
+            crcs.clone().finalize() == digest,
+            read == count,
+            end as u64 == length,
+            first.checked_add(u64::from(read)) == last.checked_add(1),
+        ];
+        if agreeing.into_iter().filter(|agrees| *agrees).count() >= 3 {
+            let first = last + 1 - u64::from(read);
+            return Some(Run { first, count: read, bytes: body.get(..end)? });
+        }
+    }
+    None
+}
+
+fn push<'a>(runs: &mut Vec<Run<'a>>, first: u64, count: u64, bytes: Option<&'a [u8]>) {
+    if let (Ok(count @ 1..), Some(bytes)) = (u32::try_from(count), bytes) {
+        runs.push(Run { first, count, bytes });
+    }
+}
+
+/// How many whole records stand at the front of `bytes`, `most` at most, and their length.
+fn readable(bytes: &[u8], most: u64) -> (u64, usize) {
+    let mut reader = Reader(bytes);
+    let mut count = 0;
+    let mut length = 0;
+    while count < most && Record::read(&mut reader).is_some() {
+        count += 1;
+        length = bytes.len() - reader.0.len();
+    }
+    (count, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Batch;
+
+    /// A unit of five messages, with the offsets of its records and of its end.
+    fn unit_of_five() -> (UnitHeader, Vec<u8>, Vec<usize>) {
+        let mut batch = Batch::new();
+        let mut offsets = vec![0];
+        for index in 0..5_u8 {
+            batch.message(&[7], &[&vec![index; 20 * usize::from(index)]]);
+            offsets.push(batch.bytes.len() - unit::HEADER);
+        }
+        let body = batch.bytes.get(unit::HEADER..).unwrap().to_vec();
+        let digest = batch.digest.clone().finalize();
+        let length = body.len() as u64;
+        let header = UnitHeader { first: 10, count: 5, digest, length, ..UnitHeader::default() };
+        (header, body, offsets)
+    }
+
+    fn numbers(runs: &[Run<'_>]) -> Vec<u64> {
+        runs.iter().flat_map(|run| run.first..run.first + u64::from(run.count)).collect()
+    }
+
+    #[test]
+    fn a_bad_record_costs_itself_alone() {
+        let (header, body, offsets) = unit_of_five();
+        for damaged in 0..5 {
+            for byte in offsets[damaged]..offsets[damaged + 1] {
+                let mut body = body.clone();
+                body[byte] ^= 0x10;
+                let runs = from_body(&header, &body);
+                let found = numbers(&runs);
+                if found.len() == 5 {
+                    continue; // The padding, which belongs to nobody.
+                }
+                let expected: Vec<u64> =
+                    (10..15).filter(|lsn| *lsn != 10 + damaged as u64).collect();
+                assert_eq!(found, expected, "byte {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_without_their_header_are_counted_back() {
+        let (_, body, offsets) = unit_of_five();
+        assert_eq!(without_header(&body, 14, 9).map(|run| (run.first, run.count)), Some((10, 5)));
+        assert_eq!(without_header(&body, 14, 10), None, "more records than numbers");
+        assert_eq!(without_header(&body[8..], 14, 0), None);
+        assert_eq!(without_header(&body[..offsets[4] + 8], 14, 0), None);
+    }
+
+    #[test]
+    fn bytes_of_a_payload_are_not_taken_for_a_record() {
+        let mut inner = Batch::new();
+        inner.message(&[1], &[b"false"]);
+        let inner = inner.bytes.get(unit::HEADER..).unwrap().to_vec();
+        let mut batch = Batch::new();
+        batch.message(&[7], &[&inner]);
+        let mut body = batch.bytes.get(unit::HEADER..).unwrap().to_vec();
+        body[9] ^= 1;
+        let header =
+            UnitHeader { first: 1, count: 1, length: body.len() as u64, ..UnitHeader::default() };
+        assert_eq!(from_body(&header, &body), []);
+    }
+}

@@ -1,0 +1,538 @@
+//! Reads a journal in spite of damage.
+//!
+//! Where recovery stops and refuses, this looks for the next unit that was acknowledged and goes on,
+//! taking single records out of units that are not whole. What was never acknowledged is a torn end
+//! here as there.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    Damage, Lost,
+    salvage::{self, Run},
+    tolerant::Tolerant,
+};
+use crate::{
+    Disk, Lsn, OpenError,
+    recovery::{
+        refused,
+        scan::{Chain, Leftovers, Window},
+    },
+    segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
+    unit::{self, UnitHeader},
+};
+
+/// Consecutive records as they lie in a segment.
+pub(super) struct Piece<'a> {
+    /// Where its segment stands in [`Survey::files`], and its number.
+    pub(super) file: usize,
+    pub(super) number: u64,
+    /// Of the unit in the file.
+    pub(super) offset: u64,
+    /// The unit's header, with the numbers and the count of these records. Its digest and length
+    /// are those of the whole unit.
+    pub(super) header: UnitHeader,
+    pub(super) records: &'a [u8],
+}
+
+/// A segment's file, or the place of one that is missing.
+pub(super) struct SurveyedFile {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    /// The file's length; 0 for a missing one.
+    pub(super) capacity: u64,
+    pub(super) is_missing: bool,
+    /// Something in it is damaged, or lost with it.
+    pub(super) is_damaged: bool,
+    /// Where its last unit ends.
+    pub(super) end: u64,
+    /// The last LSN in it or before.
+    pub(super) last: u64,
+    /// The last LSN before the first unit of the next file.
+    pub(super) bridge: u64,
+    /// Session of its last unit.
+    pub(super) session: u32,
+    pub(super) salt: u64,
+    pub(super) has_units: bool,
+}
+
+/// What a journal holds.
+pub(super) struct Survey {
+    pub(super) files: Vec<SurveyedFile>,
+    pub(super) damages: Vec<Damage>,
+    /// What the units say together; [`Chain::last`] is the last LSN.
+    pub(super) chain: Chain,
+    /// Bytes of units at the end that were never acknowledged.
+    pub(super) torn_bytes: u64,
+}
+
+/// Reads the journal in `dir` from its first to its last record and shows each piece to `each`.
+pub(super) fn survey<E: From<OpenError>>(
+    disk: &dyn Disk,
+    dir: &Path,
+    mut each: impl FnMut(&Piece<'_>) -> Result<(), E>,
+) -> Result<Survey, E> {
+    let mut reader = Reader::open(disk, dir)?;
+    for index in 0..reader.files.len() {
+        reader.read_file(index, &mut each)?;
+    }
+    Ok(reader.finish())
+}
+
+struct Reader {
+    files: Vec<SurveyedFile>,
+    /// The readable ones of [`Reader::files`].
+    segments: Vec<Option<Segment>>,
+    damages: Vec<Damage>,
+    chain: Chain,
+    /// Up to where everything was acknowledged; known once it had to be searched for.
+    acknowledged: Option<u64>,
+    torn_bytes: u64,
+}
+
+impl Reader {
+    fn open(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
+        let names = disk.list(dir).map_err(refused("list", dir))?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+        numbers.sort_unstable();
+        let mut reader = Self {
+            files: Vec::new(),
+            segments: Vec::new(),
+            damages: Vec::new(),
+            chain: Chain::default(),
+            acknowledged: None,
+            torn_bytes: 0,
+        };
+        let mut next = numbers.first().copied().unwrap_or_default();
+        for number in numbers {
+            for missing in next..number {
+                reader.add(dir.join(segment::name(missing)), missing, None);
+            }
+            let path = dir.join(segment::name(number));
+            let segment = reader.open_segment(disk, path.clone(), number)?;
+            reader.add(path, number, Some(segment));
+            next = number + 1;
+        }
+        Ok(reader)
+    }
+
+    fn add(&mut self, path: PathBuf, number: u64, segment: Option<Segment>) {
+        let is_missing = segment.is_none();
+        let of_file = self.damages.iter().any(|damage| damage.path == path);
+        self.files.push(SurveyedFile {
+            number,
+            path,
+            capacity: segment.as_ref().map_or(0, |segment| segment.capacity),
+            is_missing,
+            is_damaged: is_missing || of_file,
+            end: HEADER,
+            last: 0,
+            bridge: 0,
+            session: 0,
+            salt: segment.as_ref().map_or(0, |segment| segment.salt),
+            has_units: false,
+        });
+        self.segments.push(segment);
+    }
+
+    fn open_segment(
+        &mut self,
+        disk: &dyn Disk,
+        path: PathBuf,
+        number: u64,
+    ) -> Result<Segment, OpenError> {
+        let file = disk.open(&path).map_err(refused("open", &path))?;
+        let capacity = file.len().map_err(refused("measure", &path))?;
+        let file: Arc<dyn crate::DiskFile> = Arc::new(Tolerant(file));
+        let mut segment = Segment { number, salt: 0, path, file, capacity };
+        let mut header = [0; HEADER_SIZE];
+        let decoded = if capacity < HEADER {
+            Err(HeaderError::Bad("too short"))
+        } else {
+            let read = segment.file.read_exact_at(&mut header, 0);
+            read.map_err(refused("read", &segment.path))?;
+            segment::decode_header(&header, number)
+        };
+        match decoded {
+            Ok(salt) => segment.salt = salt,
+            Err(HeaderError::Newer(found)) => {
+                let supported = segment::VERSION;
+                return Err(OpenError::NewerFormat { path: segment.path, found, supported });
+            }
+            Err(HeaderError::Bad(reason)) => {
+                // Its units tell the salt; what older uses of the file left lies behind them.
+                let first = first_header(&segment).map_err(refused("read", &segment.path))?;
+                segment.salt = first.map_or(0, |first| first.salt);
+                self.damages.push(Damage {
+                    path: segment.path.clone(),
+                    offset: 0,
+                    lost: Lost::Nothing { what: reason },
+                });
+            }
+        }
+        Ok(segment)
+    }
+
+    fn read_file<E: From<OpenError>>(
+        &mut self,
+        index: usize,
+        each: &mut impl FnMut(&Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(segment) = self.segments.get(index).cloned().flatten() else {
+            self.note_end(index, HEADER, false);
+            return Ok(());
+        };
+        let mut window = Window::new(&segment);
+        let mut at = HEADER;
+        let mut has_units = false;
+        loop {
+            let io = refused("read", &segment.path);
+            if let Some((header, records)) = window.unit(at, &self.chain).map_err(io)? {
+                if self.chain.previous.is_none() && index > 0 {
+                    // No segment without units comes before one with some.
+                    self.lose(self.place_before(index), header.previous);
+                }
+                if let Some(before) = index.checked_sub(1).filter(|_| at == HEADER)
+                    && let Some(before) = self.files.get_mut(before)
+                {
+                    before.bridge = header.previous;
+                }
+                self.chain.accept(&header);
+                each(&Piece { file: index, number: segment.number, offset: at, header, records })?;
+                at += unit::HEADER as u64 + header.length;
+                has_units = true;
+                continue;
+            }
+            if self.is_followed(index)? {
+                break;
+            }
+            let Some(next) = self.next_unit(&segment, index, at)? else {
+                at = self.salvage_last(index, &segment, at, each)?;
+                break;
+            };
+            has_units = true;
+            if next.at > at {
+                self.bridge(index, &segment, at, &next, each)?;
+                at = next.at;
+            } else if self.chain.previous.is_some_and(|last| last < next.header.previous) {
+                // Sound, but what came before it is gone.
+                self.lose(self.place_before(index), next.header.previous);
+            } else {
+                at = self.salvage_unit(index, &segment, &next, each)?;
+            }
+        }
+        self.note_end(index, at, has_units);
+        Ok(())
+    }
+
+    /// Whether the next file begins with the unit that comes next: then this one simply is full.
+    fn is_followed(&self, index: usize) -> Result<bool, OpenError> {
+        let Some(Some(next)) = self.segments.get(index + 1) else { return Ok(false) };
+        let mut window = Window::new(next);
+        let unit = window.unit(HEADER, &self.chain).map_err(refused("read", &next.path))?;
+        // The very first unit of all is taken from where it is found.
+        Ok(unit.is_some() && self.chain.previous.is_some())
+    }
+
+    /// The next header of an acknowledged unit from `at` on.
+    fn next_unit(
+        &mut self,
+        segment: &Segment,
+        index: usize,
+        at: u64,
+    ) -> Result<Option<Found>, OpenError> {
+        if self.chain.clean_stop && self.is_over(index)? {
+            return Ok(None);
+        }
+        let acknowledged = match self.acknowledged {
+            Some(acknowledged) => acknowledged,
+            None => self.search_acknowledged(index, at)?,
+        };
+        self.acknowledged = Some(acknowledged);
+        let (last, session) = (self.last(), self.chain.session);
+        let fits = |header: &UnitHeader| {
+            header.salt == segment.salt
+                && header.session >= session
+                && header.first > header.previous
+                && header.first > last
+                && header.previous >= last
+                && header.last() <= acknowledged
+        };
+        headers(segment, at, |at, header| fits(&header).then_some(Found { at, header }))
+            .map_err(refused("read", &segment.path))
+    }
+
+    /// Whether no file from the next on has a unit of this journal.
+    fn is_over(&self, index: usize) -> Result<bool, OpenError> {
+        for segment in self.segments.iter().skip(index + 1).flatten() {
+            let found = headers(segment, HEADER, |_, header| {
+                (header.salt == segment.salt && header.session >= self.chain.session).then_some(())
+            });
+            if found.map_err(refused("read", &segment.path))?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The highest LSN that any unit from `at` in this file on says is durable.
+    fn search_acknowledged(&self, index: usize, at: u64) -> Result<u64, OpenError> {
+        let mut acknowledged = self.chain.durable.max(self.last());
+        let mut start = at;
+        for segment in self.segments.iter().skip(index).flatten() {
+            let found = Leftovers::find(segment, start).map_err(refused("read", &segment.path))?;
+            acknowledged = acknowledged.max(found.durable);
+            start = HEADER;
+        }
+        Ok(acknowledged)
+    }
+
+    /// Goes from a unit that can't be made out at `at` to the next that can.
+    fn bridge<E: From<OpenError>>(
+        &mut self,
+        index: usize,
+        segment: &Segment,
+        at: u64,
+        next: &Found,
+        each: &mut impl FnMut(&Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let after = self.last();
+        let before = next.header.previous;
+        let start = at + unit::HEADER as u64;
+        let bytes = read(segment, start, next.at.saturating_sub(start))?;
+        let run = salvage::without_header(&bytes, before, after);
+        let lost = match &run {
+            // They fill the place: there was nothing else.
+            Some(_) => Lost::Nothing { what: UNIT_HEADER },
+            None if before <= after => Lost::Nothing { what: UNIT_HEADER },
+            None => lost_up_to(&self.chain, before),
+        };
+        self.add_damage((index, at), lost);
+        if let Some(run) = run {
+            let header = UnitHeader {
+                first: run.first,
+                count: run.count,
+                previous: after,
+                session: next.header.session,
+                ..next.header
+            };
+            each(&Piece {
+                file: index,
+                number: segment.number,
+                offset: at,
+                header,
+                records: run.bytes,
+            })?;
+        }
+        self.chain.previous = Some(before);
+        Ok(())
+    }
+
+    /// Takes the last unit of a segment if only its header is damaged. Returns where it ends, or `at`
+    /// if there is none.
+    fn salvage_last<E: From<OpenError>>(
+        &mut self,
+        index: usize,
+        segment: &Segment,
+        at: u64,
+        each: &mut impl FnMut(&Piece<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let (after, session) = (self.last(), self.chain.session);
+        let Some(Some(next)) = self.segments.get(index + 1) else { return Ok(at) };
+        let first = headers(next, HEADER, |at, header| Some((at, header)));
+        let first = first.map_err(refused("read", &next.path))?;
+        let Some((HEADER, next)) =
+            first.filter(|(_, first)| first.salt == next.salt && first.previous > after)
+        else {
+            return Ok(at);
+        };
+        let bytes = read(segment, at, segment.capacity.saturating_sub(at))?;
+        let Some(run) = salvage::last_of_segment(&bytes, next.previous, after) else {
+            return Ok(at);
+        };
+        self.add_damage((index, at), Lost::Nothing { what: UNIT_HEADER });
+        let Run { first, count, bytes } = run;
+        let header = UnitHeader { first, count, previous: after, session, ..UnitHeader::default() };
+        self.chain.accept(&header);
+        each(&Piece { file: index, number: segment.number, offset: at, header, records: bytes })?;
+        Ok(at + (unit::HEADER + bytes.len()) as u64)
+    }
+
+    /// Takes what is readable out of a unit that is not whole. Returns where the next one begins.
+    fn salvage_unit<E: From<OpenError>>(
+        &mut self,
+        index: usize,
+        segment: &Segment,
+        unit: &Found,
+        each: &mut impl FnMut(&Piece<'_>) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let Found { at, header } = unit;
+        let start = at + unit::HEADER as u64;
+        let length = header.length.min(segment.capacity.saturating_sub(start));
+        let body = read(segment, start, length)?;
+        let mut next = header.first;
+        let lose = |reader: &mut Self, first: u64, end: u64| {
+            if first < end {
+                let lost =
+                    Lost::Records { first: Lsn(first), last: Lsn(end - 1), count: end - first };
+                reader.add_damage((index, *at), lost);
+            }
+        };
+        for run in salvage::from_body(header, &body) {
+            lose(self, next, run.first);
+            next = run.first + u64::from(run.count);
+            let header = UnitHeader { first: run.first, count: run.count, ..*header };
+            each(&Piece {
+                file: index,
+                number: segment.number,
+                offset: *at,
+                header,
+                records: run.bytes,
+            })?;
+        }
+        lose(self, next, header.last() + 1);
+        if next == header.first && header.count == 0 {
+            // A mark has no records to lose, yet bytes behind it.
+            self.add_damage((index, *at), Lost::Nothing { what: UNIT_HEADER });
+        }
+        self.chain.accept(header);
+        Ok(start + length)
+    }
+
+    /// Everything after the last LSN up to `before` is lost.
+    fn lose(&mut self, place: (usize, u64), before: u64) {
+        self.add_damage(place, lost_up_to(&self.chain, before));
+        self.chain.previous = Some(before);
+    }
+
+    /// Where that which comes before the first unit of a file should have been.
+    fn place_before(&self, index: usize) -> (usize, u64) {
+        match index.checked_sub(1) {
+            Some(before) => (before, self.files.get(before).map_or(HEADER, |file| file.end)),
+            None => (index, HEADER),
+        }
+    }
+
+    fn add_damage(&mut self, (index, offset): (usize, u64), lost: Lost) {
+        if let Some(file) = self.files.get_mut(index) {
+            file.is_damaged = true;
+            let offset = if file.is_missing { 0 } else { offset };
+            self.damages.push(Damage { path: file.path.clone(), offset, lost });
+        }
+    }
+
+    fn note_end(&mut self, index: usize, end: u64, has_units: bool) {
+        let last = self.last();
+        if let Some(file) = self.files.get_mut(index) {
+            file.end = end;
+            file.last = last;
+            file.session = self.chain.session;
+            file.has_units = has_units;
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.chain.last()
+    }
+
+    fn finish(mut self) -> Survey {
+        let tail = self.files.iter().rposition(|file| file.has_units);
+        let acknowledged = self.acknowledged.unwrap_or_default();
+        if acknowledged > self.last() {
+            let index = tail.unwrap_or_default();
+            let place = (index, self.files.get(index).map_or(HEADER, |file| file.end));
+            self.lose(place, acknowledged);
+        }
+        // A unit cut off behind the last one is no damage, and of no use.
+        if let Some(tail) = tail
+            && !self.chain.clean_stop
+            && let Some(Some(segment)) = self.segments.get(tail)
+            && let Some(file) = self.files.get(tail)
+            && let Ok(leftovers) = Leftovers::find(segment, file.end)
+        {
+            self.torn_bytes = leftovers.end - file.end;
+        }
+        for damage in &mut self.damages {
+            // Of a tail nobody can say what it held.
+            if let Lost::Nothing { what } = damage.lost
+                && damage.offset == 0
+                && self.files.iter().any(|file| file.path == damage.path && !file.has_units)
+            {
+                damage.lost = Lost::Unknown { what };
+            }
+        }
+        for index in 0..self.files.len() {
+            // Each missing file is a damage, even if no record is known to be lost with it.
+            let Some(file) = self.files.get(index) else { continue };
+            if file.is_missing && !self.damages.iter().any(|damage| damage.path == file.path) {
+                let lost = Lost::Unknown { what: "the file is missing" };
+                self.damages.push(Damage { path: file.path.clone(), offset: 0, lost });
+            }
+        }
+        let Self { files, damages, chain, torn_bytes, .. } = self;
+        Survey { files, damages, chain, torn_bytes }
+    }
+}
+
+/// All records after the last one taken, up to LSN `last`.
+fn lost_up_to(chain: &Chain, last: u64) -> Lost {
+    let after = chain.last();
+    Lost::Records { first: Lsn(after + 1), last: Lsn(last), count: last.saturating_sub(after) }
+}
+
+/// A unit's header and where it is.
+struct Found {
+    at: u64,
+    header: UnitHeader,
+}
+
+/// The first valid unit header in a file, of whatever use of it.
+fn first_header(segment: &Segment) -> io::Result<Option<UnitHeader>> {
+    headers(segment, HEADER, |_, header| Some(header))
+}
+
+/// Shows the valid unit headers from `start` on to `choose`, at every multiple of 8, until it takes
+/// one.
+fn headers<T>(
+    segment: &Segment,
+    start: u64,
+    mut choose: impl FnMut(u64, UnitHeader) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut at = start;
+    let mut buffer = Vec::new();
+    while at + unit::HEADER as u64 <= segment.capacity {
+        let size = usize::try_from((segment.capacity - at).min(PIECE)).map_err(io::Error::other)?;
+        buffer.resize(size, 0);
+        segment.file.read_exact_at(&mut buffer, at)?;
+        for index in (0..size.saturating_sub(unit::HEADER - 1)).step_by(8) {
+            let bytes = buffer.get(index..).unwrap_or_default();
+            if !bytes.starts_with(&unit::MAGIC) {
+                continue;
+            }
+            if let Some(header) = UnitHeader::decode(bytes)
+                && let Some(chosen) = choose(at + index as u64, header)
+            {
+                return Ok(Some(chosen));
+            }
+        }
+        if (size as u64) < PIECE {
+            break;
+        }
+        at += PIECE - (unit::HEADER as u64 - 8);
+    }
+    Ok(None)
+}
+
+fn read(segment: &Segment, at: u64, length: u64) -> Result<Vec<u8>, OpenError> {
+    let failed = |error| refused("read", &segment.path)(error);
+    let length = usize::try_from(length).map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
+    let mut bytes = vec![0; length];
+    segment.file.read_exact_at(&mut bytes, at).map_err(failed)?;
+    Ok(bytes)
+}
+
+const PIECE: u64 = 1 << 20;
+const UNIT_HEADER: &str = "the header of a unit is damaged";

@@ -1,0 +1,433 @@
+//! Damaged data directories: what a check says of them, and that a repair keeps all that is readable.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/block_on.rs"]
+mod block_on;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use block_on::block_on;
+use leveret_store::{
+    Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
+    Table,
+    offline::{self, Lost, OfflineError, Pin},
+    simulation::{Operation, SimDisk},
+};
+use proptest::prelude::*;
+
+fn dir() -> &'static Path {
+    Path::new("/data")
+}
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 4 << 10,
+        first_segment_bytes: 4 << 10,
+        lazy_sync: Duration::from_millis(1),
+        ..StoreOptions::default()
+    }
+}
+
+fn open(disk: &MemDisk) -> Result<(Store, Recovered), OpenError> {
+    Store::open(Arc::new(disk.clone()), dir(), options())
+}
+
+/// What is expected of each message: its queues and payload.
+type Messages = BTreeMap<Lsn, (BTreeSet<u64>, Vec<u8>)>;
+
+fn messages(recovered: &Recovered) -> Messages {
+    let message = |message: &leveret_store::RecoveredMessage| {
+        let queues = message.queues.iter().map(|place| place.queue).collect();
+        (message.lsn, (queues, message.payload.to_vec()))
+    };
+    recovered.messages.iter().map(message).collect()
+}
+
+/// A journal of several segments with every kind of record, closed. Some units hold many records.
+fn written(disk: &MemDisk) -> Messages {
+    let (store, _) = open(disk).expect("opens");
+    let mut batch = Batch::new();
+    let mut last = Lsn::ZERO;
+    for round in 0..60_u64 {
+        if round % 10 == 0 {
+            let key = round.to_le_bytes().to_vec();
+            batch.define(&[Definition::Put { table: Table::Queues, key, value: vec![1; 20] }]);
+        }
+        let fill = u8::try_from(round).expect("small");
+        for size in 0..round % 4 {
+            batch.message(&[1 + size], &[&vec![fill; 90 * usize::try_from(size).expect("small")]]);
+        }
+        batch.message(&[1, 2], &[&[fill; 200]]);
+        if round % 7 == 0 && last > Lsn::ZERO {
+            batch.ack(1, &[last]);
+            batch.returned(2, &[(last, 3)]);
+        }
+        if round % 5 == 0 {
+            store.reserve(3);
+        }
+        last = store.append(&mut batch).last;
+        if round % 3 == 0 {
+            block_on(store.durable(last));
+        }
+    }
+    store.close();
+    drop(store);
+    let (store, recovered) = open(disk).expect("opens");
+    drop(store);
+    messages(&recovered)
+}
+
+/// The same once more, on a disk of its own.
+fn copy(of: &MemDisk) -> MemDisk {
+    let copy = MemDisk::new();
+    for folder in [dir().to_owned(), dir().join("journal")] {
+        for name in of.list(&folder).expect("lists") {
+            let path = folder.join(name);
+            let from = file(of, &path);
+            let length = from.len().expect("has one");
+            let mut bytes = vec![0; usize::try_from(length).expect("small")];
+            from.read_exact_at(&mut bytes, 0).expect("reads");
+            copy.create(&path).and_then(|to| to.write_all_at(&[&bytes], 0)).expect("writes");
+        }
+    }
+    copy
+}
+
+fn segments(disk: &MemDisk) -> Vec<PathBuf> {
+    let journal = dir().join("journal");
+    let mut names = disk.list(&journal).expect("lists");
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    names.iter().map(|name| journal.join(name)).collect()
+}
+
+fn file(disk: &MemDisk, path: &Path) -> Arc<dyn DiskFile> {
+    disk.open(path).expect("is there")
+}
+
+/// Checks, repairs, and opens. Gives what was damaged and what is left.
+fn repaired(disk: &MemDisk) -> (Vec<offline::Damage>, Messages) {
+    let found = offline::check(disk, dir()).expect("can be checked").damages;
+    let report = offline::repair(disk, dir(), false).expect("can be repaired");
+    assert_eq!(report.damages, found);
+    let after = offline::check(disk, dir()).expect("can be checked");
+    assert_eq!(after.damages, [], "{found:?}");
+    let (store, recovered) = open(disk).expect("opens after the repair");
+    assert!(found.is_empty() || !recovered.report.clean_stop);
+    // Numbers are never given twice, also not those that are lost.
+    let lost = found.iter().filter_map(|damage| match &damage.lost {
+        Lost::Records { last, .. } => Some(*last),
+        _ => None,
+    });
+    let mut batch = Batch::new();
+    batch.message(&[9], &[b"new"]);
+    let new = store.append(&mut batch).last;
+    assert!(lost.max() < Some(new), "{new} {found:?}");
+    block_on(store.durable(new));
+    drop(store);
+    let (_, again) = open(disk).expect("opens again");
+    let mut left = messages(&again);
+    assert!(left.remove(&new).is_some());
+    assert_eq!(left, messages(&recovered));
+    (found, left)
+}
+
+fn lost(damages: &[offline::Damage], lsn: Lsn) -> bool {
+    damages.iter().any(|damage| match damage.lost {
+        Lost::Records { first, last, .. } => first <= lsn && lsn <= last,
+        Lost::Unknown { .. } => true,
+        _ => false,
+    })
+}
+
+/// Nothing is lost but what the damages name, and nothing is there that was not.
+fn compare(before: &Messages, damages: &[offline::Damage], after: &Messages) {
+    for (lsn, (queues, payload)) in before {
+        match after.get(lsn) {
+            Some((found, bytes)) => {
+                assert_eq!(bytes, payload, "{lsn}");
+                assert!(found.is_superset(queues), "{lsn} left {queues:?}");
+            }
+            None => assert!(lost(damages, *lsn), "{lsn} is lost, and not in {damages:?}"),
+        }
+    }
+    for (lsn, (queues, _)) in after {
+        let settled = queues.iter().all(|queue| [1, 2, 3, 4].contains(queue));
+        // A settlement may be lost, and then its message is back; nothing else can appear.
+        let known = before.contains_key(lsn)
+            || damages.iter().any(|damage| !matches!(damage.lost, Lost::Nothing { .. }));
+        assert!(known && settled, "{lsn} appeared");
+    }
+}
+
+#[test]
+fn a_sound_journal_is_called_so_and_left_alone() {
+    let disk = MemDisk::new();
+    let before = written(&disk);
+    let report = offline::check(&disk, dir()).expect("can be checked");
+    assert_eq!(report.damages, []);
+    assert!(report.clean_stop && report.torn_bytes == 0);
+    assert!(report.segments >= 4 && report.records > 100 && report.definitions == 6, "{report:?}");
+    let report = offline::repair(&disk, dir(), false).expect("nothing to do");
+    assert!(report.damages.is_empty() && report.files.is_empty());
+    let (store, recovered) = open(&disk).expect("opens");
+    assert!(recovered.report.clean_stop);
+    assert_eq!(messages(&recovered), before);
+    let error = offline::check(&disk, dir()).expect_err("in use");
+    assert!(error.to_string().contains("in use"), "{error}");
+    drop(store);
+}
+
+#[test]
+fn there_must_be_something_to_work_on() {
+    let disk = MemDisk::new();
+    let error = offline::check(&disk, dir()).expect_err("nothing there");
+    assert_eq!(error.to_string(), "/data holds no data of a broker");
+    assert!(disk.list(dir()).expect("lists").is_empty(), "it left something behind");
+}
+
+#[test]
+fn a_flipped_bit_costs_one_record_at_most() {
+    let original = MemDisk::new();
+    let before = written(&original);
+    let paths = segments(&original);
+    let mut damaged = 0;
+    let mut one = 0;
+    for (index, path) in paths.iter().enumerate() {
+        for offset in (0..4096).step_by(307) {
+            let disk = copy(&original);
+            let mut byte = [0];
+            let segment = file(&disk, path);
+            segment.read_exact_at(&mut byte, offset).expect("inside");
+            byte[0] ^= 1 << (offset % 8);
+            segment.write_all_at(&[&byte], offset).expect("writes");
+            let (damages, after) = repaired(&disk);
+            compare(&before, &damages, &after);
+            damaged += usize::from(!damages.is_empty());
+            let lost = before.keys().filter(|lsn| !after.contains_key(lsn)).count();
+            assert!(lost <= 1, "file {index}, byte {offset}: {damages:?}");
+            one += lost;
+        }
+    }
+    assert!(damaged > 30 && one > 8, "{damaged} damaged, {one} lost");
+}
+
+#[test]
+fn a_damaged_record_is_named_and_set_aside() {
+    let disk = MemDisk::new();
+    let before = written(&disk);
+    let path = &segments(&disk)[1];
+    let segment = file(&disk, path);
+    segment.write_all_at(&[&[0xee; 4]], 200).expect("writes");
+    let error = open(&disk).err().expect("refused").to_string();
+    for part in [&path.display().to_string(), "damaged at byte", "leveret store check", "repair"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (damages, after) = repaired(&disk);
+    let [damage] = damages.as_slice() else { panic!("{damages:?}") };
+    assert_eq!(&damage.path, path);
+    assert!(damage.offset <= 200 && damage.offset >= 64);
+    let Lost::Records { first, last, count: 1 } = damage.lost else { panic!("{damage}") };
+    assert_eq!(first, last);
+    assert!(damage.to_string().ends_with(&format!("the record with LSN {first} is lost")));
+    assert_eq!(before.len() - after.len(), usize::from(before.contains_key(&first)));
+    let aside = path.with_extension("seg.damaged");
+    let mut bytes = [0; 4];
+    file(&disk, &aside).read_exact_at(&mut bytes, 200).expect("kept as it was");
+    assert_eq!(bytes, [0xee; 4]);
+}
+
+#[test]
+fn a_missing_segment_costs_what_it_held() {
+    let sound = MemDisk::new();
+    let before = written(&sound);
+    let count = segments(&sound).len();
+    for missing in 1..count - 1 {
+        let disk = copy(&sound);
+        disk.remove(&segments(&disk)[missing]).expect("removes");
+        assert!(matches!(open(&disk), Err(OpenError::MissingSegment { .. })));
+        let (damages, after) = repaired(&disk);
+        assert!(damages.iter().any(|damage| damage.to_string().contains("000")), "{damages:?}");
+        compare(&before, &damages, &after);
+    }
+}
+
+#[test]
+fn a_cut_or_emptied_file_costs_what_it_held() {
+    let sound = MemDisk::new();
+    let before = written(&sound);
+    for length in [0, 10, 64, 700, 2000] {
+        for at in 0..segments(&sound).len() {
+            let disk = copy(&sound);
+            file(&disk, &segments(&disk)[at]).set_len(length).expect("cuts");
+            let (damages, after) = repaired(&disk);
+            // Nothing says how long the last one was.
+            if at + 1 < segments(&sound).len() {
+                compare(&before, &damages, &after);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_block_that_gives_an_error_is_damage() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (store, _) = Store::open(Arc::clone(&shared), dir(), options()).expect("opens");
+    let mut batch = Batch::new();
+    for _ in 0..10 {
+        batch.message(&[1], &[&[1; 200]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    store.close();
+    drop(store);
+    // The first read of a piece fails, and then those of two of its blocks.
+    for _ in 0..3 {
+        disk.fail_after(Operation::Read, 3);
+    }
+    let report = offline::check(&disk, dir()).expect("can be checked");
+    assert_eq!(report.records, 10, "a passing error is tried again by blocks");
+}
+
+#[test]
+fn unreadable_definitions_are_dropped_only_if_told() {
+    let disk = MemDisk::new();
+    let before = written(&disk);
+    let path = dir().join("definitions.redb");
+    let length = file(&disk, &path).len().expect("has one");
+    for offset in (0..length).step_by(512) {
+        file(&disk, &path).write_all_at(&[&[0x5a; 64]], offset).expect("writes");
+    }
+    let report = offline::check(&disk, dir()).expect("can be checked");
+    let [damage] = report.damages.as_slice() else { panic!("{report:?}") };
+    assert!(damage.to_string().contains("definitions.redb: the definitions cannot be read"));
+    let error = offline::repair(&disk, dir(), false).expect_err("not without being told");
+    assert!(matches!(error, OfflineError::Definitions { .. }));
+    let report = offline::repair(&disk, dir(), true).expect("told");
+    assert_eq!(report.files[0].set_aside, Some(dir().join("definitions.redb.damaged")));
+    let (_, recovered) = open(&disk).expect("opens");
+    assert_eq!(messages(&recovered), before);
+}
+
+#[test]
+fn an_interrupted_repair_goes_on() {
+    let disk = MemDisk::new();
+    let before = written(&disk);
+    let path = segments(&disk)[1].clone();
+    // The damaged file was renamed, and its successor not yet put in place.
+    disk.rename(&path, &path.with_extension("seg.damaged")).expect("renames");
+    offline::repair(&disk, dir(), false).expect("can be repaired");
+    let (_, recovered) = open(&disk).expect("opens");
+    assert_eq!(messages(&recovered), before);
+}
+
+#[test]
+fn usage_says_what_takes_space_and_what_keeps_it() {
+    let disk = MemDisk::new();
+    let (store, _) = open(&disk).expect("opens");
+    let mut batch = Batch::new();
+    batch.message(&[7], &[b"stays"]);
+    let stays = store.append(&mut batch).last;
+    for _ in 0..20 {
+        batch.message(&[8, 9], &[&[1; 500]]);
+        let lsn = store.append(&mut batch).last;
+        batch.ack(8, &[lsn]);
+        store.append(&mut batch);
+    }
+    batch.drop_queue(9);
+    store.append(&mut batch);
+    store.close();
+    drop(store);
+    let usage = offline::usage(&disk, dir()).expect("can be read");
+    let queue = usage.queues[&7];
+    assert_eq!((queue.live_messages, queue.dead_messages, queue.oldest), (1, 0, Some(stays)));
+    for id in [8, 9] {
+        let queue = usage.queues[&id];
+        assert_eq!((queue.live_messages, queue.dead_messages), (0, 20));
+        assert!(queue.live_bytes == 0 && queue.dead_bytes > 20 * 500 && queue.oldest.is_none());
+    }
+    let first = &usage.segments[0];
+    assert_eq!(first.pin, Pin::Message { queue: 7, lsn: stays });
+    assert_eq!((first.live_messages, first.live_bytes), (1, queue.live_bytes));
+    assert_eq!(usage.segments[1].pin, Pin::Older(first.number));
+    let written: Vec<_> = usage.segments.iter().filter(|s| s.pin != Pin::Spare).collect();
+    assert_eq!(written.last().expect("some").pin, Pin::Tail);
+}
+
+#[test]
+fn every_record_is_shown() {
+    let disk = MemDisk::new();
+    written(&disk);
+    let records = offline::check(&disk, dir()).expect("can be checked").records;
+    let mut kinds = BTreeMap::new();
+    let mut last = Lsn::ZERO;
+    offline::dump(&disk, dir(), |segment, offset, lsn, record| {
+        assert!(segment >= 1 && offset >= 64 && lsn > last);
+        last = lsn;
+        let text = format!("{record:?}");
+        let kind = text.split(' ').next().expect("a name").to_owned();
+        *kinds.entry(kind).or_insert(0) += 1;
+        Ok(())
+    })
+    .expect("can be read");
+    assert_eq!(kinds.values().sum::<u64>(), records);
+    let names: Vec<&str> = kinds.keys().map(String::as_str).collect();
+    assert_eq!(names, ["Ack", "Define", "Message", "Returned"]);
+}
+
+/// A journal and what it holds, written once.
+fn sound() -> &'static (MemDisk, Messages) {
+    static SOUND: OnceLock<(MemDisk, Messages)> = OnceLock::new();
+    SOUND.get_or_init(|| {
+        let disk = MemDisk::new();
+        let messages = written(&disk);
+        (disk, messages)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 30, ..ProptestConfig::default() })]
+
+    /// Whatever is written over the files, the repair answers, and the broker starts afterwards with
+    /// no message that was not there.
+    #[test]
+    fn any_damage_is_repaired(
+        damages in proptest::collection::vec(
+            (any::<prop::sample::Index>(), 0..4096_u64, proptest::collection::vec(any::<u8>(), 1..300)),
+            1..6,
+        ),
+        missing in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let (sound, before) = sound();
+        let disk = copy(sound);
+        let paths = segments(&disk);
+        for (file_index, offset, bytes) in damages {
+            let room = usize::try_from(4096 - offset).expect("small");
+            let bytes = &bytes[..bytes.len().min(room)];
+            let path: &PathBuf = file_index.get(&paths);
+            file(&disk, path).write_all_at(&[bytes], offset).expect("writes");
+        }
+        if let Some(missing) = missing {
+            let path: &PathBuf = missing.get(&paths);
+            disk.remove(path).expect("removes");
+        }
+        let (damages, after) = repaired(&disk);
+        for (lsn, (_, payload)) in &after {
+            if let Some((_, was)) = before.get(lsn) {
+                prop_assert_eq!(payload, was);
+            }
+        }
+        let _ = damages;
+    }
+}
