@@ -71,6 +71,9 @@ fn said(record: &DumpedRecord<'_>, bodies: bool) -> Value {
         DumpedRecord::Returned { queue, returns } => {
             json!({"record": "returned", "queue": queue, "returns": returns})
         }
+        DumpedRecord::Delayed { queue, delays } => {
+            json!({"record": "delayed", "queue": queue, "delays": delays})
+        }
         DumpedRecord::DropQueue { queue } => json!({"record": "drop_queue", "queue": queue}),
         DumpedRecord::Define { changes } => {
             let changes: Vec<Value> = changes.iter().map(change).collect();

@@ -35,6 +35,13 @@ pub enum DumpedRecord<'a> {
         /// `(LSN, delivery count)`.
         returns: Vec<(u64, u32)>,
     },
+    /// Messages waiting in a queue until a time.
+    Delayed {
+        /// The queue.
+        queue: u64,
+        /// What [`Batch::delayed`](crate::Batch::delayed) was given.
+        delays: Vec<(u64, u64)>,
+    },
     /// A queue was deleted.
     DropQueue {
         /// The queue.
@@ -83,6 +90,7 @@ impl<'a> From<Entry<'a>> for DumpedRecord<'a> {
             Entry::Returned { queue, returns } => {
                 Self::Returned { queue, returns: returns.collect() }
             }
+            Entry::Delayed { queue, delays } => Self::Delayed { queue, delays: delays.collect() },
             Entry::DropQueue { queue } => Self::DropQueue { queue },
             Entry::Define { payload } => Self::Define {
                 changes: DefinitionsIter::new(Reader(payload)).into_iter().flatten().collect(),

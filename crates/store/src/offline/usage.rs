@@ -200,7 +200,7 @@ impl Tally {
                     self.defining.push(file);
                 }
             }
-            Entry::Returned { .. } => {}
+            Entry::Returned { .. } | Entry::Delayed { .. } => {}
         }
     }
 
