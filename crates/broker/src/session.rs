@@ -180,6 +180,12 @@ impl Session {
         self.broker.finish(&mut self.turn);
     }
 
+    /// Whether clients whose consumers lost their queue hear of it at a later [`finish`](Self::finish):
+    /// the answer to the deletion is not written yet, and RabbitMQ's comes first.
+    pub fn hold_cancels(&mut self, hold: bool) {
+        self.turn.holds_cancels = hold;
+    }
+
     /// Lets memory go that an idle session doesn't need: nothing may be staged.
     pub fn release(&mut self) {
         debug_assert!(!self.has_staged(), "an idle session has nothing staged");
@@ -196,6 +202,7 @@ impl Session {
         for queue in std::mem::take(&mut self.owned) {
             self.broker.delete_queue(&self.vhost, &queue, &mut self.turn);
         }
+        self.hold_cancels(false);
         self.finish();
     }
 

@@ -38,6 +38,8 @@ pub struct Turn {
     discarded: DeathsByReason,
     wakes: Vec<Arc<dyn Subscriber>>,
     cancelled: Vec<Arc<dyn Subscriber>>,
+    /// Whether those are told at a later end: an answer of this turn waits for the disk.
+    pub(crate) holds_cancels: bool,
     abandoned: Vec<(Arc<SharedQueue>, Abandoned)>,
 }
 
@@ -128,9 +130,11 @@ impl Turn {
         if !self.records.is_empty() {
             store.append(&mut self.records);
         }
-        for subscriber in self.cancelled.drain(..) {
-            subscriber.cancelled();
-            self.wakes.push(subscriber);
+        if !self.holds_cancels {
+            for subscriber in self.cancelled.drain(..) {
+                subscriber.cancelled();
+                self.wakes.push(subscriber);
+            }
         }
         for subscriber in self.wakes.drain(..) {
             subscriber.wake();

@@ -10,6 +10,7 @@ use leveret_codec::{AmqpError, basic};
 use leveret_engine::ConsumerId;
 
 pub(crate) use self::assembly::{Assembly, Content};
+use crate::consumer::ConsumerSink;
 use crate::outbox::TakenSlots;
 
 /// A channel that is open, or that the broker has closed and the client not yet.
@@ -66,6 +67,7 @@ pub(crate) struct Subscription {
     pub(crate) id: ConsumerId,
     /// Its index among the channel's sources; `None` if it settles nothing.
     pub(crate) source: Option<u32>,
+    pub(crate) sink: Arc<ConsumerSink>,
 }
 
 /// A consumer of direct replies.

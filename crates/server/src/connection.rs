@@ -244,7 +244,7 @@ impl Connection {
         self.gate = None;
         let gated = std::mem::take(&mut self.gated);
         self.outbox.write(|out| out.extend_from_slice(&gated));
-        self.outbox.flush();
+        self.end_turn();
     }
 
     /// Whether the client is logged in and in its vhost.
@@ -510,6 +510,7 @@ impl Connection {
     fn end_turn(&mut self) {
         self.flush();
         if let Some(session) = &mut self.session {
+            session.hold_cancels(self.gate.is_some());
             session.finish();
         }
         self.outbox.flush();

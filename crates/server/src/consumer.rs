@@ -21,6 +21,8 @@ pub(crate) struct ConsumerSink {
     notify_cancel: bool,
     /// Its consume-ok has left.
     started: AtomicBool,
+    /// The client ended it, or its channel.
+    ended: AtomicBool,
 }
 
 /// What a consumer is made of.
@@ -38,13 +40,19 @@ pub(crate) struct ConsumerSpec {
 impl ConsumerSink {
     pub(crate) fn new(spec: ConsumerSpec) -> Self {
         let ConsumerSpec { outbox, queue, id, channel, tag, source, notify_cancel } = spec;
-        let started = AtomicBool::new(false);
-        Self { outbox, queue, id, channel, tag, source, notify_cancel, started }
+        let (started, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { outbox, queue, id, channel, tag, source, notify_cancel, started, ended }
     }
 
     /// Deliveries may come: consume-ok has been written.
     pub(crate) fn start(&self) {
         self.started.store(true, Ordering::Release);
+    }
+
+    /// The client ends it, or its channel, and will be answered: it is told of no cancel from now on,
+    /// whoever deletes the queue meanwhile.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 
     fn address(&self) -> Address<'_> {
@@ -77,7 +85,12 @@ impl Subscriber for ConsumerSink {
     fn cancelled(&self) {
         if self.notify_cancel {
             let cancel = basic::Cancel { consumer_tag: &self.tag, nowait: true };
-            self.outbox.write(|out| cancel.encode_frame(self.channel, out));
+            // Looked at under the outbox's lock: the answer to the end is written under it as well.
+            self.outbox.write(|out| {
+                if !self.ended.load(Ordering::Acquire) {
+                    cancel.encode_frame(self.channel, out);
+                }
+            });
         }
     }
 }

@@ -14,6 +14,7 @@ mod acknowledgements;
 mod alarms;
 mod at_least_once;
 mod bindings;
+mod cancels;
 mod channels;
 mod client_habits;
 mod concurrency;

@@ -2,8 +2,8 @@
 
 use leveret_tests::codec::{Value, queue};
 use leveret_tests::{
-    Broker, Channel, Login, ack, bind, cancel, confirm_select, consume, declare, delete,
-    eventually, get, nack, passive, purge, table, unbind,
+    Broker, Channel, ack, bind, cancel, confirm_select, consume, declare, delete, eventually, get,
+    nack, passive, purge, table, unbind,
 };
 
 use crate::check;
@@ -386,36 +386,6 @@ fn delete_honours_its_conditions() {
     channel.publish("", "q", "c");
     assert_eq!(channel.call(&get("q")), "basic.get-ok 1 '' q 0: c");
     assert_eq!(channel.call(&if_empty), "queue.delete-ok 0");
-}
-
-/// Its consumers are told, its messages are gone, and what was delivered may still be settled.
-#[test]
-fn a_deleted_queue_cancels_its_consumers() {
-    let broker = Broker::start();
-    let consumer = broker.connect().channel(1);
-    let deleter = broker.connect().channel(1);
-    consumer.call(&declare("q"));
-    consumer.publish("", "q", "a");
-    consumer.publish("", "q", "b");
-    consumer.call(&consume("q", "c"));
-    consumer.recv_many(2);
-    assert_eq!(deleter.call(&delete("q")), "queue.delete-ok 0");
-    assert_eq!(consumer.recv(), "basic.cancel c nowait");
-    consumer.send(&ack(1));
-    consumer.send(&nack(2));
-    assert_eq!(consumer.call(&declare("q")), "queue.declare-ok q 0 0");
-}
-
-/// A client that has not said it understands the cancel does not get one.
-#[test]
-fn without_the_capability_no_cancel_is_sent() {
-    let broker = Broker::start();
-    let login = Login { capabilities: false, ..Login::default() };
-    let channel = broker.connect_as(&login).unwrap().channel(1);
-    channel.call(&declare("q"));
-    channel.call(&consume("q", "c"));
-    assert_eq!(channel.call(&delete("q")), "queue.delete-ok 0");
-    assert_eq!(channel.call(&declare("q")), "queue.declare-ok q 0 0");
 }
 
 #[test]

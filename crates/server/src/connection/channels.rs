@@ -150,6 +150,7 @@ impl Connection {
         self.settlements.retain(|pending| pending.channel != number);
         channel.replies = None;
         for (_, subscription) in channel.consumers.drain() {
+            subscription.sink.end();
             session.cancel(&subscription.queue, subscription.id);
         }
         let transaction = std::mem::replace(&mut channel.mode, crate::channel::Mode::Plain);

@@ -32,6 +32,7 @@ impl Connection {
             if existing.queue.has_consumer(existing.id) {
                 return Err(refusal::consumer_tag_in_use(&tag));
             }
+            existing.sink.end();
             if let (Some(mut out), Some(source)) = (self.outbox.channel(number), existing.source) {
                 out.close_source(source);
             }
@@ -97,7 +98,7 @@ impl Connection {
         self.watch_timeouts(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             let queue = Arc::clone(&queue);
-            channel.consumers.insert(tag, Subscription { queue, id, source });
+            channel.consumers.insert(tag, Subscription { queue, id, source, sink });
             channel.show_consumers();
         }
         self.session()?.unblock(&queue, id);
@@ -141,6 +142,7 @@ impl Connection {
         let gone = channel.consumers.remove(cancel.consumer_tag);
         channel.show_consumers();
         if let Some(gone) = gone {
+            gone.sink.end();
             self.session()?.cancel(&gone.queue, gone.id);
             if let (Some(mut out), Some(source)) = (self.outbox.channel(number), gone.source) {
                 out.close_source(source);
@@ -161,6 +163,7 @@ impl Connection {
             let gone: Vec<_> = gone.collect();
             channel.show_consumers();
             for (tag, subscription) in gone {
+                subscription.sink.end();
                 session.cancel(&subscription.queue, subscription.id);
                 if let (Some(mut out), Some(source)) =
                     (self.outbox.channel(*number), subscription.source)
