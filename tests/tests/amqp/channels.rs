@@ -1,9 +1,10 @@
 //! The life of channels: opening, errors that close one and leave the rest, closing.
 
-use leveret_tests::codec::{Method, access, basic, channel, connection, queue};
+use leveret_tests::codec::{Method, access, basic, channel, confirm, connection, exchange, queue};
 use leveret_tests::{
-    Broker, Login, ack, bind, cancel, confirm_select, consume, declare, declare_exchange, delete,
-    get, nack, passive, publish, purge, qos, reject, unbind,
+    Broker, Login, ack, bind, bind_exchange, cancel, confirm_select, consume, declare,
+    declare_exchange, delete, delete_exchange, get, nack, passive, publish, purge, qos, reject,
+    unbind, unbind_exchange,
 };
 
 use crate::check;
@@ -199,6 +200,11 @@ fn nowait_silences_success_but_not_errors() {
     channel.send(&basic::Consume { nowait: true, ..consume("q", "c") });
     channel.send(&basic::Cancel { consumer_tag: "c", nowait: true });
     channel.send(&queue::Delete { nowait: true, ..delete("q") });
+    channel.send(&exchange::Declare { nowait: true, ..declare_exchange("x", "fanout") });
+    channel.send(&exchange::Bind { nowait: true, ..bind_exchange("x", "amq.fanout", "") });
+    channel.send(&exchange::Unbind { nowait: true, ..unbind_exchange("x", "amq.fanout", "") });
+    channel.send(&exchange::Delete { nowait: true, ..delete_exchange("x") });
+    channel.send(&confirm::Select { nowait: true });
     assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
 
     let nowait = queue::Declare { nowait: true, ..passive("q") };

@@ -48,6 +48,60 @@ fn the_expired_are_delivered_when_their_time_is_over() {
     assert_eq!(delivery.properties().message_id, given.message_id);
 }
 
+/// Its time there begins when it gets there, and the time it had before is gone.
+#[test]
+fn a_dead_letter_has_the_time_of_its_new_queue() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let onward = table([
+        (DLX, Value::text("")),
+        (DLRK, Value::text("dead")),
+        ("x-message-ttl", Value::I32(200)),
+    ]);
+    channel.call(&queue::Declare { arguments: onward.as_table(), ..declare("between") });
+    let start = table([(DLX, Value::text("")), (DLRK, Value::text("between"))]);
+    channel.call(&queue::Declare { arguments: start.as_table(), ..declare("q") });
+    channel.call(&declare("dead"));
+    channel.call(&basic::Consume { no_ack: true, ..consume("dead", "c") });
+    let begin = std::time::Instant::now();
+    let given = Properties { expiration: Some(b"150"), ..Properties::default() };
+    channel.publish_with(&publish("", "q"), &given, b"body");
+    let delivery = channel.recv();
+    // The broker counts in whole milliseconds.
+    assert!(begin.elapsed().as_millis() >= 348, "{:?}", begin.elapsed());
+    assert_eq!(last_death(&delivery), "between expired 1");
+}
+
+/// Nobody saw its time end.
+#[test]
+fn what_expires_while_the_broker_is_down_is_delivered() {
+    let Some(mut broker) = Broker::own("stops the broker") else { return };
+    let channel = broker.connect().channel(1);
+    let arguments = table([(DLX, Value::text("")), (DLRK, Value::text("dead"))]);
+    channel.call(&queue::Declare { durable: true, ..declare("dead") });
+    let arguments = arguments.as_table();
+    channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
+    channel.call(&confirm_select());
+    for (expiration, body) in [(&b"200"[..], "short"), (b"3600000", "long")] {
+        let given = Properties {
+            expiration: Some(expiration),
+            delivery_mode: Some(2),
+            ..Properties::default()
+        };
+        channel.publish_with(&publish("", "q"), &given, body.as_bytes());
+        assert!(channel.recv().starts_with("basic.ack "));
+    }
+    broker.terminate();
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    broker.restart();
+    let channel = broker.connect().channel(1);
+    channel.call(&consume("dead", "c"));
+    let delivery = channel.recv();
+    assert_eq!(delivery.body(), b"short");
+    assert_eq!(last_death(&delivery), "q expired 1");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 2 '' q 0: long");
+}
+
 #[test]
 fn a_message_loses_the_expiration_it_died_of() {
     let broker = Broker::start();

@@ -257,6 +257,64 @@ fn a_new_binding_gets_recent_history() {
 }
 
 #[test]
+fn history_is_of_twenty_unless_told_otherwise() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare_exchange("x", "x-recent-history"));
+    for number in 0..25 {
+        channel.publish("x", "k", number.to_string());
+    }
+    channel.call(&declare("q"));
+    channel.call(&bind("q", "x", ""));
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 20 0");
+    let get = leveret_tests::codec::basic::Get { queue: "q", no_ack: true };
+    assert_eq!(channel.call(&get).body(), b"5");
+}
+
+/// Wherever a message comes from: another exchange, or the death in a queue. A delay that is no
+/// number is none, one that is written as text counts.
+#[test]
+fn a_delayed_exchange_delays_what_others_pass_on() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let fanout = table([("x-delayed-type", Value::text("fanout"))]);
+    let x = exchange::Declare {
+        arguments: fanout.as_table(),
+        ..declare_exchange("x", "x-delayed-message")
+    };
+    assert_eq!(channel.call(&x), "exchange.declare-ok");
+    channel.call(&declare("q"));
+    channel.call(&bind("q", "x", ""));
+    channel.call(&bind_exchange("x", "amq.direct", "k"));
+    let dying =
+        table([("x-dead-letter-exchange", Value::text("x")), ("x-max-length", Value::I32(0))]);
+    channel.call(&queue::Declare { arguments: dying.as_table(), ..declare("dying") });
+    let no_ack =
+        leveret_tests::codec::basic::Consume { no_ack: true, ..leveret_tests::consume("q", "t") };
+    channel.call(&no_ack);
+    let start = std::time::Instant::now();
+    for (exchange, key, delay) in [
+        ("", "dying", Value::I32(300)),
+        ("amq.direct", "k", Value::text("200")),
+        ("amq.direct", "k", Value::text("soon")),
+        ("x", "k", Value::Void),
+    ] {
+        let headers = table([("x-delay", delay)]);
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        channel.publish_with(&publish(exchange, key), &properties, key.as_bytes());
+    }
+    assert_eq!(channel.recv(), "basic.deliver t 1 amq.direct k: k");
+    assert_eq!(channel.recv(), "basic.deliver t 2 x k: k");
+    assert_eq!(channel.recv(), "basic.deliver t 3 amq.direct k: k");
+    assert!(start.elapsed().as_millis() >= 199);
+    let dead = channel.recv();
+    assert!(start.elapsed().as_millis() >= 299);
+    assert_eq!(dead, "basic.deliver t 4 x dying: dying");
+    let headers = dead.properties().headers.unwrap();
+    assert_eq!(headers.get("x-first-death-reason"), Some(Value::text("maxlen")));
+}
+
+#[test]
 fn delayed_messages_arrive_in_time() {
     let broker = Broker::start();
     let channel = broker.connect().channel(1);

@@ -23,6 +23,15 @@ fn bad_frames_are_refused() {
             "501 0.0 FRAME_ERROR - type 1, all octets = <<0,20,0,10,0>>: \
              {invalid_frame_end_marker,0}",
         ),
+        // Of long ones the beginning is shown.
+        (
+            |channel| {
+                let frame = b"\x03\0\x01\0\0\0\x11aaaaaaaaaaaaaaaaab";
+                channel.connection().send_bytes(frame);
+            },
+            "501 0.0 FRAME_ERROR - type 3, first 16 octets = <<\"aaaaaaaaaaaaaaaa\">>: \
+             {invalid_frame_end_marker,98}",
+        ),
         (
             |channel| channel.send_frame(9, b"abc"),
             "501 0.0 FRAME_ERROR - type 9, all octets = <<\"abc\">>: unknown_frame",
@@ -201,6 +210,20 @@ fn frames_over_the_agreed_limit_are_refused() {
         connection.recv(),
         "connection.close 501 0.0 FRAME_ERROR - type 3, all octets = <<>>: \
          {frame_too_large,9000,8184}"
+    );
+}
+
+/// Before one is agreed on, a client has no reason to send much.
+#[test]
+fn frames_of_the_handshake_are_small() {
+    let broker = Broker::start();
+    let connection = broker.dial();
+    connection.greet();
+    connection.send_frame(METHOD, 0, &[0; 10_000]);
+    assert_eq!(
+        connection.recv(),
+        "connection.close 501 0.0 FRAME_ERROR - type 1, all octets = <<>>: \
+         {frame_too_large,10000,8184}"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Who may do what. Patterns are searched for in the name; refusals name the kind of access.
 
-use leveret_tests::codec::{Properties, Value, exchange};
+use leveret_tests::codec::{Properties, Value, exchange, queue};
 use leveret_tests::{
     Account, Broker, Channel, Login, bind, bind_exchange, consume, declare, declare_exchange,
     delete, delete_exchange, get, passive, publish, purge, qos, table, unbind, unbind_exchange,
@@ -100,6 +100,129 @@ fn each_operation_needs_its_permission() {
     check(
         &channel,
         &[(&delete_exchange("ro-x"), "exchange.delete-ok"), (&get("ro-q"), "basic.get-empty")],
+    );
+}
+
+/// Who sends messages somewhere else by an argument has to be able to read what is here, and to
+/// write there.
+#[test]
+fn arguments_that_pass_messages_on_need_permission() {
+    let account = Account {
+        name: "w",
+        tag: "",
+        permissions: Some([".*", "^(there|blind)$", "^seen"]),
+        topic: None,
+    };
+    let Some(broker) = Broker::with_accounts(&[account]) else { return };
+    let channel = channel_of(&broker, "w");
+    let no = |method: &str, access: &str, what: &str| {
+        format!(
+            "channel.close 403 {method} ACCESS_REFUSED - {access} access to {what} in vhost '/' \
+             refused for user 'w'"
+        )
+    };
+    let dead = |exchange| table([("x-dead-letter-exchange", Value::text(exchange))]);
+    let alternate = |exchange| table([("alternate-exchange", Value::text(exchange))]);
+    let (dead, elsewhere) = (dead("there"), dead("elsewhere"));
+    let (spare, other) = (alternate("there"), alternate("elsewhere"));
+    let q = |name, arguments| queue::Declare { arguments, ..declare(name) };
+    let x = |name, arguments| exchange::Declare { arguments, ..declare_exchange(name, "fanout") };
+    check(
+        &channel,
+        &[
+            (&q("blind", dead.as_table()), &no("queue.declare", "read", "queue 'blind'")),
+            (
+                &q("seen", elsewhere.as_table()),
+                &no("queue.declare", "write", "exchange 'elsewhere'"),
+            ),
+            (&q("seen", dead.as_table()), "queue.declare-ok seen 0 0"),
+            (&x("blind", spare.as_table()), &no("exchange.declare", "read", "exchange 'blind'")),
+            (
+                &x("seen", other.as_table()),
+                &no("exchange.declare", "write", "exchange 'elsewhere'"),
+            ),
+            (&x("seen", spare.as_table()), "exchange.declare-ok"),
+            (&delete("seen"), "queue.delete-ok 0"),
+            (&delete_exchange("seen"), "exchange.delete-ok"),
+        ],
+    );
+}
+
+/// Of several reasons to refuse something the client reads the first, in RabbitMQ's order.
+#[test]
+fn what_is_checked_first_is_what_is_told() {
+    let account = Account {
+        name: "w",
+        tag: "",
+        permissions: Some(["^mine", "^(amq.topic|internal|missing)$", ""]),
+        topic: Some(["amq.topic", "^ok", ""]),
+    };
+    let Some(broker) = Broker::with_accounts(&[account]) else { return };
+    let admin = broker.connect().channel(1);
+    let internal = exchange::Declare { internal: true, ..declare_exchange("internal", "fanout") };
+    assert_eq!(admin.call(&internal), "exchange.declare-ok");
+    let channel = channel_of(&broker, "w");
+    // A publish that does everything wrong, and then one thing less each time.
+    let cc = table([("CC", Value::text("no array"))]);
+    let mut properties = Properties {
+        reply_to: Some(b"amq.rabbitmq.reply-to"),
+        expiration: Some(b"soon"),
+        headers: Some(cc.as_table()),
+        user_id: Some(b"bob"),
+        ..Properties::default()
+    };
+    let refused = |properties: &Properties<'_>, exchange: &str, key: &str| {
+        channel.publish_with(&publish(exchange, key), properties, b"");
+        let answer = channel.recv().to_string();
+        channel.reopen();
+        let text = answer.strip_prefix("channel.close 40").unwrap_or_else(|| panic!("{answer}"));
+        text.split_once(" - ").unwrap().1.to_owned()
+    };
+    let no_access = "write access to exchange 'amq.default' in vhost '/' refused for user 'w'";
+    assert_eq!(refused(&properties, "", "k"), no_access);
+    assert_eq!(refused(&properties, "missing", "k"), "no exchange 'missing' in vhost '/'");
+    let internal = "cannot publish to internal exchange 'internal' in vhost '/'";
+    assert_eq!(refused(&properties, "internal", "k"), internal);
+    let no_consumer = "fast reply consumer does not exist";
+    assert_eq!(refused(&properties, "amq.topic", "k"), no_consumer);
+    properties.reply_to = None;
+    assert_eq!(refused(&properties, "amq.topic", "k"), "invalid expiration 'soon': no_integer");
+    properties.expiration = None;
+    let header = "invalid message: {unacceptable_type_in_header,\"CC\",longstr}";
+    assert_eq!(refused(&properties, "amq.topic", "k"), header);
+    properties.headers = None;
+    let topic =
+        "write access to topic 'k' in exchange 'amq.topic' in vhost '/' refused for user 'w'";
+    assert_eq!(refused(&properties, "amq.topic", "k"), topic);
+    let user = "user_id property set to 'bob' but authenticated user was 'w'";
+    assert_eq!(refused(&properties, "amq.topic", "ok"), user);
+
+    // Declarations: what makes no sense for anybody comes before what this user may do.
+    let bad = table([("x-message-ttl", Value::I32(-1))]);
+    check(
+        &channel,
+        &[
+            (
+                &declare_exchange("theirs", "foo"),
+                "channel.close 406 exchange.declare PRECONDITION_FAILED - invalid exchange type \
+                 'foo'",
+            ),
+            (
+                &declare("amq.theirs"),
+                "channel.close 403 queue.declare ACCESS_REFUSED - queue name 'amq.theirs' contains \
+                 reserved prefix 'amq.*'",
+            ),
+            (
+                &queue::Declare { arguments: bad.as_table(), ..declare("theirs") },
+                "channel.close 403 queue.declare ACCESS_REFUSED - configure access to queue \
+                 'theirs' in vhost '/' refused for user 'w'",
+            ),
+            (
+                &queue::Declare { arguments: bad.as_table(), ..declare("mine") },
+                "channel.close 406 queue.declare PRECONDITION_FAILED - invalid arg 'x-message-ttl' \
+                 for queue 'mine' in vhost '/': {value_negative,-1}",
+            ),
+        ],
     );
 }
 

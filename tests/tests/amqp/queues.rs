@@ -112,6 +112,38 @@ fn a_different_redeclare_is_refused() {
     );
 }
 
+/// In Erlang's words, as operators look for them.
+#[test]
+fn a_difference_names_the_type_of_the_argument() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for (value, shown) in [
+        (Value::I8(1), "'1' of type 'byte'"),
+        (Value::U8(1), "'1' of type 'unsignedbyte'"),
+        (Value::I16(1), "'1' of type 'short'"),
+        (Value::U16(1), "'1' of type 'unsignedshort'"),
+        (Value::I32(1), "'1' of type 'signedint'"),
+        (Value::U32(1), "'1' of type 'unsignedint'"),
+        (Value::I64(1), "'1' of type 'long'"),
+        (Value::text("1"), "'1' of type 'longstr'"),
+        (Value::Bool(true), "'true' of type 'bool'"),
+        (Value::Timestamp(1), "'1' of type 'timestamp'"),
+    ] {
+        let arguments = table([("x-max-length", value)]);
+        let q = queue::Declare { arguments: arguments.as_table(), ..declare("q") };
+        assert_eq!(
+            channel.call(&q),
+            format!(
+                "channel.close 406 queue.declare PRECONDITION_FAILED - inequivalent arg \
+                 'x-max-length' for queue 'q' in vhost '/': received the value {shown} but current \
+                 is none"
+            )
+        );
+        channel.reopen();
+    }
+}
+
 #[test]
 fn bad_arguments_are_refused() {
     let broker = Broker::start();

@@ -59,6 +59,27 @@ fn a_stream_is_a_queue_of_the_api() {
     assert_eq!(api.call("GET", "/queues/%2F/s", &Value::Null).status, 404);
 }
 
+/// Nor does anybody see the queues that aren't there: those of direct replies, and what delayed
+/// exchanges keep.
+#[test]
+fn what_is_no_queue_is_not_listed() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    let replies = basic::Consume { no_ack: true, ..consume("amq.rabbitmq.reply-to", "c") };
+    assert_eq!(channel.call(&replies), "basic.consume-ok c");
+    let delayed = json!({
+        "type": "x-delayed-message", "arguments": { "x-delayed-type": "direct" },
+    });
+    api.put("/exchanges/%2F/x", &delayed);
+    let message = json!({
+        "properties": { "headers": { "x-delay": 3_600_000 } }, "routing_key": "k", "payload": "x",
+        "payload_encoding": "string",
+    });
+    assert_eq!(api.call("POST", "/exchanges/%2F/x/publish", &message).status, 200);
+    assert_eq!(api.get("/queues"), json!([]));
+    assert_eq!(api.get("/overview")["object_totals"]["queues"], 0);
+}
+
 #[test]
 fn what_streams_do_not_do_is_a_bad_request() {
     let Some((_broker, api)) = managed() else { return };
