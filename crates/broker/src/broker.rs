@@ -19,7 +19,7 @@ use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
 use crate::direct_reply::DirectReplies;
-use crate::limits::Occupancy;
+use crate::limits::{NodeLimits, Occupancy};
 use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::recovery;
@@ -42,8 +42,9 @@ pub struct Broker {
     last_session: AtomicU64,
     last_queue: AtomicU64,
     last_consumer: AtomicU64,
-    /// Most connections at a time.
-    pub(crate) connection_max: Option<u32>,
+    /// Its name in RabbitMQ's form.
+    pub(crate) node: String,
+    pub(crate) limits: NodeLimits,
     pub(crate) occupancy: Arc<Occupancy>,
     /// Requesters that wait for direct replies.
     pub(crate) direct_replies: Arc<DirectReplies>,
@@ -72,8 +73,10 @@ pub struct BrokerOptions {
     /// Whether an empty data directory gets the default vhost and user: not where definitions say
     /// what there is.
     pub create_defaults: bool,
-    /// Most connections at a time, over all vhosts.
-    pub connection_max: Option<u32>,
+    /// The node's name in RabbitMQ's form, `rabbit@host`.
+    pub node: String,
+    /// What it may hold.
+    pub limits: NodeLimits,
 }
 
 impl Default for BrokerOptions {
@@ -85,7 +88,8 @@ impl Default for BrokerOptions {
             default_password: "guest".to_owned(),
             default_vhost: "/".to_owned(),
             create_defaults: true,
-            connection_max: None,
+            node: "rabbit@localhost".to_owned(),
+            limits: NodeLimits::default(),
         }
     }
 }
@@ -146,7 +150,8 @@ impl Broker {
             last_session: AtomicU64::new(0),
             last_queue: AtomicU64::new(0),
             last_consumer: AtomicU64::new(0),
-            connection_max: options.connection_max,
+            node: options.node.clone(),
+            limits: options.limits,
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
             agenda: Arc::default(),

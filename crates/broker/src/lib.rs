@@ -59,7 +59,7 @@ pub use connections::{
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
-pub use limits::{UserLimits, VhostLimits};
+pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use queue::{
     ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals, SharedQueue,
 };

@@ -1,4 +1,4 @@
-//! Limits of vhosts and users, and what is counted against them.
+//! Limits of the node, of vhosts and of users, and what is counted against them.
 //!
 //! A limit that is negative or absent allows everything, 0 nothing. A lower one takes nothing away
 //! from those who are over it; it holds for whoever comes next.
@@ -13,6 +13,20 @@ use serde::{Deserialize, Serialize};
 use crate::access::User;
 use crate::refusal;
 use crate::vhost::Vhost;
+
+/// What the node may hold, over all vhosts. RabbitMQ's `connection_max`, `channel_max_per_node`,
+/// `cluster_queue_limit` and `cluster_exchange_limit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeLimits {
+    /// Connections at a time.
+    pub connections: Option<u32>,
+    /// Channels at a time, over all connections.
+    pub channels: Option<u32>,
+    /// Queues, those of clients' own included.
+    pub queues: Option<u32>,
+    /// Exchanges, those every vhost has from the start included.
+    pub exchanges: Option<u32>,
+}
 
 /// What a vhost may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +49,11 @@ pub struct UserLimits {
 }
 
 /// The limit that is reached when there are `count` already.
-pub(crate) fn reached(limit: Option<i64>, count: u64) -> Option<u64> {
-    limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| count >= *limit)
+pub(crate) fn reached<L>(limit: Option<L>, count: u64) -> Option<u64>
+where
+    L: TryInto<u64>,
+{
+    limit.and_then(|limit| limit.try_into().ok()).filter(|limit| count >= *limit)
 }
 
 /// Who is connected, and with how many channels.
@@ -49,6 +66,7 @@ pub(crate) struct Occupancy {
 #[derive(Default)]
 struct Counts {
     connections: u64,
+    channels: u64,
     vhosts: HashMap<Arc<str>, u64>,
     users: HashMap<Box<str>, Usage>,
 }
@@ -72,13 +90,13 @@ impl Occupancy {
     /// for between the node's limit and its own, as RabbitMQ does it.
     pub(crate) fn enter(
         self: &Arc<Self>,
-        node_max: Option<u32>,
+        limits_of_node: NodeLimits,
         user: &User,
         limits_of_user: UserLimits,
         find_vhost: impl FnOnce() -> Result<Arc<Vhost>, AmqpError>,
     ) -> Result<(Arc<Vhost>, Presence), AmqpError> {
         let mut counts = self.counts.lock();
-        if let Some(limit) = reached(node_max.map(i64::from), counts.connections) {
+        if let Some(limit) = reached(limits_of_node.connections, counts.connections) {
             return Err(refusal::node_connection_limit(limit));
         }
         let vhost = find_vhost()?;
@@ -105,14 +123,24 @@ impl Occupancy {
 }
 
 impl Presence {
-    /// Counts a channel of the connection, unless its user has as many as it may.
-    pub(crate) fn open_channel(&mut self, limits: UserLimits) -> Result<(), AmqpError> {
+    /// Counts a channel of the connection, unless the node, whose name is `node`, or its user has as
+    /// many as it may.
+    pub(crate) fn open_channel(
+        &mut self,
+        node: &str,
+        limits_of_node: NodeLimits,
+        limits: UserLimits,
+    ) -> Result<(), AmqpError> {
         let mut counts = self.occupancy.counts.lock();
+        if let Some(limit) = reached(limits_of_node.channels, counts.channels) {
+            return Err(refusal::node_channel_limit(node, limit));
+        }
         let usage = counts.users.entry(self.user.clone()).or_default();
         if let Some(limit) = reached(limits.max_channels, usage.channels) {
             return Err(refusal::user_channel_limit(&self.user, limit));
         }
         usage.channels += 1;
+        counts.channels += 1;
         self.channels += 1;
         Ok(())
     }
@@ -122,6 +150,7 @@ impl Presence {
         let mut counts = self.occupancy.counts.lock();
         if let Some(left) = self.channels.checked_sub(1) {
             self.channels = left;
+            counts.channels = counts.channels.saturating_sub(1);
             counts.leave(&self.user, |usage| usage.channels = usage.channels.saturating_sub(1));
         }
     }
@@ -138,6 +167,7 @@ impl Drop for Presence {
             }
         }
         let channels = self.channels;
+        counts.channels = counts.channels.saturating_sub(channels);
         counts.leave(&self.user, |usage| {
             usage.connections = usage.connections.saturating_sub(1);
             usage.channels = usage.channels.saturating_sub(channels);
@@ -170,11 +200,12 @@ mod tests {
 
     fn enter(
         occupancy: &Arc<Occupancy>,
-        node_max: Option<u32>,
+        connections: Option<u32>,
         limits: UserLimits,
     ) -> Result<Presence, String> {
         let vhost = || Ok(Arc::new(Vhost::new("v".into())));
-        let entered = occupancy.enter(node_max, &user(), limits, vhost);
+        let limits_of_node = NodeLimits { connections, ..NodeLimits::default() };
+        let entered = occupancy.enter(limits_of_node, &user(), limits, vhost);
         entered.map(|(_, presence)| presence).map_err(|error| error.reply_text())
     }
 
@@ -188,16 +219,18 @@ mod tests {
             enter(&occupancy, None, limits).err().unwrap(),
             "NOT_ALLOWED - connection refused for user 'anna': user connection limit (2) is reached"
         );
-        first.open_channel(limits).unwrap();
-        assert!(second.open_channel(limits).is_err());
+        let open =
+            |presence: &mut Presence| presence.open_channel("n", NodeLimits::default(), limits);
+        open(&mut first).unwrap();
+        assert!(open(&mut second).is_err());
         // What never was opened gives nothing back.
         second.close_channel();
-        assert!(second.open_channel(limits).is_err());
+        assert!(open(&mut second).is_err());
         drop(first);
-        second.open_channel(limits).unwrap();
+        open(&mut second).unwrap();
         drop(second);
         let counts = occupancy.counts.lock();
-        assert_eq!(counts.connections, 0);
+        assert_eq!((counts.connections, counts.channels), (0, 0));
         assert!(counts.vhosts.is_empty() && counts.users.is_empty());
     }
 

@@ -190,6 +190,20 @@ pub fn not_for_streams(operation: &str, queue: &str, vhost: &str) -> AmqpError {
     ))
 }
 
+/// 406: what the broker is to put in front of a generated name is too long.
+pub fn name_prefix(prefix: &str) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "Queue name prefix '{prefix}' exceeds the 64-byte limit"
+    ))
+}
+
+/// 406: a local random exchange leads to classic queues only.
+pub fn not_for_local_random(queue_type: QueueType) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "Queue type rabbit_{queue_type}_queue not valid for this exchange type"
+    ))
+}
+
 /// 406: a queue of this type needs a name.
 pub fn server_named(queue_type: QueueType) -> AmqpError {
     AmqpError::precondition_failed(format!(
@@ -377,6 +391,14 @@ pub fn user_channel_limit(user: &str, limit: u64) -> AmqpError {
     ))
 }
 
+/// 530: the node has as many channels as it may.
+pub fn node_channel_limit(node: &str, limit: u64) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "number of channels opened on node '{node}' has reached the maximum allowed limit of \
+         ({limit})"
+    ))
+}
+
 /// 530: the channel has as many consumers as it may.
 pub fn consumer_limit(limit: u32) -> AmqpError {
     AmqpError::not_allowed(format!("reached maximum ({limit}) of consumers per channel"))
@@ -386,6 +408,21 @@ pub fn consumer_limit(limit: u32) -> AmqpError {
 pub fn queue_limit(queue: &str, vhost: &str, limit: u64) -> AmqpError {
     AmqpError::precondition_failed(format!(
         "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached"
+    ))
+}
+
+/// 406: the node has as many queues as it may; to RabbitMQ that is its cluster.
+pub fn node_queue_limit(queue: &str, limit: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "cannot declare queue '{queue}': queue limit in cluster ({limit}) is reached"
+    ))
+}
+
+/// 406: the node has as many exchanges as it may.
+pub fn node_exchange_limit(exchange: &str, vhost: &str, limit: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "cannot declare exchange '{exchange}' in vhost '{vhost}': exchange limit of {limit} is \
+         reached"
     ))
 }
 

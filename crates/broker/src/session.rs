@@ -61,8 +61,7 @@ impl Session {
     pub fn open(broker: &Arc<Broker>, user: Arc<User>, vhost: &str) -> Result<Self, AmqpError> {
         let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
         let limits = broker.access().user_limits(&user.name);
-        let (vhost, presence) =
-            broker.occupancy.enter(broker.connection_max, &user, limits, find)?;
+        let (vhost, presence) = broker.occupancy.enter(broker.limits, &user, limits, find)?;
         Self::new(broker, user, vhost, Some(presence))
     }
 
@@ -155,10 +154,11 @@ impl Session {
     /// Counts a channel that is about to open.
     ///
     /// # Errors
-    /// 530 when the user has as many as it may.
+    /// 530 when the node or the user has as many as it may.
     pub fn open_channel(&mut self) -> Result<(), AmqpError> {
-        let limits = self.broker.access().user_limits(&self.user.name);
-        self.presence.as_mut().map_or(Ok(()), |presence| presence.open_channel(limits))
+        let Some(presence) = &mut self.presence else { return Ok(()) };
+        let Broker { node, limits, .. } = &*self.broker;
+        presence.open_channel(node, *limits, self.broker.access().user_limits(&self.user.name))
     }
 
     /// A channel that was counted is gone.

@@ -52,6 +52,16 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "ADDR:PORT")]
     metrics: Vec<String>,
 
+    /// Memory from which on publishers wait: a part of what there is ("0.6", "60%"), a size ("2GB") or
+    /// "none" [env: LEVERET_ALARMS_VM_MEMORY_HIGH_WATERMARK=] [default: 0.6]
+    #[arg(long, value_name = "LIMIT")]
+    vm_memory_high_watermark: Option<String>,
+
+    /// Free disk space below which publishers wait: a size ("50MB"), a multiple of the memory ("1.0")
+    /// or "none" [env: LEVERET_ALARMS_DISK_FREE_LIMIT=] [default: 50MB]
+    #[arg(long, value_name = "LIMIT")]
+    disk_free_limit: Option<String>,
+
     /// Least severe level to log: none, error, warning, info, debug or trace [env: LEVERET_LOG=]
     /// [default: info]
     #[arg(long, value_name = "LEVEL")]
@@ -131,6 +141,12 @@ impl Flags {
             .flag("--listen", "listen", self.listen.clone())
             .flag("--management", "management", self.management.clone())
             .flag("--metrics", "metrics", self.metrics.clone())
+            .flag(
+                "--vm-memory-high-watermark",
+                "alarms.vm_memory_high_watermark",
+                self.vm_memory_high_watermark.clone(),
+            )
+            .flag("--disk-free-limit", "alarms.disk_free_limit", self.disk_free_limit.clone())
             .flag("--log", "log.level", self.log.clone());
         match &self.config {
             Some(path) => sources.file(path),

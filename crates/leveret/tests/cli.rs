@@ -42,6 +42,32 @@ fn check_config_prints_what_is_in_force() {
     assert_eq!(run(&["--config", &printed, "check-config"]).1, stdout);
 }
 
+/// The command line has the last word.
+#[test]
+fn limits_for_alarms_are_flags() {
+    let (_folder, path) = file("[alarms]\nvm_memory_high_watermark = 0.4\ndisk_free_limit = 1\n");
+    let arguments = [
+        "check-config",
+        "--config",
+        &path,
+        "--vm-memory-high-watermark=70%",
+        "--disk-free-limit",
+        "2GiB",
+    ];
+    let (code, stdout, stderr) = run(&arguments);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for line in ["\nvm_memory_high_watermark = 0.7\n", "\ndisk_free_limit = \"2GiB\"\n"] {
+        assert!(stdout.contains(line), "{line}\n{stdout}");
+    }
+    let (code, stdout, stderr) = run(&["--disk-free-limit=much"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        stderr,
+        "leveret: flag --disk-free-limit: alarms.disk_free_limit = \"much\": must be a size such as \"50MB\", as many times the \
+         memory as 0.0 to 10.0, or \"none\"\n"
+    );
+}
+
 #[test]
 fn settings_come_from_the_environment_too() {
     let (_folder, path) = file("log.level = \"debug\"\namqp.heartbeat = 30\n");

@@ -31,10 +31,7 @@ pub(crate) struct Listening {
 
 impl Node {
     pub(crate) fn new(broker: Arc<Broker>, config: Config, listeners: Vec<Listening>) -> Self {
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        // RabbitMQ's short names end at the first dot.
-        let host = host.split('.').next().unwrap_or_default().to_owned();
-        let name = format!("rabbit@{}", if host.is_empty() { "localhost" } else { &host });
+        let name = config.node_name();
         let rates = Rates::default();
         Self { broker, name, config, listeners, rates, started: Instant::now() }
     }

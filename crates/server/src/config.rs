@@ -40,6 +40,8 @@ pub struct Config {
     pub management: Vec<SocketAddr>,
     /// Addresses for the Prometheus metrics; read as those for AMQP.
     pub metrics: Vec<SocketAddr>,
+    /// The node's name, if it is not made of the machine's.
+    pub node_name: Option<String>,
     /// A file of definitions in RabbitMQ's JSON, or a directory of such files, loaded at each start.
     pub load_definitions: Option<PathBuf>,
     /// Where messages and definitions live.
@@ -82,6 +84,12 @@ pub struct AmqpConfig {
     pub max_message_bytes: u64,
     /// Most connections at a time.
     pub connection_max: Option<u32>,
+    /// Most channels at a time, over all connections.
+    pub channel_max_per_node: Option<u32>,
+    /// Most queues, over all vhosts.
+    pub queue_max: Option<u32>,
+    /// Most exchanges, over all vhosts, those that are there from the start included.
+    pub exchange_max: Option<u32>,
     /// Most consumers of a channel.
     pub consumer_max_per_channel: Option<u32>,
     /// How long a delivery may wait for its acknowledgement before its channel is closed.
@@ -166,6 +174,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
             management: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15672))],
             metrics: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15692))],
+            node_name: None,
             load_definitions: None,
             storage: Storage::Directory(data_dir::SYSTEM.into()),
             amqp: AmqpConfig {
@@ -175,6 +184,9 @@ impl Default for Config {
                 handshake_timeout: Duration::from_secs(10),
                 max_message_bytes: 16 << 20,
                 connection_max: None,
+                channel_max_per_node: None,
+                queue_max: None,
+                exchange_max: None,
                 consumer_max_per_channel: None,
                 consumer_timeout: None,
             },
@@ -220,6 +232,14 @@ impl Config {
         Ok((config, warnings))
     }
 
+    /// The node's name in RabbitMQ's form: `rabbit@host`.
+    pub fn node_name(&self) -> String {
+        match &self.node_name {
+            Some(name) => name.clone(),
+            None => format!("rabbit@{}", host_name()),
+        }
+    }
+
     /// The effective settings in the form of a configuration file.
     ///
     /// A password other than the default one is not shown.
@@ -239,6 +259,13 @@ impl Config {
         }
         text
     }
+}
+
+/// This machine's name up to its first dot, as RabbitMQ's short names are.
+fn host_name() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = host.split('.').next().unwrap_or_default();
+    if host.is_empty() { "localhost".to_owned() } else { host.to_owned() }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{Broker, BrokerOptions, OpenError};
+use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError};
 use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
@@ -228,7 +228,13 @@ fn broker_options(config: &Config) -> BrokerOptions {
         default_password: config.auth.default_pass.clone(),
         default_vhost: config.auth.default_vhost.clone(),
         create_defaults: config.load_definitions.is_none(),
-        connection_max: config.amqp.connection_max,
+        node: config.node_name(),
+        limits: NodeLimits {
+            connections: config.amqp.connection_max,
+            channels: config.amqp.channel_max_per_node,
+            queues: config.amqp.queue_max,
+            exchanges: config.amqp.exchange_max,
+        },
     }
 }
 

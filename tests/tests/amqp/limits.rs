@@ -3,7 +3,8 @@
 use leveret_broker::{UserLimits, VhostLimits};
 use leveret_tests::codec::{channel, queue};
 use leveret_tests::{
-    Account, Broker, Connection, Login, cancel, consume, declare, delete, eventually, passive,
+    Account, Broker, Connection, Login, cancel, consume, declare, declare_exchange, delete,
+    eventually, passive,
 };
 
 const ANNA: Account<'_> =
@@ -157,6 +158,65 @@ fn the_node_limits_its_connections() {
     assert_eq!(broker.connect_as(&nowhere).err().unwrap(), refused);
     first.close();
     broker.connect().close();
+}
+
+/// Over all connections; one that closes makes room.
+#[test]
+fn the_node_limits_its_channels() {
+    let config = "node_name = \"rabbit@test\"\n[amqp]\nchannel_max_per_node = 3\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of channels") else { return };
+    let (one, two) = (broker.connect(), broker.connect());
+    let first = one.channel(1);
+    let _more = [one.channel(2), two.channel(1)];
+    first.close();
+    let _last = two.channel(2);
+    assert_eq!(
+        two.unopened(3).call(&channel::Open {}),
+        "connection.close 530 0.0 NOT_ALLOWED - number of channels opened on node 'rabbit@test' has \
+         reached the maximum allowed limit of (3)"
+    );
+    drop(two);
+    eventually(|| {
+        let three = broker.connect();
+        three.unopened(1).call(&channel::Open {}) == "channel.open-ok"
+            && three.unopened(2).call(&channel::Open {}) == "channel.open-ok"
+    });
+}
+
+/// Of all vhosts together. What is there already is no more than it was.
+#[test]
+fn the_node_limits_its_queues_and_exchanges() {
+    let config = "[amqp]\nqueue_max = 2\nexchange_max = 8\n";
+    let Some(broker) = Broker::configured(config, "needs low limits") else { return };
+    let channel = broker.connect().channel(1);
+    super::check(
+        &channel,
+        &[
+            (&declare("a"), "queue.declare-ok a 0 0"),
+            (&queue::Declare { exclusive: true, ..declare("b") }, "queue.declare-ok b 0 0"),
+            (
+                &declare("c"),
+                "channel.close 406 queue.declare PRECONDITION_FAILED - cannot declare queue 'c': \
+                 queue limit in cluster (2) is reached",
+            ),
+            (&declare("a"), "queue.declare-ok a 0 0"),
+            (&delete("a"), "queue.delete-ok 0"),
+            (&declare("c"), "queue.declare-ok c 0 0"),
+            (&declare_exchange("x", "fanout"), "exchange.declare-ok"),
+            (
+                &declare_exchange("y", "fanout"),
+                "channel.close 406 exchange.declare PRECONDITION_FAILED - cannot declare exchange \
+                 'y' in vhost '/': exchange limit of 8 is reached",
+            ),
+            (&declare_exchange("x", "fanout"), "exchange.declare-ok"),
+            (
+                &declare_exchange("amq.direct", "topic"),
+                "channel.close 406 exchange.declare \
+                 PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'amq.direct' in vhost \
+                 '/': received 'topic' but current is 'direct'",
+            ),
+        ],
+    );
 }
 
 #[test]

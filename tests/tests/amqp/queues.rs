@@ -233,60 +233,6 @@ fn false_is_a_boolean_too() {
 }
 
 #[test]
-fn names_are_checked() {
-    let broker = Broker::start();
-    let channel = broker.connect().channel(1);
-    let long = "q".repeat(255);
-    check(
-        &channel,
-        &[
-            (
-                &passive("q"),
-                "channel.close 404 queue.declare NOT_FOUND - no queue 'q' in vhost '/'",
-            ),
-            (
-                &declare("amq.foo"),
-                "channel.close 403 queue.declare \
-                 ACCESS_REFUSED - queue name 'amq.foo' contains reserved prefix 'amq.*'",
-            ),
-            (
-                &passive("amq.foo"),
-                "channel.close 404 queue.declare NOT_FOUND - no queue 'amq.foo' in vhost '/'",
-            ),
-            (&declare("l\r\nq"), "queue.declare-ok lq 0 0"),
-            (&delete("lq"), "queue.delete-ok 0"),
-            (&declare(&long), &format!("queue.declare-ok {long} 0 0")),
-            (&delete(&long), "queue.delete-ok 0"),
-            (&declare("ümläut € 🐇"), "queue.declare-ok ümläut € 🐇 0 0"),
-            (&delete("ümläut € 🐇"), "queue.delete-ok 0"),
-        ],
-    );
-}
-
-#[test]
-fn the_broker_makes_up_names() {
-    let broker = Broker::start();
-    let channel = broker.connect().channel(1);
-    let exclusive = queue::Declare { exclusive: true, ..declare("") };
-    let (one, two) = (channel.call(&exclusive), channel.call(&exclusive));
-    for answer in [&one, &two] {
-        let random = answer.queue().strip_prefix("amq.gen-").unwrap();
-        assert_eq!(random.len(), 22, "{answer}");
-        assert!(random.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
-    }
-    assert_ne!(one.queue(), two.queue());
-    assert!(channel.call(&passive(one.queue())).starts_with("queue.declare-ok amq.gen-"));
-    assert_eq!(
-        channel.call(&queue::Declare { exclusive: true, ..declare(one.queue()) }),
-        format!(
-            "channel.close 403 queue.declare ACCESS_REFUSED - \
-             queue name '{}' contains reserved prefix 'amq.*'",
-            one.queue()
-        )
-    );
-}
-
-#[test]
 fn exclusive_queues_are_locked_for_others() {
     let broker = Broker::start();
     let owner = broker.connect().channel(1);

@@ -9,6 +9,7 @@ use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::definitions;
 use crate::direct_reply;
 use crate::queue::Purpose;
+use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
@@ -31,11 +32,20 @@ impl Session {
         self.check_binding(source, destination, routing_key)?;
         let vhost = self.vhost.clone();
         let mut directory = vhost.directory_mut()?;
-        let durable_source = match directory.topology.exchange(source) {
-            Some(exchange) => exchange.spec().durable,
+        let (durable_source, kind) = match directory.topology.exchange(source) {
+            Some(exchange) => (exchange.spec().durable, exchange.spec().kind),
             None => return Err(refusal::not_found(Resource::Exchange(source), vhost.name())),
         };
         let durable = self.destination_is_durable(&directory, destination)? && durable_source;
+        // RabbitMQ looks at the key first.
+        if kind == ExchangeKind::LocalRandom
+            && routing_key.is_empty()
+            && let DestinationName::Queue(name) = destination
+            && let Some(queue) = directory.queue(name)
+            && queue.queue_type != QueueType::Classic
+        {
+            return Err(refusal::not_for_local_random(queue.queue_type));
+        }
         let arguments = TableBuf::from(arguments);
         let bound = directory.topology.bind(source, destination, routing_key, &arguments);
         if bound.map_err(|error| AmqpError::precondition_failed(error.to_string()))?

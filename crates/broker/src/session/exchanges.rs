@@ -1,5 +1,7 @@
 //! `exchange.declare` and `exchange.delete`.
 
+use std::sync::Arc;
+
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
 use leveret_engine::{ExchangeKind, ExchangeSpec, InvalidExchange, Removed};
 use leveret_store::{Definition, Lsn, Table};
@@ -9,7 +11,9 @@ use crate::access::PermissionKind;
 use crate::arguments::described;
 use crate::definitions::{self, ExchangeValue};
 use crate::keeper::keeper;
+use crate::limits::reached;
 use crate::refusal::{self, Resource};
+use crate::vhost::Vhost;
 
 /// An `exchange.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +69,7 @@ impl Session {
             InvalidExchange::UnknownDelayedKind(kind) => no_such_kind(&kind),
             other => AmqpError::precondition_failed(other.to_string()),
         })?;
+        self.check_node_exchange_limit(name)?;
 
         let mut directory = vhost.directory_mut()?;
         if let Some(existing) = directory.topology.exchange(name) {
@@ -140,6 +145,19 @@ impl Session {
         let commit = self.define(&definitions::deletions(vhost.name(), &removed));
         vhost.changed();
         Ok(commit)
+    }
+
+    fn check_node_exchange_limit(&self, name: &str) -> Result<(), AmqpError> {
+        if self.broker.limits.exchanges.is_none() {
+            return Ok(());
+        }
+        // The default exchange counts in RabbitMQ, and is in no topology here.
+        let count = |vhost: Arc<Vhost>| 1 + vhost.topology(|topology| topology.exchanges().count());
+        let counts = self.broker.vhosts().into_iter().map(count);
+        match reached(self.broker.limits.exchanges, counts.sum::<usize>() as u64) {
+            None => Ok(()),
+            Some(limit) => Err(refusal::node_exchange_limit(name, self.vhost.name(), limit)),
+        }
     }
 
     fn check_alternate(

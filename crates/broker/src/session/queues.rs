@@ -20,6 +20,8 @@ use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
 const X_QUEUE_TYPE: &str = "x-queue-type";
+/// Bytes of a prefix for generated names, so that the whole fits where names are short.
+const NAME_PREFIX_MAX: usize = 64;
 
 /// A `queue.declare`.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +76,11 @@ impl Session {
         {
             return Err(refusal::server_named(queue_type));
         }
-        let name: Arc<str> =
-            if given.is_empty() { generated_name("amq.gen").into() } else { given.into() };
+        let name: Arc<str> = if given.is_empty() {
+            generated_name(name_prefix(request.arguments, self.vhost.name())?).into()
+        } else {
+            given.into()
+        };
         if direct_reply::is_reserved(given) {
             return self.find_direct_reply(given);
         }
@@ -92,6 +97,7 @@ impl Session {
         self.check_dead_letter_exchange(&name, request.arguments)?;
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
         self.check_queue_limit(&vhost.directory.read(), &name)?;
+        self.check_node_queue_limit(&name)?;
         check_properties(&request, settings.queue_type, &name, vhost.name())?;
         if settings.queue_type == QueueType::Stream {
             arguments::check_sizes(request.arguments)?;
@@ -241,6 +247,18 @@ impl Session {
         }
     }
 
+    fn check_node_queue_limit(&self, name: &str) -> Result<(), AmqpError> {
+        if self.broker.limits.queues.is_none() {
+            return Ok(());
+        }
+        let counts =
+            self.broker.vhosts().into_iter().map(|vhost| vhost.directory.read().queue_count());
+        match reached(self.broker.limits.queues, counts.sum()) {
+            None => Ok(()),
+            Some(limit) => Err(refusal::node_queue_limit(name, limit)),
+        }
+    }
+
     /// Whether a requester still waits for direct replies: servers ask before they work for it.
     fn find_direct_reply(&self, name: &str) -> Result<DeclaredQueue, AmqpError> {
         if !self.broker.direct_replies.exists(name) {
@@ -303,6 +321,22 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Queue(queue))?;
         self.check(PermissionKind::Write, Resource::Exchange(exchange))
     }
+}
+
+/// What stands in front of a generated name: `x-name-prefix`, of RabbitMQ 4.4.
+fn name_prefix<'a>(arguments: Arguments<'a>, vhost: &str) -> Result<&'a str, AmqpError> {
+    let argument = "x-name-prefix";
+    let Some(value) = arguments.get(argument) else { return Ok("amq.gen") };
+    let Some(prefix) = value.as_str() else {
+        return Err(refusal::invalid_argument(argument, "", vhost, arguments::unacceptable(value)));
+    };
+    if prefix.len() > NAME_PREFIX_MAX {
+        return Err(refusal::name_prefix(prefix));
+    }
+    if prefix.starts_with("amq.") {
+        return Err(refusal::reserved_name("queue", prefix));
+    }
+    Ok(prefix)
 }
 
 /// A quorum queue or a stream is durable and outlives its consumers and its connection.

@@ -92,6 +92,16 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |config| show_addresses(&config.metrics),
     },
     Setting {
+        key: "node_name",
+        allowed: "a name such as \"rabbit@host\", or \"none\" for rabbit at this machine's name",
+        apply: |config, value| {
+            let none = value.word(&[("none", ())]).map(|()| None);
+            config.node_name = none.or_else(|_| value.name().map(Some))?;
+            Ok(())
+        },
+        show: |config| config.node_name.as_deref().unwrap_or("none").into(),
+    },
+    Setting {
         key: "load_definitions",
         allowed: "the path of a file or directory, or \"none\"",
         apply: |config, value| {
@@ -172,6 +182,33 @@ pub(super) static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_limit(config.amqp.connection_max),
+    },
+    Setting {
+        key: "amqp.channel_max_per_node",
+        allowed: "a number of channels from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.channel_max_per_node = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.channel_max_per_node),
+    },
+    Setting {
+        key: "amqp.queue_max",
+        allowed: "a number of queues from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.queue_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.queue_max),
+    },
+    Setting {
+        key: "amqp.exchange_max",
+        allowed: "a number of exchanges from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.exchange_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.exchange_max),
     },
     Setting {
         key: "amqp.consumer_max_per_channel",

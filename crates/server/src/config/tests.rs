@@ -36,6 +36,7 @@ fn a_file_sets_everything() {
         listen = ["127.0.0.1:5673", "[::1]:0", 5674]
         management = "none"
         metrics = "none"
+        node_name = "rabbit@shop-1"
         [amqp]
         channel_max = 10
         frame_max = "1MiB"
@@ -43,6 +44,9 @@ fn a_file_sets_everything() {
         handshake_timeout = "500ms"
         max_message_size = "128MiB"
         connection_max = 1000
+        channel_max_per_node = 5000
+        queue_max = 2000
+        exchange_max = "3000"
         consumer_max_per_channel = "10"
         consumer_timeout = "30m"
         [auth]
@@ -73,6 +77,7 @@ fn a_file_sets_everything() {
     let expected = Config {
         management: vec![],
         metrics: vec![],
+        node_name: Some("rabbit@shop-1".into()),
         load_definitions: None,
         listen: addresses.map(|address| address.parse().unwrap()).into(),
         storage: Storage::Directory("/data".into()),
@@ -83,6 +88,9 @@ fn a_file_sets_everything() {
             handshake_timeout: Duration::from_millis(500),
             max_message_bytes: 128 << 20,
             connection_max: Some(1000),
+            channel_max_per_node: Some(5000),
+            queue_max: Some(2000),
+            exchange_max: Some(3000),
             consumer_max_per_channel: Some(10),
             consumer_timeout: Some(Duration::from_secs(1800)),
         },
@@ -316,6 +324,7 @@ fn shows_the_defaults_but_no_password() {
         r#"listen = ["[::]:5672"]
 management = ["[::]:15672"]
 metrics = ["[::]:15692"]
+node_name = "none"
 load_definitions = "none"
 data_dir = "/var/lib/leveret"
 
@@ -326,6 +335,9 @@ heartbeat = 60
 handshake_timeout = "10s"
 max_message_size = "16MiB"
 connection_max = "none"
+channel_max_per_node = "none"
+queue_max = "none"
+exchange_max = "none"
 consumer_max_per_channel = "none"
 consumer_timeout = "none"
 

@@ -14,6 +14,12 @@ impl Stage<'_> {
         self.channel.call(&exchange::Declare { arguments, ..declare_exchange("new", kind) })
     }
 
+    /// Binds a queue to the exchange `random`, which is declared as often as needed.
+    fn bind_to_local_random(&self, queue: &str) -> Answer {
+        self.channel.call(&declare_exchange("random", "x-local-random"));
+        self.channel.call(&bind(queue, "random", ""))
+    }
+
     /// Binds the queue `q` to a new exchange of a type with this key.
     fn bind_to_new(&self, kind: &str, key: &str) -> Answer {
         self.channel
@@ -280,6 +286,18 @@ pub(super) const ROWS: &[Row] = &[
         "key_not_empty",
         |stage| stage.bind_to_new("x-local-random", "k"),
         "channel.close 406 queue.bind PRECONDITION_FAILED - Non empty binding 'k' key not permitted",
+    ),
+    (
+        "not_for_local_random",
+        |stage| stage.bind_to_local_random("quorum"),
+        "channel.close 406 queue.bind PRECONDITION_FAILED - Queue type rabbit_quorum_queue not valid \
+         for this exchange type",
+    ),
+    (
+        "not_for_local_random",
+        |stage| stage.bind_to_local_random("stream"),
+        "channel.close 406 queue.bind PRECONDITION_FAILED - Queue type rabbit_stream_queue not valid \
+         for this exchange type",
     ),
     (
         "locked",

@@ -2,7 +2,7 @@
 
 use leveret_broker::{UserLimits, VhostLimits};
 use leveret_tests::codec::channel;
-use leveret_tests::{Account, Broker, Channel, consume, declare, get};
+use leveret_tests::{Account, Broker, Channel, consume, declare, declare_exchange, get};
 
 use super::{Row, provoke};
 
@@ -90,6 +90,30 @@ pub(super) const CONFIGURED: &[Row] = &[
          channel",
     ),
     (
+        "node_channel_limit",
+        |stage| {
+            let connection = stage.channel.connection();
+            let mut opened =
+                (2..).map(|number| connection.unopened(number).call(&channel::Open {}));
+            opened.find(|answer| *answer != "channel.open-ok").unwrap()
+        },
+        "connection.close 530 0.0 NOT_ALLOWED - number of channels opened on node 'rabbit@test' has \
+         reached the maximum allowed limit of (4)",
+    ),
+    (
+        "node_queue_limit",
+        |stage| stage.channel.call(&declare("one-too-many")),
+        "channel.close 406 queue.declare PRECONDITION_FAILED - cannot declare queue 'one-too-many': \
+         queue limit in cluster (1) is reached",
+    ),
+    // Those that are there from the start count.
+    (
+        "node_exchange_limit",
+        |stage| stage.channel.call(&declare_exchange("one-too-many", "direct")),
+        "channel.close 406 exchange.declare PRECONDITION_FAILED - cannot declare exchange \
+         'one-too-many' in vhost '/': exchange limit of 7 is reached",
+    ),
+    (
         "delivery_timed_out",
         |stage| {
             stage.channel.publish("", "q", "x");
@@ -111,8 +135,9 @@ pub(super) const CONFIGURED: &[Row] = &[
     ),
 ];
 
-const CONFIG: &str =
-    "[amqp]\nconnection_max = 2\nconsumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n";
+const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 2\n\
+                      channel_max_per_node = 4\nqueue_max = 1\nexchange_max = 7\n\
+                      consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n";
 
 #[test]
 fn limits_refuse_in_rabbitmqs_words() {

@@ -53,6 +53,18 @@ pub(super) const ROWS: &[Row] = &[
          prefix 'amq.*'",
     ),
     (
+        "name_prefix",
+        |stage| {
+            let prefix = "p".repeat(65);
+            let arguments = table([("x-name-prefix", Value::text(&prefix))]);
+            let nameless = queue::Declare { exclusive: true, ..declare("") };
+            stage.channel.call(&queue::Declare { arguments: arguments.as_table(), ..nameless })
+        },
+        "channel.close 406 queue.declare PRECONDITION_FAILED - Queue name prefix \
+         'ppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppppp' exceeds the 64-byte \
+         limit",
+    ),
+    (
         "server_named",
         |stage| {
             let quorum = table([("x-queue-type", Value::text("quorum"))]);
