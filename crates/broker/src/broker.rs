@@ -339,11 +339,6 @@ impl Broker {
 
     fn create_defaults(&self, options: &BrokerOptions) -> Result<(), OpenError> {
         let failed = |source| OpenError::Definition { kind: "default user", source };
-        let metadata = VhostMetadata {
-            description: "Default virtual host".to_owned(),
-            ..VhostMetadata::default()
-        };
-        self.put_vhost(&options.default_vhost, metadata);
         let user = User::with_password(
             &options.default_user,
             options.default_password.as_bytes(),
@@ -353,6 +348,12 @@ impl Broker {
         let key = PermissionKey::new(&options.default_user, &options.default_vhost);
         let everything = Permission::new(".*", ".*", ".*")?;
         self.put_permission(key, everything).map_err(failed)?;
+        // Last: as long as it isn't there a start that was cut short is made up for.
+        let metadata = VhostMetadata {
+            description: "Default virtual host".to_owned(),
+            ..VhostMetadata::default()
+        };
+        self.put_vhost(&options.default_vhost, metadata);
         Ok(())
     }
 }

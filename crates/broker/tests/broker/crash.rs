@@ -1,4 +1,4 @@
-//! A dead letter is in one queue or the other, whenever the power goes.
+//! What is in one place or the other, or there as a whole, whenever the power goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -90,6 +90,28 @@ fn live_through(world: &mut World, steps: &[Step]) -> (Vec<Got>, BTreeMap<String
         }
     }
     (held, confirms)
+}
+
+/// The default user can always come in, wherever the first start was cut short.
+#[test]
+fn a_first_start_is_made_up_for() {
+    for seed in 0..3 {
+        let mut crash_after = 0;
+        loop {
+            let disk = SimDisk::new(seed);
+            disk.crash_after(crash_after);
+            if let Ok(broker) = World::open_broker(Arc::new(disk.clone())) {
+                // The journal's thread writes what the start left to it.
+                broker.close();
+            }
+            let is_complete = !disk.is_down();
+            World::open(Arc::new(disk.reboot()), START);
+            if is_complete {
+                break;
+            }
+            crash_after += 1;
+        }
+    }
 }
 
 proptest! {

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use leveret_broker::{
-    Broker, BrokerOptions, Confirmation, DeclareExchange, DeclareQueue, Fetched, Outcome, Progress,
-    Publish, Session, SettleGroup, Settlement, Staged, Ticket, Turn,
+    Broker, BrokerOptions, Confirmation, DeclareExchange, DeclareQueue, Fetched, OpenError,
+    Outcome, Progress, Publish, Session, SettleGroup, Settlement, Staged, Ticket, Turn,
 };
 use leveret_codec::{Properties, Table, TableBuf, TableBuilder, TableLimits, Value};
 use leveret_engine::{Body, DestinationName, Entry, Millis, Return};
@@ -41,6 +41,14 @@ impl World {
     }
 
     pub(crate) fn open(disk: Arc<dyn Disk>, now: u64) -> Self {
+        let broker = Self::open_broker(Arc::clone(&disk)).unwrap();
+        let user = broker.access().user("guest").unwrap();
+        let mut session = Session::open(&broker, user, "/").unwrap();
+        session.begin(Millis(now));
+        Self { broker, session, now, disk, turn: Turn::new(), sequence: 0 }
+    }
+
+    pub(crate) fn open_broker(disk: Arc<dyn Disk>) -> Result<Arc<Broker>, OpenError> {
         let store = StoreOptions {
             sync: SyncPolicy::Always,
             segment_bytes: 256 << 10,
@@ -50,11 +58,7 @@ impl World {
             ..StoreOptions::default()
         };
         let options = BrokerOptions { store, ..BrokerOptions::default() };
-        let broker = Broker::open(Arc::clone(&disk), Path::new("/data"), &options).unwrap();
-        let user = broker.access().user("guest").unwrap();
-        let mut session = Session::open(&broker, user, "/").unwrap();
-        session.begin(Millis(now));
-        Self { broker, session, now, disk, turn: Turn::new(), sequence: 0 }
+        Broker::open(disk, Path::new("/data"), &options)
     }
 
     /// Stops the broker and starts it again on the same disk.
