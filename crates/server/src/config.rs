@@ -18,7 +18,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use leveret_store::SyncPolicy;
+use leveret_store::SyncPolicy;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::error::{ConfigError, ConfigWarning};
@@ -128,9 +128,31 @@ pub struct ServerProperties {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
     /// When a publish counts as durable and is confirmed.
-    pub sync: SyncPolicy,
+    pub sync: SyncMode,
+    /// With [`SyncMode::Interval`], how often the disk is synced: what a crash of the machine may
+    /// lose.
+    pub sync_interval: Duration,
     /// Size of a segment of the journal in bytes.
     pub segment_bytes: u64,
+}
+
+/// When a publish counts as durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Once the disk has said so.
+    Always,
+    /// Once handed to the operating system, which writes it out at an interval.
+    Interval,
+}
+
+impl StoreConfig {
+    /// The two settings as the store takes them.
+    pub fn sync_policy(&self) -> SyncPolicy {
+        match self.sync {
+            SyncMode::Always => SyncPolicy::Always,
+            SyncMode::Interval => SyncPolicy::Interval(self.sync_interval),
+        }
+    }
 }
 
 /// `[log]`: what is logged, and how.
@@ -203,7 +225,11 @@ impl Default for Config {
                 version: "4.2.1".into(),
                 cluster_name: "leveret".into(),
             },
-            store: StoreConfig { sync: SyncPolicy::Always, segment_bytes: 64 << 20 },
+            store: StoreConfig {
+                sync: SyncMode::Always,
+                sync_interval: Duration::from_millis(100),
+                segment_bytes: 64 << 20,
+            },
             alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
         }

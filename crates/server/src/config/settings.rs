@@ -9,7 +9,7 @@ use super::alarms::{self, Limit};
 use super::sources::variable;
 use super::units::{show_bytes, show_duration};
 use super::value::Value;
-use super::{Config, LogFormat, LogLevel, Storage, SyncPolicy};
+use super::{Config, LogFormat, LogLevel, Storage, SyncMode};
 
 /// The one setting whose default is looked for on the machine.
 pub(super) const DATA_DIR: &str = "data_dir";
@@ -327,19 +327,22 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.sync",
-        allowed: "\"always\", or the time from 1ms to 10s that a crash of the machine may lose",
+        allowed: "\"always\" or \"interval\"",
         apply: |config, value| {
-            let always = value.word(&[("always", SyncPolicy::Always)]);
-            config.store.sync = always.or_else(|_| {
-                let range = Duration::from_millis(1)..=Duration::from_secs(10);
-                value.duration(range).map(SyncPolicy::Interval)
-            })?;
+            config.store.sync = value.word(&SYNC_MODES)?;
             Ok(())
         },
-        show: |config| match config.store.sync {
-            SyncPolicy::Always => "always".into(),
-            SyncPolicy::Interval(interval) => show_duration(interval).into(),
+        show: |config| word(&SYNC_MODES, config.store.sync),
+    },
+    Setting {
+        key: "store.sync_interval",
+        allowed: "the time from 1ms to 10s that a crash of the machine may lose with sync = \"interval\"",
+        apply: |config, value| {
+            let range = Duration::from_millis(1)..=Duration::from_secs(10);
+            config.store.sync_interval = value.duration(range)?;
+            Ok(())
         },
+        show: |config| show_duration(config.store.sync_interval).into(),
     },
     Setting {
         key: "store.segment_size",
@@ -399,6 +402,9 @@ const LEVELS: [(&str, LogLevel); 8] = [
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+
+const SYNC_MODES: [(&str, SyncMode); 2] =
+    [("always", SyncMode::Always), ("interval", SyncMode::Interval)];
 
 const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 

@@ -1,5 +1,7 @@
 use std::fs;
 
+use leveret_store::SyncPolicy;
+
 use super::*;
 
 fn from_file(text: &str) -> Result<(Config, Vec<ConfigWarning>), String> {
@@ -61,7 +63,8 @@ fn a_file_sets_everything() {
         version = "4.3.0"
         cluster_name = "rabbit@shop"
         [store]
-        sync = "200ms"
+        sync = "interval"
+        sync_interval = "200ms"
         segment_size = "16MiB"
         [alarms]
         vm_memory_high_watermark = 0.4
@@ -108,7 +111,8 @@ fn a_file_sets_everything() {
             cluster_name: "rabbit@shop".into(),
         },
         store: StoreConfig {
-            sync: SyncPolicy::Interval(Duration::from_millis(200)),
+            sync: SyncMode::Interval,
+            sync_interval: Duration::from_millis(200),
             segment_bytes: 16 << 20,
         },
         alarms: AlarmConfig {
@@ -118,6 +122,21 @@ fn a_file_sets_everything() {
         log: LogConfig { level: LogLevel::Warning, format: LogFormat::Json },
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn the_interval_counts_only_when_asked_for() {
+    let load = |toml: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("leveret.toml");
+        fs::write(&path, toml).unwrap();
+        Config::load(&Sources::new().file(path)).unwrap().0.store.sync_policy()
+    };
+    assert_eq!(load("data_dir = '/d'\nstore.sync_interval = '5ms'"), SyncPolicy::Always);
+    let given = load("data_dir = '/d'\nstore.sync = 'interval'\nstore.sync_interval = '5ms'");
+    assert_eq!(given, SyncPolicy::Interval(Duration::from_millis(5)));
+    let default = load("data_dir = '/d'\nstore.sync = 'interval'");
+    assert_eq!(default, SyncPolicy::Interval(Duration::from_millis(100)));
 }
 
 #[test]
@@ -356,6 +375,7 @@ cluster_name = "leveret"
 
 [store]
 sync = "always"
+sync_interval = "100ms"
 segment_size = "64MiB"
 
 [alarms]
