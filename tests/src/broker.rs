@@ -237,6 +237,27 @@ impl Broker {
         kilobytes.expect("VmRSS in kB") * 1024
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    /// If it is no process of ours.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process().id()
+    }
+
+    /// Its configuration file.
+    ///
+    /// # Panics
+    /// If it is no process of ours.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        match &self.kind {
+            Kind::Own(own) => own.home.path().join(CONFIG),
+            _ => panic!("{NO_PROCESS}"),
+        }
+    }
+
     /// What it has printed.
     #[must_use]
     pub fn log(&self) -> String {

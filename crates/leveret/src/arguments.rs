@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+use leveret_cli::Program;
 use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
@@ -78,6 +80,21 @@ pub(crate) enum Command {
     Store(StoreTool),
     /// Measure AMQP 0-9-1 brokers
     Perf(Box<PerfArgs>),
+    /// Ask the broker of this machine, and change it, as rabbitmqctl does
+    #[command(disable_help_flag = true)]
+    Ctl {
+        /// A command and its arguments; without any they are listed
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
+    /// Print a shell's completions
+    Completion {
+        /// Whose
+        shell: Shell,
+        /// Of rabbitmqctl or another tool of RabbitMQ's that this program can be called as
+        #[arg(long = "for", value_name = "TOOL", value_parser = tool)]
+        tool: Option<Program>,
+    },
 }
 
 impl Arguments {
@@ -87,10 +104,10 @@ impl Arguments {
         let matches = command.get_matches_mut();
         let read = Self::from_arg_matches(&matches);
         let arguments = read.unwrap_or_else(|error| error.format(&mut command).exit());
-        if let Some(Command::Perf(_)) = &arguments.command
+        if let Some(Command::Perf(_) | Command::Completion { .. }) = &arguments.command
             && let Some(flag) = given_flag(&matches)
         {
-            let text = format!("the flag --{flag} is the broker's, and `perf` runs none");
+            let text = format!("the flag --{flag} is the broker's, and none is run here");
             command.error(ErrorKind::ArgumentConflict, text).exit();
         }
         arguments
@@ -153,6 +170,25 @@ impl Flags {
             None => sources,
         }
     }
+}
+
+/// Completions of the program, or of a tool it can be called as.
+pub(crate) fn completion(shell: Shell, tool: Option<Program>) -> Vec<u8> {
+    let (name, mut command) = match tool {
+        Some(tool) => (tool.name(), leveret_cli::command_line(tool)),
+        None => {
+            let ctl = leveret_cli::command_line(Program::Leveret).name("ctl");
+            ("leveret", Arguments::command().mut_subcommand("ctl", |_| ctl))
+        }
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    script
+}
+
+fn tool(name: &str) -> Result<Program, String> {
+    let found = Program::called_as(name.as_ref()).filter(|tool| *tool != Program::Admin);
+    found.ok_or_else(|| "there are completions for rabbitmqctl and its kin".to_owned())
 }
 
 /// A flag before the subcommand.

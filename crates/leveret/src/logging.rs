@@ -6,25 +6,39 @@ mod text;
 use std::io::{self, IsTerminal};
 
 use leveret_server::config::{LogConfig, LogFormat, LogLevel};
-use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, registry, reload};
 
 use self::json::Json;
 use self::text::Text;
 
+/// Changes the level of a log that runs.
+pub(crate) struct Level(reload::Handle<LevelFilter, Registry>);
+
 /// Logs from here on. Colour is for people: on a terminal, unless `NO_COLOR` is set.
-pub(crate) fn start(config: LogConfig) {
+pub(crate) fn start(config: LogConfig) -> Level {
     let has_colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines =
-        fmt().with_writer(io::stderr).with_max_level(filter(config.level)).with_ansi(has_colour);
+    let (level, handle) = reload::Layer::new(filter(config.level));
+    let log = registry().with(level);
+    let lines = fmt::layer().with_writer(io::stderr);
     match config.format {
-        LogFormat::Text => lines.event_format(Text).init(),
+        LogFormat::Text => log.with(lines.with_ansi(has_colour).event_format(Text)).init(),
         LogFormat::Json => {
-            lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(Json).init();
+            let lines = lines.with_ansi(false).fmt_fields(JsonFields::new()).event_format(Json);
+            log.with(lines).init();
         }
+    }
+    Level(handle)
+}
+
+impl Level {
+    pub(crate) fn set(&self, level: LogLevel) {
+        // Fails only when the log is gone, and then nobody misses it.
+        let _ = self.0.reload(filter(level));
     }
 }
 
@@ -40,13 +54,13 @@ fn filter(level: LogLevel) -> LevelFilter {
 }
 
 /// RabbitMQ's names of the levels.
-fn level_name(level: Level) -> &'static str {
+fn level_name(level: tracing::Level) -> &'static str {
     match level {
-        Level::ERROR => "error",
-        Level::WARN => "warning",
-        Level::INFO => "info",
-        Level::DEBUG => "debug",
-        Level::TRACE => "trace",
+        tracing::Level::ERROR => "error",
+        tracing::Level::WARN => "warning",
+        tracing::Level::INFO => "info",
+        tracing::Level::DEBUG => "debug",
+        tracing::Level::TRACE => "trace",
     }
 }
 

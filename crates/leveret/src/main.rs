@@ -15,12 +15,18 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use leveret_server::config::Config;
+use leveret_cli::Program;
+use leveret_server::config::{Config, Sources};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, completion};
 
 fn main() -> ExitCode {
     let begun = Instant::now();
+    let mut words = std::env::args_os();
+    if let Some(tool) = words.next().as_deref().and_then(Program::called_as) {
+        let sources = Sources::new().environment(std::env::vars_os());
+        return leveret_cli::run(tool, words.collect(), sources);
+    }
     match run(&Arguments::read(), begun) {
         Ok(code) => code,
         Err(error) => {
@@ -37,13 +43,24 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
         Some(Command::CheckConfig(_)) => check_config(arguments)?,
         Some(Command::Store(tool)) => return store_tools::run(tool, arguments),
         Some(Command::Perf(perf)) => return Ok(perf.run()?),
+        Some(Command::Ctl { words }) => {
+            let sources = arguments.sources(std::env::vars_os());
+            return Ok(leveret_cli::run(Program::Leveret, words.clone(), sources));
+        }
+        Some(Command::Completion { shell, tool }) => print(&completion(*shell, *tool))?,
         None => {
             let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
-            logging::start(config.log);
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
-            serve::serve(config, begun)?;
+            let level = logging::start(config.log);
+            let warn = |warnings: Vec<_>| {
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            };
+            warn(warnings);
+            let load = || {
+                let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
+                warn(warnings);
+                Ok(config)
+            };
+            serve::serve(config, load, &level, begun)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -54,7 +71,11 @@ fn check_config(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
-    match io::stdout().write_all(config.to_toml().as_bytes()) {
+    print(config.to_toml().as_bytes())
+}
+
+fn print(text: &[u8]) -> anyhow::Result<()> {
+    match io::stdout().write_all(text) {
         // Whoever reads it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),

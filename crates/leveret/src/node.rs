@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use leveret_management::{Bound, Management, load_definitions};
+use leveret_management::{Bound, Management, Orders, load_definitions};
 use leveret_server::config::Config;
 use leveret_server::{Server, StartError};
 
@@ -19,6 +19,18 @@ impl Node {
     /// # Errors
     /// When an address is taken, or the data directory can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, None).await
+    }
+
+    /// As [`start`](Self::start), with a control socket for operators, whose orders arrive at the other end.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_operated(config: Config, orders: Orders) -> Result<Self, StartError> {
+        Self::start_with(config, Some(orders)).await
+    }
+
+    async fn start_with(config: Config, orders: Option<Orders>) -> Result<Self, StartError> {
         let bound = Bound::new(&config)?;
         let opened = Server::open(config.clone()).await?;
         if let Some(path) = config.load_definitions.clone() {
@@ -30,7 +42,7 @@ impl Node {
             }
         }
         let server = opened.serve()?;
-        match bound.serve(&server, &config) {
+        match bound.serve(&server, &config, orders) {
             Ok(management) => Ok(Self { server, management }),
             Err(error) => {
                 server.stop().await;

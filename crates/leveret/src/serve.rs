@@ -7,15 +7,24 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use leveret::Node;
-use leveret_server::config::{Config, Storage};
+use leveret_management::{Order, orders};
+use leveret_server::config::{Config, ConfigError, Reloaded, Storage};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Starts the broker, says so on standard output, and stops it on SIGTERM or SIGINT.
+use crate::logging::Level;
+
+/// Starts the broker, says so on standard output, and stops it on SIGTERM or SIGINT. SIGHUP has it
+/// read its configuration again, which `load` does.
 ///
 /// # Errors
 /// When it does not start.
-pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
+pub(crate) fn serve(
+    config: Config,
+    load: impl Fn() -> Result<Config, ConfigError>,
+    level: &Level,
+    begun: Instant,
+) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
@@ -23,28 +32,67 @@ pub(crate) fn serve(config: Config, begun: Instant) -> anyhow::Result<()> {
         .map_err(|error| anyhow!("cannot start the threads of the broker: {error}"))?;
     runtime.block_on(async {
         let signals = Signals::new();
-        let mut signals = signals.map_err(|error| anyhow!("cannot listen for signals: {error}"))?;
+        let signals = signals.map_err(|error| anyhow!("cannot listen for signals: {error}"))?;
+        let Signals { mut end, mut hangup } = signals;
         let data = match &config.storage {
             Storage::Directory(directory) => format!("data in {}", directory.display()),
             Storage::Ephemeral => "data in memory".to_owned(),
         };
         tracing::info!("starting leveret {VERSION}, {data}");
+        let (orders, mut ordered) = orders();
         let node = tokio::select! {
-            node = Node::start(config) => node?,
-            name = signals.next() => exit_on(name),
+            node = Node::start_operated(config, orders) => node?,
+            name = end.next() => exit_on(name),
         };
         announce(&node, &data, begun);
-        // Not inside the macro, which evaluates nothing for a level that isn't logged.
-        let signal = signals.next().await;
-        tracing::info!("stopping on {signal}");
+        let why = loop {
+            tokio::select! {
+                name = end.next() => break name,
+                _ = hangup.recv() => {
+                    // It has been logged.
+                    let _ = reload(&node, &load, level);
+                }
+                Some(order) = ordered.recv() => match order {
+                    Order::Stop => break "an operator's order",
+                    // Who asked may have left.
+                    Order::Reload(answer) => drop(answer.send(reload(&node, &load, level))),
+                    Order::LogLevel(new) => level.set(new),
+                },
+            }
+        };
+        tracing::info!("stopping on {why}");
         let stopping = Instant::now();
         tokio::select! {
             () = node.stop() => {}
-            name = signals.next() => exit_on(name),
+            name = end.next() => exit_on(name),
         }
         tracing::info!("stopped after {} ms", stopping.elapsed().as_millis());
         Ok(())
     })
+}
+
+/// Takes over what may change of the configuration as it is now. With one that is wrong nothing
+/// changes.
+fn reload(
+    node: &Node,
+    load: &impl Fn() -> Result<Config, ConfigError>,
+    level: &Level,
+) -> Result<Reloaded, String> {
+    let new = load().map_err(|error| {
+        tracing::error!("the configuration is not taken over: {error}");
+        error.to_string()
+    })?;
+    let reloaded = node.server().reload(&new);
+    level.set(new.log.level);
+    match reloaded.changed.as_slice() {
+        [] => tracing::info!("the configuration was read again, nothing changes"),
+        changed => tracing::info!("the configuration was read again: {}", changed.join(", ")),
+    }
+    if !reloaded.at_next_start.is_empty() {
+        let keys = reloaded.at_next_start.join(", ");
+        tracing::warn!("these settings change at the next start only: {keys}");
+    }
+    Ok(reloaded)
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -67,7 +115,7 @@ fn announce(node: &Node, data: &str, begun: Instant) {
     };
     let took = begun.elapsed().as_millis();
     let line =
-        format!("Server startup complete: {listeners} (leveret {VERSION}, {data}, {took} ms)");
+        format!("Server startup complete; {listeners} (leveret {VERSION}, {data}, {took} ms)");
     tracing::debug!("{line}");
     let mut stdout = io::stdout().lock();
     // Nobody has to listen: the broker runs on with standard output closed.
@@ -80,8 +128,14 @@ fn exit_on(signal: &str) -> ! {
     process::exit(1)
 }
 
-/// The signals that ask the broker to stop.
+/// The signals the broker knows.
 struct Signals {
+    end: End,
+    hangup: Signal,
+}
+
+/// Those that end it.
+struct End {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -89,9 +143,13 @@ struct Signals {
 impl Signals {
     fn new() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+        let interrupt = signal(SignalKind::interrupt())?;
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self { end: End { terminate, interrupt }, hangup })
     }
+}
 
+impl End {
     /// Waits for the next one and names it.
     async fn next(&mut self) -> &'static str {
         tokio::select! {

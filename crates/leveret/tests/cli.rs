@@ -175,7 +175,7 @@ fn says_when_it_is_ready_and_stops_on_a_signal() {
         let data = tempfile::tempdir().unwrap();
         let running = Running::start(data.path(), &[]);
         let (start, end) = running.ready.split_once(" (").unwrap();
-        assert_eq!(start, format!("Server startup complete: AMQP on {}", running.address()));
+        assert_eq!(start, format!("Server startup complete; AMQP on {}", running.address()));
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!("leveret {version}, data in {}, ", data.path().display());
         assert!(end.starts_with(&expected) && end.ends_with(" ms)\n"), "{end}");

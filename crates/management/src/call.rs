@@ -9,12 +9,14 @@ use leveret_engine::Millis;
 use serde_json::{Map, Value};
 
 use crate::answer::Failure;
+use crate::dispatch::Peer;
 use crate::login;
 use crate::node::Node;
 
 /// A request that its user may make.
 pub(crate) struct Call {
     pub(crate) node: Arc<Node>,
+    pub(crate) peer: Peer,
     /// Nobody, for requests that need no login.
     pub(crate) user: Option<Arc<User>>,
     /// Parts of the path by their names in the table of endpoints, percent-decoded.
@@ -82,10 +84,15 @@ impl Call {
     /// A session of the user in the vhost that the path names, to do what clients do.
     ///
     /// # Errors
-    /// 401 `Access refused.` without a permission there, whatever the user's tags.
+    /// 401 `Access refused.` without a permission there, whatever the user's tags; the control socket
+    /// needs none.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
         let user = Arc::clone(self.user()?);
-        let mut session = Session::of_operator(self.broker(), user, self.part("vhost"))?;
+        let vhost = self.part("vhost");
+        let mut session = match self.peer {
+            Peer::Operator => Session::of_system(self.broker(), vhost)?,
+            Peer::Address(_) => Session::of_operator(self.broker(), user, vhost)?,
+        };
         session.begin(self.now);
         Ok(session)
     }

@@ -35,15 +35,20 @@ pub(crate) struct Shared {
     permits: Semaphore,
 }
 
-/// The address of who makes a request.
-#[derive(Clone, Copy)]
-pub(crate) struct PeerAddress(pub(crate) SocketAddr);
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// From an address, with a login.
+    Address(SocketAddr),
+    /// Over the control socket, which only who runs the broker can open: as its administrator.
+    Operator,
+}
 
-/// The endpoints of a table, for a listener to serve.
-pub(crate) fn router(node: &Arc<Node>, routes: &'static [Route]) -> Router {
+/// The endpoints of these tables, for a listener to serve.
+pub(crate) fn router(node: &Arc<Node>, tables: &[&'static [Route]]) -> Router {
     let shared = Arc::new(Shared { node: Arc::clone(node), permits: Semaphore::new(AT_ONCE) });
     let mut router = Router::new();
-    for route in routes {
+    for route in tables.iter().copied().flatten() {
         let shared = Arc::clone(&shared);
         let serve = move |path: RawPathParams, request: Request| {
             let shared = Arc::clone(&shared);
@@ -91,11 +96,12 @@ async fn answer(
     // Also of a request that is refused: the next one on the connection comes behind its body.
     let body_max = if admitted.is_ok() { BODY_MAX } else { REFUSED_BODY_MAX };
     let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
-    let (endpoint, user) = admitted?;
+    let Admitted { endpoint, user, peer } = admitted?;
     let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let call = Call {
         node: Arc::clone(&shared.node),
+        peer,
         user,
         path,
         query: form_urlencoded::parse(query).into_owned().collect(),
@@ -110,22 +116,34 @@ async fn answer(
     Ok(answer)
 }
 
+/// A request that may be made.
+struct Admitted {
+    endpoint: &'static Endpoint,
+    user: Option<Arc<User>>,
+    peer: Peer,
+}
+
 /// Whether there is an endpoint, and who makes the request may use it.
 fn admit(
     node: &Node,
     route: &'static Route,
     path: &[(String, String)],
     request: &Parts,
-) -> Result<(&'static Endpoint, Option<Arc<User>>), Failure> {
+) -> Result<Admitted, Failure> {
     let endpoint = route.endpoint(&request.method).ok_or(Failure::Method)?;
-    if endpoint.access == Access::Open {
-        return Ok((endpoint, None));
-    }
-    let peer = request.extensions.get::<PeerAddress>().ok_or(Failure::Internal)?;
-    let user = login::authenticate(&node.broker, &request.headers, peer.0.ip())?;
+    let peer = *request.extensions.get::<Peer>().ok_or(Failure::Internal)?;
+    let user = match peer {
+        Peer::Operator => login::operator(),
+        Peer::Address(_) if endpoint.access == Access::Open => {
+            return Ok(Admitted { endpoint, user: None, peer });
+        }
+        Peer::Address(address) => {
+            login::authenticate(&node.broker, &request.headers, address.ip())?
+        }
+    };
     let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
     login::check(&node.broker, endpoint.access, &user, vhost)?;
-    Ok((endpoint, Some(user)))
+    Ok(Admitted { endpoint, user: Some(user), peer })
 }
 
 /// Runs the handler away from the threads that serve AMQP: a long list takes its time.

@@ -10,6 +10,7 @@
 mod answer;
 mod api;
 mod call;
+mod control;
 mod definitions;
 mod dispatch;
 mod json_table;
@@ -18,6 +19,7 @@ mod login;
 mod message_stats;
 mod metrics;
 mod node;
+mod order;
 mod properties;
 mod rates;
 mod routes;
@@ -25,4 +27,5 @@ mod sampler;
 mod service;
 
 pub use definitions::load as load_definitions;
+pub use order::{Order, Orders, orders};
 pub use service::{Bound, Management};

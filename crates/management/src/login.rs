@@ -7,8 +7,8 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use leveret_broker::Broker;
 use leveret_broker::access::{Entrance, User, is_loopback, tag};
+use leveret_broker::{Broker, UserLimits};
 
 use crate::answer::Failure;
 
@@ -51,6 +51,16 @@ pub(crate) fn authenticate(
     found.map_err(|failure| {
         tracing::warn!("HTTP login refused: user '{}': {failure}", user.escape_debug());
         Failure::WrongLogin
+    })
+}
+
+/// Who speaks through the control socket.
+pub(crate) fn operator() -> Arc<User> {
+    Arc::new(User {
+        name: "rmq-cli".to_owned(),
+        password_hash: None,
+        tags: vec![tag::ADMINISTRATOR.to_owned()],
+        limits: UserLimits::default(),
     })
 }
 

@@ -6,8 +6,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use leveret_broker::Broker;
 use leveret_engine::Millis;
-use leveret_server::config::Config;
+use leveret_server::config::{Config, ServerProperties};
+use tokio::sync::watch;
 
+use crate::order::Orders;
 use crate::rates::Rates;
 
 /// A node and the broker it runs.
@@ -15,10 +17,14 @@ pub(crate) struct Node {
     pub(crate) broker: Arc<Broker>,
     /// RabbitMQ's form of a node's name: `rabbit@host`.
     pub(crate) name: String,
-    pub(crate) config: Config,
+    config: watch::Receiver<Arc<Config>>,
+    product: String,
+    version: String,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
     pub(crate) started: Instant,
+    /// The way to the process, if it takes orders.
+    pub(crate) orders: Option<Orders>,
 }
 
 /// A port somebody may connect to.
@@ -30,24 +36,35 @@ pub(crate) struct Listening {
 }
 
 impl Node {
-    pub(crate) fn new(broker: Arc<Broker>, config: Config, listeners: Vec<Listening>) -> Self {
-        let name = config.node_name();
-        let rates = Rates::default();
-        Self { broker, name, config, listeners, rates, started: Instant::now() }
+    pub(crate) fn new(
+        broker: Arc<Broker>,
+        config: watch::Receiver<Arc<Config>>,
+        listeners: Vec<Listening>,
+        orders: Option<Orders>,
+    ) -> Self {
+        let name = config.borrow().node_name();
+        let ServerProperties { product, version, .. } = config.borrow().server_properties.clone();
+        let (rates, started) = (Rates::default(), Instant::now());
+        Self { broker, name, config, product, version, listeners, rates, started, orders }
+    }
+
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
     }
 
     /// The version of RabbitMQ that is announced.
     pub(crate) fn version(&self) -> &str {
-        &self.config.server_properties.version
+        &self.version
     }
 
     pub(crate) fn product(&self) -> &str {
-        &self.config.server_properties.product
+        &self.product
     }
 
     /// The name an operator gave the cluster, or the configured one.
     pub(crate) fn cluster_name(&self) -> String {
-        let configured = || self.config.server_properties.cluster_name.clone();
+        let configured = || self.config().server_properties.cluster_name.clone();
         self.broker.cluster_name().unwrap_or_else(configured)
     }
 }

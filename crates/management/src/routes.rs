@@ -8,8 +8,8 @@ use axum::http::Method;
 
 use crate::answer::Outcome;
 use crate::api::{
-    bindings, channels, connections, consumers, definitions, exchanges, features, health, node,
-    overview, parameters, permissions, policies, queues, users, vhosts,
+    bindings, channels, connections, consumers, control, definitions, exchanges, features, health,
+    node, overview, parameters, permissions, policies, queues, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -380,4 +380,17 @@ pub(crate) static METRICS_ROUTES: &[Route] = &[
     route("/health/live", &[get(Open, health::live)]),
     route("/health/ready", &[get(Open, health::ready)]),
     route("/health/alarms", &[get(Open, health::alarms)]),
+];
+
+/// The endpoints that only the control socket has.
+pub(crate) static CONTROL_ROUTES: &[Route] = &[
+    route("/control/stop", &[post(Administrator, control::stop)]),
+    route("/control/reload", &[post(Administrator, control::reload)]),
+    route("/control/log-level", &[put(Administrator, control::set_log_level)]),
+    route("/control/memory-watermark", &[put(Administrator, control::set_memory_watermark)]),
+    route("/control/disk-free-limit", &[put(Administrator, control::set_disk_free_limit)]),
+    route("/control/authenticate", &[post(Administrator, control::authenticate)]),
+    route("/control/pids", &[get(Administrator, control::pids)]),
+    route("/control/close-connections", &[post(Administrator, control::close_connections)]),
+    route("/control/queues/{vhost}/{queue}", &[delete(Vhost, control::delete_queue)]),
 ];

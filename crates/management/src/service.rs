@@ -1,5 +1,6 @@
 //! The listeners of the API, and the tasks that serve them.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +12,19 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use leveret_server::config::Config;
+use leveret_server::config::{Config, Storage};
 use leveret_server::{BoundListener, Server, StartError};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::dispatch::{self, PeerAddress};
+use crate::control::ControlSocket;
+use crate::dispatch::{self, Peer};
 use crate::node::{Listening, Node};
-use crate::routes::{METRICS_ROUTES, ROUTES};
+use crate::order::Orders;
+use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
 use crate::sampler;
 
 /// Connections of a listener at a time; further ones wait in the kernel.
@@ -43,6 +47,8 @@ pub struct Bound {
 pub struct Management {
     management: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    /// Taken away when the broker stops.
+    _control: Option<ControlSocket>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -61,11 +67,17 @@ impl Bound {
         Ok(Self { management, metrics: bind("metrics", &config.metrics)? })
     }
 
-    /// Serves a running broker.
+    /// Serves a running broker. Operators get a control socket in its data directory if there is a
+    /// way for their orders.
     ///
     /// # Errors
     /// When an address can't be listened on after all.
-    pub fn serve(self, server: &Server, config: &Config) -> Result<Management, StartError> {
+    pub fn serve(
+        self,
+        server: &Server,
+        config: &Config,
+        orders: Option<Orders>,
+    ) -> Result<Management, StartError> {
         let listen = |bound: Vec<BoundListener>| {
             bound.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()
         };
@@ -73,13 +85,15 @@ impl Bound {
         let addresses = |listeners: &[(SocketAddr, TcpListener)]| {
             listeners.iter().map(|(address, _)| *address).collect::<Vec<_>>()
         };
+        let (socket, control) = control_socket(config, orders.is_some()).unzip();
         let serving = Management {
             management: addresses(&management),
             metrics: addresses(&metrics),
+            _control: socket,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        if management.is_empty() && metrics.is_empty() {
+        if management.is_empty() && metrics.is_empty() && control.is_none() {
             return Ok(serving);
         }
         let listening = [
@@ -91,23 +105,46 @@ impl Bound {
             addresses.iter().map(move |address| Listening { protocol, address: *address })
         });
         let broker = Arc::clone(server.broker());
-        let node = Arc::new(Node::new(broker, config.clone(), listening.collect()));
+        let node = Node::new(broker, server.config(), listening.collect(), orders);
+        let node = Arc::new(node);
         if !management.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
         }
-        serving.accept_all("HTTP", management, &dispatch::router(&node, ROUTES));
-        serving.accept_all("metrics", metrics, &dispatch::router(&node, METRICS_ROUTES));
+        serving.accept_all("HTTP", management, &dispatch::router(&node, &[ROUTES]));
+        serving.accept_all("metrics", metrics, &dispatch::router(&node, &[METRICS_ROUTES]));
+        if let Some(listener) = control {
+            let router = dispatch::router(&node, &[ROUTES, CONTROL_ROUTES]);
+            serving.accept(Listener::Control(listener), router);
+        }
         Ok(serving)
     }
+}
+
+/// The socket for operators. The broker serves its clients without one, too.
+fn control_socket(config: &Config, is_wanted: bool) -> Option<(ControlSocket, UnixListener)> {
+    let Storage::Directory(directory) = &config.storage else { return None };
+    if !is_wanted {
+        return None;
+    }
+    ControlSocket::listen(directory)
+        .inspect_err(|error| {
+            let directory = directory.display();
+            tracing::warn!("no control socket in {directory}, commands won't work: {error}");
+        })
+        .ok()
 }
 
 impl Management {
     fn accept_all(&self, name: &str, listeners: Vec<(SocketAddr, TcpListener)>, router: &Router) {
         for (address, listener) in listeners {
             tracing::info!("started {name} listener on {address}");
-            let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
-            self.tasks.spawn(accept(listener, router.clone(), stop, tasks));
+            self.accept(Listener::Tcp(listener), router.clone());
         }
+    }
+
+    fn accept(&self, listener: Listener, router: Router) {
+        let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
+        self.tasks.spawn(accept(listener, router, stop, tasks));
     }
 
     /// Where the API listens, ports resolved.
@@ -129,12 +166,40 @@ impl Management {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
+/// What connections come from.
+enum Listener {
+    Tcp(TcpListener),
+    Control(UnixListener),
+}
+
+/// A connection, and who has opened it.
+struct Accepted {
+    stream: Box<dyn Stream>,
+    peer: Peer,
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are written whole.
+                let _ = stream.set_nodelay(true);
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Address(address) })
+            }
+            Self::Control(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Operator })
+            }
+        }
+    }
+}
+
+async fn accept(listener: Listener, router: Router, stop: CancellationToken, tasks: TaskTracker) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -143,10 +208,10 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(accepted) => {
                 let (router, stop) = (router.clone(), stop.clone());
                 tasks.spawn(async move {
-                    serve(stream, peer, router, stop).await;
+                    serve(accepted, router, stop).await;
                     drop(place);
                 });
             }
@@ -158,13 +223,12 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    // Answers are written whole.
-    let _ = stream.set_nodelay(true);
+async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
+    let Accepted { stream, peer } = accepted;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = trimmed(request);
-        request.extensions_mut().insert(PeerAddress(peer));
+        request.extensions_mut().insert(peer);
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -180,7 +244,10 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, stop: Cancel
         }
     };
     if let Err(error) = ended {
-        tracing::debug!("HTTP connection from {peer}: {error}");
+        match peer {
+            Peer::Address(address) => tracing::debug!("HTTP connection from {address}: {error}"),
+            Peer::Operator => tracing::debug!("connection to the control socket: {error}"),
+        }
     }
 }
 

@@ -17,29 +17,38 @@ const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Sets the limits; what connections watch comes back.
 pub(crate) fn set_up(broker: &Broker, config: &AlarmConfig) -> watch::Receiver<Shortage> {
-    let memory = resources::memory_available();
-    let bytes = |limit: Limit| match limit {
-        Limit::None => None,
-        Limit::Bytes(bytes) => Some(bytes),
-        Limit::OfMemory(part) => memory.map(|memory| part.of(memory)),
-    };
-    let alarms = broker.alarms();
+    set_limits(broker, config);
+    let (sender, receiver) = watch::channel(Shortage::default());
+    broker.alarms().listen(Arc::new(move |shortage| {
+        sender.send_replace(shortage);
+    }));
+    receiver
+}
+
+/// Sets the limits, also of a broker that runs.
+pub(crate) fn set_limits(broker: &Broker, config: &AlarmConfig) {
     let limits = [
-        (Resource::Memory, bytes(config.vm_memory_high_watermark), "memory"),
-        (Resource::Disk, bytes(config.disk_free_limit), "disk space"),
+        (Resource::Memory, config.vm_memory_high_watermark, "memory"),
+        (Resource::Disk, config.disk_free_limit, "disk space"),
     ];
     for (resource, limit, name) in limits {
+        let limit = limit_in_bytes(limit);
         match limit {
             Some(limit) => tracing::debug!("alarm for {name} at {} MiB", limit >> 20),
             None => tracing::debug!("no alarm for {name}"),
         }
-        alarms.set_limit(resource, limit);
+        broker.alarms().set_limit(resource, limit);
     }
-    let (sender, receiver) = watch::channel(Shortage::default());
-    alarms.listen(Arc::new(move |shortage| {
-        sender.send_replace(shortage);
-    }));
-    receiver
+}
+
+/// What a limit comes to on this machine, in bytes; `None` where there is none, or it is a part of a
+/// memory whose size is unknown.
+pub fn limit_in_bytes(limit: Limit) -> Option<u64> {
+    match limit {
+        Limit::None => None,
+        Limit::Bytes(bytes) => Some(bytes),
+        Limit::OfMemory(part) => resources::memory_available().map(|memory| part.of(memory)),
+    }
 }
 
 /// Measures until the broker stops.

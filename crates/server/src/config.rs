@@ -9,6 +9,7 @@ mod alarms;
 mod data_dir;
 mod error;
 mod raw;
+mod reload;
 mod settings;
 mod sources;
 mod units;
@@ -22,7 +23,11 @@ use leveret_store::SyncPolicy;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::error::{ConfigError, ConfigWarning};
+pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
+
+/// The control socket's name in the data directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
 
 /// What the broker runs with.
 ///
@@ -181,6 +186,14 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// The level of a name, RabbitMQ's or another program's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let found = settings::LEVELS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+        found.map(|(_, level)| *level)
+    }
+}
+
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -288,7 +301,7 @@ impl Config {
 }
 
 /// This machine's name up to its first dot, as RabbitMQ's short names are.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host = host.split('.').next().unwrap_or_default();
     if host.is_empty() { "localhost".to_owned() } else { host.to_owned() }

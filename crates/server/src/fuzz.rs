@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alarms;
 use crate::config::Config;
-use crate::connection::{Connection, Context, Next, Peer};
+use crate::connection::{Connection, Next, Peer};
 use crate::control::Control;
 use crate::outbox::{Outbox, Segments, Work};
-use crate::server::{StartError, anonymous};
+use crate::server::{StartError, context};
 
 /// A client's connection to a broker of its own, both in memory.
 pub struct Bench {
@@ -50,13 +50,8 @@ impl Bench {
         let broker = Broker::open(Arc::new(MemDisk::new()), Path::new("/"), &options)?;
         let mut config = Config::default();
         config.amqp.consumer_timeout = Some(Duration::from_secs(1));
-        let context = Arc::new(Context {
-            broker: Arc::clone(&broker),
-            amqp: config.amqp,
-            anonymous: anonymous(&config.auth),
-            server_properties: config.server_properties,
-            shortage: alarms::set_up(&broker, &config.alarms),
-        });
+        let shortage = alarms::set_up(&broker, &config.alarms);
+        let context = Arc::new(context(&broker, &config, shortage));
         let outbox = Arc::new(Outbox::new());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
         let peer = Peer { address, local: address };

@@ -28,6 +28,7 @@ mod stream_server;
 mod ticker;
 mod writer;
 
+pub use alarms::limit_in_bytes;
 pub use clock::now;
 pub use listener::BoundListener;
 pub use server::{Opened, Server, StartError};

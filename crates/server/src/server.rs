@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError};
+use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError, Shortage};
 use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alarms;
-use crate::config::{AuthConfig, Config, ServerProperties, Storage};
+use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
 use crate::listener::BoundListener;
@@ -38,6 +39,9 @@ pub struct Opened {
 /// A running broker.
 pub struct Server {
     broker: Arc<Broker>,
+    config: watch::Sender<Arc<Config>>,
+    /// What connections are given that come from now on.
+    context: watch::Sender<Arc<Context>>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -123,26 +127,23 @@ impl Opened {
     /// When an address can't be listened on after all.
     pub fn serve(self) -> Result<Server, StartError> {
         let Self { broker, config, listeners } = self;
-        let context = Arc::new(Context {
-            broker: Arc::clone(&broker),
-            amqp: config.amqp.clone(),
-            anonymous: anonymous(&config.auth),
-            server_properties: config.server_properties.clone(),
-            shortage: alarms::set_up(&broker, &config.alarms),
-        });
+        let shortage = alarms::set_up(&broker, &config.alarms);
+        let context = context(&broker, &config, shortage);
+        let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut addresses = Vec::new();
         for listener in listeners {
             let (local, listener) = listener.listen()?;
             tracing::info!("started TCP listener on {local}");
             addresses.push(local);
-            let accept = accept(listener, Arc::clone(&context), stop.clone(), tasks.clone());
+            let accept = accept(listener, connecting.clone(), stop.clone(), tasks.clone());
             tasks.spawn(accept);
         }
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
-        tasks.spawn(alarms::run(Arc::clone(&broker), config.storage, stop.clone()));
+        tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
         tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
-        Ok(Server { broker, addresses, stop, tasks })
+        let (config, _) = watch::channel(Arc::new(config));
+        Ok(Server { broker, config, context, addresses, stop, tasks })
     }
 }
 
@@ -155,6 +156,22 @@ impl Server {
     /// The broker behind the listeners.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    /// Takes over what of new settings may change while it runs. Open connections keep theirs.
+    pub fn reload(&self, new: &Config) -> Reloaded {
+        let mut config = Config::clone(&self.config.borrow());
+        let reloaded = config.reload(new);
+        alarms::set_limits(&self.broker, &config.alarms);
+        let shortage = self.context.borrow().shortage.clone();
+        self.context.send_replace(Arc::new(context(&self.broker, &config, shortage)));
+        self.config.send_replace(Arc::new(config));
+        reloaded
     }
 
     /// Stops: no new connections, clients are told (320 `CONNECTION_FORCED`), everything durable is
@@ -172,7 +189,7 @@ impl Server {
 
 async fn accept(
     listener: TcpListener,
-    context: Arc<Context>,
+    context: watch::Receiver<Arc<Context>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -183,7 +200,8 @@ async fn accept(
         };
         match accepted.and_then(|(stream, address)| prepared(stream, address)) {
             Ok((stream, peer)) => {
-                let serve = driver::serve(stream, peer, Arc::clone(&context), stop.clone());
+                let context = Arc::clone(&context.borrow());
+                let serve = driver::serve(stream, peer, context, stop.clone());
                 tasks.spawn(serve);
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -239,8 +257,23 @@ fn broker_options(config: &Config) -> BrokerOptions {
     }
 }
 
+/// What connections are given under these settings.
+pub(crate) fn context(
+    broker: &Arc<Broker>,
+    config: &Config,
+    shortage: watch::Receiver<Shortage>,
+) -> Context {
+    Context {
+        broker: Arc::clone(broker),
+        amqp: config.amqp.clone(),
+        anonymous: anonymous(&config.auth),
+        server_properties: config.server_properties.clone(),
+        shortage,
+    }
+}
+
 /// Who may come in without saying who it is.
-pub(crate) fn anonymous(auth: &AuthConfig) -> Option<Anonymous> {
+fn anonymous(auth: &AuthConfig) -> Option<Anonymous> {
     let user = auth.anonymous_login_user.clone()?;
     Some(Anonymous { user, password: auth.anonymous_login_pass.clone() })
 }

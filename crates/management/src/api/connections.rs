@@ -140,7 +140,7 @@ pub(crate) fn close_of_user(call: &Call) -> Outcome {
     Ok(Answer::done())
 }
 
-fn reason(call: &Call) -> &str {
+pub(crate) fn reason(call: &Call) -> &str {
     let given = call.headers.get("x-reason").and_then(|reason| reason.to_str().ok());
     given.filter(|reason| !reason.is_empty()).unwrap_or(NO_REASON)
 }

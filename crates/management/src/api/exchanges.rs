@@ -140,7 +140,7 @@ pub(crate) fn publish(call: &Call) -> Outcome {
             .map_err(|_| Failure::BadRequest(json!(["not_base64", payload])))?,
         other => return Err(Failure::BadRequest(json!(["unsupported_encoding", other]))),
     };
-    let max = call.node.config.amqp.max_message_bytes;
+    let max = call.node.config().amqp.max_message_bytes;
     if payload.len() as u64 > max {
         let error = leveret_broker::refusal::message_too_large(payload.len() as u64, max);
         return Err(of_publish(&error));

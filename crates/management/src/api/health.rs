@@ -56,7 +56,7 @@ pub(crate) fn certificates(call: &Call) -> Outcome {
 /// Whether the node takes more connections.
 pub(crate) fn connection_limit(call: &Call) -> Outcome {
     let open = call.broker().connections().len();
-    match call.node.config.amqp.connection_max {
+    match call.node.config().amqp.connection_max {
         Some(max) if open >= usize::try_from(max).unwrap_or(usize::MAX) => {
             let reason = "node connection limit is reached";
             let failed = json!({ "status": "failed", "reason": reason, "connections": open });

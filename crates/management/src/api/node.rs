@@ -102,7 +102,7 @@ pub(crate) fn memory_relative(call: &Call) -> Outcome {
 
 /// The settings in force, as a configuration file.
 pub(crate) fn effective_config(call: &Call) -> Outcome {
-    Ok(Answer::text("text/plain", call.node.config.to_toml()))
+    Ok(Answer::text("text/plain", call.node.config().to_toml()))
 }
 
 pub(crate) fn auth_attempts(call: &Call) -> Outcome {
@@ -163,7 +163,7 @@ pub(crate) fn check_name(call: &Call) -> Result<(), Failure> {
 
 fn data_dir(call: &Call) -> String {
     use leveret_server::config::Storage;
-    match &call.node.config.storage {
+    match &call.node.config().storage {
         Storage::Directory(directory) => directory.to_string_lossy().into_owned(),
         Storage::Ephemeral => String::new(),
     }

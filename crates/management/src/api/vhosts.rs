@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::limit;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, flag};
+use crate::dispatch::Peer;
 use crate::list::{self, Field};
 use crate::message_stats::{self, ASIDE, OF_CHANNEL, READY, UNACKED, details};
 use crate::node::Node;
@@ -78,7 +79,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
     let name = call.part("name");
     let changed = call.broker().put_vhost(name, metadata);
     let mut commit = changed.commit;
-    if changed.change == Change::Created {
+    if changed.change == Change::Created && call.peer != Peer::Operator {
         // RabbitMQ gives a new vhost's maker all permissions in it.
         commit = commit.max(super::permissions::grant_everything(call, name)?);
     }

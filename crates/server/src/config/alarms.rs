@@ -78,7 +78,11 @@ impl PartOfMemory {
 }
 
 impl Limit {
-    /// Reads `"none"`, a part of the memory, or a size; `most` is how many times the memory.
+    /// Reads `none`, a part of the memory, or a size; `most` is how many times the memory.
+    pub fn parse(text: &str, most: u8) -> Option<Self> {
+        Self::read(&Value::Text(text.to_owned()), most).ok()
+    }
+
     pub(super) fn read(value: &Value, most: u8) -> Result<Self, Refused> {
         if let Ok(none) = value.word(&[("none", Self::None)]) {
             return Ok(none);

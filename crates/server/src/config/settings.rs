@@ -16,7 +16,7 @@ pub(super) const DATA_DIR: &str = "data_dir";
 /// The settings whose values are nobody's business.
 pub(super) const PASSWORDS: [&str; 2] = [DEFAULT_PASS, ANONYMOUS_PASS];
 const DEFAULT_PASS: &str = "auth.default_pass";
-const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
+pub(super) const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
 /// The one setting whose flag, `--log`, has a variable of its own.
 const LOG_LEVEL: &str = "log.level";
 const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";
@@ -25,6 +25,8 @@ const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";
 pub(super) struct Setting {
     /// Section and name, as in `amqp.heartbeat`.
     pub(super) key: &'static str,
+    /// Whether a running broker takes a new value over; for connections, for the next ones.
+    pub(super) live: bool,
     /// Ends the sentence "must be ...".
     pub(super) allowed: &'static str,
     /// Checks a value and puts it in its place.
@@ -40,6 +42,7 @@ pub(super) enum Refused {
 }
 
 /// How a setting shows in a configuration file.
+#[derive(PartialEq)]
 pub(super) enum Shown {
     /// As this value.
     Value(toml::Value),
@@ -66,6 +69,7 @@ const NAME: &str = "a text of 1 to 255 bytes";
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
+        live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
             config.listen = value.addresses()?;
@@ -75,6 +79,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "management",
+        live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
             config.management = value.addresses()?;
@@ -84,6 +89,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "metrics",
+        live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
             config.metrics = value.addresses()?;
@@ -93,6 +99,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "node_name",
+        live: false,
         allowed: "a name such as \"rabbit@host\", or \"none\" for rabbit at this machine's name",
         apply: |config, value| {
             let none = value.word(&[("none", ())]).map(|()| None);
@@ -103,6 +110,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "load_definitions",
+        live: false,
         allowed: "the path of a file or directory, or \"none\"",
         apply: |config, value| {
             let none = value.word(&[("none", ())]).is_ok();
@@ -117,6 +125,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: DATA_DIR,
+        live: false,
         allowed: "the path of a directory",
         apply: |config, value| {
             let directory = path::absolute(value.text()?).map_err(|_| Refused::NotAllowed)?;
@@ -130,6 +139,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.channel_max",
+        live: true,
         allowed: "a number of channels from 1 to 65535",
         apply: |config, value| {
             config.amqp.channel_max = value.integer(1..=u16::MAX)?;
@@ -139,6 +149,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.frame_max",
+        live: true,
         allowed: "a size from 4KiB to 128MiB",
         apply: |config, value| {
             config.amqp.frame_max = value.bytes(4 << 10..=128 << 20)?;
@@ -148,6 +159,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.heartbeat",
+        live: true,
         allowed: "a number of seconds from 0 (none) to 65535",
         apply: |config, value| {
             config.amqp.heartbeat_seconds = value.seconds(0..=u16::MAX)?;
@@ -157,6 +169,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.handshake_timeout",
+        live: true,
         allowed: "a time from 100ms to 1h, such as \"10s\"",
         apply: |config, value| {
             config.amqp.handshake_timeout =
@@ -167,6 +180,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.max_message_size",
+        live: true,
         allowed: "a size from 1 byte to 512MiB, such as \"16MiB\"",
         apply: |config, value| {
             config.amqp.max_message_bytes = value.bytes(1..=512 << 20)?;
@@ -176,6 +190,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.connection_max",
+        live: false,
         allowed: "a number of connections from 1, or \"none\" for no limit",
         apply: |config, value| {
             config.amqp.connection_max = limit(value)?;
@@ -185,6 +200,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.channel_max_per_node",
+        live: false,
         allowed: "a number of channels from 1, or \"none\" for no limit",
         apply: |config, value| {
             config.amqp.channel_max_per_node = limit(value)?;
@@ -194,6 +210,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.queue_max",
+        live: false,
         allowed: "a number of queues from 1, or \"none\" for no limit",
         apply: |config, value| {
             config.amqp.queue_max = limit(value)?;
@@ -203,6 +220,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.exchange_max",
+        live: false,
         allowed: "a number of exchanges from 1, or \"none\" for no limit",
         apply: |config, value| {
             config.amqp.exchange_max = limit(value)?;
@@ -212,6 +230,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.consumer_max_per_channel",
+        live: true,
         allowed: "a number of consumers from 1, or \"none\" for no limit",
         apply: |config, value| {
             config.amqp.consumer_max_per_channel = limit(value)?;
@@ -221,6 +240,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.consumer_timeout",
+        live: true,
         allowed: "a time from 100ms to 8760h, such as \"30m\", or \"none\"",
         apply: |config, value| {
             let range = Duration::from_millis(100)..=Duration::from_hours(8760);
@@ -235,6 +255,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.loopback_users",
+        live: false,
         allowed: "a list of user names, or \"none\"",
         apply: |config, value| {
             config.auth.loopback_users = value.texts()?;
@@ -247,6 +268,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.default_user",
+        live: false,
         allowed: NAME,
         apply: |config, value| {
             config.auth.default_user = value.name()?;
@@ -256,6 +278,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: DEFAULT_PASS,
+        live: false,
         allowed: "a text",
         apply: |config, value| {
             value.text()?.clone_into(&mut config.auth.default_pass);
@@ -265,6 +288,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.default_vhost",
+        live: false,
         allowed: NAME,
         apply: |config, value| {
             config.auth.default_vhost = value.name()?;
@@ -274,6 +298,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.anonymous_login_user",
+        live: true,
         allowed: "a user's name, or \"none\"",
         apply: |config, value| {
             let none = value.word(&[("none", ())]).map(|()| None);
@@ -284,6 +309,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: ANONYMOUS_PASS,
+        live: false,
         allowed: "a text",
         apply: |config, value| {
             value.text()?.clone_into(&mut config.auth.anonymous_login_pass);
@@ -293,6 +319,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.product",
+        live: false,
         allowed: NAME,
         apply: |config, value| {
             config.server_properties.product = value.name()?;
@@ -302,6 +329,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.version",
+        live: false,
         allowed: "three numbers such as \"4.2.1\", because clients parse it",
         apply: |config, value| {
             let version = value.name()?;
@@ -318,6 +346,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.cluster_name",
+        live: true,
         allowed: NAME,
         apply: |config, value| {
             config.server_properties.cluster_name = value.name()?;
@@ -327,6 +356,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.sync",
+        live: false,
         allowed: "\"always\" or \"interval\"",
         apply: |config, value| {
             config.store.sync = value.word(&SYNC_MODES)?;
@@ -336,6 +366,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.sync_interval",
+        live: false,
         allowed: "the time from 1ms to 10s that a crash of the machine may lose with sync = \"interval\"",
         apply: |config, value| {
             let range = Duration::from_millis(1)..=Duration::from_secs(10);
@@ -346,6 +377,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.segment_size",
+        live: false,
         allowed: "a size from 1MiB to 1GiB, such as \"64MiB\"",
         apply: |config, value| {
             config.store.segment_bytes = value.bytes(1 << 20..=1 << 30)?;
@@ -355,6 +387,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: alarms::MEMORY,
+        live: true,
         allowed: "a part of the memory from 0.0 to 1.0, such as 0.6 or \"60%\", a size such as \"2GB\", or \"none\"",
         apply: |config, value| {
             config.alarms.vm_memory_high_watermark = Limit::read(value, 1)?;
@@ -364,6 +397,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: alarms::DISK,
+        live: true,
         allowed: "a size such as \"50MB\", as many times the memory as 0.0 to 10.0, or \"none\"",
         apply: |config, value| {
             config.alarms.disk_free_limit = Limit::read(value, 10)?;
@@ -373,6 +407,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: LOG_LEVEL,
+        live: true,
         allowed: "one of \"none\", \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
         apply: |config, value| {
             config.log.level = value.word(&LEVELS)?;
@@ -382,6 +417,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log.format",
+        live: false,
         allowed: "\"text\" or \"json\"",
         apply: |config, value| {
             config.log.format = value.word(&FORMATS)?;
@@ -392,10 +428,11 @@ pub(super) static SETTINGS: &[Setting] = &[
 ];
 
 /// The first word of each meaning is the one shown; the others are what other programs call it.
-const LEVELS: [(&str, LogLevel); 8] = [
+pub(super) const LEVELS: [(&str, LogLevel); 9] = [
     ("none", LogLevel::None),
     ("off", LogLevel::None),
     ("error", LogLevel::Error),
+    ("critical", LogLevel::Error),
     ("warning", LogLevel::Warning),
     ("warn", LogLevel::Warning),
     ("info", LogLevel::Info),

@@ -47,6 +47,18 @@ impl Value {
         })
     }
 
+    /// The value of a setting as it is shown.
+    pub(super) fn from_shown(value: toml::Value) -> Self {
+        match value {
+            toml::Value::String(text) => Self::Text(text),
+            toml::Value::Integer(integer) => Self::Integer(integer),
+            toml::Value::Array(values) => {
+                Self::List(values.into_iter().map(Self::from_shown).collect())
+            }
+            other => Self::Other(other.to_string()),
+        }
+    }
+
     /// A list of one value is that value.
     pub(super) fn flatten(self) -> Self {
         match self {

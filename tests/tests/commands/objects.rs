@@ -1,0 +1,132 @@
+//! Commands for what a transcript can't hold: connections, definitions, files.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use leveret_tests::{Api, Connection, consume, declare, eventually};
+use serde_json::{Value, json};
+
+use crate::managed;
+
+#[test]
+fn connections_and_channels_have_pids_by_which_they_are_closed() {
+    let Some((broker, tools)) = managed() else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&declare("q"));
+    channel.call(&consume("q", "tag"));
+    eventually(|| !tools.print("rabbitmqctl -q list_consumers").is_empty());
+    let listed = tools.print("rabbitmqctl -s list_connections pid name user state");
+    let columns: Vec<&str> = listed.trim_end().split('\t').collect();
+    let [pid, name, "guest", "running"] = columns.as_slice() else { panic!("{listed}") };
+    assert!(pid.starts_with("<rabbit@") && pid.ends_with(".0>"), "{pid}");
+    let channel_pid = format!("{}.1>", pid.strip_suffix(".0>").unwrap());
+    let listed = tools.print("rabbitmqctl -s list_channels pid connection name consumer_count");
+    assert_eq!(listed, format!("{channel_pid}\t{pid}\t{name} (1)\t1\n"));
+    let listed = tools.print("rabbitmqctl -s list_consumers");
+    assert_eq!(listed, format!("q\t{channel_pid}\ttag\ttrue\t0\ttrue\t[]\n"));
+    let closing = tools.run_with("rabbitmqctl", &["-q", "close_connection", pid, "go away"]);
+    assert_eq!(closing.code, 0, "{closing:?}");
+    assert_eq!(connection.recv(), "connection.close 320 0.0 CONNECTION_FORCED - go away");
+    eventually(|| tools.print("rabbitmqctl -s list_connections").is_empty());
+}
+
+#[test]
+fn all_connections_of_a_vhost_are_closed() {
+    let Some((broker, tools)) = managed() else { return };
+    let connections: Vec<Connection> = (0..3).map(|_| broker.connect()).collect();
+    tools.print("rabbitmqctl add_vhost other");
+    let none = tools.print("rabbitmqctl -q close_all_connections -p other bye");
+    assert_eq!(none, "Closed 0 connections\n");
+    assert_eq!(
+        tools.print("rabbitmqctl -q close_all_connections --limit 1 bye"),
+        "Closed 1 connections\n"
+    );
+    eventually(|| tools.print("rabbitmqctl -s list_connections").lines().count() == 2);
+    tools.print("rabbitmqctl close_all_user_connections guest bye");
+    for connection in &connections {
+        assert_eq!(connection.recv(), "connection.close 320 0.0 CONNECTION_FORCED - bye");
+    }
+}
+
+#[test]
+fn definitions_go_out_and_come_in_again() {
+    let Some((broker, tools)) = managed() else { return };
+    let api = Api::new(broker.management_address());
+    api.put("/queues/%2F/kept", &json!({ "durable": true }));
+    let file = broker.data_dir().join("definitions.json");
+    let file = file.to_str().unwrap();
+    let printed = tools.print(&format!("rabbitmqctl export_definitions {file}"));
+    assert_eq!(printed, format!("Exporting definitions in JSON to a file at \"{file}\" ...\n"));
+    let exported: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(exported["queues"][0]["name"], "kept");
+    let piped = tools.print("rabbitmqctl export_definitions -");
+    assert_eq!(serde_json::from_str::<Value>(&piped).unwrap(), exported);
+    tools.print("rabbitmqctl delete_queue kept");
+    tools.print(&format!("rabbitmqctl import_definitions {file}"));
+    assert_eq!(tools.print("rabbitmqctl -s list_queues name"), "kept\n");
+    let wrong = tools.run("rabbitmqctl import_definitions /nowhere.json");
+    assert_eq!(wrong.code, 65);
+    assert!(wrong.stderr.contains("Bad argument: File /nowhere.json does not exist"));
+}
+
+#[test]
+fn a_password_is_read_from_standard_input() {
+    let Some((_broker, tools)) = managed() else { return };
+    let mut child = tools
+        .command("rabbitmqctl")
+        .args(["add_user", "anna"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"s3cret\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna s3cret"), "Success\n");
+}
+
+#[test]
+fn a_hashed_password_lets_its_user_in() {
+    let Some((_broker, tools)) = managed() else { return };
+    let hash = tools.print("rabbitmqctl -q hash_password s3cret");
+    tools.print(&format!("rabbitmqctl add_user --pre-hashed-password anna {}", hash.trim()));
+    assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna s3cret"), "Success\n");
+}
+
+#[test]
+fn the_status_says_what_scripts_look_for() {
+    let Some((broker, tools)) = managed() else { return };
+    let status = tools.print("rabbitmqctl status");
+    for line in [
+        "RabbitMQ version: 4.2.1".to_owned(),
+        format!("OS PID: {}", broker.pid()),
+        "Connection count: 0".to_owned(),
+        format!(
+            "Interface: 127.0.0.1, port: {}, protocol: amqp, purpose: AMQP 0-9-1",
+            broker.address().port()
+        ),
+    ] {
+        assert!(status.lines().any(|one| one == line), "{line} in {status}");
+    }
+    let json = tools.print("rabbitmqctl status --formatter json");
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rabbitmq_version"], "4.2.1");
+    assert_eq!(json["totals"]["virtual_host_count"], 1);
+    assert_eq!(json["alarms"], json!([]));
+    let cluster = tools.print("rabbitmqctl cluster_status --formatter json");
+    let cluster: Value = serde_json::from_str(&cluster).unwrap();
+    assert_eq!(cluster["running_nodes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn listeners_are_checked_by_connecting_to_them() {
+    let Some((broker, tools)) = managed() else { return };
+    let ports = tools.print("rabbitmq-diagnostics -q check_port_connectivity");
+    assert!(ports.starts_with("Successfully connected to ports "), "{ports}");
+    let port = broker.address().port();
+    let found = tools.print(&format!("rabbitmq-diagnostics -q check_port_listener {port}"));
+    assert!(found.starts_with(&format!("A listener for port {port} is running on node rabbit@")));
+    let missing = tools.run("rabbitmq-diagnostics check_port_listener 1");
+    assert_eq!(missing.code, 69);
+    assert!(missing.stderr.starts_with("No listener for port 1 is active on node rabbit@"));
+}
