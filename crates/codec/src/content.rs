@@ -6,7 +6,7 @@ use crate::{AmqpError, wire};
 pub const BASIC_CLASS: u16 = 60;
 
 /// Bytes of a content header before the properties.
-const PREFIX_LEN: usize = 12;
+pub(crate) const PREFIX_LEN: usize = 12;
 
 /// The payload of a header frame: how large the body is, and the properties as they came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,10 +52,21 @@ pub fn encode_content(
     out: &mut Vec<u8>,
 ) {
     let body_size = u64::try_from(body.len()).unwrap_or(u64::MAX);
-    let chunk = body_payload_max(frame_max);
-    let frames = body.len().div_ceil(chunk);
+    let frames = body.len().div_ceil(body_payload_max(frame_max));
     out.reserve(header_frame_len(properties) + body.len() + frames * FRAME_OVERHEAD);
     encode_content_header(channel, properties, body_size, out);
+    encode_body(channel, body, frame_max, out);
+}
+
+/// Appends a message's body frames, none larger than `frame_max` bytes (0 for no limit); none at
+/// all if the body is empty.
+#[inline]
+pub fn encode_body(channel: u16, body: &[u8], frame_max: u32, out: &mut Vec<u8>) {
+    let chunk = body_payload_max(frame_max);
+    if (1..=chunk).contains(&body.len()) {
+        encode_body_frame(channel, body, out);
+        return;
+    }
     for piece in body.chunks(chunk) {
         encode_body_frame(channel, piece, out);
     }

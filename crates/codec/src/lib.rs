@@ -24,6 +24,7 @@
 //! ```
 
 mod content;
+mod delivery;
 mod erlang;
 mod error;
 mod frame;
@@ -31,15 +32,17 @@ mod framing_error;
 mod method;
 mod properties;
 mod protocol_header;
+mod repeated_publish;
 mod reply_code;
 mod table;
 mod whole_publish;
 mod wire;
 
 pub use content::{
-    BASIC_CLASS, ContentHeader, body_frame_header, body_payload_max, encode_body_frame,
-    encode_content, encode_content_header,
+    BASIC_CLASS, ContentHeader, body_frame_header, body_payload_max, encode_body,
+    encode_body_frame, encode_content, encode_content_header,
 };
+pub use delivery::{Delivery, EncodedDelivery};
 pub use error::{AmqpError, Scope};
 pub use frame::{FRAME_END, FRAME_HEADER_LEN, FRAME_OVERHEAD, Frame, FrameKind};
 pub use frame::{encode_heartbeat, split};
@@ -48,6 +51,7 @@ pub use method::{
 };
 pub use properties::Properties;
 pub use protocol_header::{Greeting, PROTOCOL_HEADER};
+pub use repeated_publish::PublishShape;
 pub use reply_code::ReplyCode;
 pub use table::{
     Array, ArrayBuf, ArrayBuilder, ArrayIter, Table, TableBuf, TableBuilder, TableError, TableIter,

@@ -78,6 +78,13 @@ impl Message {
         self.slice(TIMESTAMP_LEN + 1, usize::from(self.exchange_len))
     }
 
+    /// Exchange and routing key as they go on the wire, each behind an octet with its length.
+    #[must_use]
+    pub fn names(&self) -> &[u8] {
+        let len = 2 + usize::from(self.exchange_len) + usize::from(self.routing_key_len);
+        self.slice(TIMESTAMP_LEN, len)
+    }
+
     /// The routing key it was published with.
     #[must_use]
     pub fn routing_key(&self) -> &str {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ahash::HashMap;
 use leveret_broker::{Confirmation, OpenChannel, SettleGroup, SharedQueue, Wake};
-use leveret_codec::{basic, encode_content};
+use leveret_codec::{Delivery, basic, encode_content};
 use leveret_engine::{Admission, ConsumerId, Entry, Message};
 use leveret_store::Lsn;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -245,21 +245,23 @@ impl Outbox {
             entries.clear();
             return Wake::NotNeeded;
         };
+        let mut previous = None;
         for entry in entries.drain(..) {
             let message = &entry.message;
-            basic::Deliver {
+            let delivery = Delivery {
+                channel: to.channel,
                 consumer_tag: to.consumer_tag,
                 delivery_tag: channel.next_tag(),
                 redelivered: entry.redelivered,
-                exchange: message.exchange(),
-                routing_key: message.routing_key(),
-            }
-            .encode_frame(to.channel, &mut pending.bytes);
-            let properties = match to.queue {
-                Some(queue) => queue.delivered_properties(&entry, scratch),
-                None => message.properties(),
+                names: message.names(),
+                properties: match to.queue {
+                    Some(queue) => queue.delivered_properties(&entry, scratch),
+                    None => message.properties(),
+                },
+                body_size: message.size() as u64,
             };
-            pending.content(to.channel, properties, message, *frame_max);
+            previous = Some(delivery.encode_after(previous, &mut pending.bytes));
+            pending.body(to.channel, message, *frame_max);
             channel.delivered(Way::Consumer, to.source, entry);
         }
         self.count(&state);

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 use leveret_codec::{
-    FRAME_END, body_frame_header, body_payload_max, encode_content, encode_content_header,
+    FRAME_END, body_frame_header, body_payload_max, encode_body, encode_content_header,
 };
 use leveret_engine::{LARGE_BODY, Message};
 
@@ -39,12 +39,17 @@ impl Segments {
         message: &Message,
         frame_max: u32,
     ) {
+        encode_content_header(channel, properties, message.size() as u64, &mut self.bytes);
+        self.body(channel, message, frame_max);
+    }
+
+    /// Appends a message's body frames.
+    pub(crate) fn body(&mut self, channel: u16, message: &Message, frame_max: u32) {
         if message.size() < LARGE_BODY {
-            encode_content(channel, properties, message.body(), frame_max, &mut self.bytes);
+            encode_body(channel, message.body(), frame_max, &mut self.bytes);
             return;
         }
         let mut body = message.shared_body();
-        encode_content_header(channel, properties, body.len() as u64, &mut self.bytes);
         let payload_max = body_payload_max(frame_max);
         while !body.is_empty() {
             let payload = body.split_to(payload_max.min(body.len()));
