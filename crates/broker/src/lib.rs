@@ -66,8 +66,8 @@ pub use queue::{
 pub use queue_type::QueueType;
 pub use session::{
     Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,
-    NewConsumer, Outcome, Prepared, Publish, Session, SessionId, SettleGroup, Settlement, Staged,
-    Ticket, generated_name,
+    NewConsumer, Outcome, Prepared, Publish, Repeatable, Session, SessionId, SettleGroup,
+    Settlement, Staged, Ticket, generated_name,
 };
 pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};

@@ -31,8 +31,8 @@ pub(crate) struct RouteCache {
 
 /// What is remembered of an exchange and a key.
 #[derive(Clone)]
-struct Route {
-    queues: Routes,
+pub(crate) struct Route {
+    pub(crate) queues: Routes,
     traffic: Option<Arc<ExchangeTraffic>>,
 }
 
@@ -108,6 +108,18 @@ impl RouteCache {
         let cached = || self.last.as_ref().and_then(|last| last.traffic.as_ref());
         if let Some(traffic) = self.uncached.as_ref().or_else(cached) {
             self.tally.count(traffic, queues as u64);
+        }
+    }
+
+    /// The route of the message at hand, if it was found here, and what it holds for.
+    pub(crate) fn last(&self) -> Option<((u64, u64), &Route)> {
+        self.last.as_ref().map(|last| (self.generations, last))
+    }
+
+    /// Counts a message that takes a remembered route.
+    pub(crate) fn count_in(&mut self, route: &Route) {
+        if let Some(traffic) = &route.traffic {
+            self.tally.count(traffic, route.queues.len() as u64);
         }
     }
 

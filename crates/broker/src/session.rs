@@ -9,6 +9,7 @@ mod exchanges;
 mod publish;
 mod queues;
 mod read;
+mod repeat;
 mod settle;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use self::exchanges::DeclareExchange;
 use self::publish::Staging;
 pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket};
 pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
+pub use self::repeat::Repeatable;
 pub use self::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
 use crate::broker::Broker;

@@ -161,6 +161,14 @@ impl Message {
         if self.expiration == NO_EXPIRATION { None } else { Some(Millis(self.expiration)) }
     }
 
+    /// The message with an empty body, in memory of its own: to make others
+    /// [like](MessageArena::like) it.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        let head = self.data.get(..self.body_start()).unwrap_or_default();
+        Self { data: Bytes::copy_from_slice(head), large_body: None, ..*self }
+    }
+
     /// Its stored form in two pieces that belong together, the second one often empty.
     #[must_use]
     pub fn stored_parts(&self) -> [&[u8]; 2] {

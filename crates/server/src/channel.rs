@@ -5,8 +5,10 @@ mod assembly;
 use std::sync::Arc;
 
 use ahash::HashMap;
-use leveret_broker::{OpenChannel, Prepared, ReplyConsumer, Settlement, SharedQueue, refusal};
-use leveret_codec::{AmqpError, basic};
+use leveret_broker::{
+    OpenChannel, Prepared, Repeatable, ReplyConsumer, Settlement, SharedQueue, refusal,
+};
+use leveret_codec::{AmqpError, PublishShape, basic};
 use leveret_engine::ConsumerId;
 
 pub(crate) use self::assembly::{Assembly, Content};
@@ -26,6 +28,8 @@ pub(crate) struct Channel {
     /// What `basic.qos` set for consumers to come.
     pub(crate) prefetch: u16,
     pub(crate) assembly: Assembly,
+    /// What its client publishes again and again.
+    pub(crate) repetition: Option<Box<Repetition>>,
     /// The broker has sent `channel.close`: everything but its answer is discarded.
     pub(crate) is_closing: bool,
 }
@@ -61,6 +65,14 @@ impl Mandatory {
     }
 }
 
+/// The last publish that came whole.
+#[derive(Default)]
+pub(crate) struct Repetition {
+    pub(crate) shape: PublishShape,
+    /// What it means; known from the second time on.
+    pub(crate) like: Option<Repeatable>,
+}
+
 /// A consumer of the channel.
 pub(crate) struct Subscription {
     pub(crate) queue: Arc<SharedQueue>,
@@ -86,6 +98,7 @@ impl Channel {
             last_queue: String::new(),
             prefetch: 0,
             assembly: Assembly::default(),
+            repetition: None,
             is_closing: false,
         }
     }

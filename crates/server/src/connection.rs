@@ -359,6 +359,9 @@ impl Connection {
         if let Some(session) = &mut self.session {
             session.release();
         }
+        for channel in self.channels.values_mut() {
+            channel.repetition = None;
+        }
         self.settling = Settling::default();
         self.settlements.shrink_to(0);
         self.confirmations.shrink_to(0);

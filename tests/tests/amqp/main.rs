@@ -46,6 +46,7 @@ mod queue_names;
 mod queues;
 mod quorum;
 mod refusals;
+mod repeated_publishes;
 mod routing;
 mod slow_readers;
 mod streams;

@@ -44,6 +44,8 @@ pub struct Prepared {
     message: Message,
     routes: Routes,
     replies: ReplyTargets,
+    /// See [`Session::repeatable`].
+    pub(super) is_repeatable: bool,
 }
 
 /// Requesters a message is a direct reply to, mostly none.
@@ -104,7 +106,7 @@ pub enum Outcome {
 /// Publishes of the current read batch.
 #[derive(Default)]
 pub(super) struct Staging {
-    arena: MessageArena,
+    pub(super) arena: MessageArena,
     records: Batch,
     buckets: Buckets,
     replies: Vec<(Arc<ReplyTarget>, Message)>,
@@ -145,7 +147,7 @@ impl Session {
     pub fn prepare(&mut self, publish: Publish<'_>) -> Result<Prepared, AmqpError> {
         let Publish { exchange, routing_key, properties, raw_properties, body, replies_to } =
             publish;
-        let generations = (self.vhost.generation(), self.broker.access().generation());
+        let generations = self.generations();
         let cached = self.routes.find(generations, exchange, routing_key);
         let topic = match cached {
             Some(_) => false,
@@ -169,14 +171,20 @@ impl Session {
         }
         self.check_user_id(properties)?;
 
-        let (routes, replies) = match cached {
-            Some(routes) if copies.is_empty() => (routes, ReplyTargets::new()),
-            _ => self.route(generations, exchange, routing_key, &copies, properties),
+        let (routes, replies, is_cached) = match cached {
+            Some(routes) if copies.is_empty() => (routes, ReplyTargets::new(), true),
+            _ => {
+                let (routes, replies) =
+                    self.route(generations, exchange, routing_key, &copies, properties);
+                (routes, replies, false)
+            }
         };
         self.routes.count(routes.len());
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
-        let message = match rewritten(properties, reply_to) {
+        let rewritten = rewritten(properties, reply_to);
+        let is_repeatable = is_cached && rewritten.is_none();
+        let message = match rewritten {
             Some(raw_properties) => arena.make(NewMessage {
                 now,
                 exchange,
@@ -188,18 +196,27 @@ impl Session {
             }),
             None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
         };
-        Ok(Prepared { message, routes, replies })
+        Ok(Prepared { message, routes, replies, is_repeatable })
     }
 
     /// Puts a prepared message into the current batch.
     pub fn stage(&mut self, prepared: Prepared, ticket: Option<Ticket>) {
-        let Prepared { message, routes, replies } = prepared;
-        let staging = &mut self.staging;
+        let Prepared { message, routes, replies, .. } = prepared;
         let replies = replies.into_iter();
-        staging.replies.extend(replies.map(|target| (target, message.clone())));
+        self.staging.replies.extend(replies.map(|target| (target, message.clone())));
+        self.stage_message(message, &routes, ticket);
+    }
+
+    pub(super) fn stage_message(
+        &mut self,
+        message: Message,
+        queues: &[Arc<SharedQueue>],
+        ticket: Option<Ticket>,
+    ) {
+        let staging = &mut self.staging;
         let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
         let origin = Origin { ticket: ticket.map(|_| index), ..Origin::default() };
-        let record = staging.buckets.add(message, &routes, origin, &mut staging.records);
+        let record = staging.buckets.add(message, queues, origin, &mut staging.records);
         if let Some(ticket) = ticket {
             staging.tickets.push(Pending { ticket, record, refused: false });
         }
@@ -350,6 +367,11 @@ impl Session {
             };
             Confirmation { ticket: pending.ticket, outcome }
         }));
+    }
+
+    /// What routes and permissions hold for.
+    pub(super) fn generations(&self) -> (u64, u64) {
+        (self.vhost.generation(), self.broker.access().generation())
     }
 
     /// What has to hold of the exchange itself; whether it is a topic exchange.

@@ -22,6 +22,18 @@ pub enum Body<'a> {
     Shared(Bytes),
 }
 
+impl Body<'_> {
+    /// What of it lies in the message's own stretch of bytes, and what beside it.
+    fn parts(&self) -> (&[u8], Option<Box<Bytes>>) {
+        match self {
+            Self::Copy(body) if body.len() < LARGE_BODY => (body, None),
+            Self::Copy(body) => (&[], Some(Box::new(Bytes::copy_from_slice(body)))),
+            Self::Shared(body) if body.len() < LARGE_BODY => (body.chunk(), None),
+            Self::Shared(body) => (&[], Some(Box::new(body.clone()))),
+        }
+    }
+}
+
 /// All that a message is made of.
 #[derive(Clone, Debug)]
 pub struct NewMessage<'a> {
@@ -76,13 +88,7 @@ impl MessageArena {
         let (routing_key, routing_key_len) = short(new.routing_key);
         let properties_len = length(raw_properties);
         let annotated = !annotations.is_empty();
-        let (inline_body, large_body) = match &body {
-            Body::Copy(body) if body.len() < LARGE_BODY => (*body, None),
-            Body::Copy(body) => (&[][..], Some(Bytes::copy_from_slice(body))),
-            Body::Shared(body) if body.len() < LARGE_BODY => (body.chunk(), None),
-            Body::Shared(body) => (&[][..], Some(body.clone())),
-        };
-
+        let (inline_body, large_body) = body.parts();
         let names = 2 + exchange.len() + routing_key.len();
         let mut head = TIMESTAMP_LEN + names + PROPERTIES_LEN_LEN + raw_properties.len();
         if annotated {
@@ -108,7 +114,7 @@ impl MessageArena {
         });
         Message {
             data,
-            large_body: large_body.map(Box::new),
+            large_body,
             expiration: traits.expiration,
             properties_len,
             exchange_len,
@@ -138,6 +144,18 @@ impl MessageArena {
             annotations,
             body,
         })
+    }
+
+    /// Makes a message that is like another in all but time and body.
+    pub fn like(&mut self, other: &Message, now: Millis, body: Body<'_>) -> Message {
+        let head = other.data.get(TIMESTAMP_LEN..other.body_start()).unwrap_or_default();
+        let (inline_body, large_body) = body.parts();
+        let data = self.write(TIMESTAMP_LEN + head.len() + inline_body.len(), |out| {
+            out.put_u64_le(now.0);
+            out.put_slice(head);
+            out.put_slice(inline_body);
+        });
+        Message { data, large_body, ..*other }
     }
 
     /// Lets go of the block; for connections found idle.

@@ -63,6 +63,29 @@ fn annotations_stay_with_the_message_and_out_of_its_properties() {
 }
 
 #[test]
+fn a_message_like_another_differs_in_time_and_body_alone() {
+    let properties = Properties { delivery_mode: Some(2), priority: Some(3), ..Default::default() };
+    let raw = encoded(&properties);
+    let mut arena = MessageArena::new();
+    let made = |arena: &mut MessageArena, now, body| {
+        arena.message(now, "ex", "key", &properties, &raw, Body::Copy(body))
+    };
+    let first = made(&mut arena, Millis(1), b"first");
+    let bare = first.without_body();
+    assert_ne!(address(&bare), address(&first), "it keeps no block alive");
+    for body in [&b""[..], b"other", &[7; LARGE_BODY]] {
+        let whole = made(&mut arena, Millis(2), body);
+        for template in [&first, &bare] {
+            let like = arena.like(template, Millis(2), Body::Copy(body));
+            assert_eq!(like.stored_parts(), whole.stored_parts());
+            assert_eq!(like.priority(), Some(3));
+            assert!(like.is_persistent());
+            assert_eq!(like.names(), b"\x02ex\x03key");
+        }
+    }
+}
+
+#[test]
 fn the_engine_reads_priority_persistence_and_expiration() {
     let of = |properties: &Properties<'_>| {
         let raw = encoded(properties);

@@ -1,12 +1,13 @@
 //! `basic.publish`, publisher confirms and transactions.
 
 use leveret_broker::{
-    ChannelMode, OpenChannel, Publish, Session, SettleGroup, Settlement, Ticket, refusal,
+    ChannelMode, OpenChannel, Publish, Repeatable, Session, SettleGroup, Settlement, Ticket,
+    refusal,
 };
 use leveret_codec::{AmqpError, Frame, Properties, TableLimits, WholePublish, basic, confirm, tx};
 use leveret_engine::Body;
 
-use super::Connection;
+use super::{Connection, is_publish};
 use crate::channel::{Channel, Content, Mandatory, Mode, ReplySubscription, Transaction};
 use crate::outbox::Outbox;
 
@@ -44,7 +45,8 @@ impl Connection {
         let Some(content) = assembly.frame(frame, max)? else {
             return Ok(());
         };
-        publish(open, content, mode, replies.as_ref(), session, &self.outbox)
+        let replies = replies.as_ref();
+        Publisher { open, mode, replies, session, outbox: &self.outbox }.publish(content, None)
     }
 
     /// The publish that starts with `frame`, if all its frames are at the front of `rest`, which
@@ -56,21 +58,31 @@ impl Connection {
         frame: &Frame<'_>,
         rest: &[u8],
     ) -> Option<(usize, Result<(), AmqpError>)> {
-        let (whole, length) = WholePublish::at(frame, rest, self.frame_max)?;
-        let is_ordinary = !whole.publish.immediate
-            && whole.body.len() as u64 <= self.context.amqp.max_message_bytes;
-        if !is_ordinary {
+        if !is_publish(frame) {
             return None;
         }
+        // A settlement before this publish on the wire takes effect, or fails, before it.
         if !self.settlements.is_empty() {
             self.flush_settlements();
         }
-        let (Some(channel), Some(session)) =
-            (self.channels.get_mut(&frame.channel), &mut self.session)
-        else {
-            return None;
-        };
+        let (frame_max, max) = (self.frame_max, self.context.amqp.max_message_bytes);
+        let channel = self.channels.get_mut(&frame.channel)?;
         if channel.is_closing || channel.assembly.check_method().is_err() {
+            return None;
+        }
+        let Channel { open, mode, replies, repetition, .. } = channel;
+        let (replies, session) = (replies.as_ref(), self.session.as_mut()?);
+        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let repetition = repetition.get_or_insert_default();
+        let repeated = repetition.shape.body(frame, rest, frame_max);
+        if let (Some((body, length)), Some(like)) = (repeated, &repetition.like)
+            && body.len() as u64 <= max
+            && publisher.publish_again(like, body)
+        {
+            return Some((length, Ok(())));
+        }
+        let (whole, length) = WholePublish::at(frame, rest, frame_max)?;
+        if whole.publish.immediate || whole.body.len() as u64 > max {
             return None;
         }
         let content = Content {
@@ -80,9 +92,12 @@ impl Connection {
             properties: whole.properties,
             body: Body::Copy(whole.body),
         };
-        let Channel { open, mode, replies, .. } = channel;
-        let published = publish(open, content, mode, replies.as_ref(), session, &self.outbox);
-        Some((length, published))
+        repetition.like = None;
+        if repeated.is_none() {
+            repetition.shape.set(frame, rest);
+            return Some((length, publisher.publish(content, None)));
+        }
+        Some((length, publisher.publish(content, Some(&mut repetition.like))))
     }
 
     /// Puts the turn's publishes into the journal and their queues; confirms follow.
@@ -190,52 +205,80 @@ impl Connection {
     }
 }
 
-/// Checks and routes a message, and stages it or keeps it for its transaction.
-fn publish(
-    open: &OpenChannel,
-    content: Content<'_>,
-    mode: &mut Mode,
-    replies: Option<&ReplySubscription>,
-    session: &mut Session,
-    outbox: &Outbox,
-) -> Result<(), AmqpError> {
-    let id = basic::Publish::ID;
-    let properties = Properties::parse(content.properties, &TableLimits::default())
-        .map_err(|error| error.with_method(id))?;
-    let ticket = match mode {
-        Mode::Confirm { published } => {
-            *published += 1;
-            Some(Ticket { channel: open.number(), sequence: *published })
+/// A channel, as its publishes need it.
+struct Publisher<'a> {
+    open: &'a OpenChannel,
+    mode: &'a mut Mode,
+    replies: Option<&'a ReplySubscription>,
+    session: &'a mut Session,
+    outbox: &'a Outbox,
+}
+
+impl Publisher<'_> {
+    /// Checks and routes a message, and stages it or keeps it for its transaction. Into `like` goes
+    /// what it has in common with others.
+    fn publish(
+        &mut self,
+        content: Content<'_>,
+        like: Option<&mut Option<Repeatable>>,
+    ) -> Result<(), AmqpError> {
+        let id = basic::Publish::ID;
+        let properties = Properties::parse(content.properties, &TableLimits::default())
+            .map_err(|error| error.with_method(id))?;
+        let ticket = self.next_ticket();
+        let mandatory = content.mandatory;
+        let prepared = self
+            .session
+            .prepare(Publish {
+                exchange: content.exchange,
+                routing_key: content.routing_key,
+                properties: &properties,
+                raw_properties: content.properties,
+                body: content.body,
+                replies_to: self.replies.map(|replies| &replies.consumer),
+            })
+            .map_err(|error| error.with_method(id))?;
+        if let Mode::Transaction(transaction) = self.mode {
+            transaction.publishes.push((prepared, mandatory));
+            self.open.uncommitted.add(1);
+            return Ok(());
         }
-        Mode::Plain | Mode::Transaction(_) => None,
-    };
-    let mandatory = content.mandatory;
-    let prepared = session
-        .prepare(Publish {
-            exchange: content.exchange,
-            routing_key: content.routing_key,
-            properties: &properties,
-            raw_properties: content.properties,
-            body: content.body,
-            replies_to: replies.map(|replies| &replies.consumer),
-        })
-        .map_err(|error| error.with_method(id))?;
-    if let Mode::Transaction(transaction) = mode {
-        transaction.publishes.push((prepared, mandatory));
-        open.uncommitted.add(1);
-        return Ok(());
-    }
-    open.counters.publish.add(1);
-    open.counters.publish_to_confirm.add(u64::from(ticket.is_some()));
-    open.sizes.count(prepared.message().size());
-    if prepared.is_unroutable() {
-        count_unroutable(open, mandatory);
-        if mandatory == Mandatory::Yes {
-            outbox.return_message(open.number(), prepared.message());
+        if let Some(like) = like {
+            *like = self.session.repeatable(&prepared);
         }
+        self.count(ticket, prepared.message().size());
+        if prepared.is_unroutable() {
+            count_unroutable(self.open, mandatory);
+            if mandatory == Mandatory::Yes {
+                self.outbox.return_message(self.open.number(), prepared.message());
+            }
+        }
+        self.session.stage(prepared, ticket);
+        Ok(())
     }
-    session.stage(prepared, ticket);
-    Ok(())
+
+    /// The same of a message like an earlier one. `false` if it has to be looked at.
+    fn publish_again(&mut self, like: &Repeatable, body: &[u8]) -> bool {
+        if matches!(self.mode, Mode::Transaction(_)) || !self.session.holds(like) {
+            return false;
+        }
+        let ticket = self.next_ticket();
+        self.session.publish_again(like, Body::Copy(body), ticket);
+        self.count(ticket, body.len());
+        true
+    }
+
+    fn next_ticket(&mut self) -> Option<Ticket> {
+        let Mode::Confirm { published } = self.mode else { return None };
+        *published += 1;
+        Some(Ticket { channel: self.open.number(), sequence: *published })
+    }
+
+    fn count(&self, ticket: Option<Ticket>, size: usize) {
+        self.open.counters.publish.add(1);
+        self.open.counters.publish_to_confirm.add(u64::from(ticket.is_some()));
+        self.open.sizes.count(size);
+    }
 }
 
 /// Counts a message that nobody takes.
