@@ -67,11 +67,10 @@ fn what_is_not_there_is_noticed() {
         rows(&page).first().expect("a row").fault()
     };
     let there = "`compatibility::what_is_not_there_is_noticed`";
+    let elsewhere = "`python/pika_blocking::check_rpc`, `go/main::rpc`, \
+                     `node/messages::a full queue nacks`, `java/src/Messages::rpc`";
     assert_eq!(fault("same", there), Ok(()));
-    assert_eq!(
-        fault("beyond: more", &format!("{there}, `python/pika_blocking::check_rpc`")),
-        Ok(())
-    );
+    assert_eq!(fault("beyond: more", elsewhere), Ok(()));
     assert_eq!(fault("missing: why", ""), Ok(()));
     for (state, tests) in [
         ("same", "`compatibility::no_such_test`"),
@@ -80,6 +79,9 @@ fn what_is_not_there_is_noticed() {
         ("same", "`compatibility::rows`"),
         ("same", "`python/pika_blocking::connect`"),
         ("same", "`python/pika_blocking::check_nothing`"),
+        ("same", "`go/main::connect`"),
+        ("same", "`node/messages::no such check`"),
+        ("same", "`java/src/Messages::mainloop`"),
         ("same", ""),
         ("perhaps", there),
     ] {
@@ -141,31 +143,50 @@ fn rows(page: &str) -> Vec<Row<'_>> {
 fn find(test: &str) -> Result<(), String> {
     let (file, function) = test.rsplit_once("::").ok_or_else(|| format!("{test} names no file"))?;
     let path = path_of(file).ok_or_else(|| format!("{test}: there is no such file"))?;
-    let source = std::fs::read_to_string(path).map_err(|error| format!("{test}: {error}"))?;
+    let source = std::fs::read_to_string(&path).map_err(|error| format!("{test}: {error}"))?;
+    let is_there = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("rs") => is_rust_test(&source, function),
+        Some("py") => {
+            function.starts_with("check_") && source.contains(&format!("def {function}("))
+        }
+        Some("go") => source.contains(&format!(", {function}}},")),
+        Some("js") => source.contains(&format!("\n  '{function}': ")),
+        Some("java") => is_listed(&path, function),
+        _ => false,
+    };
+    if is_there { Ok(()) } else { Err(format!("{test} is no test")) }
+}
+
+/// Whether there is a function of this name that the harness runs.
+fn is_rust_test(source: &str, function: &str) -> bool {
     let mut is_test = false;
     for line in source.lines().map(str::trim) {
-        let name = ["fn ", "def ", "async def ", "func "]
-            .into_iter()
-            .find_map(|start| line.strip_prefix(start))
-            .and_then(|rest| rest.split(['(', '<']).next());
+        let name = line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
         if name == Some(function) {
-            // In other languages a check is known by its name, or by its place in a list.
-            let is_check =
-                function.starts_with("check_") || source.contains(&format!(", {function}}},"));
-            return if is_test || is_check { Ok(()) } else { Err(format!("{test} is no test")) };
+            return is_test;
         }
         is_test = line == "#[test]" || (is_test && line.starts_with("#["));
     }
-    Err(format!("{test} is not in its file"))
+    false
+}
+
+/// Whether the program beside the class runs this method of it.
+fn is_listed(class: &Path, method: &str) -> bool {
+    let main = std::fs::read_to_string(class.with_file_name("Main.java")).unwrap_or_default();
+    let class = class.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    main.contains(&format!("{class}::{method})"))
 }
 
 fn path_of(file: &str) -> Option<PathBuf> {
     let root = root();
+    let in_interop = |extension| root.join(format!("interop/{file}.{extension}"));
     [
         root.join(format!("tests/tests/amqp/{file}.rs")),
         root.join(format!("tests/tests/{file}.rs")),
-        root.join(format!("interop/{file}.py")),
-        root.join(format!("interop/{file}.go")),
+        in_interop("py"),
+        in_interop("go"),
+        in_interop("js"),
+        in_interop("java"),
         root.join(format!("{file}.rs")),
     ]
     .into_iter()
