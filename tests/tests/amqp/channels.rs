@@ -67,7 +67,6 @@ fn a_failed_channel_fails_once() {
     channel.send(&ack(99));
     channel.send(&nack(1));
     channel.send(&reject(7));
-    channel.send(&channel::Open {});
     assert_eq!(
         channel.recv(),
         "channel.close 404 queue.declare NOT_FOUND - no queue 'missing' in vhost '/'"
@@ -76,6 +75,18 @@ fn a_failed_channel_fails_once() {
     channel.reopen();
     // Nor was any of it done.
     assert_eq!(channel.call(&get("q")), "basic.get-ok 1 redelivered '' q 0: x");
+}
+
+/// The number of a channel that has failed is in use until the client has agreed to that.
+#[test]
+fn a_failed_channel_is_not_opened_before_close_ok() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    assert!(channel.call(&passive("missing")).starts_with("channel.close 404 "));
+    assert_eq!(
+        channel.call(&channel::Open {}),
+        "connection.close 504 channel.open CHANNEL_ERROR - second 'channel.open' seen"
+    );
 }
 
 /// No delivery, confirm or answer, however many are on their way.

@@ -129,20 +129,26 @@ fn a_lowered_global_limit_holds_back() {
     assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 3 1");
 }
 
-/// It takes what it wants, and consumers get what it leaves.
+/// Neither before nor after it is settled.
 #[test]
-fn what_was_got_counts_in_the_global_limit() {
+fn what_was_got_counts_in_no_limit() {
     let broker = Broker::start();
-    let channel = with_backlog(&broker, 4);
+    let channel = with_backlog(&broker, 7);
     channel.call(&basic::Qos { global: true, ..qos(2) });
     for tag in 1..=2 {
         assert_eq!(channel.call(&get("q")).delivery_tag(), tag);
     }
     channel.call(&consume("q", "c"));
-    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 2 1");
+    assert_eq!(bodies(&channel, 2), ["3", "4"]);
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 3 1");
     channel.send(&ack(1));
-    assert_eq!(channel.recv(), "basic.deliver c 3 '' q: 3");
-    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 1 1");
+    channel.send(&ack(2));
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 3 1");
+    channel.send(&ack(3));
+    assert_eq!(bodies(&channel, 1), ["5"]);
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 6 '' q 1: 6");
+    channel.send(&basic::Ack { delivery_tag: 6, multiple: true });
+    assert_eq!(bodies(&channel, 1), ["7"]);
 }
 
 #[test]

@@ -20,8 +20,7 @@ impl Connection {
             return self.open_channel(number);
         };
         if channel.is_closing {
-            self.closing_channel_method(number, payload);
-            return Ok(());
+            return self.closing_channel_method(number, payload);
         }
         channel.assembly.check_method()?;
         let method = Method::decode(payload)?;
@@ -62,7 +61,7 @@ impl Connection {
             Method::TxSelect(_) => self.select_transactions(number),
             Method::TxCommit(_) => self.commit(number),
             Method::TxRollback(_) => self.roll_back(number),
-            Method::ChannelOpen(_) => Err(AmqpError::channel_error("second 'channel.open' seen")),
+            Method::ChannelOpen(_) => Err(opened_twice()),
             Method::ChannelFlow(flow) if flow.active => {
                 self.reply(|out| channel::FlowOk { active: true }.encode_frame(number, out));
                 Ok(())
@@ -99,9 +98,13 @@ impl Connection {
         Ok(())
     }
 
-    /// A method on a channel the broker has closed: only the answer to that counts.
-    fn closing_channel_method(&mut self, number: u16, payload: &[u8]) {
+    /// A method on a channel the broker has closed: only the answer to that counts. Until then the
+    /// number is in use.
+    fn closing_channel_method(&mut self, number: u16, payload: &[u8]) -> Result<(), AmqpError> {
         match Method::decode(payload) {
+            Ok(Method::ChannelOpen(_)) => {
+                return Err(opened_twice().with_method(channel::Open::ID));
+            }
             Ok(Method::ChannelCloseOk(_)) => {
                 self.channels.remove(&number);
             }
@@ -111,6 +114,7 @@ impl Connection {
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// Ends a channel for an error of its own; the connection lives on.
@@ -165,4 +169,8 @@ impl Connection {
             session.settle(Settlement::Requeue(Return::Failed), &mut group);
         }
     }
+}
+
+fn opened_twice() -> AmqpError {
+    AmqpError::channel_error("second 'channel.open' seen")
 }

@@ -21,6 +21,8 @@ pub(crate) struct ChannelOut {
     tag_ages: TagAges,
     /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
     sources: Vec<Option<Source>>,
+    /// Unsettled answers to `basic.get`, which no limit counts.
+    got: usize,
     /// `basic.qos` with global: unsettled deliveries of all consumers together, 0 for no bound.
     shared_limit: u32,
     /// Deliveries admitted under the limit and not yet made.
@@ -66,6 +68,7 @@ impl ChannelOut {
             unacked: Unacked::default(),
             tag_ages: TagAges::default(),
             sources: Vec::new(),
+            got: 0,
             shared_limit: 0,
             reserved: 0,
             blocked: Vec::new(),
@@ -92,7 +95,10 @@ impl ChannelOut {
         match source {
             None => self.unacked.skip(),
             Some(source) => {
-                self.reserved = self.reserved.saturating_sub(1);
+                match way {
+                    Way::Consumer => self.reserved = self.reserved.saturating_sub(1),
+                    Way::Get => self.got += 1,
+                }
                 self.unacked.push(Slot { source, entry });
                 self.show_unacked();
                 if let Some(Some(source)) = self.sources.get_mut(source as usize) {
@@ -154,11 +160,16 @@ impl ChannelOut {
         multiple: bool,
         taken: &mut TakenSlots,
     ) -> Result<(), UnknownTag> {
+        let before = taken.len();
         let result = if multiple {
             self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)))
         } else {
             self.unacked.take(tag).map(|slot| taken.push((tag, slot)))
         };
+        if self.got > 0 {
+            let got = taken.iter().skip(before).filter(|(_, slot)| self.was_got(slot)).count();
+            self.got = self.got.saturating_sub(got);
+        }
         self.show_unacked();
         result
     }
@@ -181,9 +192,15 @@ impl ChannelOut {
     /// Puts taken deliveries back under their tags.
     pub(crate) fn restore(&mut self, taken: TakenSlots) {
         for (tag, slot) in taken {
+            self.got += usize::from(self.was_got(&slot));
             self.unacked.restore(tag, slot);
         }
         self.show_unacked();
+    }
+
+    fn was_got(&self, slot: &Slot) -> bool {
+        let source = self.sources.get(slot.source as usize).and_then(Option::as_ref);
+        source.is_some_and(|source| source.consumer.is_none())
     }
 
     /// Sorts taken deliveries by where they came from. `groups` is empty; `spare` has vectors to
@@ -280,8 +297,8 @@ impl ChannelOut {
     }
 
     fn is_at_shared_limit(&self) -> bool {
-        self.shared_limit > 0
-            && self.unacked.outstanding() + self.reserved >= self.shared_limit as usize
+        let delivered = self.unacked.outstanding().saturating_sub(self.got);
+        self.shared_limit > 0 && delivered + self.reserved >= self.shared_limit as usize
     }
 }
 
