@@ -116,6 +116,17 @@ pub(crate) struct Incoming {
     pub(crate) origin: Origin,
 }
 
+/// How a recovered message stood in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// As all that wait, in the order of the journal.
+    Waiting,
+    /// Ahead of one that is delayed.
+    Ahead,
+    /// It is delayed until then.
+    Delayed(Millis),
+}
+
 /// Why a queue could not be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeleteRefused {
@@ -244,9 +255,9 @@ impl SharedQueue {
         state.dead_lettering.clone().filter(|_| !state.deleted)
     }
 
-    /// Puts a recovered message back, before anyone can consume, if not `delayed_until` later. Its
-    /// time to live counts from when it was published.
-    pub(crate) fn restore(&self, mut entry: Entry, delayed_until: Option<Millis>) {
+    /// Puts a recovered message back, before anyone can consume. Its time to live counts from when
+    /// it was published.
+    pub(crate) fn restore(&self, mut entry: Entry, standing: Standing) {
         let mut state = self.state.lock();
         if state.stream.is_some() {
             state.restore_to_stream(entry);
@@ -261,9 +272,10 @@ impl SharedQueue {
         let arrival = entry.message.timestamp();
         let own = self.purpose.deadline(&entry.message);
         entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
-        match delayed_until {
-            Some(ready_at) => state.machine.restore_delayed(ready_at, entry),
-            None => state.machine.restore(entry),
+        match standing {
+            Standing::Waiting => state.machine.restore(entry),
+            Standing::Ahead => state.machine.restore_ahead(entry),
+            Standing::Delayed(ready_at) => state.machine.restore_delayed(ready_at, entry),
         }
         self.reschedule(&mut state);
     }

@@ -16,7 +16,7 @@ use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, Strea
 use crate::global_parameters::GLOBAL;
 use crate::keeper::keeper;
 use crate::policy;
-use crate::queue::{QueueSpec, SharedQueue};
+use crate::queue::{QueueSpec, SharedQueue, Standing};
 use crate::session::define;
 use crate::vhost_metadata::VhostMetadata;
 
@@ -234,6 +234,11 @@ fn restore_messages(
     messages: Vec<RecoveredMessage>,
     queues: &Queues,
 ) -> Result<(), OpenError> {
+    let mut last_delayed = HashMap::default();
+    for message in &messages {
+        let delayed = message.queues.iter().filter(|place| place.delayed_until > 0);
+        last_delayed.extend(delayed.map(|place| (place.queue, message.lsn)));
+    }
     let mut unknown = HashSet::default();
     for RecoveredMessage { lsn, queues: places, payload } in messages {
         let message =
@@ -249,8 +254,14 @@ fn restore_messages(
             entry.stored = true;
             entry.deliveries = place.deliveries;
             entry.redelivered = place.redelivered;
-            let delayed_until = (place.delayed_until > 0).then_some(Millis(place.delayed_until));
-            queue.restore(entry, delayed_until);
+            let standing = match place.delayed_until {
+                0 if last_delayed.get(&place.queue).is_some_and(|last| lsn < *last) => {
+                    Standing::Ahead
+                }
+                0 => Standing::Waiting,
+                until => Standing::Delayed(Millis(until)),
+            };
+            queue.restore(entry, standing);
         }
     }
     if !unknown.is_empty() {

@@ -178,6 +178,12 @@ impl Queue {
         self.ready.push(self.settings.level(&entry.message), entry);
     }
 
+    /// As [`restore`](Self::restore), of a message that stands ahead of one that is delayed: it
+    /// keeps its place when the other comes back to its own.
+    pub fn restore_ahead(&mut self, entry: Entry) {
+        self.ready.put_back(self.settings.level(&entry.message), entry);
+    }
+
     /// As [`restore`](Self::restore), of a message whose delay ends at `ready_at`.
     pub fn restore_delayed(&mut self, ready_at: Millis, entry: Entry) {
         self.delayed.get_or_insert_default().insert(ready_at, entry);

@@ -1,4 +1,4 @@
-//! What is in one place or the other, or there as a whole, whenever the power goes.
+//! A dead letter is in one queue or the other, whenever the power goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use leveret_engine::Return;
 use leveret_store::Lsn;
 use leveret_store::simulation::SimDisk;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
-use crate::world::{Got, START, World};
+use crate::world::{Got, START, World, histories};
 
 /// In a circle: what expires in `a`, has no room in `b` or is rejected in `c` goes on to the next.
 const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -30,11 +31,13 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    const SETTLEMENTS: [Settlement; 4] = [
+    const SETTLEMENTS: [Settlement; 6] = [
         Settlement::Acknowledge,
         Settlement::Discard,
         Settlement::Discard,
+        Settlement::Discard,
         Settlement::Requeue(Return::Failed),
+        Settlement::Requeue(Return::Released),
     ];
     let settlement = || prop::sample::select(&SETTLEMENTS[..]);
     prop_oneof![
@@ -46,16 +49,32 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn declare(world: &mut World) {
-    let dlx = ("x-dead-letter-exchange", Value::text(""));
-    let to = |queue| ("x-dead-letter-routing-key", Value::text(queue));
-    world.declare("a", &[dlx, to("b"), ("x-message-ttl", Value::I32(20))]);
-    world.declare("b", &[dlx, to("c"), ("x-max-length", Value::I32(2))]);
-    world.declare("c", &[dlx, to("a")]);
+/// How long what is given back to a quorum queue waits.
+const DELAY: u8 = 10;
+
+/// Declares the queues, those that are to be as quorum queues.
+fn declare(world: &mut World, quorum: [bool; 3]) {
+    let number = Value::I32;
+    let own = [vec![("x-message-ttl", number(20))], vec![("x-max-length", number(2))], vec![]];
+    for (index, is_quorum) in quorum.into_iter().enumerate() {
+        let next = QUEUES[(index + 1) % QUEUES.len()];
+        let mut arguments = vec![
+            ("x-dead-letter-exchange", Value::text("")),
+            ("x-dead-letter-routing-key", Value::text(next)),
+        ];
+        arguments.extend(&own[index]);
+        if is_quorum {
+            arguments.push(("x-queue-type", Value::text("quorum")));
+            arguments.push(("x-delayed-retry-type", Value::text("returned")));
+            arguments.push(("x-delayed-retry-min", number(DELAY.into())));
+        }
+        world.declare(QUEUES[index], &arguments);
+    }
 }
 
-/// How often each message is in the queues.
+/// How often each message is in the queues, when nothing is delayed any more.
 fn contents(world: &mut World) -> BTreeMap<String, u32> {
+    world.pass(DELAY.into());
     let mut contents = BTreeMap::new();
     for body in QUEUES.iter().flat_map(|queue| world.drain(queue)) {
         *contents.entry(body).or_default() += 1;
@@ -92,45 +111,21 @@ fn live_through(world: &mut World, steps: &[Step]) -> (Vec<Got>, BTreeMap<String
     (held, confirms)
 }
 
-/// The default user can always come in, wherever the first start was cut short.
 #[test]
-fn a_first_start_is_made_up_for() {
-    for seed in 0..3 {
-        let mut crash_after = 0;
-        loop {
-            let disk = SimDisk::new(seed);
-            disk.crash_after(crash_after);
-            if let Ok(broker) = World::open_broker(Arc::new(disk.clone())) {
-                // The journal's thread writes what the start left to it.
-                broker.close();
-            }
-            let is_complete = !disk.is_down();
-            World::open(Arc::new(disk.reboot()), START);
-            if is_complete {
-                break;
-            }
-            crash_after += 1;
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-    #[test]
-    fn the_dead_are_neither_lost_nor_doubled(
-        seed: u64,
-        steps in vec(step(), 1..60),
-        wait: bool,
-        crash_after in 0..200_u64,
-    ) {
+fn the_dead_are_neither_lost_nor_doubled() {
+    let crash = (any::<u64>(), option::of(0..200_u64));
+    let history = (any::<[bool; 3]>(), vec(step(), 1..60), crash);
+    histories(300, history, |(quorum, steps, (seed, crash_after))| {
         let disk = SimDisk::new(seed);
         let mut world = World::open(Arc::new(disk.clone()), START);
-        declare(&mut world);
-        if !wait {
-            disk.crash_after(crash_after);
+        declare(&mut world, quorum);
+        if let Some(operations) = crash_after {
+            disk.crash_after(operations);
         }
         let (held, confirms) = live_through(&mut world, &steps);
-        if wait && let Some(lsn) = confirms.values().max() {
+        if crash_after.is_none()
+            && let Some(lsn) = confirms.values().max()
+        {
             world.wait(*lsn);
         }
         let durable = world.broker.store().durable_lsn();
@@ -153,5 +148,6 @@ proptest! {
                 prop_assert!(found.contains_key(body), "{} was confirmed and is lost", body);
             }
         }
-    }
+        Ok(())
+    });
 }

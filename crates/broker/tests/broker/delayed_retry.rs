@@ -198,6 +198,21 @@ fn a_delay_goes_on_over_a_restart() {
 }
 
 #[test]
+fn a_delayed_message_does_not_overtake_over_a_restart() {
+    let mut world = world("returned", &[]);
+    for body in ["1", "2", "3"] {
+        let _ = world.publish("", "q", body);
+    }
+    let first = world.get("q").unwrap();
+    give_back(&mut world, NACK);
+    world.settle(REJECT, [first]);
+    assert_eq!(numbers(&world), (2, 1));
+    let mut world = world.restart();
+    world.pass(100);
+    assert_eq!(world.drain("q"), ["1", "2", "3"]);
+}
+
+#[test]
 fn policies_delay_and_let_go() {
     let mut world = World::new();
     world.declare("q", &[("x-queue-type", Value::text("quorum"))]);

@@ -11,6 +11,7 @@ mod administration;
 mod at_least_once;
 mod confirms;
 mod crash;
+mod dead_letter_model;
 mod dead_letters;
 mod delayed_retry;
 mod expiry;

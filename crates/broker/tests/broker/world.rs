@@ -1,6 +1,7 @@
 //! A broker, one session, and the time.
 
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -13,6 +14,8 @@ use leveret_broker::{
 use leveret_codec::{Properties, Table, TableBuf, TableBuilder, TableLimits, Value};
 use leveret_engine::{Body, DestinationName, Entry, Millis, Return};
 use leveret_store::{Disk, Lsn, MemDisk, StoreOptions, SyncPolicy};
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 /// When every test begins.
 pub(crate) const START: u64 = 1_700_000_000_000;
@@ -128,6 +131,11 @@ impl World {
         body: &str,
     ) -> Outcome {
         self.stage(exchange, routing_key, properties, body);
+        self.confirmation()
+    }
+
+    /// Puts what was published into its queues. Answers how that went.
+    pub(crate) fn confirmation(&mut self) -> Outcome {
         let mut confirmations: Vec<Confirmation> = Vec::new();
         self.session.flush(&mut confirmations);
         self.session.finish();
@@ -142,6 +150,18 @@ impl World {
         properties: Properties<'_>,
         body: &str,
     ) {
+        let staged = self.offer(exchange, routing_key, properties, body);
+        assert_eq!(staged, Staged::Routed, "to {exchange} with {routing_key}");
+    }
+
+    /// As [`stage`](Self::stage), wherever it goes.
+    pub(crate) fn offer(
+        &mut self,
+        exchange: &str,
+        routing_key: &str,
+        properties: Properties<'_>,
+        body: &str,
+    ) -> Staged {
         self.sequence += 1;
         let ticket = Ticket { channel: 1, sequence: self.sequence };
         let properties = Properties { delivery_mode: Some(2), ..properties };
@@ -156,8 +176,7 @@ impl World {
             body,
             replies_to: None,
         };
-        let staged = self.session.publish(publish, Some(ticket)).unwrap();
-        assert_eq!(staged, Staged::Routed, "to {exchange} with {routing_key}");
+        self.session.publish(publish, Some(ticket)).unwrap()
     }
 
     /// Takes the next message, to be settled.
@@ -294,4 +313,26 @@ fn group(got: impl IntoIterator<Item = Got>) -> Option<SettleGroup> {
 
 pub(crate) fn table(entries: &[(&str, Value<'_>)]) -> TableBuf {
     entries.iter().fold(TableBuilder::new(), |table, (key, value)| table.put(key, *value)).build()
+}
+
+/// Has `check` look at this many random histories. They follow from a seed, which is printed where
+/// one fails; `LEVERET_SEED` has them made from that seed again.
+pub(crate) fn histories<S: Strategy>(
+    count: u32,
+    history: S,
+    check: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    let given = std::env::var("LEVERET_SEED").ok();
+    let random = || RandomState::new().build_hasher().finish();
+    let seed = given.map_or_else(random, |seed| seed.parse().expect("a seed is a number"));
+    println!("LEVERET_SEED={seed}");
+    let config = ProptestConfig {
+        cases: count,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if let Err(error) = TestRunner::new(config).run(&history, check) {
+        panic!("{error}");
+    }
 }
