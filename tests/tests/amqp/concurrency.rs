@@ -9,7 +9,7 @@ use std::{array, thread};
 use leveret_tests::codec::{Properties, channel, exchange, queue};
 use leveret_tests::{
     Broker, Channel, Connection, Login, Request, Unconfirmed, ack, bind, confirm_select, consume,
-    declare, declare_exchange, delete, delete_exchange, passive, publish, qos, unbind,
+    declare, declare_exchange, delete, delete_exchange, get, passive, publish, qos, unbind,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -19,6 +19,43 @@ const PUBLISHERS: usize = 6;
 const CONSUMERS: usize = 6;
 const REBUILDERS: usize = 2;
 const MESSAGES: usize = 400;
+
+/// Who gets from a queue that others delete and declare again finds a message, none, or no queue.
+#[test]
+fn a_get_may_race_a_deletion() {
+    let broker = Broker::start();
+    let address = broker.address();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let rebuilder = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            let connection = Connection::dial(address);
+            connection.open(&Login::default()).unwrap();
+            let channel = connection.channel(1);
+            for _ in 0..300 {
+                assert_eq!(channel.call(&declare("q")), "queue.declare-ok q 0 0");
+                channel.publish("", "q", "x");
+                let answer = channel.call(&delete("q"));
+                assert!(answer.starts_with("queue.delete-ok "), "{answer}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        }
+    });
+    let channel = broker.connect().channel(1);
+    while !is_over.load(Ordering::Relaxed) {
+        let answer = channel.call(&get("q"));
+        if answer == "channel.close 404 basic.get NOT_FOUND - no queue 'q' in vhost '/'" {
+            channel.reopen();
+        } else if answer.starts_with("basic.get-ok ") {
+            // Also if its queue has gone since.
+            channel.send(&ack(answer.delivery_tag()));
+        } else {
+            assert_eq!(answer, "basic.get-empty");
+        }
+    }
+    rebuilder.join().unwrap();
+    assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
+}
 
 /// Publishers with confirms, consumers that come and go with deliveries in hand, and others that
 /// rebuild exchanges, queues and bindings all the while.

@@ -2,8 +2,8 @@
 
 use leveret_tests::codec::{Method, Properties, Value, basic, confirm, exchange, queue, tx};
 use leveret_tests::{
-    Broker, Channel, Unconfirmed, bind, confirm_select, declare, declare_exchange, delete, passive,
-    publish, purge, qos, table,
+    Broker, Channel, Unconfirmed, bind, confirm_select, consume, declare, declare_exchange, delete,
+    passive, publish, purge, qos, table,
 };
 
 use crate::check;
@@ -153,6 +153,25 @@ fn what_is_dropped_is_confirmed() {
             assert_eq!(channel.recv(), format!("basic.ack {number}"), "{queue}");
         }
     }
+}
+
+/// Whatever else is on its way on the channel, select-ok comes before what it begins.
+#[test]
+fn select_among_deliveries_begins_with_its_answer() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for _ in 0..100 {
+        channel.publish("", "q", "x");
+    }
+    channel.send(&basic::Consume { no_ack: true, ..consume("q", "c") });
+    channel.send(&confirm_select());
+    channel.publish("", "q", "last");
+    let answers: Vec<_> = channel.recv_many(104).iter().map(ToString::to_string).collect();
+    let place = |line: &str| answers.iter().position(|answer| answer == line).unwrap();
+    assert!(place("basic.consume-ok c") < place("basic.deliver c 1 '' q: x"));
+    assert!(place("confirm.select-ok") < place("basic.ack 1"));
+    assert!(place("basic.deliver c 100 '' q: x") < place("basic.deliver c 101 '' q: last"));
 }
 
 /// Clients that keep a list of what is pending fail when a number is answered twice.

@@ -278,6 +278,32 @@ fn exclusive_queues_are_locked_for_others() {
     assert_eq!(owner.recv(), "basic.deliver c 1 '' q: hello");
 }
 
+/// One that went before its connection is forgotten: another of its name stays when that ends.
+#[test]
+fn an_exclusive_queue_that_went_frees_its_name() {
+    let broker = Broker::start();
+    let (first, second) = (broker.connect(), broker.connect());
+    let (owner, heir) = (first.channel(1), second.channel(1));
+    let own = queue::Declare { exclusive: true, auto_delete: true, ..declare("q") };
+    for way in ["cancelled", "deleted"] {
+        check(
+            &owner,
+            &[(&own, "queue.declare-ok q 0 0"), (&consume("q", "c"), "basic.consume-ok c")],
+        );
+        if way == "cancelled" {
+            assert_eq!(owner.call(&cancel("c")), "basic.cancel-ok c");
+            assert_eq!(heir.call(&own), "queue.declare-ok q 0 0");
+            assert_eq!(heir.call(&delete("q")), "queue.delete-ok 0");
+        } else {
+            let answers = [owner.call(&delete("q")), owner.recv()].map(|one| one.to_string());
+            assert!(answers.contains(&"queue.delete-ok 0".to_owned()), "{answers:?}");
+        }
+    }
+    assert_eq!(heir.call(&own), "queue.declare-ok q 0 0");
+    first.close();
+    assert_eq!(heir.call(&passive("q")), "queue.declare-ok q 0 0");
+}
+
 #[test]
 fn exclusive_queues_go_with_a_lost_connection() {
     let broker = Broker::start();
