@@ -139,6 +139,8 @@ pub struct StoreConfig {
     pub sync_interval: Duration,
     /// Size of a segment of the journal in bytes.
     pub segment_bytes: u64,
+    /// Bytes a second that may be read of old segments to free them, as long as that suffices.
+    pub compaction_bytes_per_second: u64,
 }
 
 /// When a publish counts as durable.
@@ -242,6 +244,7 @@ impl Default for Config {
                 sync: SyncMode::Always,
                 sync_interval: Duration::from_millis(100),
                 segment_bytes: 64 << 20,
+                compaction_bytes_per_second: 32 << 20,
             },
             alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },

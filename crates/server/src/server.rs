@@ -238,8 +238,12 @@ fn broker_options(config: &Config) -> BrokerOptions {
         // Segments are allocated whole, here out of memory.
         Storage::Ephemeral => config.store.segment_bytes.min(EPHEMERAL_SEGMENT_BYTES),
     };
-    let store =
-        StoreOptions { sync: config.store.sync_policy(), segment_bytes, ..StoreOptions::default() };
+    let store = StoreOptions {
+        sync: config.store.sync_policy(),
+        segment_bytes,
+        compaction_bytes_per_second: config.store.compaction_bytes_per_second,
+        ..StoreOptions::default()
+    };
     BrokerOptions {
         store,
         loopback_users: config.auth.loopback_users.clone(),

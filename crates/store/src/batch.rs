@@ -1,9 +1,9 @@
 //! Records on their way to the journal.
 
 use crate::{
-    Definition, Lsn,
+    Definition, Lsn, RecoveredPlace,
     definitions::put_definitions,
-    record::{self, Kind, put_numbered, put_ranges},
+    record::{self, Kind, put_moved, put_numbered, put_ranges},
     unit,
 };
 
@@ -98,6 +98,16 @@ impl Batch {
         }
         self.durable = true;
         self.record(Kind::Define, |into| put_definitions(into, definitions));
+    }
+
+    /// Adds a message that was appended before, with its number and the places it is not settled in;
+    /// no other unsettled message has a number between `from` and its own. Synced lazily: the one that
+    /// was appended before stays until this is durable.
+    pub(crate) fn moved(&mut self, from: u64, lsn: u64, places: &[RecoveredPlace], payload: &[u8]) {
+        self.record(Kind::Moved, |into| {
+            put_moved(into, from, lsn, places);
+            into.extend_from_slice(payload);
+        });
     }
 
     /// Adds a record that says nothing: it settles no message.
@@ -234,6 +244,26 @@ mod tests {
         assert_eq!(batch.bytes.capacity(), capacity);
         batch.drop_queue(3);
         assert!(matches!(entries(&batch).as_slice(), [Entry::DropQueue { queue: 3 }]));
+    }
+
+    #[test]
+    fn a_moved_message_keeps_its_number_and_what_its_places_have_seen() {
+        let place = |queue, deliveries, redelivered, delayed_until| RecoveredPlace {
+            queue,
+            deliveries,
+            redelivered,
+            delayed_until,
+        };
+        let places = [place(7, 3, true, 99), place(u64::MAX, u32::MAX, false, 0)];
+        let mut batch = Batch::new();
+        batch.moved(3, 5, &places, b"body");
+        assert!(!batch.durable);
+        let entries = entries(&batch);
+        let [Entry::Moved { from: 3, lsn: 5, places: read, payload: b"body" }] = entries.as_slice()
+        else {
+            panic!("{entries:?}")
+        };
+        assert_eq!(read.clone().collect::<Vec<_>>(), places);
     }
 
     proptest! {

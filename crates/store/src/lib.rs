@@ -6,12 +6,12 @@
 //! `docs/format-journal.md` for the bytes.
 //!
 //! Not here: anything of AMQP (payloads, keys and values are opaque bytes, queues are numbers),
-//! sockets, an async runtime. Not yet here: paging messages out of memory, compaction of sparse
-//! segments.
+//! sockets, an async runtime. Not yet here: paging messages out of memory.
 //!
 //! Read first: [`Store`], [`Batch`], [`Disk`].
 
 mod batch;
+mod compaction;
 mod definitions;
 mod disk;
 mod encoding;

@@ -1,29 +1,34 @@
-//! Which segments still hold something needed.
+//! Which segments still hold something needed, and what of it.
 
-use std::collections::VecDeque;
+mod area;
+mod lsn_set;
 
-use ahash::AHashMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use smallvec::SmallVec;
+
+use self::area::{Amount, Area};
 use crate::{
+    RecoveredPlace,
     encoding::Reader,
     record::{Entry, Record},
     segment::{HEADER, Segment},
-    unit,
 };
 
-/// The segments in use, oldest first, the last being written; with the count of unsettled places in
-/// each.
+/// The segments in use, oldest first, the last being written; with the unsettled places of the
+/// messages in each.
 ///
 /// A segment can go when it is the oldest, holds no unsettled place, and its definition changes
 /// have reached their tables: every settlement in it concerns itself or segments that went before.
 #[derive(Default)]
 pub(crate) struct Live {
     segments: VecDeque<LiveSegment>,
+    /// By the first LSN of each; they don't overlap. A segment has one for the messages that were
+    /// written to it first, and one for each run of messages that were moved to it.
+    areas: BTreeMap<u64, Area>,
     totals: Totals,
-    /// The unsettled places themselves, to catch a broker that settles what it must not: the counts
-    /// would let go of a segment too early.
-    #[cfg(debug_assertions)]
-    exact: std::collections::BTreeSet<(u64, u64)>,
+    /// What is at or below may have been delivered by a process that ended without a clean stop.
+    crashed_at: u64,
 }
 
 /// Sums over the segments in use.
@@ -31,27 +36,34 @@ pub(crate) struct Live {
 pub(crate) struct Totals {
     pub(crate) allocated: u64,
     pub(crate) used: u64,
-    /// Places ever written in the segments, settled or not.
-    pub(crate) places: u64,
     /// Places not settled.
     pub(crate) live: u64,
+    /// About how many bytes their messages take.
+    pub(crate) live_bytes: u64,
 }
 
 /// A segment and what is needed of it.
 pub(crate) struct LiveSegment {
     pub(crate) segment: Segment,
-    /// No LSN of this segment is below.
-    pub(crate) first: u64,
     /// The last LSN written.
-    pub(crate) last: u64,
+    last: u64,
     /// Where the next unit goes.
     pub(crate) used: u64,
     /// LSN of the last definition change in it.
-    pub(crate) last_definition: u64,
-    /// Places ever written.
-    pub(crate) places: u64,
-    live: u64,
-    live_by_queue: AHashMap<u64, u64>,
+    last_definition: u64,
+    live: Amount,
+    /// Messages in it could not be moved, because they can't be read or lie elsewhere.
+    is_stuck: bool,
+}
+
+/// Whose moved messages a unit has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// This process has just moved them: from now on they lie here.
+    Made,
+    /// They were read back. As long as a message's older record is there that one counts, since not
+    /// all of its segment need have been moved.
+    Found,
 }
 
 impl Live {
@@ -59,35 +71,23 @@ impl Live {
     pub(crate) fn push(&mut self, segment: Segment, first: u64) {
         self.totals.allocated += segment.capacity;
         self.totals.used += HEADER;
+        if let Some((_, before)) = self.areas.range_mut(..first).next_back() {
+            before.last = before.last.min(first - 1);
+        }
+        self.areas.insert(first, Area::new(segment.number, u64::MAX));
         self.segments.push_back(LiveSegment {
             segment,
-            first,
             last: first.saturating_sub(1),
             used: HEADER,
             last_definition: 0,
-            places: 0,
-            live: 0,
-            live_by_queue: AHashMap::new(),
+            live: Amount::default(),
+            is_stuck: false,
         });
     }
 
-    /// Adds a recovered segment; its places follow with [`Live::place`].
-    pub(crate) fn push_recovered(&mut self, segment: LiveSegment) {
-        self.totals.allocated += segment.segment.capacity;
-        self.totals.used += segment.used;
-        self.totals.places += segment.places;
-        self.segments.push_back(segment);
-    }
-
-    /// Counts one unsettled place.
-    pub(crate) fn place(&mut self, queue: u64, lsn: u64) {
-        #[cfg(debug_assertions)]
-        self.exact.insert((queue, lsn));
-        if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
-            segment.live += 1;
-            *segment.live_by_queue.entry(queue).or_default() += 1;
-            self.totals.live += 1;
-        }
+    /// Notes that all messages up to `last` may have been delivered.
+    pub(crate) fn crashed(&mut self, last: u64) {
+        self.crashed_at = self.crashed_at.max(last);
     }
 
     /// The segment being written.
@@ -111,25 +111,28 @@ impl Live {
         }
     }
 
-    /// Counts what the records of a unit, whose first has number `first`, add and settle. Returns
-    /// its definition changes to `definition`, as `(LSN, payload)`.
+    /// Counts what the records of a unit, whose first has number `first`, add and settle; `body` are its
+    /// bytes without its header. Returns
+    /// its definition changes to `definition`, as `(LSN, payload)`. A unit with moved messages must
+    /// be in the last segment.
     pub(crate) fn unit(
         &mut self,
         first: u64,
-        bytes: &[u8],
+        body: &[u8],
+        moves: Moves,
         mut definition: impl FnMut(u64, &[u8]),
     ) {
-        let mut reader = Reader(bytes.get(unit::HEADER..).unwrap_or_default());
+        let mut reader = Reader(body);
         let mut lsn = first;
-        while let Some(record) = Record::read_own(&mut reader) {
+        loop {
+            let before = reader.0.len();
+            let Some(record) = Record::read_own(&mut reader) else { break };
+            let bytes = (before - reader.0.len()) as u64;
             match record.entry() {
                 Some(Entry::Message { queues, .. }) => {
+                    let share = bytes / (queues.clone().count() as u64).max(1);
                     for queue in queues {
-                        self.place(queue, lsn);
-                        self.totals.places += 1;
-                        if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
-                            segment.places += 1;
-                        }
+                        self.add(queue, lsn, share);
                     }
                 }
                 Some(Entry::Ack { queue, ranges }) => {
@@ -137,19 +140,40 @@ impl Live {
                         self.settle(queue, start, count);
                     }
                 }
+                Some(Entry::Returned { queue, returns }) => {
+                    for (lsn, deliveries) in returns {
+                        self.note(queue, lsn, |place| {
+                            place.deliveries = deliveries;
+                            place.redelivered = true;
+                            place.delayed_until = 0;
+                        });
+                    }
+                }
+                Some(Entry::Delayed { queue, delays }) => {
+                    for (lsn, until) in delays {
+                        self.note(queue, lsn, |place| place.delayed_until = until);
+                    }
+                }
                 Some(Entry::DropQueue { queue }) => self.drop_queue(queue),
                 Some(Entry::Define { payload }) => {
-                    if let Some(segment) = Self::segment_of(&mut self.segments, lsn) {
+                    if let Some(segment) = self.segment_of(lsn) {
                         segment.last_definition = lsn;
                     }
                     definition(lsn, payload);
                 }
-                Some(Entry::Returned { .. } | Entry::Delayed { .. }) | None => {}
+                Some(Entry::Moved { from, lsn, places, .. }) => {
+                    let places: SmallVec<[_; 1]> = places.collect();
+                    match moves {
+                        Moves::Made => self.moved(from, lsn, &places, bytes),
+                        Moves::Found => self.found_moved(from, lsn, &places, bytes),
+                    }
+                }
+                None => {}
             }
             lsn += 1;
         }
-        if let Some(tail) = Self::segment_of(&mut self.segments, first) {
-            tail.last = tail.last.max(lsn.saturating_sub(1));
+        if let Some(segment) = self.segment_of(first) {
+            segment.last = segment.last.max(lsn.saturating_sub(1));
         }
     }
 
@@ -159,16 +183,16 @@ impl Live {
         let oldest = self.segments.front()?;
         // Something durable must follow it, or the journal would forget how far its numbers went.
         let dead = self.segments.len() > 1
-            && oldest.live == 0
+            && oldest.live.places == 0
             && oldest.last_definition <= applied
             && oldest.last < durable;
         if !dead {
             return None;
         }
         let oldest = self.segments.pop_front()?;
+        self.areas.retain(|_, area| area.segment != oldest.segment.number);
         self.totals.allocated -= oldest.segment.capacity;
         self.totals.used -= oldest.used;
-        self.totals.places -= oldest.places;
         Some(oldest.segment)
     }
 
@@ -180,64 +204,191 @@ impl Live {
         self.totals
     }
 
-    fn settle(&mut self, queue: u64, mut start: u64, mut count: u64) {
-        while count > 0 {
-            let at = self.segments.partition_point(|segment| segment.first <= start);
-            let next_first = self.segments.get(at).map_or(u64::MAX, |segment| segment.first);
-            let here = count.min(next_first - start);
-            if let Some(segment) = at.checked_sub(1).and_then(|at| self.segments.get_mut(at))
-                && let Some(live) = segment.live_by_queue.get_mut(&queue)
-            {
-                #[cfg(debug_assertions)]
-                for lsn in start..start + here {
-                    let there = self.exact.remove(&(queue, lsn));
-                    assert!(there, "LSN {lsn} was settled in queue {queue} where it is not");
-                }
-                let settled = here.min(*live);
-                *live -= settled;
-                if *live == 0 {
-                    segment.live_by_queue.remove(&queue);
-                }
-                segment.live -= settled;
-                self.totals.live -= settled;
+    /// The oldest segment that messages keep, if it is not the one being written and they can be
+    /// moved.
+    pub(crate) fn oldest_kept(&self) -> Option<&LiveSegment> {
+        let sealed = self.segments.len().saturating_sub(1);
+        let kept = self.segments.iter().take(sealed).find(|segment| segment.live.places > 0);
+        kept.filter(|segment| !segment.is_stuck)
+    }
+
+    /// Notes that all that could be moved out of a segment has been. Answers false if some messages
+    /// could not.
+    pub(crate) fn emptied(&mut self, number: u64) -> bool {
+        let Some(segment) = self.segment(number) else { return true };
+        segment.is_stuck = segment.live.places > 0;
+        !segment.is_stuck
+    }
+
+    /// Bytes of the segments in use before the one being written that no message takes.
+    pub(crate) fn garbage(&self) -> u64 {
+        let tail = self.segments.back();
+        let sealed = self.totals.allocated - tail.map_or(0, |tail| tail.segment.capacity);
+        let live = self.totals.live_bytes - tail.map_or(0, |tail| tail.live.bytes);
+        sealed.saturating_sub(live)
+    }
+
+    /// The places in which the message `lsn`, read in `segment` with these `queues`, is not settled;
+    /// none if it was moved elsewhere.
+    pub(crate) fn places(
+        &self,
+        segment: u64,
+        lsn: u64,
+        queues: impl Iterator<Item = u64>,
+    ) -> SmallVec<[RecoveredPlace; 1]> {
+        let area = self.area(lsn).filter(|area| area.segment == segment);
+        let place = |queue| {
+            let mut place = area?.place(queue, lsn)?;
+            place.redelivered |= lsn <= self.crashed_at;
+            Some(place)
+        };
+        queues.filter_map(place).collect()
+    }
+
+    /// The area of message `lsn`, by its first number, and the number from which on no area but this
+    /// one has any.
+    pub(crate) fn below(&self, lsn: u64) -> Option<(u64, u64)> {
+        let mut areas = self.areas.range(..=lsn);
+        let (first, _) = areas.next_back()?;
+        let below = areas.next_back().map_or(0, |(_, before)| before.last.saturating_add(1));
+        Some((*first, below))
+    }
+
+    fn area(&self, lsn: u64) -> Option<&Area> {
+        let (_, area) = self.areas.range(..=lsn).next_back()?;
+        Some(area).filter(|area| lsn <= area.last)
+    }
+
+    fn add(&mut self, queue: u64, lsn: u64, bytes: u64) {
+        let Some((_, area)) = self.areas.range_mut(..=lsn).next_back() else { return };
+        area.add(queue, lsn, bytes);
+        let number = area.segment;
+        self.count_in(number, Amount { places: 1, bytes });
+    }
+
+    fn settle(&mut self, queue: u64, start: u64, count: u64) {
+        let end = start.saturating_add(count);
+        let first = self.areas.range(..=start).next_back().map_or(start, |(first, _)| *first);
+        let mut settled = SmallVec::<[(u64, Amount); 2]>::new();
+        for (first, area) in self.areas.range_mut(first..end) {
+            let from = start.max(*first);
+            let to = end.min(area.last.saturating_add(1));
+            if from < to {
+                settled.push((area.segment, area.settle(queue, from, to - from)));
             }
-            start += here;
-            count -= here;
+        }
+        for (segment, amount) in settled {
+            self.count_out(segment, amount);
+        }
+    }
+
+    fn note(&mut self, queue: u64, lsn: u64, change: impl FnOnce(&mut RecoveredPlace)) {
+        if let Some((_, area)) = self.areas.range_mut(..=lsn).next_back()
+            && lsn <= area.last
+        {
+            area.note(queue, lsn, change);
         }
     }
 
     fn drop_queue(&mut self, queue: u64) {
-        #[cfg(debug_assertions)]
-        self.exact.retain(|(place, _)| *place != queue);
-        for segment in &mut self.segments {
-            if let Some(live) = segment.live_by_queue.remove(&queue) {
-                segment.live -= live;
-                self.totals.live -= live;
+        let mut dropped = SmallVec::<[(u64, Amount); 8]>::new();
+        for area in self.areas.values_mut() {
+            dropped.push((area.segment, area.drop_queue(queue)));
+        }
+        for (segment, amount) in dropped {
+            self.count_out(segment, amount);
+        }
+    }
+
+    /// The message `lsn` is now in the last segment. Those of an area are moved in ascending order, so
+    /// what is below it in its area is settled or was moved before.
+    fn moved(&mut self, from: u64, lsn: u64, places: &[RecoveredPlace], bytes: u64) {
+        let old = self.areas.range(..=lsn).next_back().filter(|(_, area)| lsn <= area.last);
+        if let Some(key) = old.map(|(key, _)| *key)
+            && let Some(mut old) = self.areas.remove(&key)
+        {
+            for place in places {
+                let gone = old.settle(place.queue, lsn, 1);
+                self.count_out(old.segment, gone);
+            }
+            if lsn < old.last {
+                self.areas.insert(lsn + 1, old);
             }
         }
+        self.add_moved(from, lsn, places, bytes);
     }
 
-    fn segment_of(segments: &mut VecDeque<LiveSegment>, lsn: u64) -> Option<&mut LiveSegment> {
-        // Nearly always the last one.
-        if segments.back().is_some_and(|tail| tail.first <= lsn) {
-            return segments.back_mut();
+    /// The message `lsn` was moved to the last segment by a process before.
+    fn found_moved(&mut self, from: u64, lsn: u64, places: &[RecoveredPlace], bytes: u64) {
+        let old = self.areas.range_mut(..=lsn).next_back();
+        let Some((_, old)) = old.filter(|(_, old)| lsn <= old.last) else {
+            self.add_moved(from, lsn, places, bytes);
+            return;
+        };
+        if places.iter().any(|place| old.place(place.queue, lsn).is_some()) {
+            return;
         }
-        let at = segments.partition_point(|segment| segment.first <= lsn);
-        segments.get_mut(at.checked_sub(1)?)
+        // Its first record was lost in a repair. It counts for the segment that had it, which is older
+        // and so keeps this one.
+        let segment = old.segment;
+        let share = bytes / (places.len() as u64).max(1);
+        for place in places {
+            old.add(place.queue, lsn, share);
+            old.note(place.queue, lsn, |new| *new = *place);
+        }
+        let amount = Amount { places: places.len() as u64, bytes: share * places.len() as u64 };
+        self.count_in(segment, amount);
     }
-}
 
-impl LiveSegment {
-    /// A recovered segment: its first and last LSN, where the next unit would go, the LSN of its
-    /// last definition change and the places ever written.
-    pub(crate) fn recovered(
-        segment: Segment,
-        (first, last): (u64, u64),
-        used: u64,
-        last_definition: u64,
-        places: u64,
-    ) -> Self {
-        let live_by_queue = AHashMap::new();
-        Self { segment, first, last, used, last_definition, places, live: 0, live_by_queue }
+    /// Adds a moved message to an area of the last segment: one that ends below `from`, or a new one
+    /// that begins there.
+    fn add_moved(&mut self, from: u64, lsn: u64, places: &[RecoveredPlace], bytes: u64) {
+        let Some(tail) = self.segments.back().map(|tail| tail.segment.number) else { return };
+        let before = self.areas.range(..lsn).next_back();
+        let from = before.map_or(from, |(_, before)| from.max(before.last.saturating_add(1)));
+        let key = before
+            .filter(|(_, before)| before.segment == tail && before.last.saturating_add(1) == from)
+            .map_or(from, |(key, _)| *key);
+        let area = self.areas.entry(key).or_insert_with(|| Area::new(tail, lsn));
+        area.last = lsn;
+        let share = bytes / (places.len() as u64).max(1);
+        for place in places {
+            area.add(place.queue, lsn, share);
+            area.note(place.queue, lsn, |new| *new = *place);
+        }
+        let amount = Amount { places: places.len() as u64, bytes: share * places.len() as u64 };
+        self.count_in(tail, amount);
+    }
+
+    fn count_in(&mut self, segment: u64, amount: Amount) {
+        self.totals.live += amount.places;
+        self.totals.live_bytes += amount.bytes;
+        if let Some(segment) = self.segment(segment) {
+            segment.live.places += amount.places;
+            segment.live.bytes += amount.bytes;
+        }
+    }
+
+    fn count_out(&mut self, segment: u64, amount: Amount) {
+        self.totals.live -= amount.places;
+        self.totals.live_bytes -= amount.bytes;
+        if let Some(segment) = self.segment(segment) {
+            segment.live.places -= amount.places;
+            segment.live.bytes -= amount.bytes;
+        }
+    }
+
+    /// The segment of this number.
+    fn segment(&mut self, number: u64) -> Option<&mut LiveSegment> {
+        let oldest = self.segments.front()?.segment.number;
+        let at = usize::try_from(number.checked_sub(oldest)?).ok()?;
+        self.segments.get_mut(at)
+    }
+
+    /// The segment that `lsn` was written to first.
+    fn segment_of(&mut self, lsn: u64) -> Option<&mut LiveSegment> {
+        let (_, area) = self.areas.range(..=lsn).next_back()?;
+        let number = area.segment;
+        self.segment(number)
     }
 }

@@ -3,11 +3,15 @@
 //! A mark stands every [`SPACING`] bytes, so that the map of a journal takes a two-thousandth of its
 //! size, however small the messages are; from a mark on, units and records are walked.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 use crate::{
     encoding::Reader,
-    record::Record,
+    record::{self, Entry, Record},
     segment::{HEADER, Segment},
     unit,
 };
@@ -27,6 +31,20 @@ pub(crate) struct Mark {
 #[derive(Default)]
 pub(crate) struct Map {
     segments: VecDeque<Mapped>,
+    /// Messages that compaction has moved, by the first LSN of each stretch.
+    moved: BTreeMap<u64, MovedStretch>,
+    /// How often messages were moved.
+    pub(crate) generation: u64,
+}
+
+/// A part of a unit with the moved messages of a run of numbers, perhaps among others.
+#[derive(Clone)]
+pub(crate) struct MovedStretch {
+    pub(crate) segment: Arc<Segment>,
+    last: u64,
+    /// Offsets of its first record and of its end.
+    pub(crate) at: u64,
+    pub(crate) end: u64,
 }
 
 /// The part of a segment that has been written and counted.
@@ -66,6 +84,7 @@ impl Map {
     /// Forgets a segment nothing in which is needed.
     pub(crate) fn remove(&mut self, number: u64) {
         self.segments.retain(|mapped| mapped.segment.number != number);
+        self.moved.retain(|_, stretch| stretch.segment.number != number);
     }
 
     /// Whether the segment is the one that was found before, not one recycled or gone.
@@ -93,6 +112,71 @@ impl Map {
                 return;
             }
         }
+    }
+
+    /// Adds the moved messages of a unit in segment `number`, whose header is at `at`; `body` follows.
+    pub(crate) fn moves(&mut self, number: u64, at: u64, body: &[u8]) {
+        if !record::is_moved(body) {
+            return;
+        }
+        let mapped = self.segments.iter().rfind(|mapped| mapped.segment.number == number);
+        let Some(segment) = mapped.map(|mapped| Arc::clone(&mapped.segment)) else { return };
+        let start = at + unit::HEADER as u64;
+        let mut reader = Reader(body);
+        // By the number that would go on with it; several may lie between each other.
+        let mut open: BTreeMap<u64, (u64, MovedStretch)> = BTreeMap::new();
+        loop {
+            let at = start + (body.len() - reader.0.len()) as u64;
+            let record = Record::read_own(&mut reader);
+            let end = start + (body.len() - reader.0.len()) as u64;
+            let entry = record.and_then(|record| record.entry());
+            let Some(Entry::Moved { from, lsn, .. }) = entry else { break };
+            let next = lsn.saturating_add(1);
+            match open.remove(&from) {
+                Some((first, stretch)) if end - stretch.at <= SPACING => {
+                    open.insert(next, (first, MovedStretch { last: lsn, end, ..stretch }));
+                }
+                full => {
+                    self.add_moved(full);
+                    let segment = Arc::clone(&segment);
+                    open.insert(next, (from, MovedStretch { segment, last: lsn, at, end }));
+                }
+            }
+        }
+        for stretch in open.into_values() {
+            self.add_moved(Some(stretch));
+        }
+        self.generation += 1;
+    }
+
+    fn add_moved(&mut self, stretch: Option<(u64, MovedStretch)>) {
+        let Some((first, stretch)) = stretch else { return };
+        while let Some(key) = self.moved.range(first..=stretch.last).next().map(|(key, _)| *key) {
+            self.moved.remove(&key);
+        }
+        if let Some((_, before)) = self.moved.range_mut(..first).next_back() {
+            before.last = before.last.min(first - 1);
+        }
+        self.moved.insert(first, stretch);
+    }
+
+    /// Where those of `lsns` that were moved are to be looked for, each with how many of the numbers,
+    /// which ascend, from which on.
+    pub(crate) fn find_moved(&self, lsns: &[u64]) -> Vec<(MovedStretch, Range<usize>)> {
+        let mut found: Vec<(MovedStretch, Range<usize>)> = Vec::new();
+        for (index, lsn) in lsns.iter().enumerate() {
+            let stretch = self.moved.range(..=lsn).next_back().map(|(_, stretch)| stretch);
+            let Some(stretch) = stretch.filter(|stretch| *lsn <= stretch.last) else { continue };
+            match found.last_mut() {
+                Some((last, range))
+                    if last.at == stretch.at && last.segment.salt == stretch.segment.salt =>
+                {
+                    range.end = index + 1;
+                }
+                _ => found.push((stretch.clone(), index..index + 1)),
+            }
+        }
+        found
     }
 
     /// Where `lsns`, which ascend, are to be looked for. What no segment can have is left out.

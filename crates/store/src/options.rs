@@ -24,6 +24,9 @@ pub struct StoreOptions {
     /// Bytes waiting for the disk above which lazy records are written without waiting for their
     /// time.
     pub max_lazy_bytes: usize,
+    /// Bytes per second that may be read to empty sparse segments, as long as the journal is not twice
+    /// as large as the messages in it.
+    pub compaction_bytes_per_second: u64,
     /// How long definition changes may wait for their table; they are durable in the journal
     /// before.
     pub apply_definitions: Duration,
@@ -41,6 +44,7 @@ impl Default for StoreOptions {
             lazy_write: Duration::from_millis(5),
             idle_mark: Duration::from_millis(20),
             max_lazy_bytes: 256 << 10,
+            compaction_bytes_per_second: 32 << 20,
             apply_definitions: Duration::from_millis(500),
             on_fatal: Arc::new(|_| process::abort()),
         }

@@ -1,12 +1,13 @@
 //! Reads messages back.
 
+use ahash::AHashSet;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
     Lsn, ReadError,
     encoding::Reader,
-    map::{Map, Mark, Stretch},
+    map::{Map, Mark, MovedStretch, Stretch},
     record::{Entry, Record},
     unit::{self, UnitHeader},
 };
@@ -17,29 +18,86 @@ pub(crate) fn read(map: &Mutex<Map>, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, 
     wanted.sort_unstable();
     wanted.dedup();
     let mut messages = Vec::with_capacity(wanted.len());
-    let mut rest = wanted.as_slice();
+    for _ in 0..ATTEMPTS {
+        let generation = map.lock().generation;
+        read_moved(map, &wanted, &mut messages)?;
+        keep_missing(&mut wanted, &messages);
+        read_written(map, &wanted, &mut messages)?;
+        keep_missing(&mut wanted, &messages);
+        // What was moved meanwhile has perhaps left the place where it was looked for.
+        if wanted.is_empty() || map.lock().generation == generation {
+            break;
+        }
+    }
+    messages.sort_unstable_by_key(|(lsn, _)| *lsn);
+    Ok(messages)
+}
+
+fn keep_missing(wanted: &mut Vec<u64>, messages: &[(Lsn, Bytes)]) {
+    let found: AHashSet<u64> = messages.iter().map(|(lsn, _)| lsn.0).collect();
+    wanted.retain(|lsn| !found.contains(lsn));
+}
+
+/// Adds those of `wanted`, which ascend, that compaction has moved.
+fn read_moved(
+    map: &Mutex<Map>,
+    wanted: &[u64],
+    messages: &mut Vec<(Lsn, Bytes)>,
+) -> Result<(), ReadError> {
+    let stretches = map.lock().find_moved(wanted);
+    for (MovedStretch { segment, at, end, .. }, range) in stretches {
+        let wanted = wanted.get(range).unwrap_or_default();
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or_default()];
+        if let Err(source) = segment.file.read_exact_at(&mut bytes, at) {
+            if !map.lock().has(&segment) {
+                continue;
+            }
+            return Err(ReadError { path: segment.path.clone(), source });
+        }
+        let mut reader = Reader(&bytes);
+        while let Some(record) = Record::read(&mut reader) {
+            if let Some(Entry::Moved { lsn, payload, .. }) = record.entry()
+                && wanted.binary_search(&lsn).is_ok()
+            {
+                messages.push((Lsn(lsn), Bytes::copy_from_slice(payload)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds those of `wanted`, which ascend, that are where they were written first.
+fn read_written(
+    map: &Mutex<Map>,
+    wanted: &[u64],
+    messages: &mut Vec<(Lsn, Bytes)>,
+) -> Result<(), ReadError> {
+    let mut rest = wanted;
     // Bound first: the lock is not held while anything is read.
-    let stretches = map.lock().find(&wanted);
+    let stretches = map.lock().find(wanted);
     for stretch in stretches {
         // Those before its first can be nowhere.
         let skipped = rest.partition_point(|lsn| *lsn < stretch.from.lsn);
         rest = rest.get(skipped..).unwrap_or_default();
         let (here, after) = rest.split_at(stretch.count.min(rest.len()));
         rest = after;
-        if !read_stretch(map, &stretch, here, &mut messages)? {
+        if !read_stretch(map, &stretch, here, messages)? {
             // What is damaged must not cost what can still be found from another mark.
             messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
             for lsn in here {
                 let alone = map.lock().find(&[*lsn]);
                 let Some(stretch) = alone.first() else { continue };
-                if !read_stretch(map, stretch, &[*lsn], &mut messages)? {
+                if !read_stretch(map, stretch, &[*lsn], messages)? {
                     report(stretch, *lsn);
                 }
             }
         }
     }
-    Ok(messages)
+    Ok(())
 }
+
+/// How often what was moved away while it was read is looked for again.
+const ATTEMPTS: u32 = 8;
 
 /// Adds those of `wanted` that are in `stretch` to `messages`. Answers false if something there is
 /// damaged.

@@ -9,7 +9,10 @@
 //! | 8..16 | length of the payload |
 //! | 16.. | payload, then zeros up to a multiple of 8 |
 
-use crate::encoding::{Reader, put_varint};
+use crate::{
+    RecoveredPlace,
+    encoding::{Reader, put_varint},
+};
 
 /// Bytes before a record's payload.
 pub(crate) const HEADER: usize = 16;
@@ -23,6 +26,7 @@ pub(crate) enum Kind {
     Returned = 4,
     DropQueue = 5,
     Define = 6,
+    Moved = 7,
     Delayed = 16,
 }
 
@@ -80,6 +84,13 @@ impl<'a> Record<'a> {
                 Entry::Delayed { queue: reader.u64()?, delays: Delays::new(reader)? }
             }
             kind if kind == Kind::DropQueue as u8 => Entry::DropQueue { queue: reader.u64()? },
+            kind if kind == Kind::Moved as u8 => {
+                let (from, lsn) = (reader.u64()?, reader.u64()?);
+                let count = reader.u32()?;
+                reader.u32()?;
+                let places = reader.bytes(u64::from(count).checked_mul(MOVED_PLACE)?)?;
+                Entry::Moved { from, lsn, places: MovedPlaces(Reader(places)), payload: reader.0 }
+            }
             kind if kind == Kind::Define as u8 => Entry::Define { payload: self.payload },
             _ => return None,
         })
@@ -89,12 +100,35 @@ impl<'a> Record<'a> {
 /// A decoded record, borrowing from its bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry<'a> {
-    Message { queues: Queues<'a>, payload: &'a [u8] },
-    Ack { queue: u64, ranges: Ranges<'a> },
-    Returned { queue: u64, returns: Returns<'a> },
-    Delayed { queue: u64, delays: Delays<'a> },
-    DropQueue { queue: u64 },
-    Define { payload: &'a [u8] },
+    Message {
+        queues: Queues<'a>,
+        payload: &'a [u8],
+    },
+    Ack {
+        queue: u64,
+        ranges: Ranges<'a>,
+    },
+    Returned {
+        queue: u64,
+        returns: Returns<'a>,
+    },
+    Delayed {
+        queue: u64,
+        delays: Delays<'a>,
+    },
+    DropQueue {
+        queue: u64,
+    },
+    Define {
+        payload: &'a [u8],
+    },
+    /// No unsettled message with a number from `from` up to `lsn` is anywhere but here.
+    Moved {
+        from: u64,
+        lsn: u64,
+        places: MovedPlaces<'a>,
+        payload: &'a [u8],
+    },
 }
 
 /// The queues of a message.
@@ -108,6 +142,44 @@ impl Iterator for Queues<'_> {
         self.0.u64()
     }
 }
+
+/// The places a moved message was not settled in.
+#[derive(Clone, Debug)]
+pub(crate) struct MovedPlaces<'a>(Reader<'a>);
+
+impl Iterator for MovedPlaces<'_> {
+    type Item = RecoveredPlace;
+
+    fn next(&mut self) -> Option<RecoveredPlace> {
+        Some(RecoveredPlace {
+            queue: self.0.u64()?,
+            deliveries: self.0.u32()?,
+            redelivered: self.0.u32()? & REDELIVERED != 0,
+            delayed_until: self.0.u64()?,
+        })
+    }
+}
+
+/// Appends what stands before the payload of a moved message.
+pub(crate) fn put_moved(into: &mut Vec<u8>, from: u64, lsn: u64, places: &[RecoveredPlace]) {
+    into.extend_from_slice(&from.to_le_bytes());
+    into.extend_from_slice(&lsn.to_le_bytes());
+    let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    into.extend_from_slice(&count.to_le_bytes());
+    into.extend_from_slice(&[0; 4]);
+    for place in places.iter().take(count as usize) {
+        into.extend_from_slice(&place.queue.to_le_bytes());
+        into.extend_from_slice(&place.deliveries.to_le_bytes());
+        let flags = if place.redelivered { REDELIVERED } else { 0 };
+        into.extend_from_slice(&flags.to_le_bytes());
+        into.extend_from_slice(&place.delayed_until.to_le_bytes());
+    }
+}
+
+/// Bytes of a place in a moved message.
+const MOVED_PLACE: u64 = 24;
+/// Flag of such a place.
+const REDELIVERED: u32 = 1;
 
 /// Runs of LSNs, ascending, as `(first, count)`.
 #[derive(Clone, Debug)]
@@ -134,6 +206,11 @@ impl Iterator for Ranges<'_> {
         self.end = first.checked_add(count)?;
         Some((first, count))
     }
+}
+
+/// Whether the first of these records is a moved message; then all of its unit are.
+pub(crate) fn is_moved(records: &[u8]) -> bool {
+    records.get(4) == Some(&(Kind::Moved as u8))
 }
 
 /// Bytes from the start of a record to the next one, as its own header says.

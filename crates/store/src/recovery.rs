@@ -16,7 +16,7 @@ use self::{
 };
 use crate::{
     Disk, Lsn, OpenError, RecoveredMessage, RecoveryReport,
-    live::{Live, LiveSegment},
+    live::{Live, Moves},
     map::Map,
     segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
     tables::Change,
@@ -50,56 +50,42 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     let segments = open_segments(disk, dir)?;
     let mut chain = Chain::default();
     let mut fold = Fold::new(applied);
-    let mut found: Vec<LiveSegment> = Vec::new();
+    let mut live = Live::default();
     let mut map = Map::default();
     for segment in &segments {
-        let start = chain;
-        let places = fold.places;
-        let end = scan_segment(segment, &mut chain, &mut fold, &mut map)?;
-        if end == HEADER {
+        if !scan_segment(segment, &mut chain, &mut fold, &mut live, &mut map)? {
             break;
         }
-        let first = chain.first.unwrap_or_default();
-        found.push(LiveSegment::recovered(
-            segment.clone(),
-            (first.max(start.previous.map_or(first, |last| last + 1)), chain.last()),
-            end,
-            fold.last_definition,
-            fold.places - places,
-        ));
     }
+    let found = live.len();
+    let largest = segments.iter().map(|segment| segment.capacity).max().unwrap_or_default();
 
     let mut torn_bytes = 0;
     if !segments.is_empty() && !chain.clean_stop {
-        let at = found.len().saturating_sub(1);
-        torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), &found, &mut chain)?;
-        if let Some(tail) = found.last() {
+        let at = found.saturating_sub(1);
+        let end = live.tail().map_or(HEADER, |tail| tail.used);
+        torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), end, &mut chain)?;
+        if let Some(tail) = live.tail() {
             // Units a killed process left to the system count from now on, so they must not get
             // lost any more.
             tail.segment.file.sync_data().map_err(refused("sync", &tail.segment.path))?;
         }
     }
 
-    let mut rest: VecDeque<Segment> = segments.into_iter().skip(found.len()).collect();
+    let mut rest: VecDeque<Segment> = segments.into_iter().skip(found).collect();
     let report = RecoveryReport {
-        fresh: found.is_empty() && rest.is_empty() && applied == 0,
+        fresh: found == 0 && rest.is_empty() && applied == 0,
         clean_stop: chain.clean_stop,
         torn_bytes,
-        segments: found.len(),
+        segments: found,
         records: fold.records,
         bytes: fold.bytes,
         last_lsn: Lsn(chain.last()),
         folded_definitions: fold.changes.len() as u64,
         took: Default::default(),
     };
-    let newest = rest.back().or_else(|| found.last().map(|last| &last.segment));
+    let newest = rest.back().or_else(|| Some(&live.tail()?.segment));
     let next_number = newest.map_or(1, |newest| newest.number + 1);
-    let largest = found.iter().map(|found| &found.segment).chain(&rest);
-    let largest = largest.map(|segment| segment.capacity).max().unwrap_or_default();
-    let mut live = Live::default();
-    for segment in found {
-        live.push_recovered(segment);
-    }
     if live.len() == 0
         && let Some(first) = rest.pop_front()
     {
@@ -110,12 +96,8 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
         fold.crashed(chain.last());
     }
     let changes = std::mem::take(&mut fold.changes);
+    live.crashed(fold.crashed_at);
     let messages = fold.finish();
-    for message in &messages {
-        for place in &message.queues {
-            live.place(place.queue, message.lsn.0);
-        }
-    }
     Ok(Journal {
         live,
         map,
@@ -178,45 +160,45 @@ fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Segment, 
     }
 }
 
-/// Takes the units of `segment` that continue the chain. Returns where they end.
+/// Takes the units of `segment` that continue the chain. Answers false if there are none.
 fn scan_segment(
     segment: &Segment,
     chain: &mut Chain,
     fold: &mut Fold,
+    live: &mut Live,
     map: &mut Map,
-) -> Result<u64, OpenError> {
+) -> Result<bool, OpenError> {
     let mut window = Window::new(segment);
     let mut at = HEADER;
-    chain.first = None;
     loop {
         let next = window.unit(at, chain).map_err(refused("read", &segment.path))?;
-        let Some((header, body)) = next else { return Ok(at) };
+        let Some((header, body)) = next else { return Ok(at > HEADER) };
         if header.session > chain.session && !chain.clean_stop {
             fold.crashed(chain.last());
         }
-        if chain.first.is_none() {
+        if at == HEADER {
             map.push(segment.clone(), header.first);
+            live.push(segment.clone(), header.first);
         }
-        map.unit(header.first, header.count, at, body);
         chain.accept(&header);
         if !fold.unit(&header, body) {
             let reason = "it holds a record of a kind only newer releases know";
             return Err(OpenError::BadSegment { path: segment.path.clone(), reason });
         }
-        at += unit::HEADER as u64 + header.length;
+        let length = unit::HEADER as u64 + header.length;
+        live.wrote(length);
+        live.unit(header.first, body, Moves::Found, |_, _| {});
+        map.unit(header.first, header.count, at, body);
+        map.moves(segment.number, at, body);
+        at += length;
     }
 }
 
-/// Looks at what is left behind the end of the chain: `segments` starts with the last in `found`,
-/// the rest has no chained unit. Returns how many bytes of torn units are cut.
+/// Looks at what is left behind the end of the chain: `segments` starts with the one whose last
+/// chained unit ends at `end`, the rest has none. Returns how many bytes of torn units are cut.
 ///
 /// A unit there which states that more was durable than the chain holds proves damage.
-fn check_rest(
-    segments: &[Segment],
-    found: &[LiveSegment],
-    chain: &mut Chain,
-) -> Result<u64, OpenError> {
-    let mut end = found.last().map_or(HEADER, |last| last.used);
+fn check_rest(segments: &[Segment], mut end: u64, chain: &mut Chain) -> Result<u64, OpenError> {
     let mut torn = 0;
     let mut damage = None;
     for segment in segments {

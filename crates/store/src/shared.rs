@@ -12,7 +12,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Appended, Batch, FatalError, Lsn, StoreOptions, map::Map, stats::Counters, waiters::Waiters,
+    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map, stats::Counters,
+    waiters::Waiters,
 };
 
 /// Locks: `pending`, `map`, the lists inside the waiters and the upkeep's lock are each taken alone.
@@ -49,6 +50,8 @@ pub(crate) struct Pending {
     pub(crate) parked: Parked,
     /// The writer shall write what there is and end.
     pub(crate) closing: bool,
+    /// Messages of an old segment, those of which that are needed are to be written again.
+    pub(crate) stretch: Option<Stretch>,
     /// Buffers of large units, to be used again.
     pub(crate) pool: Vec<Vec<u8>>,
 }

@@ -28,6 +28,8 @@ pub struct StoreStats {
     pub live_places: u64,
     /// About how many bytes of the journal the unsettled messages take.
     pub live_bytes: u64,
+    /// Bytes of messages that were written again to free the segment they were in.
+    pub moved_bytes: u64,
     /// The next segment could not be made because the disk is full. Publishers must be held back;
     /// settling goes on.
     pub no_space: bool,
@@ -45,6 +47,7 @@ pub(crate) struct Counters {
     pub(crate) segment_bytes: AtomicU64,
     pub(crate) live_places: AtomicU64,
     pub(crate) live_bytes: AtomicU64,
+    pub(crate) moved_bytes: AtomicU64,
     pub(crate) no_space: AtomicBool,
 }
 
@@ -61,6 +64,7 @@ impl Counters {
             segment_bytes: self.segment_bytes.load(Relaxed),
             live_places: self.live_places.load(Relaxed),
             live_bytes: self.live_bytes.load(Relaxed),
+            moved_bytes: self.moved_bytes.load(Relaxed),
             no_space: self.no_space.load(Relaxed),
         }
     }

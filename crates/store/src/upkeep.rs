@@ -1,5 +1,5 @@
-//! The background thread: makes segments ahead of need, removes dead ones, brings definitions into
-//! their tables. It sleeps when there is nothing to do.
+//! The background thread: makes segments ahead of need, removes dead ones, reads those that are to be
+//! emptied, brings definitions into their tables. It sleeps when there is nothing to do.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Disk, FatalError,
+    compaction::{self, Compaction, Reading, Stretch},
     segment::Segment,
     shared::{FatalPanic, Shared, Tried},
     tables::{Change, Tables},
@@ -43,6 +44,10 @@ pub(crate) struct Work {
     pub(crate) wanted: bool,
     /// Segments nothing needs, oldest first.
     pub(crate) dead: VecDeque<Segment>,
+    /// The segment that is being emptied.
+    pub(crate) compaction: Option<Compaction>,
+    /// It is to be emptied as quickly as possible.
+    pub(crate) hurry: bool,
     /// Definition changes which are durable in the journal, ascending.
     pub(crate) changes: Vec<Change>,
     /// When the oldest of them arrived.
@@ -90,7 +95,45 @@ impl Upkeep {
 
     /// Hands over a segment nothing needs; the oldest must come first.
     pub(crate) fn remove(&self, segment: Segment) {
-        self.work.lock().dead.push_back(segment);
+        let mut work = self.work.lock();
+        work.compaction.take_if(|compaction| compaction.segment.number == segment.number);
+        work.dead.push_back(segment);
+        drop(work);
+        self.wake.notify_one();
+    }
+
+    /// Begins to empty a segment whose units end at `end`.
+    pub(crate) fn compact(&self, segment: Segment, end: u64) {
+        self.work.lock().compaction = Some(Compaction::new(segment, end));
+        self.wake.notify_one();
+    }
+
+    /// Leaves the segment that is being emptied as it is.
+    pub(crate) fn cancel_compaction(&self) {
+        self.work.lock().compaction = None;
+    }
+
+    /// Says whether the budget for emptying segments counts.
+    pub(crate) fn hurry(&self, hurry: bool) {
+        let mut work = self.work.lock();
+        if std::mem::replace(&mut work.hurry, hurry) != hurry {
+            drop(work);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Goes on emptying a segment behind a stretch that was dealt with.
+    pub(crate) fn moved(&self, stretch: &Stretch, rate: u64) {
+        let mut work = self.work.lock();
+        let Some(compaction) = &mut work.compaction else { return };
+        if compaction.segment.number != stretch.segment {
+            return;
+        }
+        compaction.moved(stretch, rate);
+        if stretch.is_last {
+            work.compaction = None;
+        }
+        drop(work);
         self.wake.notify_one();
     }
 
@@ -130,6 +173,7 @@ enum Task {
     Recycle(Segment, u64),
     Create(u64, u64),
     Apply(Vec<Change>),
+    Compact(Reading),
     End,
 }
 
@@ -164,6 +208,7 @@ impl UpkeepThread {
                     other => other.map(drop),
                 },
                 Task::Apply(changes) => self.apply(&changes),
+                Task::Compact(reading) => self.compact(&reading),
                 Task::End => break,
             };
             if let Err(error) = done {
@@ -199,7 +244,16 @@ impl UpkeepThread {
             if work.closing {
                 return Task::End;
             }
-            match due {
+            let hurry = work.hurry;
+            let mut next_step = None;
+            if let Some(compaction) = work.compaction.as_mut().filter(|one| !one.is_waiting) {
+                if hurry || compaction.due <= Instant::now() {
+                    compaction.is_waiting = true;
+                    return Task::Compact(compaction.next());
+                }
+                next_step = Some(compaction.due);
+            }
+            match [due, next_step].into_iter().flatten().min() {
                 Some(due) => drop(self.upkeep.wake.wait_until(&mut work, due)),
                 None => self.upkeep.wake.wait(&mut work),
             }
@@ -243,6 +297,14 @@ impl UpkeepThread {
     fn add_spare(&self, segment: Segment) {
         self.upkeep.work.lock().spares.push_back(segment);
         self.upkeep.ready.notify_all();
+    }
+
+    /// Hands the writer the next stretch of a segment that is being emptied.
+    fn compact(&self, reading: &Reading) -> Result<(), FatalError> {
+        let stretch = reading.read(compaction::step(&self.shared.options))?;
+        self.shared.pending.lock().stretch = Some(stretch);
+        self.shared.writer_wake.notify_one();
+        Ok(())
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), FatalError> {

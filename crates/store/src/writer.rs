@@ -7,11 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use crate::{
-    FatalError, SyncPolicy,
-    live::Live,
+    Batch, FatalError, SyncPolicy,
+    compaction::{Pace, Stretch},
+    encoding::Reader,
+    live::{Live, Moves},
+    record::{Entry, Record},
     segment::{HEADER, MARK_ROOM},
     shared::{Body, FatalPanic, Parked, Shared, Tried, Unit},
     tables::Change,
@@ -43,6 +47,10 @@ pub(crate) struct Writer {
     bytes: Vec<u8>,
     units: Vec<Unit>,
     changes: Vec<Change>,
+    /// Number of the segment that is being emptied, what was read of it, what of that is needed.
+    compacting: Option<u64>,
+    stretch: Option<Stretch>,
+    moved: Batch,
     wakers: Vec<Waker>,
 }
 
@@ -91,6 +99,9 @@ impl Writer {
             bytes: Vec::new(),
             units: Vec::new(),
             changes: Vec::new(),
+            compacting: None,
+            stretch: None,
+            moved: Batch::new(),
             wakers: Vec::new(),
         };
         writer.count_live();
@@ -113,6 +124,7 @@ impl Writer {
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         let _guard = FatalPanic { shared: &shared, thread: "journal" };
+        self.compact();
         loop {
             let done = match self.wait() {
                 Work::Units(sync) => self.write(sync),
@@ -154,7 +166,8 @@ impl Writer {
             let is_due = due.is_some_and(|due| due <= now);
             let must_write =
                 write_due.is_some_and(|due| due <= now) || pending.size >= options.max_lazy_bytes;
-            if pending.closing || pending.urgent || is_due || must_write {
+            let has_moves = pending.stretch.is_some();
+            if pending.closing || pending.urgent || is_due || must_write || has_moves {
                 let sync = match options.sync {
                     _ if is_due || pending.closing => Sync::Now,
                     SyncPolicy::Always if pending.urgent => Sync::Now,
@@ -168,6 +181,11 @@ impl Writer {
                 };
                 std::mem::swap(&mut pending.bytes, &mut self.bytes);
                 std::mem::swap(&mut pending.units, &mut self.units);
+                self.stretch = pending.stretch.take();
+                if let Some(stretch) = &mut self.stretch {
+                    // After all that was taken and before all that comes.
+                    stretch.first = self.shared.reserve(stretch.records).0;
+                }
                 pending.size = 0;
                 pending.urgent = false;
                 self.unwritten_since = None;
@@ -213,7 +231,103 @@ impl Writer {
         self.shared.writable_waiters.wake(&mut self.wakers, |limit| buffered < limit);
         self.count();
         self.give_back();
+        if let Some(stretch) = self.stretch.take() {
+            self.move_messages(stretch)?;
+        }
+        self.compact();
         Ok(())
+    }
+
+    /// Writes again what is needed of a stretch of an old segment. What is settled is known up to this
+    /// place of the journal; what is settled later stands behind it.
+    fn move_messages(&mut self, stretch: Stretch) -> Result<(), Stop> {
+        if self.compacting != Some(stretch.segment) {
+            // It has gone by itself meanwhile.
+            return Ok(());
+        }
+        let mut batch = std::mem::take(&mut self.moved);
+        collect_needed(&self.live, &stretch, &mut batch);
+        let length = batch.bytes.len() as u64;
+        if batch.count > 0 {
+            self.reopen()?;
+            let is_full = self.shared.counters.no_space.load(Relaxed);
+            if length > self.room() && is_full {
+                // What is left of the space is for settlements, which free some.
+                batch.clear();
+                self.moved = batch;
+                self.compacting = None;
+                self.upkeep.cancel_compaction();
+                return Ok(());
+            }
+            if length > self.room() {
+                self.make_room(stretch.first, length)?;
+            }
+            self.write_moved(stretch.first, &mut batch)?;
+        }
+        batch.clear();
+        self.moved = batch;
+        if stretch.is_last {
+            self.compacting = None;
+            if !self.live.emptied(stretch.segment) {
+                tracing::error!(
+                    "journal segment {:016x} cannot be emptied and stays: some of it is damaged, see \
+                     leveret store check",
+                    stretch.segment
+                );
+            }
+        }
+        self.upkeep.moved(&stretch, self.shared.options.compaction_bytes_per_second);
+        Ok(())
+    }
+
+    fn write_moved(&mut self, first: u64, batch: &mut Batch) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        let (number, at) = (tail.segment.number, tail.used);
+        let length = batch.bytes.len() as u64;
+        let header = UnitHeader {
+            digest: batch.digest.clone().finalize(),
+            count: batch.count,
+            salt: tail.segment.salt,
+            first,
+            previous: self.written,
+            durable: self.synced,
+            length: length - unit::HEADER as u64,
+            session: self.session,
+            flags: 0,
+        };
+        if let Some(room) = batch.bytes.first_chunk_mut() {
+            *room = header.encode();
+        }
+        self.write_slices(&[&batch.bytes], length)?;
+        self.written = header.last();
+        if self.urgent_since.is_none() {
+            self.lazy_since.get_or_insert_with(Instant::now);
+        }
+        self.ask_ahead();
+        let body = batch.bytes.get(unit::HEADER..).unwrap_or_default();
+        self.live.unit(first, body, Moves::Made, |_, _| {});
+        let mut map = self.shared.map.lock();
+        map.unit(first, batch.count, at, body);
+        map.moves(number, at, body);
+        drop(map);
+        self.shared.counters.moved_bytes.fetch_add(length, Relaxed);
+        self.shared.counters.records.fetch_add(u64::from(batch.count), Relaxed);
+        Ok(())
+    }
+
+    /// Begins to empty the oldest segment if there is reason to.
+    fn compact(&mut self) {
+        let pace = Pace::of(&self.live, &self.shared.options);
+        if self.compacting.is_some() {
+            self.upkeep.hurry(pace == Pace::Hurry);
+        } else if pace != Pace::Rest
+            && !self.shared.counters.no_space.load(Relaxed)
+            && let Some(oldest) = self.live.oldest_kept()
+        {
+            self.compacting = Some(oldest.segment.number);
+            self.upkeep.hurry(pace == Pace::Hurry);
+            self.upkeep.compact(oldest.segment.clone(), oldest.used);
+        }
     }
 
     /// Writes the units taken, each with its header, as many at once as fit the segment.
@@ -283,12 +397,17 @@ impl Writer {
         self.write_slices(&slices, size)?;
         let records = units.iter().map(|unit| u64::from(unit.count)).sum();
         self.shared.counters.records.fetch_add(records, Relaxed);
+        self.ask_ahead();
+        Ok(())
+    }
+
+    /// Has the next segment made in time.
+    fn ask_ahead(&mut self) {
         if !self.asked && self.live.tail().is_some_and(|tail| tail.used > tail.segment.capacity / 2)
         {
             self.asked = true;
             self.upkeep.want();
         }
-        Ok(())
     }
 
     fn write_slices(&mut self, slices: &[&[u8]], size: u64) -> Result<(), Stop> {
@@ -389,7 +508,9 @@ impl Writer {
         drop(map);
         self.shared.publish_readable(self.written);
         for unit in &self.units {
-            self.live.unit(unit.first, unit.body.bytes(&self.bytes), |lsn, payload| {
+            let bytes = unit.body.bytes(&self.bytes);
+            let body = bytes.get(unit::HEADER..).unwrap_or_default();
+            self.live.unit(unit.first, body, Moves::Made, |lsn, payload| {
                 self.changes.push((lsn, payload.to_vec()));
             });
         }
@@ -399,6 +520,7 @@ impl Writer {
             self.upkeep.apply(&mut self.changes);
             while let Some(segment) = self.live.take_dead(self.synced, self.upkeep.applied()) {
                 self.shared.map.lock().remove(segment.number);
+                self.compacting.take_if(|number| *number == segment.number);
                 self.upkeep.remove(segment);
             }
         }
@@ -408,12 +530,10 @@ impl Writer {
     fn count_live(&self) {
         let totals = self.live.totals();
         let counters = &self.shared.counters;
-        let share =
-            u128::from(totals.used) * u128::from(totals.live) / u128::from(totals.places.max(1));
         counters.segments.store(self.live.len() as u64, Relaxed);
         counters.segment_bytes.store(totals.allocated, Relaxed);
         counters.live_places.store(totals.live, Relaxed);
-        counters.live_bytes.store(u64::try_from(share).unwrap_or(u64::MAX), Relaxed);
+        counters.live_bytes.store(totals.live_bytes, Relaxed);
     }
 
     /// Keeps the buffers for the next time, unless a burst made them large.
@@ -441,6 +561,43 @@ impl Writer {
         self.live
             .tail()
             .map_or(0, |tail| tail.segment.capacity.saturating_sub(tail.used + MARK_ROOM))
+    }
+}
+
+/// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else.
+fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
+    let mut units = stretch.units.as_slice();
+    let mut moved: AHashMap<u64, u64> = AHashMap::new();
+    while let Some(header) = UnitHeader::decode(units) {
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let Some((body, rest)) =
+            units.get(unit::HEADER..).and_then(|units| units.split_at_checked(length))
+        else {
+            break;
+        };
+        units = rest;
+        let mut reader = Reader(body);
+        let mut own = header.first;
+        while let Some(record) = Record::read_own(&mut reader) {
+            let (lsn, places, payload) = match record.entry() {
+                Some(Entry::Message { queues, payload }) => {
+                    (own, live.places(stretch.segment, own, queues), payload)
+                }
+                Some(Entry::Moved { lsn, places, payload, .. }) => {
+                    let queues = places.map(|place| place.queue);
+                    (lsn, live.places(stretch.segment, lsn, queues), payload)
+                }
+                _ => (own, SmallVec::new(), &[][..]),
+            };
+            if !places.is_empty()
+                && let Some((area, below)) = live.below(lsn)
+            {
+                // The ones before it in its area have been added, or are settled.
+                let from = moved.insert(area, lsn).map_or(below, |before| before + 1);
+                batch.moved(from, lsn, &places, payload);
+            }
+            own += 1;
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use std::{
 };
 
 use leveret_store::{
-    Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, SyncPolicy,
+    Appended, Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, SyncPolicy, offline,
     simulation::{Operation, SimDisk},
 };
 use model::{State, Workload};
@@ -53,8 +53,8 @@ fn options(fatal: &Arc<AtomicBool>) -> StoreOptions {
 /// Everything appended since the last successful recovery.
 struct History {
     base: State,
-    /// Each append with its last LSN and the state after it.
-    appends: Vec<(Lsn, State)>,
+    /// Each append with the state after it.
+    appends: Vec<(Appended, State)>,
     durable: Lsn,
 }
 
@@ -63,16 +63,16 @@ impl History {
     fn check(&mut self, recovered: &Recovered) {
         let found = State::recovered(recovered);
         let last = recovered.report.last_lsn;
-        let kept = self.appends.iter().take_while(|(lsn, _)| *lsn <= last).count();
-        let durable = self.appends.iter().take_while(|(lsn, _)| *lsn <= self.durable).count();
+        let kept = self.appends.iter().take_while(|(appended, _)| appended.last <= last).count();
+        let durable =
+            self.appends.iter().take_while(|(appended, _)| appended.last <= self.durable).count();
         assert!(kept >= durable, "durable up to {}, recovered up to {last}", self.durable);
-        let mut expected = match kept.checked_sub(1).and_then(|at| self.appends.get(at)) {
-            Some((lsn, state)) => {
-                assert_eq!(*lsn, last, "part of an append was recovered");
-                state.clone()
-            }
-            None => self.base.clone(),
-        };
+        // Numbers between two appends are those of messages that were moved.
+        if let Some((next, _)) = self.appends.get(kept) {
+            assert!(next.first > last, "part of an append was recovered");
+        }
+        let last_kept = kept.checked_sub(1).and_then(|at| self.appends.get(at));
+        let mut expected = last_kept.map_or_else(|| self.base.clone(), |(_, state)| state.clone());
         if !recovered.report.clean_stop {
             expected.crash();
         }
@@ -106,6 +106,9 @@ fn run_seed(seed: u64) {
         match Store::open(Arc::new(disk.clone()), dir(), options) {
             Ok((store, recovered)) => {
                 history.check(&recovered);
+                if !disk.is_down() {
+                    check_reads(&store, &recovered, &disk);
+                }
                 workload.continue_from(&history.base);
                 live(&mut rng, &store, &disk, &mut history, &mut workload);
                 match end {
@@ -125,11 +128,28 @@ fn run_seed(seed: u64) {
         }
     }
     disk.crash_after(u64::MAX);
+    let report = offline::check(&disk, dir());
+    assert!(report.is_ok_and(|report| report.damages.is_empty()), "a crash is no damage");
     let fatal = Arc::new(AtomicBool::new(false));
     let (store, recovered) =
         Store::open(Arc::new(disk), dir(), options(&fatal)).expect("opens at the end");
     history.check(&recovered);
     drop(store);
+}
+
+/// What was recovered can be read back, wherever it was moved.
+fn check_reads(store: &Store, recovered: &Recovered, disk: &SimDisk) {
+    let lsns: Vec<Lsn> = recovered.messages.iter().map(|message| message.lsn).collect();
+    match store.read(&lsns) {
+        Ok(read) => {
+            let messages = recovered.messages.iter();
+            let expected = messages.map(|message| (message.lsn, message.payload.clone()));
+            assert!(read.into_iter().eq(expected), "not all can be read");
+        }
+        Err(error) => assert!(disk.is_down(), "{error}"),
+    }
+    let places: usize = recovered.messages.iter().map(|message| message.queues.len()).sum();
+    assert_eq!(store.stats().live_places, places as u64);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -176,7 +196,7 @@ fn live(
         }
         let appended = store.append(&mut batch);
         state.apply(&steps, appended.first);
-        history.appends.push((appended.last, state.clone()));
+        history.appends.push((appended, state.clone()));
         match rng.random_range(0..6) {
             0 | 1 => wait_durable(store, disk, appended.last),
             2 => thread::sleep(Duration::from_micros(rng.random_range(0..800))),

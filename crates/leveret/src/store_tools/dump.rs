@@ -50,19 +50,17 @@ fn line(segment: u64, offset: u64, lsn: Lsn, record: &DumpedRecord<'_>, bodies: 
 fn said(record: &DumpedRecord<'_>, bodies: bool) -> Value {
     match record {
         DumpedRecord::Message { queues, payload } => {
-            let mut said = Map::new();
+            let mut said = message(payload, bodies);
             said.insert("record".into(), "message".into());
             said.insert("queues".into(), json!(queues));
-            said.insert("bytes".into(), payload.len().into());
-            // The journal keeps what it is given; only what decodes has more to say.
-            if let Ok(message) = Message::from_stored(Bytes::copy_from_slice(payload)) {
-                said.insert("exchange".into(), message.exchange().into());
-                said.insert("routing_key".into(), message.routing_key().into());
-                said.insert("timestamp_ms".into(), message.timestamp().0.into());
-                if bodies {
-                    said.insert("body".into(), STANDARD.encode(message.body()).into());
-                }
-            }
+            Value::Object(said)
+        }
+        DumpedRecord::Moved { message: lsn, places, payload } => {
+            let mut said = message(payload, bodies);
+            said.insert("record".into(), "moved".into());
+            said.insert("message".into(), lsn.0.into());
+            let queues: Vec<u64> = places.iter().map(|place| place.queue).collect();
+            said.insert("queues".into(), json!(queues));
             Value::Object(said)
         }
         DumpedRecord::Ack { queue, runs } => {
@@ -80,6 +78,21 @@ fn said(record: &DumpedRecord<'_>, bodies: bool) -> Value {
             json!({"record": "define", "changes": changes})
         }
     }
+}
+
+fn message(payload: &[u8], bodies: bool) -> Map<String, Value> {
+    let mut said = Map::new();
+    said.insert("bytes".into(), payload.len().into());
+    // The journal keeps what it is given; only what decodes has more to say.
+    if let Ok(message) = Message::from_stored(Bytes::copy_from_slice(payload)) {
+        said.insert("exchange".into(), message.exchange().into());
+        said.insert("routing_key".into(), message.routing_key().into());
+        said.insert("timestamp_ms".into(), message.timestamp().0.into());
+        if bodies {
+            said.insert("body".into(), STANDARD.encode(message.body()).into());
+        }
+    }
+    said
 }
 
 /// A change without its value, which may hold a password.

@@ -386,6 +386,16 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.store.segment_bytes).into(),
     },
     Setting {
+        key: "store.compaction_rate",
+        live: false,
+        allowed: "a number of bytes a second from 1MiB to 10GiB, such as \"32MiB\"",
+        apply: |config, value| {
+            config.store.compaction_bytes_per_second = value.bytes(1 << 20..=10 << 30)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.store.compaction_bytes_per_second).into(),
+    },
+    Setting {
         key: alarms::MEMORY,
         live: true,
         allowed: "a part of the memory from 0.0 to 1.0, such as 0.6 or \"60%\", a size such as \"2GB\", or \"none\"",

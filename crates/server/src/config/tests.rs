@@ -66,6 +66,7 @@ fn a_file_sets_everything() {
         sync = "interval"
         sync_interval = "200ms"
         segment_size = "16MiB"
+        compaction_rate = "8MiB"
         [alarms]
         vm_memory_high_watermark = 0.4
         disk_free_limit = "1GB"
@@ -114,6 +115,7 @@ fn a_file_sets_everything() {
             sync: SyncMode::Interval,
             sync_interval: Duration::from_millis(200),
             segment_bytes: 16 << 20,
+            compaction_bytes_per_second: 8 << 20,
         },
         alarms: AlarmConfig {
             vm_memory_high_watermark: Limit::OfMemory(PartOfMemory::percent(40)),
@@ -377,6 +379,7 @@ cluster_name = "leveret"
 sync = "always"
 sync_interval = "100ms"
 segment_size = "64MiB"
+compaction_rate = "32MiB"
 
 [alarms]
 vm_memory_high_watermark = 0.6

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use super::{OfflineError, lock, survey};
 use crate::{
-    Definition, Disk, Lsn,
+    Definition, Disk, Lsn, RecoveredPlace,
     definitions::DefinitionsIter,
     encoding::Reader,
     record::{Entry, Record},
@@ -46,6 +46,15 @@ pub enum DumpedRecord<'a> {
     DropQueue {
         /// The queue.
         queue: u64,
+    },
+    /// A message that compaction copied here.
+    Moved {
+        /// Its number.
+        message: Lsn,
+        /// Where it waits.
+        places: Vec<RecoveredPlace>,
+        /// As it was given to [`Batch::message`](crate::Batch::message).
+        payload: &'a [u8],
     },
     /// Definitions were changed.
     Define {
@@ -92,6 +101,9 @@ impl<'a> From<Entry<'a>> for DumpedRecord<'a> {
             }
             Entry::Delayed { queue, delays } => Self::Delayed { queue, delays: delays.collect() },
             Entry::DropQueue { queue } => Self::DropQueue { queue },
+            Entry::Moved { lsn, places, payload, .. } => {
+                Self::Moved { message: Lsn(lsn), places: places.collect(), payload }
+            }
             Entry::Define { payload } => Self::Define {
                 changes: DefinitionsIter::new(Reader(payload)).into_iter().flatten().collect(),
             },

@@ -144,6 +144,8 @@ struct Tally {
     applied: u64,
     /// Ascending by LSN.
     messages: Vec<Tracked>,
+    /// Those whose first record is no longer there.
+    moved: BTreeMap<u64, Tracked>,
     /// Places and their bytes ever written and still in the journal, by queue.
     written: BTreeMap<u64, (u64, u64)>,
     /// Files with definitions that are not in their tables.
@@ -188,9 +190,22 @@ impl Tally {
                     let start = self.messages.partition_point(|message| message.lsn < first);
                     let end = first.saturating_add(count);
                     let rest = self.messages.get_mut(start..).unwrap_or_default();
-                    for message in rest.iter_mut().take_while(|message| message.lsn < end) {
+                    let here = rest.iter_mut().take_while(|message| message.lsn < end);
+                    let moved = self.moved.range_mut(first..end).map(|(_, message)| message);
+                    for message in here.chain(moved) {
                         message.places.retain(|place| *place != queue);
                     }
+                }
+            }
+            Entry::Moved { lsn, places, .. } => {
+                let places: SmallVec<[u64; 1]> = places.map(|place| place.queue).collect();
+                for queue in &places {
+                    let written = self.written.entry(*queue).or_default();
+                    *written = (written.0 + 1, written.1 + bytes);
+                }
+                // As long as an older record is there that one counts.
+                if self.messages.binary_search_by_key(&lsn, |message| message.lsn).is_err() {
+                    self.moved.entry(lsn).or_insert(Tracked { lsn, file, bytes, places });
                 }
             }
             Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
@@ -221,7 +236,8 @@ impl Tally {
             let queue = usage.queues.entry(queue).or_default();
             (queue.dead_messages, queue.dead_bytes) = (messages, bytes);
         }
-        for message in self.messages {
+        // The moved ones are older, most of them.
+        for message in self.moved.into_values().chain(self.messages) {
             let Tracked { lsn, file, bytes, mut places } = message;
             places.retain(|queue| self.dropped.get(queue).is_none_or(|dropped| lsn > *dropped));
             let Some(&first) = places.first() else { continue };
@@ -231,14 +247,19 @@ impl Tally {
                 queue.live_bytes += bytes;
                 queue.dead_messages = queue.dead_messages.saturating_sub(1);
                 queue.dead_bytes = queue.dead_bytes.saturating_sub(bytes);
-                queue.oldest.get_or_insert(Lsn(lsn));
+                let oldest = queue.oldest.get_or_insert(Lsn(lsn));
+                *oldest = (*oldest).min(Lsn(lsn));
             }
             if let Some(at) = segment(usage, file)
                 && let Some(segment) = usage.segments.get_mut(at)
             {
                 segment.live_bytes += bytes;
                 segment.live_messages += 1;
-                if !matches!(segment.pin, Pin::Message { .. }) {
+                let is_oldest = match segment.pin {
+                    Pin::Message { lsn: oldest, .. } => lsn < oldest.0,
+                    _ => true,
+                };
+                if is_oldest {
                     segment.pin = Pin::Message { queue: first, lsn: Lsn(lsn) };
                 }
             }

@@ -1,5 +1,7 @@
 //! Applies the records to each other: what is left are the messages not yet settled.
 
+use std::collections::BTreeMap;
+
 use ahash::AHashMap;
 use bytes::Bytes;
 
@@ -15,17 +17,15 @@ use crate::{
 pub(crate) struct Fold {
     /// Ascending by LSN; those without places are settled.
     messages: Vec<RecoveredMessage>,
+    /// Messages which compaction has moved and whose first record is no longer there.
+    moved: BTreeMap<u64, RecoveredMessage>,
     /// Queues that were dropped, with the LSN of the drop.
     dropped: AHashMap<u64, u64>,
     /// Definition changes above `applied`.
     pub(crate) changes: Vec<Change>,
     applied: u64,
     /// The last LSN before a process ended without closing the journal.
-    crashed_at: u64,
-    /// LSN of the last definition change.
-    pub(crate) last_definition: u64,
-    /// Places of messages seen, settled or not.
-    pub(crate) places: u64,
+    pub(crate) crashed_at: u64,
     pub(crate) records: u64,
     pub(crate) bytes: u64,
 }
@@ -34,12 +34,11 @@ impl Fold {
     pub(crate) fn new(applied: u64) -> Self {
         Self {
             messages: Vec::new(),
+            moved: BTreeMap::new(),
             dropped: AHashMap::new(),
             changes: Vec::new(),
             applied,
             crashed_at: 0,
-            last_definition: 0,
-            places: 0,
             records: 0,
             bytes: 0,
         }
@@ -67,7 +66,11 @@ impl Fold {
 
     /// The messages still waiting somewhere, ascending by LSN.
     pub(crate) fn finish(self) -> Vec<RecoveredMessage> {
-        let Self { mut messages, dropped, crashed_at, .. } = self;
+        let Self { mut messages, moved, dropped, crashed_at, .. } = self;
+        if !moved.is_empty() {
+            messages.extend(moved.into_values());
+            messages.sort_by_key(|message| message.lsn);
+        }
         messages.retain_mut(|message| {
             if message.lsn.0 <= crashed_at {
                 message.queues.iter_mut().for_each(|place| place.redelivered = true);
@@ -94,7 +97,6 @@ impl Fold {
                         delayed_until: 0,
                     })
                     .collect::<smallvec::SmallVec<[_; 1]>>();
-                self.places += queues.len() as u64;
                 let payload = Bytes::copy_from_slice(payload);
                 self.messages.push(RecoveredMessage { lsn: Lsn(lsn), queues, payload });
             }
@@ -118,9 +120,20 @@ impl Fold {
                     self.place(lsn, queue, |place| place.delayed_until = until);
                 }
             }
+            Entry::Moved { lsn, places, payload, .. } => {
+                // As long as its first record or an older copy is there that one counts.
+                let is_known =
+                    self.messages.binary_search_by_key(&lsn, |message| message.lsn.0).is_ok();
+                if !is_known {
+                    self.moved.entry(lsn).or_insert_with(|| RecoveredMessage {
+                        lsn: Lsn(lsn),
+                        queues: places.collect(),
+                        payload: Bytes::copy_from_slice(payload),
+                    });
+                }
+            }
             Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
             Entry::Define { payload } => {
-                self.last_definition = lsn;
                 if lsn > self.applied {
                     self.changes.push((lsn, payload.to_vec()));
                 }
@@ -143,9 +156,9 @@ impl Fold {
             let start = self.messages.partition_point(|message| message.lsn.0 < first);
             let rest = self.messages.get_mut(start..).unwrap_or_default();
             let end = first.saturating_add(count);
-            for message in rest.iter_mut().take_while(|message| message.lsn.0 < end) {
-                change(message);
-            }
+            let here = rest.iter_mut().take_while(|message| message.lsn.0 < end);
+            let moved = self.moved.range_mut(first..end).map(|(_, message)| message);
+            here.chain(moved).for_each(&mut change);
         }
     }
 }

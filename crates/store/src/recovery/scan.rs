@@ -12,8 +12,6 @@ use crate::{
 pub(crate) struct Chain {
     /// The last LSN; `None` before the first unit, whose word is taken for what was before it.
     pub(crate) previous: Option<u64>,
-    /// The first LSN of the first unit since this was reset.
-    pub(crate) first: Option<u64>,
     /// The highest LSN said to be durable.
     pub(crate) durable: u64,
     pub(crate) session: u32,
@@ -36,7 +34,6 @@ impl Chain {
 
     pub(crate) fn accept(&mut self, header: &UnitHeader) {
         self.previous = Some(header.last());
-        self.first.get_or_insert(header.first);
         self.durable = self.durable.max(header.durable);
         self.session = header.session;
         self.clean_stop = header.flags & CLEAN_STOP != 0;

@@ -1,0 +1,141 @@
+//! Moves what is still needed out of the oldest segments, so that they can go.
+//!
+//! Segments go in order, so it is always the oldest kept one that is read, from its start to its end,
+//! and what is not settled in it is written again at the end of the journal, with its number. The
+//! background thread reads, a stretch of units at a time; the writer decides what of it is needed, for
+//! it knows what is settled at the place where it writes.
+//!
+//! | bytes no message takes | what happens |
+//! | --- | --- |
+//! | up to half of what messages take, and half a segment | nothing |
+//! | up to as many as messages take, and a segment | segments are emptied at the rate of [`StoreOptions::compaction_bytes_per_second`] |
+//! | more | as quickly as it can be done |
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    FatalError, StoreOptions,
+    live::Live,
+    segment::{HEADER, Segment},
+    shared::Tried,
+    unit::{self, UnitHeader},
+};
+
+/// What is to be done about the space that no message takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Rest,
+    Budget,
+    Hurry,
+}
+
+impl Pace {
+    pub(crate) fn of(live: &Live, options: &StoreOptions) -> Self {
+        let (garbage, needed) = (live.garbage(), live.totals().live_bytes);
+        if garbage <= needed / 2 + options.segment_bytes / 2 {
+            Self::Rest
+        } else if garbage <= needed + options.segment_bytes {
+            Self::Budget
+        } else {
+            Self::Hurry
+        }
+    }
+}
+
+/// A segment that is being emptied.
+pub(crate) struct Compaction {
+    pub(crate) segment: Segment,
+    /// Where to read on, and where its units end.
+    at: u64,
+    end: u64,
+    /// When, unless in a hurry.
+    pub(crate) due: Instant,
+    /// The writer has not yet dealt with what was read last.
+    pub(crate) is_waiting: bool,
+}
+
+/// Units read from a segment that is being emptied.
+pub(crate) struct Stretch {
+    /// The segment's number.
+    pub(crate) segment: u64,
+    /// Whole units, one after the other.
+    pub(crate) units: Vec<u8>,
+    /// Records in them, none of which need be needed.
+    pub(crate) records: u64,
+    /// LSN of the first record to be written; given when the writer takes it.
+    pub(crate) first: u64,
+    /// Where the next stretch begins.
+    next: u64,
+    /// There is no other.
+    pub(crate) is_last: bool,
+}
+
+impl Compaction {
+    pub(crate) fn new(segment: Segment, end: u64) -> Self {
+        Self { segment, at: HEADER, end, due: Instant::now(), is_waiting: false }
+    }
+
+    /// What is to be read next, to be done without a lock.
+    pub(crate) fn next(&self) -> Reading {
+        Reading { segment: self.segment.clone(), at: self.at, end: self.end }
+    }
+
+    /// Goes on behind what was read, at a rate of bytes per second.
+    pub(crate) fn moved(&mut self, stretch: &Stretch, rate: u64) {
+        let micros = (stretch.units.len() as u64).saturating_mul(1_000_000) / rate.max(1);
+        self.at = stretch.next;
+        self.due = Instant::now() + Duration::from_micros(micros);
+        self.is_waiting = false;
+    }
+}
+
+/// A part of a segment to be read.
+pub(crate) struct Reading {
+    segment: Segment,
+    at: u64,
+    end: u64,
+}
+
+impl Reading {
+    /// Reads whole units, `size` bytes of them unless the first has more. Ends at what is damaged.
+    pub(crate) fn read(&self, size: u64) -> Result<Stretch, FatalError> {
+        let Self { segment, at, end } = self;
+        let read = |length: u64| -> Result<Vec<u8>, FatalError> {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+            segment.file.read_exact_at(&mut bytes, *at).tried("reading", &segment.path)?;
+            Ok(bytes)
+        };
+        let mut bytes = read(size.min(end.saturating_sub(*at)))?;
+        if let Some(header) = UnitHeader::decode(&bytes) {
+            let first = unit::HEADER as u64 + header.length;
+            if first > bytes.len() as u64 && at.saturating_add(first) <= *end {
+                bytes = read(first)?;
+            }
+        }
+        let mut length = 0;
+        let mut records = 0;
+        while let Some(unit) = bytes.get(length..)
+            && let Some(header) = UnitHeader::decode(unit)
+            && header.salt == segment.salt
+            && let Ok(size) = usize::try_from(header.length)
+            && let Some(body) = unit.get(unit::HEADER..unit::HEADER.saturating_add(size))
+        {
+            if !header.vouches_for(body) {
+                break;
+            }
+            records += u64::from(header.count);
+            length += unit::HEADER + size;
+        }
+        bytes.truncate(length);
+        let next = at + length as u64;
+        let is_last = next >= *end || length == 0;
+        Ok(Stretch { segment: segment.number, units: bytes, records, first: 0, next, is_last })
+    }
+}
+
+/// Bytes read at a time, at most a part of a segment.
+pub(crate) fn step(options: &StoreOptions) -> u64 {
+    STEP.min(options.segment_bytes / 4).max(unit::HEADER as u64)
+}
+
+const STEP: u64 = 1 << 20;

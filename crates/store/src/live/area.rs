@@ -1,0 +1,110 @@
+//! A run of numbers whose messages lie in one segment.
+
+use ahash::AHashMap;
+
+use super::lsn_set::LsnSet;
+use crate::RecoveredPlace;
+
+/// The messages with numbers from its key in [`Live`](super::Live) up to `last` that are still
+/// waiting somewhere; all of them lie in one segment.
+pub(super) struct Area {
+    /// The segment's number.
+    pub(super) segment: u64,
+    /// No LSN of it is above.
+    pub(super) last: u64,
+    /// None of them is empty.
+    queues: AHashMap<u64, Places>,
+}
+
+/// The unsettled places of one queue in an area.
+#[derive(Default)]
+struct Places {
+    lsns: LsnSet,
+    count: u64,
+    /// About how many bytes of the journal they take.
+    bytes: u64,
+    /// What few places have.
+    seen: Option<Box<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    redelivered: LsnSet,
+    /// Delivery counts and delays that are not 0.
+    noted: AHashMap<u64, (u32, u64)>,
+}
+
+/// Places and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) places: u64,
+    pub(super) bytes: u64,
+}
+
+impl Area {
+    pub(super) fn new(segment: u64, last: u64) -> Self {
+        Self { segment, last, queues: AHashMap::new() }
+    }
+
+    /// Adds an unsettled place of a message, and its share of the message's bytes.
+    pub(super) fn add(&mut self, queue: u64, lsn: u64, bytes: u64) {
+        let places = self.queues.entry(queue).or_default();
+        places.lsns.insert(lsn);
+        places.count += 1;
+        places.bytes += bytes;
+    }
+
+    /// Settles what is there of the `count` messages from `start` on.
+    pub(super) fn settle(&mut self, queue: u64, start: u64, count: u64) -> Amount {
+        let Some(places) = self.queues.get_mut(&queue) else { return Amount::default() };
+        let settled = places.lsns.remove(start, count);
+        if settled >= places.count || places.lsns.is_empty() {
+            return self.drop_queue(queue);
+        }
+        let bytes = u128::from(places.bytes) * u128::from(settled) / u128::from(places.count);
+        let bytes = u64::try_from(bytes).unwrap_or(places.bytes);
+        places.count -= settled;
+        places.bytes -= bytes;
+        if let Some(seen) = &mut places.seen {
+            seen.redelivered.remove(start, count);
+            if !seen.noted.is_empty() {
+                for lsn in start..start.saturating_add(count) {
+                    seen.noted.remove(&lsn);
+                }
+            }
+        }
+        Amount { places: settled, bytes }
+    }
+
+    /// Settles all places of a queue.
+    pub(super) fn drop_queue(&mut self, queue: u64) -> Amount {
+        let places = self.queues.remove(&queue).unwrap_or_default();
+        Amount { places: places.count, bytes: places.bytes }
+    }
+
+    /// The place of message `lsn` in `queue`, unless it is settled.
+    pub(super) fn place(&self, queue: u64, lsn: u64) -> Option<RecoveredPlace> {
+        let places = self.queues.get(&queue).filter(|places| places.lsns.contains(lsn))?;
+        let seen = places.seen.as_ref();
+        let noted = seen.and_then(|seen| seen.noted.get(&lsn));
+        let (deliveries, delayed_until) = noted.copied().unwrap_or_default();
+        let redelivered = seen.is_some_and(|seen| seen.redelivered.contains(lsn));
+        Some(RecoveredPlace { queue, deliveries, redelivered, delayed_until })
+    }
+
+    /// Changes what such a place has seen.
+    pub(super) fn note(&mut self, queue: u64, lsn: u64, change: impl FnOnce(&mut RecoveredPlace)) {
+        let Some(old) = self.place(queue, lsn) else { return };
+        let mut new = old;
+        change(&mut new);
+        let Some(places) = self.queues.get_mut(&queue).filter(|_| new != old) else { return };
+        let seen = places.seen.get_or_insert_default();
+        if new.redelivered {
+            seen.redelivered.insert(lsn);
+        }
+        match (new.deliveries, new.delayed_until) {
+            (0, 0) => drop(seen.noted.remove(&lsn)),
+            noted => drop(seen.noted.insert(lsn, noted)),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A set of LSNs that takes little memory whether it has few or many.
+
+use roaring::RoaringTreemap;
+use smallvec::SmallVec;
+
+/// Ascending while there are few, compressed bitmaps beyond.
+#[derive(Debug)]
+pub(super) enum LsnSet {
+    Few(SmallVec<[u64; 2]>),
+    Many(Box<RoaringTreemap>),
+}
+
+impl Default for LsnSet {
+    fn default() -> Self {
+        Self::Few(SmallVec::new())
+    }
+}
+
+impl LsnSet {
+    pub(super) fn insert(&mut self, lsn: u64) {
+        match self {
+            Self::Few(few) => {
+                if let Err(at) = few.binary_search(&lsn) {
+                    few.insert(at, lsn);
+                    if few.len() > FEW {
+                        *self = Self::Many(Box::new(few.iter().copied().collect()));
+                    }
+                }
+            }
+            Self::Many(many) => {
+                many.insert(lsn);
+            }
+        }
+    }
+
+    /// Removes what it has of the `count` numbers from `start` on, and says how many these were.
+    pub(super) fn remove(&mut self, start: u64, count: u64) -> u64 {
+        let end = start.saturating_add(count);
+        match self {
+            Self::Few(few) => {
+                let before = few.len();
+                few.retain(|lsn| *lsn < start || *lsn >= end);
+                (before - few.len()) as u64
+            }
+            Self::Many(many) if count == 1 => u64::from(many.remove(start)),
+            Self::Many(many) => many.remove_range(start..end),
+        }
+    }
+
+    pub(super) fn contains(&self, lsn: u64) -> bool {
+        match self {
+            Self::Few(few) => few.binary_search(&lsn).is_ok(),
+            Self::Many(many) => many.contains(lsn),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(few) => few.is_empty(),
+            Self::Many(many) => many.is_empty(),
+        }
+    }
+}
+
+const FEW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_plain_set_holds(
+            inserted in vec(0..200_u64, 0..100),
+            removed in vec((0..200_u64, 1..20_u64), 0..20),
+        ) {
+            let mut set = LsnSet::default();
+            let mut plain = BTreeSet::new();
+            for lsn in inserted {
+                set.insert(lsn);
+                plain.insert(lsn);
+            }
+            for (start, count) in removed {
+                let before = plain.len();
+                plain.retain(|lsn| !(start..start + count).contains(lsn));
+                prop_assert_eq!(set.remove(start, count), (before - plain.len()) as u64);
+            }
+            for lsn in 0..200 {
+                prop_assert_eq!(set.contains(lsn), plain.contains(&lsn));
+            }
+            prop_assert_eq!(set.is_empty(), plain.is_empty());
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Disk use stays within twice the live messages and an allowance, whatever keeps segments.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "support/block_on.rs"]
+mod block_on;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use block_on::block_on;
+use leveret_store::{Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions, offline};
+
+const SEGMENT: u64 = 64 << 10;
+/// The segment being written, the next one, the one being emptied, and one of slack.
+const ALLOWANCE: u64 = 4 * SEGMENT;
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: SEGMENT,
+        first_segment_bytes: SEGMENT,
+        lazy_sync: Duration::from_millis(1),
+        ..StoreOptions::default()
+    }
+}
+
+fn dir() -> &'static Path {
+    Path::new("/data")
+}
+
+fn open(disk: &MemDisk) -> (Store, Recovered) {
+    Store::open(Arc::new(disk.clone()), dir(), options()).expect("opens")
+}
+
+/// A store, and what is waiting in it.
+struct World {
+    disk: MemDisk,
+    store: Store,
+    batch: Batch,
+    waiting: BTreeMap<Lsn, (u64, Vec<u8>)>,
+    number: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let disk = MemDisk::new();
+        let (store, _) = open(&disk);
+        Self { disk, store, batch: Batch::new(), waiting: BTreeMap::new(), number: 0 }
+    }
+
+    fn publish(&mut self, queue: u64, size: usize) -> Lsn {
+        self.number += 1;
+        let mut payload = self.number.to_le_bytes().to_vec();
+        payload.resize(size.max(8), 7);
+        self.batch.message(&[queue], &[&payload]);
+        let lsn = self.store.append(&mut self.batch).last;
+        self.waiting.insert(lsn, (queue, payload));
+        if self.number.is_multiple_of(20) {
+            block_on(self.store.durable(lsn));
+            self.check();
+        }
+        lsn
+    }
+
+    fn ack(&mut self, lsn: Lsn) {
+        let (queue, _) = self.waiting.remove(&lsn).expect("waits");
+        self.batch.ack(queue, &[lsn]);
+        self.store.append(&mut self.batch);
+    }
+
+    fn live(&self) -> u64 {
+        // Records and units have headers.
+        self.waiting.values().map(|(_, payload)| payload.len() as u64 + 64).sum()
+    }
+
+    fn used(&self) -> u64 {
+        let journal = dir().join("journal");
+        let names = self.disk.list(&journal).expect("lists");
+        let length = |name: &String| {
+            // Files come and go meanwhile.
+            self.disk.open(&journal.join(name)).and_then(|file| file.len()).unwrap_or_default()
+        };
+        names.iter().map(length).sum()
+    }
+
+    /// Compaction is behind by what was written since it last looked.
+    fn check(&self) {
+        let bound = || 2 * self.live() + ALLOWANCE;
+        let begun = Instant::now();
+        while self.used() > bound() {
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{} bytes for {} live, {:?}",
+                self.used(),
+                self.live(),
+                self.store.stats()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Everything waiting is there: now, in the files, and after a restart.
+    fn finish(self) {
+        let Self { disk, store, waiting, .. } = self;
+        let lsns: Vec<Lsn> = waiting.keys().copied().collect();
+        let last = *lsns.last().expect("something waits");
+        block_on(store.durable(last));
+        while store.readable_lsn() < last {
+            thread::yield_now();
+        }
+        let read = store.read(&lsns).expect("reads");
+        let payloads: Vec<(Lsn, &[u8])> =
+            waiting.iter().map(|(lsn, (_, payload))| (*lsn, payload.as_slice())).collect();
+        assert!(read.iter().map(|(lsn, payload)| (*lsn, &payload[..])).eq(payloads.clone()));
+        assert!(store.stats().moved_bytes > 0);
+        store.close();
+        assert_eq!(store.stats().live_places, waiting.len() as u64);
+        drop(store);
+        let report = offline::check(&disk, dir()).expect("can be checked");
+        assert_eq!(report.damages, []);
+        let usage = offline::usage(&disk, dir()).expect("can be read");
+        let live: u64 = usage.queues.values().map(|queue| queue.live_messages).sum();
+        assert_eq!(live, waiting.len() as u64);
+        let (store, recovered) = open(&disk);
+        let messages = recovered.messages.iter();
+        assert!(messages.map(|message| (message.lsn, &message.payload[..])).eq(payloads.clone()));
+        let queues = recovered.messages.iter().map(|message| message.queues[0].queue);
+        assert!(queues.eq(waiting.values().map(|(queue, _)| *queue)));
+        let read = store.read(&lsns).expect("reads");
+        assert!(read.iter().map(|(lsn, payload)| (*lsn, &payload[..])).eq(payloads));
+    }
+}
+
+#[test]
+fn one_old_message_does_not_keep_what_comes_after() {
+    let mut world = World::new();
+    world.publish(1, 1000);
+    for _ in 0..4000 {
+        let lsn = world.publish(2, 500);
+        world.ack(lsn);
+    }
+    world.finish();
+}
+
+#[test]
+fn a_slow_queue_among_fast_ones_keeps_its_messages_only() {
+    let mut world = World::new();
+    let mut slow = VecDeque::new();
+    for round in 0..6000 {
+        if round % 20 == 0 {
+            slow.push_back(world.publish(1, 700));
+        }
+        if round % 40 == 0
+            && let Some(lsn) = slow.pop_front()
+        {
+            world.ack(lsn);
+        }
+        let lsn = world.publish(2 + round % 3, 400);
+        world.ack(lsn);
+    }
+    assert!(world.waiting.len() == 150);
+    world.finish();
+}
+
+#[test]
+fn queues_that_come_and_go_leave_nothing_behind() {
+    let mut world = World::new();
+    world.publish(1, 100);
+    let mut queues = VecDeque::new();
+    for queue in 2..400 {
+        for _ in 0..10 {
+            world.publish(queue, 300);
+        }
+        queues.push_back(queue);
+        if queues.len() > 5
+            && let Some(old) = queues.pop_front()
+        {
+            world.batch.drop_queue(old);
+            world.store.append(&mut world.batch);
+            world.waiting.retain(|_, (queue, _)| *queue != old);
+        }
+    }
+    world.finish();
+}
+
+#[test]
+fn a_backlog_that_goes_gives_its_space_back() {
+    let mut world = World::new();
+    let first = world.publish(1, 100);
+    let backlog: Vec<Lsn> = (0..3000).map(|_| world.publish(2, 1000)).collect();
+    assert!(world.used() > 40 * SEGMENT);
+    world.batch.ack(2, &backlog);
+    world.store.append(&mut world.batch);
+    world.waiting.retain(|lsn, _| *lsn == first);
+    world.check();
+    assert!(world.used() <= ALLOWANCE + 1000);
+    for _ in 0..100 {
+        let lsn = world.publish(3, 2000);
+        world.ack(lsn);
+    }
+    world.finish();
+}
+
+#[test]
+fn moved_messages_keep_what_their_places_have_seen() {
+    let mut world = World::new();
+    let mut batch = Batch::new();
+    batch.message(&[1, 2, 3], &[b"kept"]);
+    let kept = world.store.append(&mut batch).last;
+    batch.returned(1, &[(kept, 4)]);
+    batch.returned(2, &[(kept, 0)]);
+    batch.delayed(1, &[(kept, 77)]);
+    batch.ack(3, &[kept]);
+    world.store.append(&mut batch);
+    let mut generations = 0;
+    let mut before = 0;
+    // It is moved again and again, and across restarts.
+    while generations < 6 {
+        for _ in 0..200 {
+            let lsn = world.publish(9, 900);
+            world.ack(lsn);
+        }
+        let moved = world.store.stats().moved_bytes;
+        if moved > before {
+            generations += 1;
+            before = moved;
+        }
+        if generations == 3 {
+            world.store.close();
+            world.store = open(&world.disk).0;
+            (before, generations) = (0, 4);
+        }
+    }
+    world.store.close();
+    let (_, recovered) = open(&world.disk);
+    let message = &recovered.messages[0];
+    assert_eq!((message.lsn, &message.payload[..]), (kept, &b"kept"[..]));
+    let places: Vec<_> = message
+        .queues
+        .iter()
+        .map(|place| (place.queue, place.deliveries, place.redelivered, place.delayed_until))
+        .collect();
+    assert_eq!(places, [(1, 4, true, 77), (2, 0, true, 0)]);
+    assert_eq!(recovered.messages.len(), 1);
+}
