@@ -43,6 +43,8 @@
 //! # Ok::<(), BindError>(())
 //! ```
 
+#[cfg(test)]
+mod histories;
 mod ids;
 mod message;
 mod queue;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::term::DEPTH_MAX;
 use super::*;
+use crate::histories::histories;
 
 /// The headers of RabbitMQ's own tests.
 const HEADERS: [(&str, HeaderValue<'_>); 9] = [
@@ -254,7 +255,7 @@ fn logic() -> impl Strategy<Value = (String, [Option<bool>; 9])> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(histories(2_000))]
 
     #[test]
     fn written_terms_are_read_back(term in term()) {

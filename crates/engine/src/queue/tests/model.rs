@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
+use crate::histories::histories;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -38,6 +39,13 @@ enum Step {
     Purge,
     Expire,
     Trim,
+    /// Room is taken by what has left the queue.
+    Reserve {
+        count: u64,
+        bytes: u64,
+    },
+    /// The queue is made anew, with what it held.
+    Restart,
     Settings(QueueSettings),
 }
 
@@ -78,6 +86,7 @@ struct Model {
     closed: BTreeSet<u64>,
     unacked: u64,
     unacked_bytes: u64,
+    reserved: (u64, u64),
 }
 
 /// What happened, in a form to compare.
@@ -176,7 +185,7 @@ impl Model {
     fn push(&mut self, line: Line) -> bool {
         let credit: u64 = self.turns.iter().map(|&id| self.credit(id)).sum();
         let refused = self.settings.overflow != Overflow::DropHead
-            && self.is_over(1, line.bytes)
+            && self.is_over(self.reserved.0 + 1, self.reserved.1 + line.bytes)
             && credit <= self.ready.len() as u64;
         if !refused {
             self.ready.push(line);
@@ -355,6 +364,11 @@ impl Pair {
                 self.model.expire(self.now, &mut expected);
             }
             Step::Trim => self.queue.trim(),
+            Step::Reserve { count, bytes } => {
+                self.queue.reserve(count, bytes);
+                self.model.reserved = (count, bytes);
+            }
+            Step::Restart => self.restart(),
             Step::Settings(settings) => {
                 // Policies cannot change it.
                 let QueueSettings { max_priority, default_priority, .. } = self.model.settings;
@@ -368,6 +382,27 @@ impl Pair {
             }
         }
         self.check(expected)
+    }
+
+    /// Restores all but what is held, as the journal has it: in order, and what was delayed with
+    /// its time.
+    fn restart(&mut self) {
+        let mut entries = Vec::new();
+        self.queue.drain(&mut entries, &mut Vec::new());
+        entries.sort_by_key(|entry| entry.lsn);
+        self.held.clear();
+        let Model { settings, ready, delayed, .. } = std::mem::take(&mut self.model);
+        self.queue = Queue::new(settings);
+        let last_delayed = delayed.iter().map(|(_, line)| line.lsn).max();
+        for entry in entries {
+            let until = delayed.iter().find(|(_, line)| line.lsn == entry.lsn.0);
+            match until {
+                Some((until, _)) => self.queue.restore_delayed(Millis(*until), entry),
+                None if Some(entry.lsn.0) < last_delayed => self.queue.restore_ahead(entry),
+                None => self.queue.restore(entry),
+            }
+        }
+        self.model = Model { settings, ready, delayed, ..Model::default() };
     }
 
     fn push(
@@ -575,7 +610,7 @@ fn leaves_at((ready_at, line): &(u64, Line)) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(histories(3_000))]
 
     #[test]
     fn random_histories_agree_with_the_model(
@@ -591,7 +626,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(histories(100))]
 
     /// While every consumer keeps up, nobody is ever more than one message ahead.
     #[test]
@@ -722,6 +757,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Purge),
         2 => Just(Step::Expire),
         1 => Just(Step::Trim),
+        1 => (0..3_u64, 0..6_u64).prop_map(|(count, bytes)| Step::Reserve { count, bytes }),
+        1 => Just(Step::Restart),
         1 => settings().prop_map(Step::Settings),
     ]
 }

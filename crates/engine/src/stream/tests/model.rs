@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::histories::histories;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -562,7 +563,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(histories(2_000))]
     #[test]
     fn a_stream_does_what_its_model_does(steps in vec(step(), 1..120)) {
         let mut pair = Pair::new();

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::histories::histories;
 
 const EXCHANGES: [&str; 5] = ["e0", "e1", "e2", "e3", "e4"];
 const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
@@ -394,7 +395,7 @@ fn check_routes(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(histories(2_000))]
 
     #[test]
     fn random_histories_agree_with_the_model(steps in vec(step(), 1..60)) {

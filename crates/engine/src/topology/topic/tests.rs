@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::histories::histories;
 
 /// What RabbitMQ 4.3.6 answered: a mark for each of [`KEYS`].
 const ANSWERS: [(&str, &str); 19] = [
@@ -60,7 +61,7 @@ fn many_hashes_do_not_explode() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(histories(2_000))]
 
     #[test]
     fn the_trie_agrees_with_a_recursive_matcher(
