@@ -237,6 +237,14 @@ impl Broker {
         kilobytes.expect("VmRSS in kB") * 1024
     }
 
+    /// Sends SIGHUP.
+    ///
+    /// # Panics
+    /// If it is no process of ours.
+    pub fn hang_up(&self) {
+        self.process().signal(Signal::HUP);
+    }
+
     /// Its process.
     ///
     /// # Panics

@@ -12,6 +12,7 @@ mod serve;
 mod store_tools;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -44,19 +45,19 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
         Some(Command::Store(tool)) => return store_tools::run(tool, arguments),
         Some(Command::Perf(perf)) => return Ok(perf.run()?),
         Some(Command::Ctl { words }) => {
-            let sources = arguments.sources(std::env::vars_os());
+            let sources = sources(arguments);
             return Ok(leveret_cli::run(Program::Leveret, words.clone(), sources));
         }
         Some(Command::Completion { shell, tool }) => print(&completion(*shell, *tool))?,
         None => {
-            let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
+            let (config, warnings) = Config::load(&sources(arguments))?;
             let level = logging::start(config.log);
             let warn = |warnings: Vec<_>| {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             };
             warn(warnings);
             let load = || {
-                let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
+                let (config, warnings) = Config::load(&sources(arguments))?;
                 warn(warnings);
                 Ok(config)
             };
@@ -66,8 +67,18 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Everything settings come from. Under the name of RabbitMQ's server also what that reads.
+fn sources(arguments: &Arguments) -> Sources {
+    let sources = arguments.sources(std::env::vars_os());
+    let path = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&path).file_name().is_some_and(|name| name == "rabbitmq-server") {
+        return sources.rabbitmq();
+    }
+    sources
+}
+
 fn check_config(arguments: &Arguments) -> anyhow::Result<()> {
-    let (config, warnings) = Config::load(&arguments.sources(std::env::vars_os()))?;
+    let (config, warnings) = Config::load(&sources(arguments))?;
     for warning in warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }

@@ -8,7 +8,10 @@
 mod alarms;
 mod data_dir;
 mod error;
+mod form;
+mod rabbitmq;
 mod raw;
+mod reference;
 mod reload;
 mod settings;
 mod sources;
@@ -23,6 +26,7 @@ use leveret_store::SyncPolicy;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::error::{ConfigError, ConfigWarning};
+pub use self::reference::reference;
 pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
 
@@ -269,7 +273,11 @@ impl Config {
             has_data_dir |= given.setting.key == settings::DATA_DIR;
         }
         if !has_data_dir {
-            config.storage = Storage::Directory(data_dir::find(sources)?);
+            let directory = match sources.is_rabbitmq() {
+                true => rabbitmq::data_dir(sources),
+                false => data_dir::find(sources)?,
+            };
+            config.storage = Storage::Directory(directory);
         }
         Ok((config, warnings))
     }

@@ -119,3 +119,31 @@ fn a_command_waits_for_a_broker_that_is_not_up_yet() {
     assert_eq!(tools.run("rabbitmqctl await_startup --timeout 1").code, 75);
     assert!(begun.elapsed().as_millis() >= 1000);
 }
+
+#[test]
+fn a_changed_configuration_is_taken_over_as_far_as_it_can_be() {
+    let because = "changes the configuration";
+    let Some(broker) = Broker::configured("[amqp]\nheartbeat = 60\n", because) else { return };
+    let tools = Tools::of(&broker.data_dir());
+    assert_eq!(tools.print("rabbitmqctl -q reload"), "nothing has changed\n");
+    fs::write(broker.config_file(), "[amqp]\nheartbeat = 7\n[store]\nsegment_size = \"1MiB\"\n")
+        .unwrap();
+    assert_eq!(
+        tools.print("rabbitmqctl -q reload"),
+        "amqp.heartbeat has changed\nstore.segment_size changes at the next start\n"
+    );
+    assert!(tools.print("rabbitmqctl -q environment").contains("\nheartbeat = 7\n"));
+    let connection = broker.dial();
+    connection.greet();
+    let tune = connection.log_in(&leveret_tests::Login::default());
+    assert!(tune.to_string().contains(" 7"), "{tune}");
+    fs::write(broker.config_file(), "[amqp]\nheartbeat = \"soon\"\n").unwrap();
+    let wrong = tools.run("rabbitmqctl -q reload");
+    assert_eq!(wrong.code, 78);
+    assert!(wrong.stderr.contains("amqp.heartbeat = \"soon\": must be"), "{}", wrong.stderr);
+    assert!(tools.print("rabbitmqctl -q environment").contains("\nheartbeat = 7\n"));
+    fs::write(broker.config_file(), "[amqp]\nheartbeat = 8\n").unwrap();
+    broker.hang_up();
+    eventually(|| tools.print("rabbitmqctl -q environment").contains("\nheartbeat = 8\n"));
+    assert!(broker.log().contains("the configuration was read again: amqp.heartbeat"));
+}

@@ -11,6 +11,7 @@ mod admin;
 mod control;
 mod objects;
 mod refusals;
+mod server;
 mod tools;
 mod transcript;
 

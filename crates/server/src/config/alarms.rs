@@ -1,5 +1,6 @@
 //! `[alarms]`: from when on publishers wait.
 
+use super::form::Form;
 use super::settings::{Refused, Shown};
 use super::units::{parse_bytes, show_bytes};
 use super::value::Value;
@@ -129,31 +130,9 @@ pub(super) struct Alias {
     pub(super) form: Form,
 }
 
-/// What a value is under its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// What it looks like.
-    AsItIs,
-    /// A number of bytes. As in RabbitMQ it stands above a part.
-    Size,
-    /// A part of the memory, also if it is a whole number.
-    Part,
-}
-
 impl Alias {
     const fn new(name: &'static str, key: &'static str, form: Form) -> Self {
         Self { name, key, form }
-    }
-}
-
-impl Form {
-    pub(super) fn read(self, value: Value) -> Value {
-        let whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match (self, value) {
-            (Self::Part, Value::Integer(number)) => Value::Other(format!("{number}.0")),
-            (Self::Part, Value::Text(text)) if whole(&text) => Value::Other(format!("{text}.0")),
-            (_, value) => value,
-        }
     }
 }
 

@@ -55,6 +55,50 @@ pub enum ConfigError {
         /// The variable.
         origin: Origin,
     },
+    /// RabbitMQ doesn't know the key either.
+    #[error("{origin}: there is no key '{key}'{}", suggestion(.nearest))]
+    UnknownKey {
+        /// The file and the line.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The known key most like it.
+        nearest: Option<String>,
+    },
+    /// RabbitMQ would do something with it that Leveret can't.
+    #[error("{origin}: {key} = {value} can't be honoured: {why}")]
+    Refused {
+        /// Where it was given.
+        origin: Origin,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A line of a `rabbitmq.conf` is none.
+    #[error("{origin}: '{line}' is no 'key = value'")]
+    NoKey {
+        /// The file and the line.
+        origin: Origin,
+        /// The line.
+        line: String,
+    },
+    /// A value names an environment variable that is not set.
+    #[error("{origin}: the environment variable {name} is not set")]
+    NoVariable {
+        /// The file and the line.
+        origin: Origin,
+        /// The variable.
+        name: String,
+    },
+    /// Environment variables with which RabbitMQ's image doesn't start.
+    #[error("{}error: deprecated environment variables detected", deprecated(.names))]
+    Deprecated {
+        /// The variables.
+        names: Vec<String>,
+    },
     /// There is no default place for the data.
     #[error(
         "no place for the data: {} is not writable, and neither XDG_STATE_HOME nor HOME is set; \
@@ -90,6 +134,16 @@ pub enum ConfigWarning {
         /// The known name most like it.
         nearest: Option<String>,
     },
+    /// RabbitMQ would do something with it that has no meaning here.
+    #[error("{}{key} has no effect: {why}", place(.origin))]
+    Ignored {
+        /// Where it was given.
+        origin: Origin,
+        /// The key, or the variable.
+        key: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// No setting has that environment variable.
     #[error("{origin}: no such setting, ignored{}", suggestion(.nearest))]
     UnknownVariable {
@@ -98,6 +152,18 @@ pub enum ConfigWarning {
         /// The known variable most like it.
         nearest: Option<String>,
     },
+}
+
+/// A variable is its own place.
+fn place(origin: &Origin) -> String {
+    match origin {
+        Origin::Environment(_) => String::new(),
+        origin => format!("{origin}: "),
+    }
+}
+
+fn deprecated(names: &[String]) -> String {
+    names.iter().map(|name| format!("error: {name} is set but deprecated\n")).collect()
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

@@ -8,14 +8,16 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::alarms::{ALIASES, Form};
+use super::alarms::ALIASES;
 use super::error::{ConfigError, ConfigWarning};
+use super::form::Form;
+use super::rabbitmq::{self, Entries, Translated};
 use super::settings::{SETTINGS, Setting};
-use super::sources::{Origin, Sources, variable};
+use super::sources::{Origin, RABBITMQ_VARIABLE, Sources, variable};
 use super::value::Value;
 
 /// Variables of the program that are no settings.
-const NO_SETTINGS: [&str; 1] = ["LEVERET_CONFIG"];
+const NO_SETTINGS: [&str; 2] = ["LEVERET_CONFIG", RABBITMQ_VARIABLE];
 /// How alike two names must be to suggest one for the other, from 0 to 1.
 const ALIKE_MIN: f64 = 0.6;
 
@@ -34,8 +36,22 @@ impl RawConfig {
     pub(super) fn read(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let mut raw = Self(BTreeMap::new());
         let mut warnings = Vec::new();
-        if let Some(path) = &sources.file {
-            raw.read_file(path, &mut warnings)?;
+        let mut entries = Entries::default();
+        match &sources.file {
+            Some(path) if path.extension().is_some_and(|end| end == "conf") => {
+                entries.read(path, sources)?;
+            }
+            Some(path) => raw.read_file(path, &mut warnings)?,
+            None => {}
+        }
+        if sources.is_rabbitmq() {
+            for path in rabbitmq::files(sources, &mut warnings)? {
+                entries.read(&path, sources)?;
+            }
+        }
+        raw.take_over(entries.translate(&mut warnings)?);
+        if sources.is_rabbitmq() {
+            raw.take_over(rabbitmq::translate(sources, &mut warnings)?);
         }
         raw.read_environment(sources, &mut warnings)?;
         for flag in &sources.flags {
@@ -50,6 +66,14 @@ impl RawConfig {
     /// All that was given, in order of the keys.
     pub(super) fn into_settings(self) -> impl Iterator<Item = Given> {
         self.0.into_values()
+    }
+
+    fn take_over(&mut self, values: Vec<Translated>) {
+        for Translated { key, form, value, origin } in values {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+                self.give(setting, form, value, origin);
+            }
+        }
     }
 
     fn give(&mut self, setting: &'static Setting, form: Form, value: Value, origin: Origin) {

@@ -25,6 +25,8 @@ const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";
 pub(super) struct Setting {
     /// Section and name, as in `amqp.heartbeat`.
     pub(super) key: &'static str,
+    /// What it is, in a few words: for the reference page.
+    pub(super) about: &'static str,
     /// Whether a running broker takes a new value over; for connections, for the next ones.
     pub(super) live: bool,
     /// Ends the sentence "must be ...".
@@ -69,6 +71,7 @@ const NAME: &str = "a text of 1 to 255 bytes";
 pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
+        about: "Addresses for AMQP",
         live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
@@ -79,6 +82,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "management",
+        about: "Addresses of the HTTP API",
         live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
@@ -89,6 +93,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "metrics",
+        about: "Addresses of the Prometheus metrics",
         live: false,
         allowed: ADDRESSES,
         apply: |config, value| {
@@ -99,6 +104,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "node_name",
+        about: "The node's name, as commands and the API show it",
         live: false,
         allowed: "a name such as \"rabbit@host\", or \"none\" for rabbit at this machine's name",
         apply: |config, value| {
@@ -110,6 +116,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "load_definitions",
+        about: "Definitions that are loaded at each start: a file of RabbitMQ's JSON, or a directory of them",
         live: false,
         allowed: "the path of a file or directory, or \"none\"",
         apply: |config, value| {
@@ -125,6 +132,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: DATA_DIR,
+        about: "Where messages and definitions are kept",
         live: false,
         allowed: "the path of a directory",
         apply: |config, value| {
@@ -139,6 +147,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.channel_max",
+        about: "Most channels of a connection",
         live: true,
         allowed: "a number of channels from 1 to 65535",
         apply: |config, value| {
@@ -149,6 +158,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.frame_max",
+        about: "Largest frame",
         live: true,
         allowed: "a size from 4KiB to 128MiB",
         apply: |config, value| {
@@ -159,6 +169,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.heartbeat",
+        about: "The heartbeat that is offered, in seconds",
         live: true,
         allowed: "a number of seconds from 0 (none) to 65535",
         apply: |config, value| {
@@ -169,6 +180,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.handshake_timeout",
+        about: "How long a client may take to open its connection",
         live: true,
         allowed: "a time from 100ms to 1h, such as \"10s\"",
         apply: |config, value| {
@@ -180,6 +192,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.max_message_size",
+        about: "Largest body of a message",
         live: true,
         allowed: "a size from 1 byte to 512MiB, such as \"16MiB\"",
         apply: |config, value| {
@@ -190,6 +203,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.connection_max",
+        about: "Most connections at a time",
         live: false,
         allowed: "a number of connections from 1, or \"none\" for no limit",
         apply: |config, value| {
@@ -200,6 +214,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.channel_max_per_node",
+        about: "Most channels of all connections",
         live: false,
         allowed: "a number of channels from 1, or \"none\" for no limit",
         apply: |config, value| {
@@ -210,6 +225,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.queue_max",
+        about: "Most queues",
         live: false,
         allowed: "a number of queues from 1, or \"none\" for no limit",
         apply: |config, value| {
@@ -220,6 +236,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.exchange_max",
+        about: "Most exchanges",
         live: false,
         allowed: "a number of exchanges from 1, or \"none\" for no limit",
         apply: |config, value| {
@@ -230,6 +247,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.consumer_max_per_channel",
+        about: "Most consumers of a channel",
         live: true,
         allowed: "a number of consumers from 1, or \"none\" for no limit",
         apply: |config, value| {
@@ -240,6 +258,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.consumer_timeout",
+        about: "How long a delivery may wait for its acknowledgement",
         live: true,
         allowed: "a time from 100ms to 8760h, such as \"30m\", or \"none\"",
         apply: |config, value| {
@@ -255,6 +274,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.loopback_users",
+        about: "Users that may come from this machine only",
         live: false,
         allowed: "a list of user names, or \"none\"",
         apply: |config, value| {
@@ -268,6 +288,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.default_user",
+        about: "The administrator made on an empty data directory",
         live: false,
         allowed: NAME,
         apply: |config, value| {
@@ -278,6 +299,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: DEFAULT_PASS,
+        about: "Their password",
         live: false,
         allowed: "a text",
         apply: |config, value| {
@@ -288,6 +310,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.default_vhost",
+        about: "The vhost made on an empty data directory",
         live: false,
         allowed: NAME,
         apply: |config, value| {
@@ -298,6 +321,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "auth.anonymous_login_user",
+        about: "Who comes in without a login",
         live: true,
         allowed: "a user's name, or \"none\"",
         apply: |config, value| {
@@ -309,6 +333,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: ANONYMOUS_PASS,
+        about: "Their password",
         live: false,
         allowed: "a text",
         apply: |config, value| {
@@ -319,6 +344,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.product",
+        about: "The product clients are told",
         live: false,
         allowed: NAME,
         apply: |config, value| {
@@ -329,6 +355,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.version",
+        about: "Its version",
         live: false,
         allowed: "three numbers such as \"4.2.1\", because clients parse it",
         apply: |config, value| {
@@ -346,6 +373,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "server_properties.cluster_name",
+        about: "The name of the cluster, unless an operator gave it one",
         live: true,
         allowed: NAME,
         apply: |config, value| {
@@ -356,6 +384,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.sync",
+        about: "Whether a confirm waits for the disk",
         live: false,
         allowed: "\"always\" or \"interval\"",
         apply: |config, value| {
@@ -366,6 +395,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.sync_interval",
+        about: "How often is synced with `interval`",
         live: false,
         allowed: "the time from 1ms to 10s that a crash of the machine may lose with sync = \"interval\"",
         apply: |config, value| {
@@ -377,6 +407,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.segment_size",
+        about: "Size of a file of the journal",
         live: false,
         allowed: "a size from 1MiB to 1GiB, such as \"64MiB\"",
         apply: |config, value| {
@@ -397,6 +428,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: alarms::MEMORY,
+        about: "From how much memory on publishers wait",
         live: true,
         allowed: "a part of the memory from 0.0 to 1.0, such as 0.6 or \"60%\", a size such as \"2GB\", or \"none\"",
         apply: |config, value| {
@@ -407,6 +439,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: alarms::DISK,
+        about: "Below how much free disk space publishers wait",
         live: true,
         allowed: "a size such as \"50MB\", as many times the memory as 0.0 to 10.0, or \"none\"",
         apply: |config, value| {
@@ -417,6 +450,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: LOG_LEVEL,
+        about: "The least severe level that is logged",
         live: true,
         allowed: "one of \"none\", \"error\", \"warning\", \"info\", \"debug\", \"trace\"",
         apply: |config, value| {
@@ -427,6 +461,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "log.format",
+        about: "The form of a line of the log",
         live: false,
         allowed: "\"text\" or \"json\"",
         apply: |config, value| {
@@ -453,7 +488,8 @@ pub(super) const LEVELS: [(&str, LogLevel); 9] = [
 const SYNC_MODES: [(&str, SyncMode); 2] =
     [("always", SyncMode::Always), ("interval", SyncMode::Interval)];
 
-const FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const FORMATS: [(&str, LogFormat); 3] =
+    [("text", LogFormat::Text), ("plaintext", LogFormat::Text), ("json", LogFormat::Json)];
 
 fn limit(value: &Value) -> Result<Option<u32>, Refused> {
     value.word(&[("none", None)]).or_else(|_| value.integer(1..=u32::MAX).map(Some))

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Begins the name of every environment variable that is a setting.
 const PREFIX: &str = "LEVERET_";
-/// Environment variables that say where a user keeps things.
-const PLACES: [&str; 2] = ["XDG_STATE_HOME", "HOME"];
+/// Says that RabbitMQ's files and variables are to be read.
+pub(super) const RABBITMQ_VARIABLE: &str = "LEVERET_RABBITMQ";
 
 /// The places settings come from, the later ones over the earlier: file, environment, flags.
 ///
@@ -16,6 +16,7 @@ const PLACES: [&str; 2] = ["XDG_STATE_HOME", "HOME"];
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub(super) file: Option<PathBuf>,
+    is_rabbitmq: bool,
     pub(super) environment: Vec<(String, OsString)>,
     pub(super) flags: Vec<Flag>,
 }
@@ -34,7 +35,17 @@ impl Sources {
         Self::default()
     }
 
-    /// Reads settings from a TOML file, which must exist.
+    /// Reads what RabbitMQ's packages and images have as well: `/etc/rabbitmq/rabbitmq.conf` and the
+    /// files of `conf.d`, and RabbitMQ's environment variables. `LEVERET_RABBITMQ=true` asks for the
+    /// same.
+    #[must_use]
+    pub fn rabbitmq(mut self) -> Self {
+        self.is_rabbitmq = true;
+        self
+    }
+
+    /// Reads settings from a TOML file, or from a `rabbitmq.conf` if its name ends in `.conf`. It
+    /// must exist.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
@@ -49,11 +60,10 @@ impl Sources {
         mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
-        let ours = |name: &String| name.starts_with(PREFIX) || PLACES.contains(&name.as_str());
         self.environment = variables
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
-            .filter_map(|(name, value)| Some((name.into_string().ok().filter(ours)?, value)))
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .collect();
         self.environment.sort_unstable();
         self
@@ -77,6 +87,18 @@ impl Sources {
     /// The environment variables that may be settings.
     pub(super) fn settings_in_environment(&self) -> impl Iterator<Item = &(String, OsString)> {
         self.environment.iter().filter(|(name, _)| name.starts_with(PREFIX))
+    }
+
+    /// Whether RabbitMQ's files and variables are to be read.
+    pub(super) fn is_rabbitmq(&self) -> bool {
+        let asked = self.variable(RABBITMQ_VARIABLE);
+        self.is_rabbitmq || asked.is_some_and(|text| ["true", "1", "yes"].contains(&text))
+    }
+
+    /// An environment variable, if it is text.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.environment.iter().find(|(own, _)| own == name)?;
+        value.to_str()
     }
 
     /// An absolute path out of the environment; as the XDG specification has it, a relative one

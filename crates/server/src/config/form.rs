@@ -1,0 +1,44 @@
+//! What a value is under its name, where RabbitMQ's is not ours.
+
+use super::value::Value;
+
+/// How a value is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What it looks like.
+    AsItIs,
+    /// A number of bytes. As in RabbitMQ it stands above a part.
+    Size,
+    /// A part of the memory, also if it is a whole number.
+    Part,
+    /// A number of milliseconds, or never.
+    Millis,
+    /// A limit, or `infinity`.
+    OrInfinity,
+    /// A size of frames, 0 for any.
+    FrameMax,
+    /// A number of channels, 0 for any.
+    ChannelMax,
+}
+
+impl Form {
+    pub(super) fn read(self, value: Value) -> Value {
+        let whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_zero = value == Value::Text("0".to_owned());
+        match (self, value) {
+            (Self::Part, Value::Integer(number)) => Value::Other(format!("{number}.0")),
+            (Self::Part, Value::Text(text)) if whole(&text) => Value::Other(format!("{text}.0")),
+            (Self::Millis, Value::Text(text)) if whole(&text) => Value::Text(format!("{text}ms")),
+            (Self::Millis | Self::OrInfinity, Value::Text(text)) if is_never(&text) => {
+                Value::Text("none".to_owned())
+            }
+            (Self::FrameMax, _) if is_zero => Value::Text("128MiB".to_owned()),
+            (Self::ChannelMax, _) if is_zero => Value::Integer(u16::MAX.into()),
+            (_, value) => value,
+        }
+    }
+}
+
+fn is_never(text: &str) -> bool {
+    ["infinity", "undefined", "false"].contains(&text)
+}

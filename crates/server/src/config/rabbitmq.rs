@@ -1,0 +1,186 @@
+//! RabbitMQ's own configuration: `rabbitmq.conf`, the files of `conf.d`, and its environment
+//! variables.
+//!
+//! What a key means here stands in one table, `keys.rs`: most are one of our settings, some have no
+//! meaning here and are passed over with a line in the log, and what would make a difference that
+//! Leveret can't make is refused. A key that RabbitMQ doesn't know either is an error.
+
+mod environment;
+mod file;
+mod keys;
+
+use std::collections::BTreeMap;
+
+pub(super) use self::environment::{Environment, VARIABLES, data_dir, files, translate};
+pub(super) use self::keys::{KEYS, Meaning};
+use super::error::{ConfigError, ConfigWarning};
+use super::form::Form;
+use super::sources::Origin;
+use super::value::Value;
+
+/// What the files say: the last word on each key.
+#[derive(Default)]
+pub(super) struct Entries(BTreeMap<String, Entry>);
+
+struct Entry {
+    value: String,
+    origin: Origin,
+}
+
+/// A value for one of our settings.
+pub(super) struct Translated {
+    pub(super) key: &'static str,
+    pub(super) form: Form,
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+}
+
+/// A listener of which the address and the port are given apart.
+#[derive(Default)]
+struct Apart {
+    ip: Option<String>,
+    port: Option<String>,
+    origin: Option<Origin>,
+}
+
+/// What several keys say together.
+#[derive(Default)]
+struct Gathered {
+    listeners: Option<(Vec<Value>, Origin)>,
+    has_no_listeners: bool,
+    loopback: Option<(Vec<String>, Origin)>,
+    mechanisms: Option<(Vec<String>, Origin)>,
+    apart: BTreeMap<&'static str, Apart>,
+}
+
+impl Entries {
+    fn insert(&mut self, key: String, value: String, origin: Origin) {
+        self.0.insert(key, Entry { value, origin });
+    }
+
+    /// Our settings for RabbitMQ's.
+    ///
+    /// # Errors
+    /// For a key that is unknown, or that asks for something Leveret can't do.
+    pub(super) fn translate(
+        self,
+        warnings: &mut Vec<ConfigWarning>,
+    ) -> Result<Vec<Translated>, ConfigError> {
+        let mut all = Vec::new();
+        let mut gathered = Gathered::default();
+        // `loopback_users = none` stands before the names that are listed besides it.
+        for (name, Entry { value, origin }) in self.0 {
+            let Some(key) = keys::find(&name) else {
+                let nearest = keys::nearest(&name);
+                return Err(ConfigError::UnknownKey { origin, key: name, nearest });
+            };
+            let last = name.rsplit('.').next().unwrap_or(&name);
+            match key.meaning {
+                Meaning::Setting(key, form) => all.push(setting(key, form, value, origin)),
+                Meaning::Ignored(why) => {
+                    warnings.push(ConfigWarning::Ignored { origin, key: name, why });
+                }
+                Meaning::Only(allowed, why) => {
+                    if !allowed.iter().any(|one| one.eq_ignore_ascii_case(&value)) {
+                        return Err(ConfigError::Refused { origin, key: name, value, why });
+                    }
+                }
+                Meaning::Refused(why) => {
+                    return Err(ConfigError::Refused { origin, key: name, value, why });
+                }
+                Meaning::Listener => gathered.listener(&value, origin),
+                Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
+                Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
+                Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),
+                Meaning::Mechanism => {
+                    let all = gathered.mechanisms.get_or_insert_with(|| (Vec::new(), origin));
+                    all.0.push(value.to_uppercase());
+                }
+            }
+        }
+        all.extend(gathered.settings()?);
+        Ok(all)
+    }
+}
+
+fn setting(key: &'static str, form: Form, value: String, origin: Origin) -> Translated {
+    Translated { key, form, value: Value::Text(value), origin }
+}
+
+impl Gathered {
+    fn listener(&mut self, value: &str, origin: Origin) {
+        if value == "none" {
+            self.has_no_listeners = true;
+        }
+        let all = self.listeners.get_or_insert_with(|| (Vec::new(), origin));
+        if value != "none" {
+            all.0.push(Value::Text(value.to_owned()));
+        }
+    }
+
+    fn apart(&mut self, key: &'static str, origin: Origin) -> &mut Apart {
+        let apart = self.apart.entry(key).or_default();
+        apart.origin = Some(origin);
+        apart
+    }
+
+    /// `guest` is one unless somebody says otherwise.
+    fn loopback_user(&mut self, name: &str, value: &str, origin: Origin) {
+        let (users, _) = self.loopback.get_or_insert_with(|| (vec!["guest".to_owned()], origin));
+        if name == "loopback_users" {
+            users.clear();
+        } else if value == "false" {
+            users.retain(|user| user != name);
+        } else if !users.iter().any(|user| user == name) {
+            users.push(name.to_owned());
+        }
+    }
+
+    fn settings(self) -> Result<Vec<Translated>, ConfigError> {
+        let mut all = Vec::new();
+        if let Some((addresses, origin)) = self.listeners {
+            let none = self.has_no_listeners && addresses.is_empty();
+            let value = if none { Value::Text("none".to_owned()) } else { Value::List(addresses) };
+            all.push(Translated { key: "listen", form: Form::AsItIs, value, origin });
+        }
+        if let Some((users, origin)) = self.loopback {
+            let value = match users.is_empty() {
+                true => Value::Text("none".to_owned()),
+                false => Value::List(users.into_iter().map(Value::Text).collect()),
+            };
+            all.push(Translated { key: "auth.loopback_users", form: Form::AsItIs, value, origin });
+        }
+        for (key, Apart { ip, port, origin }) in self.apart {
+            let default = if key == "metrics" { "15692" } else { "15672" };
+            let port = port.unwrap_or_else(|| default.to_owned());
+            let value = match ip.as_deref() {
+                None | Some("::") => port,
+                Some(ip) if ip.contains(':') => format!("[{ip}]:{port}"),
+                Some(ip) => format!("{ip}:{port}"),
+            };
+            let Some(origin) = origin else { continue };
+            all.push(setting(key, Form::AsItIs, value, origin));
+        }
+        if let Some((mechanisms, origin)) = self.mechanisms {
+            let other = mechanisms.iter().find(|name| !MECHANISMS.contains(&name.as_str()));
+            if let Some(other) = other {
+                return Err(ConfigError::Refused {
+                    origin,
+                    key: "auth_mechanisms".to_owned(),
+                    value: other.clone(),
+                    why: "Leveret has PLAIN, AMQPLAIN and ANONYMOUS",
+                });
+            }
+            if !mechanisms.iter().any(|name| name == "ANONYMOUS") {
+                let key = "auth.anonymous_login_user";
+                all.push(setting(key, Form::AsItIs, "none".to_owned(), origin));
+            }
+        }
+        Ok(all)
+    }
+}
+
+const MECHANISMS: [&str; 3] = ["PLAIN", "AMQPLAIN", "ANONYMOUS"];
+
+#[cfg(test)]
+mod tests;

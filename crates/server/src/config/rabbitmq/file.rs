@@ -1,0 +1,66 @@
+//! The files: `key = value` a line.
+
+use std::fs;
+use std::path::Path;
+
+use super::Entries;
+use crate::config::error::ConfigError;
+use crate::config::sources::{Origin, Sources};
+
+impl Entries {
+    /// Reads a file over what was read before.
+    ///
+    /// # Errors
+    /// When it can't be read, or a line is none.
+    pub(in crate::config) fn read(
+        &mut self,
+        path: &Path,
+        sources: &Sources,
+    ) -> Result<(), ConfigError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let origin = Origin::File(path.to_owned(), number + 1);
+            let Some((key, value)) = line.split_once('=') else {
+                return Err(ConfigError::NoKey { origin, line: line.to_owned() });
+            };
+            let value = interpolated(without_comment(value), sources)
+                .map_err(|name| ConfigError::NoVariable { origin: origin.clone(), name })?;
+            self.insert(key.trim().to_owned(), value, origin);
+        }
+        Ok(())
+    }
+}
+
+/// A comment behind a value begins with ` #`; quotes keep what is in them.
+fn without_comment(value: &str) -> &str {
+    let value = value.trim();
+    for quote in ['\'', '"'] {
+        if let Some(rest) = value.strip_prefix(quote)
+            && let Some((inner, _)) = rest.split_once(quote)
+        {
+            return inner;
+        }
+    }
+    value.split_once(" #").map_or(value, |(value, _)| value.trim_end())
+}
+
+/// With environment variables in the place of `$(NAME)`.
+///
+/// # Errors
+/// The name of a variable that is not set.
+fn interpolated(value: &str, sources: &Sources) -> Result<String, String> {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, behind)) = rest.split_once("$(") {
+        let Some((name, behind)) = behind.split_once(')') else { break };
+        text += before;
+        text += sources.variable(name).ok_or_else(|| name.to_owned())?;
+        rest = behind;
+    }
+    Ok(text + rest)
+}

@@ -1,0 +1,339 @@
+//! Every key of `rabbitmq.conf`, and what it means here.
+
+use crate::config::alarms;
+use crate::config::form::Form;
+
+/// A key. A part of its name that is `*` stands for any name, and `**` at its end for any further
+/// parts.
+pub(in crate::config) struct Key {
+    pub(in crate::config) name: &'static str,
+    pub(in crate::config) meaning: Meaning,
+}
+
+/// What a key means.
+#[derive(Clone, Copy)]
+pub(in crate::config) enum Meaning {
+    /// This setting.
+    Setting(&'static str, Form),
+    /// Nothing here, for this reason: a line in the log.
+    Ignored(&'static str),
+    /// These values are how it is anyway; others are refused.
+    Only(&'static [&'static str], &'static str),
+    /// It would make a difference that can't be made.
+    Refused(&'static str),
+    /// An address for AMQP, or none.
+    Listener,
+    /// The address of this listener.
+    Ip(&'static str),
+    /// Its port.
+    Port(&'static str),
+    /// A user who has to be local, or doesn't.
+    LoopbackUser,
+    /// A way to log in.
+    Mechanism,
+}
+
+use Meaning::{Ignored, Ip, Listener, LoopbackUser, Mechanism, Only, Port, Refused, Setting};
+
+const fn key(name: &'static str, meaning: Meaning) -> Key {
+    Key { name, meaning }
+}
+
+const fn setting(name: &'static str, setting: &'static str) -> Key {
+    key(name, Setting(setting, Form::AsItIs))
+}
+
+const ERLANG: &str = "there is no Erlang here";
+const ONE_NODE: &str = "there is one node";
+const STORE: &str = "the store has its own settings";
+const TUNING: &str = "it tunes what isn't here";
+const NO_TLS: &str = "TLS is not supported";
+const NO_LIMIT: &str = "such limits are not supported";
+const NO_BACKENDS: &str = "users are kept in the broker only";
+const NO_PROTOCOL: &str = "the protocol is not spoken";
+const STDERR: &str = "the log goes to standard error";
+const NO_PLUGIN: &str = "the plugin is not here";
+const CONSOLE: &str = "a browser's requests come from the broker's own pages only";
+
+/// The keys, the most particular first where several fit.
+pub(in crate::config) static KEYS: &[Key] = &[
+    // Listeners
+    key("listeners.tcp", Listener),
+    key("listeners.tcp.*", Listener),
+    key("listeners.ssl", Only(&["none"], NO_TLS)),
+    key("listeners.ssl.*", Refused(NO_TLS)),
+    key("num_acceptors.**", Ignored(TUNING)),
+    key("handshake_timeout", Setting("amqp.handshake_timeout", Form::Millis)),
+    key("ssl_handshake_timeout", Ignored(NO_TLS)),
+    key("reverse_dns_lookups", Only(&["false"], "clients are shown by their addresses")),
+    key("proxy_protocol", Only(&["false"], "the PROXY protocol is not spoken")),
+    key("tcp_listen_options", Ignored(TUNING)),
+    key("tcp_listen_options.**", Ignored(TUNING)),
+    key("ssl_options.**", Ignored(NO_TLS)),
+    key("ssl_cert_login_from", Ignored(NO_TLS)),
+    key("ssl_cert_login_san_type", Ignored(NO_TLS)),
+    key("ssl_cert_login_san_index", Ignored(NO_TLS)),
+    key("ssl_allow_poodle_attack", Ignored(NO_TLS)),
+    key("socket_writer.**", Ignored(ERLANG)),
+    // AMQP
+    setting("heartbeat", "amqp.heartbeat"),
+    key("frame_max", Setting("amqp.frame_max", Form::FrameMax)),
+    key("initial_frame_max", Only(&["8192"], "frames before tune-ok have 8192 bytes at most")),
+    key("channel_max", Setting("amqp.channel_max", Form::ChannelMax)),
+    key("max_channels_per_connection", Setting("amqp.channel_max", Form::ChannelMax)),
+    key("session_max_per_connection", Ignored(NO_PROTOCOL)),
+    key("link_max_per_session", Ignored(NO_PROTOCOL)),
+    setting("max_message_size", "amqp.max_message_size"),
+    key("consumer_max_per_channel", Setting("amqp.consumer_max_per_channel", Form::OrInfinity)),
+    key("max_connections", Setting("amqp.connection_max", Form::OrInfinity)),
+    key("connection_max", Setting("amqp.connection_max", Form::OrInfinity)),
+    key("ranch_connection_max", Ignored(TUNING)),
+    key("consumer_timeout", Setting("amqp.consumer_timeout", Form::Millis)),
+    key("consumer_disconnected_timeout", Ignored(ONE_NODE)),
+    key("channel_max_per_node", Setting("amqp.channel_max_per_node", Form::OrInfinity)),
+    key("vhost_max", Only(&["infinity"], NO_LIMIT)),
+    key("cluster_queue_limit", Setting("amqp.queue_max", Form::OrInfinity)),
+    key("cluster_exchange_limit", Setting("amqp.exchange_max", Form::OrInfinity)),
+    key("runtime_parameters.limits.*", Only(&["infinity"], NO_LIMIT)),
+    key("default_limits.**", Refused(NO_LIMIT)),
+    key("default_policies.**", Refused("make operator policies in the definitions instead")),
+    // Users
+    setting("default_vhost", "auth.default_vhost"),
+    setting("default_user", "auth.default_user"),
+    setting("default_pass", "auth.default_pass"),
+    key("default_user_tags.administrator", Only(&["true"], "the default user administers")),
+    key("default_user_tags.*", Only(&["false"], "the default user administers")),
+    key("default_permissions.*", Only(&[".*"], "the default user may do everything")),
+    key("default_users.**", Refused("make users in the definitions instead")),
+    key("loopback_users", LoopbackUser),
+    key("loopback_users.*", LoopbackUser),
+    setting("anonymous_login_user", "auth.anonymous_login_user"),
+    setting("anonymous_login_pass", "auth.anonymous_login_pass"),
+    key("auth_mechanisms.*", Mechanism),
+    key("auth_backends.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
+    key("auth_backends.*.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
+    key(
+        "http_dispatch.auth_backends.**",
+        Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS),
+    ),
+    key("http_dispatch.access_log_dir", Ignored(STDERR)),
+    key("auth_ldap.**", Ignored(NO_BACKENDS)),
+    key("auth_http.**", Ignored(NO_BACKENDS)),
+    key("auth_oauth2.**", Ignored(NO_BACKENDS)),
+    key("auth_cache.**", Ignored(NO_BACKENDS)),
+    key("internal_loopback.**", Ignored(NO_BACKENDS)),
+    key(
+        "password_hashing_module",
+        Only(&["rabbit_password_hashing_sha256"], "passwords are hashed with SHA-256"),
+    ),
+    key(
+        "credential_validator.validation_backend",
+        Only(&["rabbit_credential_validator_accept_everything"], "passwords are not judged"),
+    ),
+    key("credential_validator.**", Refused("passwords are not judged")),
+    // Definitions
+    setting("load_definitions", "load_definitions"),
+    setting("management.load_definitions", "load_definitions"),
+    setting("definitions.local.path", "load_definitions"),
+    key(
+        "definitions.import_backend",
+        Only(
+            &["local_filesystem", "local", "rabbit_definitions_import_local_filesystem"],
+            "definitions are read from files",
+        ),
+    ),
+    key("definitions.skip_if_unchanged", Ignored("what has not changed is always skipped")),
+    key("definitions.hashing.algorithm", Ignored("what has not changed is always skipped")),
+    key("definitions.**", Refused("definitions are read from files")),
+    // Memory and disk
+    key("vm_memory_high_watermark.relative", Setting(alarms::MEMORY, Form::Part)),
+    key("vm_memory_high_watermark.absolute", Setting(alarms::MEMORY, Form::Size)),
+    key("disk_free_limit.relative", Setting(alarms::DISK, Form::Part)),
+    key("disk_free_limit.absolute", Setting(alarms::DISK, Form::Size)),
+    key("total_memory_available_override_value", Refused("give the watermark as a size instead")),
+    key("vm_memory_high_watermark_paging_ratio", Ignored(STORE)),
+    key(
+        "vm_memory_calculation_strategy",
+        Only(&["rss", "allocated"], "memory is what the process holds"),
+    ),
+    key("memory_monitor_interval", Ignored(TUNING)),
+    key("background_gc_enabled", Ignored(ERLANG)),
+    key("background_gc_target_interval", Ignored(ERLANG)),
+    // Queues
+    key(
+        "default_queue_type",
+        Only(&["classic", "rabbit_classic_queue"], "give each vhost its default queue type"),
+    ),
+    key("queue_types.*.enabled", Only(&["true"], "all queue types are there")),
+    key("exchange_types.*.enabled", Only(&["true"], "all exchange types are there")),
+    key(
+        "quorum_queue.property_equivalence.relaxed_checks_on_redeclaration",
+        Only(&["false"], "declarations have to agree"),
+    ),
+    key("quorum_queue.**", Ignored(ONE_NODE)),
+    key("classic_queue.**", Ignored(STORE)),
+    key("queue_index_embed_msgs_below", Ignored(STORE)),
+    key("message_store_shutdown_timeout", Ignored(STORE)),
+    key("queue_master_locator", Ignored(ONE_NODE)),
+    key("queue_leader_locator", Ignored(ONE_NODE)),
+    key("mirroring_*", Ignored(ONE_NODE)),
+    key("channel_interceptor.**", Refused(NO_PLUGIN)),
+    key("message_interceptors.**", Refused(NO_PLUGIN)),
+    key("vhost_restart_strategy", Ignored(ONE_NODE)),
+    key("raft.**", Ignored(ONE_NODE)),
+    key("metadata_store.**", Ignored(ONE_NODE)),
+    key(
+        "deprecated_features.permit.*",
+        Only(&["true"], "nothing that is deprecated is switched off"),
+    ),
+    // The cluster
+    setting("cluster_name", "server_properties.cluster_name"),
+    setting("product.name", "server_properties.product"),
+    setting("product.version", "server_properties.version"),
+    key("motd_file", Ignored("there is no message of the day")),
+    key("cluster_tags.*", Ignored(ONE_NODE)),
+    key("node_tags.*", Ignored(ONE_NODE)),
+    key("cluster_partition_handling", Ignored(ONE_NODE)),
+    key("cluster_partition_handling.**", Ignored(ONE_NODE)),
+    key("cluster_formation.**", Ignored(ONE_NODE)),
+    key("cluster_keepalive_interval", Ignored(ONE_NODE)),
+    key("prevent_startup_if_node_was_reset", Ignored(ONE_NODE)),
+    key("net_ticktime", Ignored(ONE_NODE)),
+    key("distribution.**", Ignored(ONE_NODE)),
+    key("mnesia_table_loading_retry_*", Ignored(ONE_NODE)),
+    key("default_worker_pool_size", Ignored(ERLANG)),
+    key("delegate_count", Ignored(ERLANG)),
+    key("hipe_compile", Ignored(ERLANG)),
+    key("erlang.**", Ignored(ERLANG)),
+    key("sysmon_handler.**", Ignored(ERLANG)),
+    key("collect_statistics", Ignored(TUNING)),
+    key("collect_statistics_interval", Ignored(TUNING)),
+    key("stream.replication.**", Ignored(ONE_NODE)),
+    key("stream.data_dir", Ignored(STORE)),
+    key("stream.read_ahead", Ignored(STORE)),
+    key("stream.read_ahead_limit", Ignored(STORE)),
+    // Logging
+    key("log.console", Ignored(STDERR)),
+    setting("log.console.level", "log.level"),
+    setting("log.console.formatter", "log.format"),
+    key("log.console.**", Ignored(STDERR)),
+    setting("log.default.level", "log.level"),
+    key("log.file", Ignored(STDERR)),
+    setting("log.file.level", "log.level"),
+    key("log.file.**", Ignored(STDERR)),
+    key("log.dir", Ignored(STDERR)),
+    key("log.exchange", Only(&["false"], "the log is not published")),
+    key("log.exchange.**", Ignored("the log is not published")),
+    key("log.syslog", Only(&["false"], STDERR)),
+    key("log.syslog.**", Ignored(STDERR)),
+    key("log.journald", Only(&["false"], STDERR)),
+    key("log.journald.**", Ignored(STDERR)),
+    key("log.*.level", Ignored("there is one level for all")),
+    key("log.**", Ignored(STDERR)),
+    // The HTTP API and the metrics
+    key("management.tcp.port", Port("management")),
+    key("management.tcp.ip", Ip("management")),
+    key("management.tcp.**", Ignored(TUNING)),
+    key("management.listener.port", Port("management")),
+    key("management.listener.ip", Ip("management")),
+    key("management.listener.ssl", Only(&["false"], NO_TLS)),
+    key("management.listener.**", Ignored(TUNING)),
+    key("management.ssl.**", Refused(NO_TLS)),
+    key("management.path_prefix", Refused("the API is at /api")),
+    key("management.cors.**", Ignored(CONSOLE)),
+    key("management.disable_basic_auth", Only(&["false"], "the login is basic")),
+    key("management.oauth_enabled", Only(&["false"], NO_BACKENDS)),
+    key("management.oauth_**", Ignored(NO_BACKENDS)),
+    key("management.restrictions.**", Only(&["false"], NO_LIMIT)),
+    key("management.**", Ignored(TUNING)),
+    key("management_agent.**", Ignored(TUNING)),
+    key("prometheus.tcp.port", Port("metrics")),
+    key("prometheus.tcp.ip", Ip("metrics")),
+    key("prometheus.tcp.**", Ignored(TUNING)),
+    key("prometheus.ssl.**", Refused(NO_TLS)),
+    key("prometheus.path", Only(&["/metrics"], "the metrics are at /metrics")),
+    key(
+        "prometheus.return_per_object_metrics",
+        Only(&["false"], "ask for /metrics/per-object instead"),
+    ),
+    key("prometheus.authentication.enabled", Only(&["false"], "the metrics need no login")),
+    key("prometheus.**", Ignored(TUNING)),
+    // Other protocols and plugins
+    key("mqtt.**", Ignored(NO_PROTOCOL)),
+    key("stomp.**", Ignored(NO_PROTOCOL)),
+    key("stream.**", Ignored(NO_PROTOCOL)),
+    key("web_mqtt.**", Ignored(NO_PROTOCOL)),
+    key("web_stomp.**", Ignored(NO_PROTOCOL)),
+    key("amqp1_0.**", Ignored(NO_PROTOCOL)),
+    key("amqp_client.**", Ignored(ERLANG)),
+    key("amqp10_client.**", Ignored(ERLANG)),
+    key("federation.**", Ignored(NO_PLUGIN)),
+    key("shovel.**", Ignored(NO_PLUGIN)),
+    key("tracing.**", Ignored(NO_PLUGIN)),
+    key("event_exchange.**", Ignored(NO_PLUGIN)),
+    key("trust_store.**", Ignored(NO_PLUGIN)),
+    key("aws.**", Ignored(NO_PLUGIN)),
+];
+
+/// The key of this name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| fits(key.name, name))
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    let (mut wanted, mut parts) = (pattern.split('.'), name.split('.'));
+    loop {
+        match (wanted.next(), parts.next()) {
+            (None, None) => return true,
+            (Some("**"), Some(_)) | (Some("*"), Some("")) => return wanted.next().is_none(),
+            (Some(one), Some(part)) => match one.split_once('*') {
+                None if one == part => {}
+                Some((start, "*")) if part.starts_with(start) => return wanted.next().is_none(),
+                Some((start, "")) if part.starts_with(start) => {}
+                _ => return false,
+            },
+            _ => return false,
+        }
+    }
+}
+
+/// How alike two names must be to suggest one for the other, from 0 to 1.
+const ALIKE_MIN: f64 = 0.6;
+
+/// The known key most like an unknown one.
+pub(super) fn nearest(name: &str) -> Option<String> {
+    let alike = |key: &Key| {
+        let own = key.name.trim_end_matches(".**").trim_end_matches(".*");
+        (strsim::normalized_damerau_levenshtein(name, own), own)
+    };
+    KEYS.iter()
+        .map(alike)
+        .filter(|(score, _)| *score >= ALIKE_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_names() {
+        assert!(fits("listeners.tcp.*", "listeners.tcp.default"));
+        assert!(!fits("listeners.tcp.*", "listeners.tcp"));
+        assert!(!fits("listeners.tcp.*", "listeners.tcp.a.b"));
+        assert!(fits("mqtt.**", "mqtt.listeners.tcp.1") && !fits("mqtt.**", "mqtt"));
+        assert!(fits("mirroring_*", "mirroring_sync_batch_size"));
+        assert!(fits("management.oauth_**", "management.oauth_scopes"));
+        assert!(fits("log.*.level", "log.connection.level"));
+    }
+
+    #[test]
+    fn every_key_is_found_by_its_own_name() {
+        for key in KEYS {
+            let name = key.name.replace("**", "x").replace('*', "x");
+            let found = find(&name).unwrap();
+            assert!(fits(found.name, &name), "{name}");
+        }
+    }
+}

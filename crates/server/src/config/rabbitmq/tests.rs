@@ -1,0 +1,270 @@
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::{
+    Config, ConfigWarning, Limit, LogFormat, LogLevel, PartOfMemory, Sources, Storage,
+};
+
+/// A directory with these files, and what they come to when they are read as RabbitMQ's are.
+fn read(
+    files: &[(&str, &str)],
+    variables: &[(&str, &str)],
+) -> Result<(Config, Vec<ConfigWarning>), String> {
+    let folder = TempDir::new().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let mut environment = vec![
+        ("RABBITMQ_CONFIG_FILE".to_owned(), place("rabbitmq")),
+        ("RABBITMQ_CONFIG_FILES".to_owned(), place("conf.d")),
+        ("RABBITMQ_ADVANCED_CONFIG_FILE".to_owned(), place("advanced.config")),
+    ];
+    fs::create_dir_all(folder.path().join("conf.d")).unwrap();
+    environment.extend(variables.iter().map(|(name, value)| {
+        ((*name).to_owned(), value.replace("$DIR", folder.path().to_str().unwrap()))
+    }));
+    let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let sources = Sources::new().rabbitmq().environment(environment);
+    let prefix = format!("{}/", folder.path().display());
+    Config::load(&sources).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn conf(text: &str) -> Result<(Config, Vec<ConfigWarning>), String> {
+    read(&[("rabbitmq.conf", text)], &[])
+}
+
+fn value_of<T>(text: &str, get: impl Fn(&Config) -> T) -> T {
+    get(&conf(text).unwrap().0)
+}
+
+#[test]
+fn keys_are_settings() {
+    let (config, warnings) = conf(
+        "# a comment\n\
+         listeners.tcp.default = 5673\n\
+         listeners.tcp.other = 127.0.0.1:5674   # and another\n\
+         management.tcp.port = 15673\n\
+         management.tcp.ip = 127.0.0.1\n\
+         prometheus.tcp.port = 15693\n\
+         heartbeat = 30\n\
+         frame_max = 0\n\
+         channel_max = 0\n\
+         handshake_timeout = 20000\n\
+         consumer_timeout = 900000\n\
+         max_message_size = 1048576\n\
+         max_connections = infinity\n\
+         default_user = anna\n\
+         default_pass = 's3cret # with a hash'\n\
+         default_vhost = shop\n\
+         default_user_tags.administrator = true\n\
+         default_permissions.configure = .*\n\
+         vm_memory_high_watermark.relative = 0.5\n\
+         disk_free_limit.absolute = 2GB\n\
+         cluster_name = rabbit@shop\n\
+         log.console.level = warning\n\
+         log.console.formatter = json\n",
+    )
+    .unwrap();
+    let addresses: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["[::]:5673", "127.0.0.1:5674"]);
+    assert_eq!(config.management, ["127.0.0.1:15673".parse().unwrap()]);
+    assert_eq!(config.metrics, ["[::]:15693".parse().unwrap()]);
+    assert_eq!(config.amqp.heartbeat_seconds, 30);
+    assert_eq!(config.amqp.frame_max, 128 << 20);
+    assert_eq!(config.amqp.channel_max, u16::MAX);
+    assert_eq!(config.amqp.handshake_timeout, Duration::from_secs(20));
+    assert_eq!(config.amqp.consumer_timeout, Some(Duration::from_mins(15)));
+    assert_eq!(config.amqp.max_message_bytes, 1 << 20);
+    assert_eq!(config.amqp.connection_max, None);
+    assert_eq!(config.auth.default_user, "anna");
+    assert_eq!(config.auth.default_pass, "s3cret # with a hash");
+    assert_eq!(config.auth.default_vhost, "shop");
+    assert_eq!(config.alarms.vm_memory_high_watermark, Limit::OfMemory(PartOfMemory::percent(50)));
+    assert_eq!(config.alarms.disk_free_limit, Limit::Bytes(2_000_000_000));
+    assert_eq!(config.server_properties.cluster_name, "rabbit@shop");
+    assert_eq!((config.log.level, config.log.format), (LogLevel::Warning, LogFormat::Json));
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn listeners_can_be_none() {
+    assert!(value_of("listeners.tcp = none", |config| config.listen.is_empty()));
+    let one =
+        value_of("listeners.tcp = none\nlisteners.tcp.1 = 5673", |config| config.listen.len());
+    assert_eq!(one, 1);
+}
+
+#[test]
+fn guest_is_local_unless_the_configuration_says_otherwise() {
+    let users = |text: &str| value_of(text, |config| config.auth.loopback_users.clone());
+    assert_eq!(users(""), ["guest"]);
+    assert_eq!(users("loopback_users.guest = false"), Vec::<String>::new());
+    assert_eq!(users("loopback_users = none"), Vec::<String>::new());
+    assert_eq!(users("loopback_users.anna = true"), ["guest", "anna"]);
+    assert_eq!(users("loopback_users = none\nloopback_users.anna = true"), ["anna"]);
+}
+
+#[test]
+fn a_later_file_has_the_last_word() {
+    let (config, _) = read(
+        &[
+            ("rabbitmq.conf", "heartbeat = 10\nframe_max = 8192"),
+            ("conf.d/20-b.conf", "heartbeat = 30"),
+            ("conf.d/10-a.conf", "heartbeat = 20\nlisteners.tcp.default = 1"),
+            ("conf.d/30-c.conf.off", "heartbeat = 40"),
+        ],
+        &[],
+    )
+    .unwrap();
+    assert_eq!((config.amqp.heartbeat_seconds, config.amqp.frame_max), (30, 8192));
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_the_nearest() {
+    assert_eq!(
+        conf("hartbeat = 10").unwrap_err(),
+        "rabbitmq.conf:1: there is no key 'hartbeat'; did you mean 'heartbeat'?"
+    );
+    assert_eq!(conf("\nnonsense").unwrap_err(), "rabbitmq.conf:2: 'nonsense' is no 'key = value'");
+    assert_eq!(
+        conf("heartbeat = soon").unwrap_err(),
+        "rabbitmq.conf:1: amqp.heartbeat = \"soon\": must be a number of seconds from 0 (none) to 65535"
+    );
+}
+
+#[test]
+fn what_has_no_meaning_is_passed_over_with_a_line() {
+    let (config, warnings) = conf("mqtt.listeners.tcp.default = 1883\nnet_ticktime = 60").unwrap();
+    assert_eq!(config.amqp, Config::default().amqp);
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert!(
+        warnings[0].ends_with(
+            "rabbitmq.conf:1: mqtt.listeners.tcp.default has no effect: the protocol is not spoken"
+        ),
+        "{warnings:?}"
+    );
+    assert!(warnings[1].ends_with("net_ticktime has no effect: there is one node"), "{warnings:?}");
+}
+
+#[test]
+fn what_would_make_a_difference_is_refused() {
+    for (text, why) in [
+        ("listeners.ssl.default = 5671", "TLS is not supported"),
+        ("default_queue_type = quorum", "give each vhost its default queue type"),
+        ("auth_backends.1 = ldap", "users are kept in the broker only"),
+        ("credential_validator.min_length = 8", "passwords are not judged"),
+        ("proxy_protocol = true", "the PROXY protocol is not spoken"),
+        ("vhost_max = 10", "such limits are not supported"),
+    ] {
+        let (key, value) = text.split_once(" = ").unwrap();
+        assert_eq!(
+            conf(text).unwrap_err(),
+            format!("rabbitmq.conf:1: {key} = {value} can't be honoured: {why}")
+        );
+    }
+    for same in [
+        "listeners.ssl = none",
+        "default_queue_type = classic",
+        "auth_backends.1 = internal",
+        "proxy_protocol = false",
+        "vhost_max = infinity",
+    ] {
+        assert_eq!(conf(same).unwrap().1, [], "{same}");
+    }
+}
+
+#[test]
+fn mechanisms_without_anonymous_let_nobody_in_without_a_name() {
+    let anonymous = |text: &str| value_of(text, |config| config.auth.anonymous_login_user.clone());
+    assert_eq!(anonymous(""), Some("guest".to_owned()));
+    assert_eq!(anonymous("auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN"), None);
+    assert_eq!(anonymous("auth_mechanisms.1 = ANONYMOUS"), Some("guest".to_owned()));
+    assert_eq!(anonymous("anonymous_login_user = none"), None);
+    assert!(conf("auth_mechanisms.1 = EXTERNAL").unwrap_err().contains("can't be honoured"));
+}
+
+#[test]
+fn values_may_name_variables() {
+    let (config, _) =
+        read(&[("rabbitmq.conf", "default_user = $(WHO)-user")], &[("WHO", "anna")]).unwrap();
+    assert_eq!(config.auth.default_user, "anna-user");
+    assert_eq!(
+        conf("default_user = $(NOBODY)").unwrap_err(),
+        "rabbitmq.conf:1: the environment variable NOBODY is not set"
+    );
+}
+
+#[test]
+fn variables_stand_above_files_and_ours_above_rabbitmqs() {
+    let files = [("rabbitmq.conf", "default_user = file\nlog.console.level = error")];
+    let (config, _) = read(
+        &files,
+        &[
+            ("RABBITMQ_DEFAULT_USER", "theirs"),
+            ("RABBITMQ_DEFAULT_PASS", "secret"),
+            ("RABBITMQ_DEFAULT_VHOST", "shop"),
+            ("RABBITMQ_NODENAME", "rabbit@here"),
+            ("RABBITMQ_NODE_PORT", "5673"),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1"),
+            ("RABBITMQ_MNESIA_BASE", "/data"),
+            ("RABBITMQ_LOG", "=debug,+color"),
+            ("RABBITMQ_SERVICE_HOST", "10.0.0.1"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.auth.default_user, "theirs");
+    assert_eq!(config.auth.default_pass, "secret");
+    assert_eq!(config.auth.default_vhost, "shop");
+    assert_eq!(config.node_name(), "rabbit@here");
+    assert_eq!(config.listen, ["127.0.0.1:5673".parse().unwrap()]);
+    assert_eq!(config.storage, Storage::Directory("/data".into()));
+    assert_eq!(config.log.level, LogLevel::Debug);
+    let both = [("RABBITMQ_DEFAULT_USER", "theirs"), ("LEVERET_AUTH_DEFAULT_USER", "ours")];
+    assert_eq!(read(&files, &both).unwrap().0.auth.default_user, "ours");
+}
+
+#[test]
+fn secrets_may_be_in_files() {
+    let (config, _) = read(
+        &[("rabbitmq.conf", ""), ("password", "s3cret\n")],
+        &[("RABBITMQ_DEFAULT_PASS_FILE", "$DIR/password")],
+    )
+    .unwrap();
+    assert_eq!(config.auth.default_pass, "s3cret");
+}
+
+#[test]
+fn variables_the_image_no_longer_takes_stop_the_start() {
+    let error = read(
+        &[("rabbitmq.conf", "")],
+        &[("RABBITMQ_SSL_KEYFILE", "/key"), ("RABBITMQ_VM_MEMORY_HIGH_WATERMARK", "0.5")],
+    )
+    .unwrap_err();
+    assert_eq!(
+        error,
+        "error: RABBITMQ_SSL_KEYFILE is set but deprecated\n\
+         error: RABBITMQ_VM_MEMORY_HIGH_WATERMARK is set but deprecated\n\
+         error: deprecated environment variables detected"
+    );
+}
+
+#[test]
+fn an_advanced_configuration_gets_a_line() {
+    let (_, warnings) =
+        read(&[("rabbitmq.conf", ""), ("advanced.config", "[{rabbit, []}].")], &[]).unwrap();
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.to_string().ends_with("has no effect: Erlang terms are not understood"));
+}
+
+#[test]
+fn without_rabbitmqs_layout_its_variables_mean_nothing() {
+    let variables = [("RABBITMQ_DEFAULT_USER", "theirs"), ("HOME", "/home/anna")];
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+    let (config, _) = Config::load(&Sources::new().environment(variables)).unwrap();
+    assert_eq!(config.auth.default_user, "guest");
+}

@@ -1,0 +1,134 @@
+//! The page that says what every setting means.
+
+use super::Config;
+use super::rabbitmq::{Environment, KEYS, Meaning, VARIABLES};
+use super::settings::{SETTINGS, Shown};
+use super::sources::variable;
+
+/// `docs/configuration.md`, made of the tables that settings are read by.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    page +=
+        "\n## Settings\n\n| setting | default | must be | changes |\n| --- | --- | --- | --- |\n";
+    let defaults = Config::default();
+    for setting in SETTINGS {
+        let default = match (setting.show)(&defaults) {
+            Shown::Value(value) => format!("`{value}`"),
+            Shown::Withheld(_) => String::new(),
+        };
+        let when = if setting.live { "on reload" } else { "at the next start" };
+        let (key, about, allowed) = (setting.key, setting.about, setting.allowed);
+        page += &format!(
+            "| `{key}`<br>`{}`<br>{about} | {default} | {} | {when} |\n",
+            variable(key),
+            escaped(allowed)
+        );
+    }
+    page += "\n## rabbitmq.conf\n";
+    page += RABBITMQ;
+    page += "\n### Keys that are settings\n\n| key | setting |\n| --- | --- |\n";
+    for key in KEYS {
+        if let Some(setting) = of_setting(key.meaning) {
+            page += &format!("| `{}` | `{setting}` |\n", key.name);
+        }
+    }
+    page += "\n### Keys with one value\n\nAny other value stops the start.\n\n";
+    page += "| key | value | why |\n| --- | --- | --- |\n";
+    for key in KEYS {
+        if let Meaning::Only(values, why) = key.meaning {
+            let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+            page += &format!("| `{}` | {} | {why} |\n", key.name, values.join(", "));
+        }
+    }
+    page += "\n### Keys that stop the start\n\n| key | why |\n| --- | --- |\n";
+    for key in KEYS {
+        if let Meaning::Refused(why) = key.meaning {
+            page += &format!("| `{}` | {why} |\n", key.name);
+        }
+    }
+    page += "\n### Keys without an effect\n\nEach gets a line in the log.\n\n";
+    page += "| key | why |\n| --- | --- |\n";
+    for key in KEYS {
+        if let Meaning::Ignored(why) = key.meaning {
+            page += &format!("| `{}` | {why} |\n", key.name);
+        }
+    }
+    page += VARIABLES_HEAD;
+    for (name, meaning) in VARIABLES {
+        let meaning = match meaning {
+            Environment::Setting(key) => format!("`{key}`"),
+            Environment::Secret(key) => {
+                format!("`{key}`; with `_FILE` behind the name, the file it is in")
+            }
+            Environment::Known(what) => (*what).to_owned(),
+            Environment::Ignored(why) => format!("no effect: {why}"),
+            Environment::Deprecated => "stops the start, as in RabbitMQ's image".to_owned(),
+        };
+        page += &format!("| `RABBITMQ_{name}` | {meaning} |\n");
+    }
+    page
+}
+
+fn of_setting(meaning: Meaning) -> Option<&'static str> {
+    match meaning {
+        Meaning::Setting(key, _) | Meaning::Ip(key) | Meaning::Port(key) => Some(key),
+        Meaning::Listener => Some("listen"),
+        Meaning::LoopbackUser => Some("auth.loopback_users"),
+        Meaning::Mechanism => Some("auth.anonymous_login_user"),
+        Meaning::Ignored(_) | Meaning::Only(..) | Meaning::Refused(_) => None,
+    }
+}
+
+/// A bar would end the column.
+fn escaped(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+const HEAD: &str = "\
+# Configuration
+
+Made by `cargo test -p leveret-server --lib reference` from the tables in `crates/server/src/config/`; don't edit it.
+
+Settings come from the configuration file (`--config leveret.toml` or `LEVERET_CONFIG`), then from environment
+variables, then from flags: the later ones win. A file whose name ends in `.conf` is read as a `rabbitmq.conf`.
+`leveret check-config` prints what all of it comes to.
+
+`kill -HUP` or `leveret ctl reload` has a running broker read its configuration again. What can change at once does, for
+connections that are opened from then on; the log names what waits for the next start. With a configuration that is
+wrong nothing changes.
+";
+
+const RABBITMQ: &str = "
+Called as `rabbitmq-server`, or with `LEVERET_RABBITMQ=true`, Leveret also reads what RabbitMQ's packages and images
+have: `/etc/rabbitmq/rabbitmq.conf`, then `/etc/rabbitmq/conf.d/*.conf` in the order of their names, and RabbitMQ's
+environment variables; the data is in `/var/lib/rabbitmq`. Above all that stand `LEVERET_` variables and flags.
+
+A key that RabbitMQ doesn't know either stops the start, and the error names the nearest one. `*` below stands for any
+name, `**` for any further parts.
+";
+
+const VARIABLES_HEAD: &str = "
+## RabbitMQ's environment variables
+
+| variable | meaning |
+| --- | --- |
+";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The page is made anew when it is out of date, and the test fails for it to be looked at.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        let page = reference();
+        if fs::read_to_string(&path).ok().as_ref() != Some(&page) {
+            fs::write(&path, page).unwrap();
+            panic!("docs/configuration.md was out of date and is made anew: commit it");
+        }
+    }
+}
