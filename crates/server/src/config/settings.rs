@@ -418,6 +418,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.compaction_rate",
+        about: "How much compaction of the journal may write a second",
         live: false,
         allowed: "a number of bytes a second from 1MiB to 10GiB, such as \"32MiB\"",
         apply: |config, value| {
