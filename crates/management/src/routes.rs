@@ -350,6 +350,11 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/health/checks/node-is-quorum-critical",
         &[get(Management, health::quorum_critical)],
     ),
+    // Up to 3.13; probes still ask for it.
+    route(
+        "/api/health/checks/node-is-mirror-sync-critical",
+        &[get(Management, health::quorum_critical)],
+    ),
     route(
         "/api/health/checks/quorum-queues-without-elected-leaders/all-vhosts",
         &[get(Management, health::ok)],

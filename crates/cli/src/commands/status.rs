@@ -210,8 +210,12 @@ fn in_unit(bytes: &Value, (name, size): Unit) -> String {
 /// A line for each use of memory, the largest first.
 fn breakdown(memory: &Value, unit: Unit) -> Vec<String> {
     let total = memory.at("total").at("rss").as_f64().unwrap_or_default().max(1.0);
-    let mut parts: Vec<(&String, &Value)> =
-        memory.as_object().into_iter().flatten().filter(|(_, value)| value.is_number()).collect();
+    let mut parts: Vec<(&String, &Value)> = memory
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| value.as_u64().is_some_and(|bytes| bytes > 0))
+        .collect();
     parts.sort_by(|(_, a), (_, b)| {
         b.as_f64().unwrap_or_default().total_cmp(&a.as_f64().unwrap_or_default())
     });

@@ -4,7 +4,7 @@ use std::fs;
 
 use leveret_broker::access::{Entrance, LoginAttempts};
 use leveret_broker::{AlarmStatus, Resource};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::overview;
 use crate::answer::{Answer, Failure, Outcome};
@@ -88,11 +88,42 @@ fn fields(_: &Call) -> Vec<Field<Call>> {
 pub(crate) fn memory(call: &Call) -> Outcome {
     check_name(call)?;
     let used = memory_used();
+    let mut memory: Map<String, Value> =
+        NO_MEMORY.iter().map(|name| ((*name).to_owned(), 0.into())).collect();
+    memory.insert("other_system".to_owned(), used.into());
+    memory.insert("strategy".to_owned(), "rss".into());
     let total = json!({ "allocated": used, "erlang": 0, "rss": used });
-    Ok(Answer::json(
-        &json!({ "memory": { "other_system": used, "strategy": "rss", "total": total } }),
-    ))
+    memory.insert("total".to_owned(), total);
+    Ok(Answer::json(&json!({ "memory": memory })))
 }
+
+/// RabbitMQ's other names for what memory goes to: clients refuse an answer without them.
+const NO_MEMORY: [&str; 24] = [
+    "allocated_unused",
+    "atom",
+    "binary",
+    "code",
+    "connection_channels",
+    "connection_other",
+    "connection_readers",
+    "connection_writers",
+    "metadata_store",
+    "metadata_store_ets",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "msg_index",
+    "other_ets",
+    "other_proc",
+    "plugins",
+    "queue_procs",
+    "quorum_ets",
+    "quorum_queue_procs",
+    "reserved_unallocated",
+    "stream_queue_coordinator_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+];
 
 /// As [`memory`], in percent.
 pub(crate) fn memory_relative(call: &Call) -> Outcome {
