@@ -22,8 +22,6 @@ const DIFFERENT: &[(&str, &str, &str, &str)] = &[
 
 /// Fields Leveret leaves out, or has other figures in.
 const NOT_COMPARED: &[&str] = &[
-    // 4.3 writes a queue's type into its arguments.
-    "x-queue-type",
     // There is no Erlang.
     "garbage_collection",
     "memory",

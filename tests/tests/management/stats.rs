@@ -80,6 +80,16 @@ fn channels_and_queues_count_what_goes_through_them() {
 }
 
 #[test]
+fn a_queue_has_its_type_among_its_arguments() {
+    let Some((broker, api)) = managed() else { return };
+    broker.connect().channel(1).call(&queue::Declare { durable: true, ..declare("q") });
+    let arguments = json!({ "x-queue-type": "classic" });
+    assert_eq!(api.get("/queues/%2F/q")["arguments"], arguments);
+    assert_eq!(api.get("/queues?disable_stats=true")[0]["arguments"], arguments);
+    assert_eq!(api.get("/definitions")["queues"][0]["arguments"], arguments);
+}
+
+#[test]
 fn delayed_messages_are_neither_ready_nor_unacknowledged() {
     let Some((broker, api)) = managed() else { return };
     let channel = broker.connect().channel(1);

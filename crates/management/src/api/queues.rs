@@ -64,9 +64,18 @@ impl Item {
     }
 }
 
+/// What a queue was declared with. Its type is always there, as RabbitMQ 4 writes it down.
+pub(crate) fn arguments(queue: &SharedQueue) -> Value {
+    let mut arguments = json_table::to_json(queue.arguments().as_table());
+    if let Value::Object(arguments) = &mut arguments {
+        arguments.entry("x-queue-type").or_insert_with(|| queue.queue_type().as_str().into());
+    }
+    arguments
+}
+
 /// What a queue is.
 const DEFINITION: &[Field<Item>] = &[
-    ("arguments", |item| Some(json_table::to_json(item.queue.arguments().as_table()))),
+    ("arguments", |item| Some(arguments(&item.queue))),
     ("auto_delete", |item| Some(item.queue.is_auto_delete().into())),
     ("durable", |item| Some(item.queue.is_durable().into())),
     ("exclusive", |item| Some(item.queue.owner().is_some().into())),

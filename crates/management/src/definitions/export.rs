@@ -8,7 +8,7 @@ use leveret_broker::{Broker, SharedQueue, Vhost, VhostLimits};
 use leveret_engine::{DestinationName, Topology};
 use serde_json::{Map, Value, json};
 
-use crate::api::{bindings, users, vhosts};
+use crate::api::{bindings, queues as queue_api, users, vhosts};
 use crate::json_table::to_json;
 use crate::node::Node;
 
@@ -175,7 +175,7 @@ fn queues(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
             "durable": queue.is_durable(),
             "auto_delete": queue.is_auto_delete(),
             "type": queue.queue_type().as_str(),
-            "arguments": to_json(queue.arguments().as_table()),
+            "arguments": queue_api::arguments(queue),
         }))
     });
     all.collect()
