@@ -64,6 +64,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_image_has_a_link_for_each_tool() {
+        let setup = include_str!("../../../packaging/docker/setup");
+        for tool in Program::ALL.into_iter().filter(|tool| *tool != Program::Leveret) {
+            assert!(setup.split_whitespace().any(|word| word.trim_end_matches(';') == tool.name()));
+        }
+    }
+
+    #[test]
     fn the_last_part_of_the_path_counts() {
         let called = |path: &str| Program::called_as(OsStr::new(path));
         assert_eq!(called("/usr/bin/rabbitmqctl"), Some(Program::Ctl));

@@ -45,3 +45,15 @@ fn a_body_that_is_too_long_is_refused() {
     assert_eq!(api.send("PUT", "/api/vhosts/v", &[], &body).status, 413);
     assert_eq!(api.get("/whoami")["name"], "guest");
 }
+
+#[test]
+fn memory_has_the_categories_that_rabbitmqs_clients_insist_on() {
+    let Some((_broker, api)) = managed() else { return };
+    let node = api.get("/overview")["node"].as_str().unwrap().to_owned();
+    let memory = api.get(&format!("/nodes/{node}/memory"))["memory"].clone();
+    for name in ["connection_readers", "queue_procs", "metadata_store", "binary", "other_ets"] {
+        assert_eq!(memory[name], 0, "{name}");
+    }
+    assert!(memory["other_system"].as_u64().unwrap() > 0);
+    assert_eq!(memory["total"]["rss"], memory["other_system"]);
+}
