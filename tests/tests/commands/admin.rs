@@ -39,7 +39,7 @@ fn version_1_declares_lists_and_deletes() {
     let declared =
         admin.print("declare queue name=q durable=true 'arguments={\"x-max-length\":10}'");
     assert_eq!(declared, "queue declared\n");
-    assert_eq!(api.get("/queues/%2F/q")["arguments"], json!({ "x-max-length": 10 }));
+    assert_eq!(api.get("/queues/%2F/q")["arguments"]["x-max-length"], 10);
     assert_eq!(admin.print("declare queue name=qq queue_type=quorum"), "queue declared\n");
     assert_eq!(api.get("/queues/%2F/qq")["type"], "quorum");
     assert_eq!(admin.print("declare exchange name=x type=topic"), "exchange declared\n");
