@@ -37,6 +37,11 @@ pub(crate) fn set_limits(broker: &Broker, config: &AlarmConfig) {
             Some(limit) => tracing::debug!("alarm for {name} at {} MiB", limit >> 20),
             None => tracing::debug!("no alarm for {name}"),
         }
+        let limit = match resource {
+            // Also without one publishers wait when nothing is free, or the journal can't grow.
+            Resource::Disk => limit.or(Some(1)),
+            Resource::Memory => limit,
+        };
         broker.alarms().set_limit(resource, limit);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Disk, FatalError,
+    Disk, FatalError, StoreOptions,
     compaction::{self, Compaction, Reading, Stretch},
     segment::Segment,
     shared::{FatalPanic, Shared, Tried},
@@ -42,6 +42,8 @@ pub(crate) struct Work {
     pub(crate) next_size: u64,
     /// The writer will need a segment soon.
     pub(crate) wanted: bool,
+    /// When to try again to make one on a disk that was full.
+    pub(crate) retry_at: Option<Instant>,
     /// Segments nothing needs, oldest first.
     pub(crate) dead: VecDeque<Segment>,
     /// The segment that is being emptied.
@@ -78,10 +80,17 @@ impl Upkeep {
     }
 
     /// Takes the next segment, waiting for it if need be; `None` if there will be none.
-    pub(crate) fn take(&self) -> Option<Segment> {
+    ///
+    /// While the disk is full, the last one is given only after publishers have had the time to notice
+    /// and stop: it is to take the settlements that free other segments.
+    pub(crate) fn take(&self, options: &StoreOptions, is_full: &AtomicBool) -> Option<Segment> {
         let mut work = self.work.lock();
+        let asked = Instant::now();
         loop {
-            if let Some(segment) = work.spares.pop_front() {
+            let is_reserve = work.spares.len() == 1 && is_full.load(Ordering::Relaxed);
+            let may_take = !is_reserve || work.ended || asked.elapsed() >= RESERVED;
+            if may_take && let Some(segment) = work.spares.pop_front() {
+                work.next_size = work.next_size.max(options.next_segment(segment.capacity));
                 return Some(segment);
             }
             if work.ended {
@@ -89,7 +98,11 @@ impl Upkeep {
             }
             work.wanted = true;
             self.wake.notify_one();
-            self.ready.wait(&mut work);
+            if is_reserve {
+                self.ready.wait_for(&mut work, RESERVED);
+            } else {
+                self.ready.wait(&mut work);
+            }
         }
     }
 
@@ -230,11 +243,14 @@ impl UpkeepThread {
                 }
                 return Task::Recycle(segment, work.take_number());
             }
-            if work.wanted && work.spares.is_empty() {
+            let may_try = !work.closing && work.retry_at.is_none_or(|at| at <= Instant::now());
+            if work.wanted && work.spares.len() < SPARES && may_try {
+                work.retry_at = None;
                 let size = work.next_size;
                 return Task::Create(work.take_number(), size);
             }
-            work.wanted = false;
+            work.wanted &= work.spares.len() < SPARES;
+            let retry = work.retry_at.filter(|_| work.wanted);
             let due = work.changes_since.map(|since| since + self.shared.options.apply_definitions);
             let heavy = work.changes.len() >= MANY_CHANGES;
             if due.is_some_and(|due| heavy || work.closing || due <= Instant::now()) {
@@ -253,7 +269,7 @@ impl UpkeepThread {
                 }
                 next_step = Some(compaction.due);
             }
-            match [due, next_step].into_iter().flatten().min() {
+            match [due, next_step, retry].into_iter().flatten().min() {
                 Some(due) => drop(self.upkeep.wake.wait_until(&mut work, due)),
                 None => self.upkeep.wake.wait(&mut work),
             }
@@ -266,12 +282,6 @@ impl UpkeepThread {
         let no_space = &self.shared.counters.no_space;
         match Segment::create(&*self.disk, &self.dir, number, size) {
             Ok(segment) => {
-                if no_space.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the journal has space again");
-                }
-                let mut work = self.upkeep.work.lock();
-                work.next_size = self.shared.options.next_segment(size);
-                drop(work);
                 self.add_spare(segment);
                 Ok(Created::Done)
             }
@@ -285,9 +295,8 @@ impl UpkeepThread {
                 }
                 let mut work = self.upkeep.work.lock();
                 work.next_number = number;
-                if work.dead.is_empty() {
-                    self.upkeep.wake.wait_for(&mut work, NO_SPACE_RETRY);
-                }
+                // Meanwhile all else goes on: it makes room.
+                work.retry_at = Some(Instant::now() + NO_SPACE_RETRY);
                 Ok(Created::Later)
             }
             Err(error) => Err(error).tried("creating a segment in", &self.dir),
@@ -295,7 +304,14 @@ impl UpkeepThread {
     }
 
     fn add_spare(&self, segment: Segment) {
-        self.upkeep.work.lock().spares.push_back(segment);
+        let mut work = self.upkeep.work.lock();
+        work.spares.push_back(segment);
+        // A segment that was freed is as good as one that could be made; the last one is no relief.
+        let is_enough = work.spares.len() >= SPARES;
+        drop(work);
+        if is_enough && self.shared.counters.no_space.swap(false, Ordering::Relaxed) {
+            tracing::info!("the journal has space again");
+        }
         self.upkeep.ready.notify_all();
     }
 
@@ -329,8 +345,10 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Empty segments kept for later.
+/// Empty segments kept for later: the next one, and one that a full disk leaves for settlements.
 const SPARES: usize = 2;
+/// How long the last segment of a full disk is held back. Publishers are stopped well within this time.
+const RESERVED: Duration = Duration::from_secs(1);
 /// Definition records that do not wait for their time.
 const MANY_CHANGES: usize = 10_000;
 const NO_SPACE_RETRY: Duration = Duration::from_secs(1);

@@ -428,7 +428,10 @@ impl Writer {
             if self.unsynced() {
                 self.sync()?;
             }
-            let segment = self.upkeep.take().ok_or(None)?;
+            let segment = self
+                .upkeep
+                .take(&self.shared.options, &self.shared.counters.no_space)
+                .ok_or(None)?;
             self.asked = false;
             self.shared.map.lock().push(segment.clone(), first);
             self.live.push(segment, first);

@@ -36,14 +36,16 @@ const QUEUES: [&str; 2] = ["q0", "q1"];
 const PUBLISHERS: [&[usize]; 2] = [&[0], &[0, 1]];
 /// The consumer of the second queue puts messages back.
 const IN_ORDER: [bool; 2] = [true, false];
+/// Segments are small, so that they are filled, emptied and used again.
+const SETTINGS: &str = "store.segment_size = \"1MiB\"\n";
 const PREFETCH: u16 = 30;
 /// Messages a publisher has on the way at most.
 const WINDOW: usize = 100;
 
 #[test]
 fn nothing_confirmed_is_lost() {
-    let Some(mut broker) = Broker::own("kills the broker") else { return };
-    let rounds = from_environment("LEVERET_CRASH_ROUNDS", 60);
+    let Some(mut broker) = Broker::configured(SETTINGS, "kills the broker") else { return };
+    let rounds = from_environment("LEVERET_CRASH_ROUNDS", 100);
     let seed = from_environment("LEVERET_CRASH_SEED", 1);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);

@@ -1,0 +1,15 @@
+//! The real binary on a disk that is watched, fails, or is full.
+//!
+//! `strace` shows and injects what the system calls do, and a small tmpfs is soon full; where either
+//! can't be had a test says so and passes.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod full;
+mod running;
+mod traced;

@@ -1,0 +1,69 @@
+//! A broker's process, started as each test wants it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use leveret_tests::{Channel, Connection, Login, binary};
+
+/// A broker that listens; dropping it kills it.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stderr: ChildStderr,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts a broker on these data behind a wrapper, which may be none; `None` if it does not start.
+    pub(crate) fn start(wrapper: &[&str], data: &Path, config: &Path) -> Option<Self> {
+        let words: Vec<_> =
+            wrapper.iter().map(Into::into).chain([binary().as_os_str().to_owned()]).collect();
+        let mut command = Command::new(&words[0]);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LEVERET_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(&words[1..])
+            .args(["--listen=127.0.0.1:0", "--management=none", "--metrics=none"])
+            .arg("--data-dir")
+            .arg(data)
+            .arg("--config")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let stderr = child.stderr.take().expect("a pipe");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("a pipe");
+        let Some((_, rest)) = line.split_once("AMQP on ") else {
+            child.wait().expect("ends");
+            return None;
+        };
+        let address = rest.split([' ', ';']).next().and_then(|text| text.parse().ok());
+        Some(Self { child, stderr, address: address.expect("an address") })
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        let connection = Connection::dial(self.address);
+        connection.open(&Login::default()).unwrap_or_else(|answer| panic!("{answer}"));
+        connection
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.connect().channel(1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

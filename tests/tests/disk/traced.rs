@@ -1,0 +1,163 @@
+//! System calls of the broker, watched and made to fail with `strace`.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use leveret_tests::codec::{Method, Properties, queue};
+use leveret_tests::{confirm_select, declare, publish};
+use tempfile::TempDir;
+
+use crate::running::Running;
+
+/// Whether processes can be traced; says why not.
+fn can_trace() -> bool {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            println!("skipped: strace: {}", String::from_utf8_lossy(&output.stderr).trim());
+            false
+        }
+        Err(error) => {
+            println!("skipped: strace: {error}");
+            false
+        }
+    }
+}
+
+fn start(strace: &[&str], home: &TempDir) -> Running {
+    let config = home.path().join("leveret.toml");
+    fs::write(&config, "").unwrap();
+    let wrapper: Vec<&str> = ["strace", "-f", "-y", "-qq"].iter().chain(strace).copied().collect();
+    Running::start(&wrapper, &home.path().join("data"), &config).expect("starts")
+}
+
+/// A call of the trace, with the places in time where it was entered and left.
+struct Call {
+    name: String,
+    text: String,
+    entered: usize,
+    left: usize,
+}
+
+/// Puts the halves of interrupted lines together: `pid name(... <unfinished ...>` and
+/// `pid <... name resumed>...`.
+fn calls(trace: &Path) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    let text = fs::read_to_string(trace).unwrap();
+    for (at, line) in text.lines().enumerate() {
+        let Some((pid, rest)) = line.split_once(' ') else { continue };
+        let rest = rest.trim_start();
+        if let Some(resumed) = rest.strip_prefix("<... ") {
+            let name = format!("{pid} {}", resumed.split(' ').next().unwrap());
+            if let Some(call) = calls.iter_mut().rfind(|call| call.name == name) {
+                call.left = at;
+            }
+            continue;
+        }
+        let Some((name, _)) = rest.split_once('(') else { continue };
+        let left = if rest.ends_with("<unfinished ...>") { usize::MAX } else { at };
+        let (name, text) = (format!("{pid} {name}"), rest.to_owned());
+        calls.push(Call { name, text, entered: at, left });
+    }
+    calls
+}
+
+#[test]
+fn a_confirm_never_precedes_the_sync_that_covers_it() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let trace = home.path().join("trace");
+    let output = trace.to_str().unwrap().to_owned();
+    let watched = "trace=pwrite64,pwritev,fdatasync,write,writev,sendto,sendmsg";
+    let running = start(&["-s", "100000", "-x", "-o", &output, "-e", watched], &home);
+    let channel = running.channel();
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    for number in 1..=20_u64 {
+        channel.publish_with(&publish("", "q"), &properties, format!("body{number:04}").as_bytes());
+        let answer = channel.recv();
+        let Method::BasicAck(confirm) = answer.method() else { panic!("{answer}") };
+        assert_eq!(confirm.delivery_tag, number);
+    }
+    drop(running);
+
+    let calls = calls(&trace);
+    let is = |call: &Call, names: &[&str]| names.iter().any(|name| call.name.ends_with(name));
+    for number in 1..=20_u64 {
+        // Each message is written, then synced, and only then is its confirm sent.
+        let body = format!("body{number:04}");
+        let bytes: String = body.bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+        let written = calls
+            .iter()
+            .find(|call| is(call, &["pwrite64", "pwritev"]) && call.text.contains(&bytes))
+            .unwrap_or_else(|| panic!("{body} was never written"));
+        assert!(written.text.contains(".seg>"), "{}", written.text);
+        // basic.ack is class 60, method 80; the tag follows in eight bytes.
+        let confirm =
+            format!("\\x00\\x3c\\x00\\x50\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x{number:02x}");
+        let sent = calls
+            .iter()
+            .find(|call| {
+                is(call, &[" write", " writev", " sendto", " sendmsg"])
+                    && call.text.contains(&confirm)
+            })
+            .unwrap_or_else(|| panic!("the confirm of {body} was never sent"));
+        let is_covered = calls.iter().any(|call| {
+            is(call, &["fdatasync"])
+                && call.text.contains(".seg>")
+                && call.entered > written.left
+                && call.left < sent.entered
+        });
+        assert!(is_covered, "{body} was confirmed before it was synced");
+    }
+}
+
+#[test]
+fn a_failed_sync_or_write_ends_the_process_and_its_last_line_says_why() {
+    if !can_trace() {
+        return;
+    }
+    for (call, what) in [("fdatasync", "syncing"), ("pwrite64", "writing")] {
+        let home = tempfile::tempdir().unwrap();
+        let inject = format!("inject={call}:error=EIO:when=40+");
+        let mut running = start(&["-o", "/dev/null", "-e", &inject], &home);
+        let channel = running.channel();
+        channel.call(&queue::Declare { durable: true, ..declare("q") });
+        channel.call(&confirm_select());
+        let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+        let mut confirmed = 0;
+        loop {
+            channel.publish_with(&publish("", "q"), &properties, b"body");
+            let answer = channel.recv();
+            if answer.ends_connection() {
+                break;
+            }
+            confirmed += 1;
+            assert!(confirmed < 1000, "the error goes unnoticed");
+        }
+        let mut text = String::new();
+        running.stderr.read_to_string(&mut text).unwrap();
+        assert!(!running.child.wait().unwrap().success());
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.contains("[error]") && last.contains(what), "{call}: {text}");
+        assert!(last.contains(".seg failed: Input/output error"), "{text}");
+        assert!(last.ends_with("nothing more can be made durable, ending the process"), "{text}");
+
+        // What was confirmed is there when the disk is well again.
+        let config = home.path().join("leveret.toml");
+        let again = Running::start(&[], &home.path().join("data"), &config).expect("starts");
+        let left = again.channel().call(&leveret_tests::passive("q"));
+        let Method::QueueDeclareOk(left) = left.method() else { panic!("{left}") };
+        assert!(left.message_count >= confirmed, "{} of {confirmed}", left.message_count);
+    }
+}
