@@ -1,5 +1,5 @@
-//! Append and wait for durability: one at a time, and with a window of appends in flight. On real
-//! files; set `LEVERET_BENCH_DIR` to measure another file system than that of the current folder.
+//! Append and wait for durability: one at a time, and with a window of appends in flight; beside it
+//! what the disk itself does with a write and an fdatasync of as many bytes. On real files; set `LEVERET_BENCH_DIR` to measure another file system than that of the current folder.
 
 #![allow(clippy::expect_used, missing_docs, reason = "a benchmark fails by panicking")]
 
@@ -17,7 +17,7 @@ use std::{
 
 use block_on::block_on;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use leveret_store::{Batch, MemDisk, RealDisk, Store, StoreOptions};
+use leveret_store::{Batch, Disk, MemDisk, RealDisk, Store, StoreOptions};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -65,6 +65,33 @@ fn durable(c: &mut Criterion) {
                     block_on(store.durable(oldest));
                     batch.ack(1, &[oldest]);
                 }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The bound of all that: each round writes as many messages as a window has to a file allocated
+/// before, and syncs them.
+fn raw(c: &mut Criterion) {
+    const SIZE: u64 = 64 << 20;
+    let mut group = c.benchmark_group("raw write of 1 KiB each and fdatasync");
+    group.sample_size(20);
+    for window in [1_u64, 16, 256, 4096] {
+        let dir = scratch();
+        let disk = RealDisk::new();
+        let file = disk.create(&dir.path().join("raw")).expect("creates");
+        file.allocate(SIZE).and_then(|()| file.sync_data()).expect("allocates");
+        let bytes = vec![7; usize::try_from(window).expect("small") << 10];
+        let mut at = 0;
+        group.throughput(Throughput::Elements(window));
+        group.bench_function(BenchmarkId::from_parameter(window), |bencher| {
+            bencher.iter(|| {
+                if at + bytes.len() as u64 > SIZE {
+                    at = 0;
+                }
+                file.write_all_at(&[&bytes], at).and_then(|()| file.sync_data()).expect("writes");
+                at += bytes.len() as u64;
             });
         });
     }
@@ -123,5 +150,5 @@ fn recover(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode, durable, open_empty, recover);
+criterion_group!(benches, encode, raw, durable, open_empty, recover);
 criterion_main!(benches);
