@@ -151,11 +151,18 @@ impl Map {
 
     fn add_moved(&mut self, stretch: Option<(u64, MovedStretch)>) {
         let Some((first, stretch)) = stretch else { return };
-        while let Some(key) = self.moved.range(first..=stretch.last).next().map(|(key, _)| *key) {
+        // What was known of other numbers still holds.
+        while let Some((&key, old)) = self.moved.range(..=stretch.last).next_back()
+            && old.last >= first
+        {
+            let old = old.clone();
             self.moved.remove(&key);
-        }
-        if let Some((_, before)) = self.moved.range_mut(..first).next_back() {
-            before.last = before.last.min(first - 1);
+            if old.last > stretch.last {
+                self.moved.insert(stretch.last + 1, old.clone());
+            }
+            if key < first {
+                self.moved.insert(key, MovedStretch { last: first - 1, ..old });
+            }
         }
         self.moved.insert(first, stretch);
     }

@@ -144,7 +144,13 @@ fn check_reads(store: &Store, recovered: &Recovered, disk: &SimDisk) {
         Ok(read) => {
             let messages = recovered.messages.iter();
             let expected = messages.map(|message| (message.lsn, message.payload.clone()));
-            assert!(read.into_iter().eq(expected), "not all can be read");
+            let is_whole = read.iter().cloned().eq(expected);
+            let missing: Vec<Lsn> = lsns
+                .iter()
+                .copied()
+                .filter(|lsn| read.binary_search_by_key(lsn, |(lsn, _)| *lsn).is_err())
+                .collect();
+            assert!(is_whole, "{missing:?} cannot be read, power off: {}", disk.is_down());
         }
         Err(error) => assert!(disk.is_down(), "{error}"),
     }
