@@ -13,13 +13,13 @@ function connect(query = '', options = {}) {
   return amqplib.connect(URL + query, options);
 }
 
-// Does some work with a connection, closed at its end.
+// Does some work with a connection, closed at its end. An error of the connection's is the work's.
 async function withConnection(work, query) {
   const connection = await connect(query);
+  const failed = new Promise((_, reject) => connection.on('error', reject));
   try {
-    return await work(connection);
+    return await Promise.race([work(connection), failed]);
   } finally {
-    // It may be closed already, which is the work's to judge.
     await connection.close().catch(() => {});
   }
 }

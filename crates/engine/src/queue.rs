@@ -307,7 +307,7 @@ impl Queue {
         entry.deliveries = entry.deliveries.saturating_add(1);
         if self.settings.delivery_limit.is_some_and(|limit| entry.deliveries > limit) {
             effects.push(Effect::Drop { entry, reason: DropReason::DeliveryLimit });
-        } else if entry.deadline.is_some_and(|deadline| deadline < now) {
+        } else if entry.deadline.is_some_and(|deadline| deadline <= now) {
             effects.push(Effect::Drop { entry, reason: DropReason::Expired });
         } else {
             let retry = self.settings.delayed_retry;

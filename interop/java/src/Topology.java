@@ -99,7 +99,7 @@ final class Topology {
       channel.queueDeclareNoWait(queue, false, true, false, null);
       channel.queueBindNoWait(queue, exchange, "k", null);
       client.publish(exchange, "k", "x");
-      Checks.equal(channel.messageCount(queue), 1L);
+      Checks.becomes(() -> channel.messageCount(queue), 1L);
       channel.queueDeleteNoWait(queue, false, false);
       // Its errors close the channel as well.
       Checks.refused(

@@ -48,10 +48,13 @@ fn without_time_to_live_only_a_waiting_consumer_gets_it() {
     channel.call(&consume("q", "c"));
     channel.publish_with(&publish("", "q"), &none, b"2");
     assert_eq!(channel.recv(), "basic.deliver c 1 '' q: 2");
-    // Given back, it finds nobody waiting: its time is over.
-    channel.call(&cancel("c"));
-    channel.send(&nack(1));
-    assert_eq!(channel.call(&get("q")), "basic.get-empty");
+    // Given back, it has had its time, also for who still waits.
+    for tag in 1..100 {
+        channel.send(&nack(tag));
+        assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 0 1");
+        channel.publish_with(&publish("", "q"), &none, b"2");
+        assert_eq!(channel.recv(), format!("basic.deliver c {} '' q: 2", tag + 1));
+    }
 }
 
 /// The shorter of the queue's time and its own counts, and what is delivered still names its own.

@@ -324,7 +324,12 @@ fn a_time_to_live_of_0_only_reaches_waiting_consumers() {
     assert_eq!(drops(&dispatch(&mut queue, NOW)), [(0, "expired")]);
     queue.add_consumer(consumer(0)).unwrap();
     push(&mut queue, 1..2);
-    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(0, 1)]);
+    let effects = dispatch(&mut queue, NOW);
+    assert_eq!(deliveries(&effects), [(0, 1)]);
+    // Given back, it has had its time, though that be the same millisecond.
+    let (entry, mut effects) = (delivered_entry(effects), Vec::new());
+    queue.requeue(Some(ConsumerId(0)), entry, Return::Released, NOW, &mut effects);
+    assert_eq!(drops(&effects), [(1, "expired")]);
 }
 
 #[test]
@@ -421,7 +426,7 @@ fn a_requeued_message_keeps_its_deadline() {
     assert_eq!(queue.next_deadline(), Some(Millis(NOW.0 + 10)));
     let entry = queue.get(NOW, false, &mut effects).unwrap();
     assert!(effects.is_empty());
-    queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 11), &mut effects);
+    queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 10), &mut effects);
     assert_eq!(drops(&effects), [(0, "expired")]);
 }
 

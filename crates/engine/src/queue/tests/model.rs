@@ -499,7 +499,7 @@ impl Pair {
         if settings.delivery_limit.is_some_and(|limit| deliveries > limit) {
             return Ok(vec![Event::Dropped { lsn, reason: "delivery_limit" }]);
         }
-        if line.is_overdue(self.now) {
+        if line.deadline.is_some_and(|deadline| deadline <= self.now) {
             return Ok(vec![Event::Dropped { lsn, reason: "expired" }]);
         }
         let expected = self.model.delay(kind, deliveries).map(|delay| self.now + delay);
