@@ -1,7 +1,7 @@
 //! What an operator does with a data directory while no broker runs on it: look at it, check it,
 //! repair it.
 //!
-//! Read first: [`survey`](survey::survey), which reads a journal in spite of damage.
+//! Read first: `survey`, which reads a journal in spite of damage.
 
 mod check;
 mod damage;
