@@ -429,7 +429,7 @@ impl Model {
         for mut slot in slots {
             slot.redelivered = true;
             slot.deliveries += 1;
-            let is_overdue = slot.deadline.is_some_and(|deadline| deadline < now);
+            let is_overdue = slot.deadline.is_some_and(|deadline| deadline <= now);
             let waits = spec.delay.filter(|delay| delay.only.is_none_or(|only| only == kind));
             let spec = spec.clone();
             if slot.deliveries > spec.limit() {
