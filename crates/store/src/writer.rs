@@ -594,6 +594,8 @@ fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
             };
             if !places.is_empty()
                 && let Some((area, below)) = live.below(lsn)
+                // Moved here by a process that crashed, it may have been moved here once more.
+                && moved.get(&area).is_none_or(|before| *before < lsn)
             {
                 // The ones before it in its area have been added, or are settled.
                 let from = moved.insert(area, lsn).map_or(below, |before| before + 1);
