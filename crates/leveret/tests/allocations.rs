@@ -20,9 +20,8 @@ static COUNTING: dhat::Alloc = dhat::Alloc;
 
 const MESSAGES: usize = 20_000;
 const BATCH: usize = 100;
-/// What a whole run may allocate: now and then a buffer grows, and a block of messages is replaced
-/// when the one before is still in use, the more often the busier the machine is (115 were seen).
-const ALLOWED: u64 = MESSAGES as u64 / 100;
+/// What a whole run may allocate: now and then a buffer grows, a block of messages is replaced.
+const ALLOWED: u64 = MESSAGES as u64 / 200;
 
 /// One test, as the counters are the process's.
 #[test]
