@@ -243,6 +243,13 @@ impl UpkeepThread {
                 }
                 return Task::Recycle(segment, work.take_number());
             }
+            // Before segments are made, of which a flood may want ever more: the old ones wait for it.
+            let due = work.changes_since.map(|since| since + self.shared.options.apply_definitions);
+            let heavy = work.changes.len() >= MANY_CHANGES;
+            if due.is_some_and(|due| heavy || work.closing || due <= Instant::now()) {
+                work.changes_since = None;
+                return Task::Apply(std::mem::take(&mut work.changes));
+            }
             let may_try = !work.closing && work.retry_at.is_none_or(|at| at <= Instant::now());
             if work.wanted && work.spares.len() < SPARES && may_try {
                 work.retry_at = None;
@@ -251,12 +258,6 @@ impl UpkeepThread {
             }
             work.wanted &= work.spares.len() < SPARES;
             let retry = work.retry_at.filter(|_| work.wanted);
-            let due = work.changes_since.map(|since| since + self.shared.options.apply_definitions);
-            let heavy = work.changes.len() >= MANY_CHANGES;
-            if due.is_some_and(|due| heavy || work.closing || due <= Instant::now()) {
-                work.changes_since = None;
-                return Task::Apply(std::mem::take(&mut work.changes));
-            }
             if work.closing {
                 return Task::End;
             }

@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     mark_at: Option<Instant>,
     /// A next segment has been asked for.
     asked: bool,
+    /// A segment was begun and nothing in it is durable yet.
+    has_rolled: bool,
     /// The journal ends with the mark of a clean stop.
     must_mark: bool,
     /// What is being written; swapped with the shared buffers.
@@ -95,6 +97,7 @@ impl Writer {
             unwritten_since: None,
             mark_at: None,
             asked: false,
+            has_rolled: false,
             must_mark: after_clean_stop,
             bytes: Vec::new(),
             units: Vec::new(),
@@ -213,12 +216,13 @@ impl Writer {
         }
         self.write_units()?;
         self.shared.written(size);
-        if sync == Sync::Now && self.unsynced() {
+        // After a new segment also what could wait is synced: only then can those before it go, and a
+        // flood that fills one each time would put that off forever.
+        if (sync == Sync::Now || self.has_rolled) && self.unsynced() {
             self.sync()?;
             self.mark_at = Some(Instant::now() + self.shared.options.idle_mark);
         }
         if self.unsynced() && self.urgent_since.is_none() {
-            // Rolling on to the next segment has synced, and forgotten, the units before.
             self.lazy_since.get_or_insert_with(Instant::now);
         }
         let durable = match self.shared.options.sync {
@@ -433,6 +437,7 @@ impl Writer {
                 .take(&self.shared.options, &self.shared.counters.no_space)
                 .ok_or(None)?;
             self.asked = false;
+            self.has_rolled = true;
             self.shared.map.lock().push(segment.clone(), first);
             self.live.push(segment, first);
         }
@@ -473,6 +478,7 @@ impl Writer {
         self.synced = self.written;
         self.lazy_since = None;
         self.urgent_since = None;
+        self.has_rolled = false;
         Ok(())
     }
 

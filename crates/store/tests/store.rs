@@ -201,3 +201,29 @@ fn definitions_are_the_sum_of_tables_and_journal() {
     let model: Vec<_> = model.into_iter().map(|(key, value)| (Table::Queues, key, value)).collect();
     assert_eq!(recovered.definitions, model);
 }
+
+#[test]
+fn segments_go_also_under_a_flood_of_what_can_wait() {
+    let options = StoreOptions {
+        // Every unit is written at once and fills a segment, and nothing is synced for its age.
+        max_lazy_bytes: 1,
+        lazy_sync: Duration::from_secs(3600),
+        ..small()
+    };
+    let (store, _) = Store::open(Arc::new(MemDisk::new()), Path::new("/data"), options).unwrap();
+    let mut batch = Batch::new();
+    let mut last = Lsn(0);
+    for _ in 0..20 {
+        for queue in 0..1000 {
+            batch.drop_queue(queue);
+        }
+        last = store.append(&mut batch).last;
+        block_on(store.writable(1));
+    }
+    while store.readable_lsn() < last {
+        thread::yield_now();
+    }
+    let stats = store.stats();
+    // The one being written, and one or two that were not let go of a moment ago.
+    assert!(stats.segments <= 3, "{stats:?}");
+}
