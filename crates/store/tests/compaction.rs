@@ -224,6 +224,7 @@ fn moved_messages_keep_what_their_places_have_seen() {
         for _ in 0..200 {
             let lsn = world.publish(9, 900);
             world.ack(lsn);
+            block_on(world.store.durable(lsn));
         }
         let moved = world.store.stats().moved_bytes;
         if moved > before {
