@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -14,6 +15,7 @@ use self::overrides::Overrides;
 use crate::broker::Broker;
 use crate::compare::compare;
 use crate::error::PerfError;
+use crate::limits::limits;
 use crate::observer::Progress;
 use crate::output::{note, show};
 use crate::preset::{PRESETS, Preset, transient};
@@ -22,6 +24,7 @@ use crate::run::{Named, run};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::start::{Stop, start};
 use crate::target::{Reach, Target};
+use crate::units::{parse_duration, parse_size};
 
 /// Measures AMQP 0-9-1 brokers.
 #[derive(Debug, Args)]
@@ -38,6 +41,8 @@ enum Command {
     Compare(CompareArgs),
     /// Start a broker several times, and measure how long it takes to the first connection
     Start(StartArgs),
+    /// Measure what the machine itself can do, which no broker can exceed
+    Limits(LimitsArgs),
     /// List the presets
     Presets,
 }
@@ -89,6 +94,23 @@ struct StartArgs {
 }
 
 #[derive(Debug, Args)]
+struct LimitsArgs {
+    /// Body sizes of the messages to relay: 16,1KiB
+    #[arg(long = "size", value_name = "SIZES", value_delimiter = ',', value_parser = parse_size,
+          default_value = "16,1KiB")]
+    sizes: Vec<usize>,
+    /// A folder on the disk to measure; a file in it is written and removed
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// How long each
+    #[arg(long, default_value = "3s", value_parser = parse_duration)]
+    duration: Duration,
+    /// Write what was found as JSON, `-` for the standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct CommonArgs {
     /// What to run; may be several, separated by commas. Without one: messages as the options say
     #[arg(long = "preset", value_name = "NAME", value_delimiter = ',')]
@@ -117,6 +139,7 @@ impl PerfArgs {
             Command::Run(args) => args.run(),
             Command::Compare(args) => args.run(),
             Command::Start(args) => args.run(),
+            Command::Limits(args) => args.run(),
             Command::Presets => {
                 let mut table = Table::new(["preset", ""]);
                 PRESETS.iter().for_each(|preset| table.row([preset.name, preset.summary]));
@@ -184,6 +207,17 @@ impl StartArgs {
             show(&starts)?;
         }
         write_json(&self.json, &starts)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl LimitsArgs {
+    fn run(&self) -> Result<ExitCode, PerfError> {
+        let found = limits(&self.sizes, &self.dir, self.duration)?;
+        if !is_shown(&self.json) {
+            show(&found)?;
+        }
+        write_json(&self.json, &found)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -48,6 +48,18 @@ pub enum PerfError {
     /// What is to be started is running.
     #[error("something listens at {0} already")]
     InUse(SocketAddr),
+    /// The loopback interface cannot be used.
+    #[error("cannot measure the loopback interface: {0}")]
+    Loopback(#[source] io::Error),
+    /// A folder to measure the disk in cannot be used.
+    #[error("cannot measure the disk in {}: {source}", dir.display())]
+    Disk {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// A report cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Output {

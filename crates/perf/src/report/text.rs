@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Checked, Messages, Percentiles, Phase, Report, Table, Unit, Usage};
 use crate::compare::{Comparison, Row, Spread};
+use crate::limits::Limits;
 use crate::scenario::Scenario;
 use crate::start::Starts;
 use crate::units::{short, short_bytes, short_time};
@@ -175,6 +176,24 @@ impl fmt::Display for Starts {
         writeln!(f, "start to first channel: {}", milliseconds(self.seconds))?;
         writeln!(f, "signal to end: {}", milliseconds(self.stop_seconds))?;
         writeln!(f, "memory: {}", short_bytes(whole(self.resident.median)))
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["this machine alone", "per second", "CPU s/M"]);
+        for relay in &self.relays {
+            let name = format!("messages of {} B through a relay", relay.size);
+            table.row([name, short(relay.rate), short(relay.cpu_seconds_per_million)]);
+        }
+        let disk = &self.disk;
+        table.row([format!("writes of {} B, each with a sync", disk.size), short(disk.rate)]);
+        table.row(["bytes written with a sync every MiB".to_owned(), short(disk.bulk)]);
+        write!(f, "{table}")?;
+        match &disk.latency {
+            Some(latency) => writeln!(f, "write and sync in {}: {latency}", disk.dir.display()),
+            None => Ok(()),
+        }
     }
 }
 

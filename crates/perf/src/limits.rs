@@ -1,0 +1,89 @@
+//! What the machine itself can do, which no broker can exceed: the bytes of messages relayed over the
+//! loopback interface, and syncs of a disk.
+
+mod disk;
+mod relay;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::PerfError;
+use crate::latency::Percentiles;
+
+/// What was found of a machine.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Limits {
+    /// By body size.
+    pub relays: Vec<Relayed>,
+    /// What the disk can do.
+    pub disk: Synced,
+}
+
+/// Published messages as bytes, read from one connection and written to another by one thread that
+/// does not look at them.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Relayed {
+    /// Bytes of a body.
+    pub size: usize,
+    /// Messages a second.
+    pub rate: f64,
+    /// CPU seconds of that thread for a million messages.
+    pub cpu_seconds_per_million: f64,
+}
+
+/// Records written one after the other into a file whose space was there before, each synced before
+/// the next.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Synced {
+    /// The folder the file was in.
+    pub dir: PathBuf,
+    /// Bytes of a record.
+    pub size: usize,
+    /// Records a second.
+    pub rate: f64,
+    /// From before a write until after its sync, in nanoseconds.
+    pub latency: Option<Percentiles>,
+    /// Bytes a second if many records are written at once and synced together.
+    pub bulk: f64,
+}
+
+/// Measures a relay for each of the body `sizes`, and the disk that holds `dir`, each for about `time`.
+///
+/// # Errors
+/// The loopback interface or the folder cannot be used.
+pub fn limits(sizes: &[usize], dir: &Path, time: Duration) -> Result<Limits, PerfError> {
+    let relays = sizes.iter().map(|size| relay::measure(*size, time));
+    let relays = relays.collect::<io::Result<_>>().map_err(PerfError::Loopback)?;
+    let failed = |source| PerfError::Disk { dir: dir.to_owned(), source };
+    let disk = disk::measure(dir, time).map_err(failed)?;
+    Ok(Limits { relays, disk })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_can_do_something() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = limits(&[16, 1024], dir.path(), Duration::from_millis(50)).unwrap();
+        let [small, large] = found.relays.as_slice() else { panic!("{found:?}") };
+        assert_eq!((small.size, large.size), (16, 1024));
+        assert!(small.rate > 0.0 && large.rate > 0.0, "{found:?}");
+        assert!(found.disk.rate > 0.0 && found.disk.bulk > 0.0, "{found:?}");
+        let latency = found.disk.latency.unwrap();
+        assert!(latency.count > 0 && latency.p50 <= latency.p99, "{found:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file is removed");
+        let text = found.to_string();
+        assert!(text.contains("1024 B") && text.contains("sync"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let refused = limits(&[], Path::new("/nowhere/at/all"), Duration::ZERO).unwrap_err();
+        assert!(refused.to_string().contains("/nowhere/at/all"), "{refused}");
+    }
+}
