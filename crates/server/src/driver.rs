@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -36,58 +37,20 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Serves one client until it or the broker ends the connection.
+///
+/// As every connection has this future for as long as it lasts, what is large in it is only what
+/// it needs all the time.
 pub(crate) async fn serve(
     stream: TcpStream,
     peer: Peer,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
-    tracing::debug!("accepting AMQP connection ({peer})");
-    let (reader, socket) = stream.into_split();
-    let outbox = Arc::new(Outbox::new());
-    let (heartbeat, heartbeat_seen) = watch::channel(Duration::ZERO);
-    let broker = Arc::clone(&context.broker);
-    let writer_gone = CancellationToken::new();
-    let guard = writer_gone.clone().drop_guard();
-    let told = stop.child_token();
-    let control = Arc::new(Control::new(Arc::clone(&outbox), told.clone()));
-    let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer);
-    let writes = tokio::spawn({
-        let outbox = Arc::clone(&outbox);
-        let traffic = Arc::clone(connection.traffic());
-        async move {
-            let _guard = guard;
-            writer::write(socket, outbox, broker, &traffic, heartbeat_seen).await
-        }
-    });
-    let handshake_timeout = context.amqp.handshake_timeout;
-    let mut driver = Driver {
-        connection,
-        control,
-        context,
-        outbox,
-        reader,
-        buffer: BytesMut::new(),
-        read_size: READ_MIN,
-        heartbeat,
-        writer_gone,
-        stop,
-        told,
-        is_stopping: false,
-        deadline: Some(Instant::now() + handshake_timeout),
-        started: Instant::now(),
-        next_check: None,
-    };
+    let (mut driver, writes) = Driver::start(stream, peer, context, stop);
     driver.run().await;
     driver.connection.end(clock::now());
     driver.outbox.finish();
-    // A client that doesn't read doesn't keep the task.
-    let Driver { reader, stop, .. } = driver;
-    let abort = writes.abort_handle();
-    if patiently(CLOSE_TIMEOUT, &stop, writes).await.is_none() {
-        abort.abort();
-    }
-    patiently(LOGIN_PENALTY, &stop, linger(reader)).await;
+    Box::pin(driver.part(writes)).await;
 }
 
 struct Driver {
@@ -140,6 +103,62 @@ enum Resources {
 }
 
 impl Driver {
+    /// Makes a connection's machine, and has another task write what it answers.
+    fn start(
+        stream: TcpStream,
+        peer: Peer,
+        context: Arc<Context>,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<io::Result<()>>) {
+        tracing::debug!("accepting AMQP connection ({peer})");
+        let (reader, socket) = stream.into_split();
+        let outbox = Arc::new(Outbox::new());
+        let (heartbeat, heartbeat_seen) = watch::channel(Duration::ZERO);
+        let broker = Arc::clone(&context.broker);
+        let writer_gone = CancellationToken::new();
+        let guard = writer_gone.clone().drop_guard();
+        let told = stop.child_token();
+        let control = Arc::new(Control::new(Arc::clone(&outbox), told.clone()));
+        let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer);
+        let writes = tokio::spawn({
+            let outbox = Arc::clone(&outbox);
+            let traffic = Arc::clone(connection.traffic());
+            async move {
+                let _guard = guard;
+                writer::write(socket, outbox, broker, &traffic, heartbeat_seen).await
+            }
+        });
+        let handshake_timeout = context.amqp.handshake_timeout;
+        let driver = Self {
+            connection,
+            control,
+            context,
+            outbox,
+            reader,
+            buffer: BytesMut::new(),
+            read_size: READ_MIN,
+            heartbeat,
+            writer_gone,
+            stop,
+            told,
+            is_stopping: false,
+            deadline: Some(Instant::now() + handshake_timeout),
+            started: Instant::now(),
+            next_check: None,
+        };
+        (driver, writes)
+    }
+
+    /// Lets the client fetch what it was sent last. One that doesn't read doesn't keep the task.
+    async fn part(self, writes: JoinHandle<io::Result<()>>) {
+        let Self { reader, stop, .. } = self;
+        let abort = writes.abort_handle();
+        if patiently(CLOSE_TIMEOUT, &stop, writes).await.is_none() {
+            abort.abort();
+        }
+        patiently(LOGIN_PENALTY, &stop, linger(reader)).await;
+    }
+
     async fn run(&mut self) {
         loop {
             let received = self.connection.receive(&self.buffer, clock::now());
