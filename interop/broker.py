@@ -58,6 +58,7 @@ class Own:
             build = ["cargo", "build", "--quiet", "--package", "leveret"]
             subprocess.run(build, cwd=ROOT, check=True)
             binary = TARGET / "debug" / "leveret"
+        self.tool = [binary, "ctl", "--data-dir", data]
         self.command = [binary, "--data-dir", data, "--management", "none", "--metrics", "none"]
         # What steers the programs is no setting of the broker.
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LEVERET_")}
@@ -105,9 +106,10 @@ class Own:
 
     @contextlib.contextmanager
     def control(self):
-        """Where (host:port) programs may ask for a restart, one line for the wish, one back.
+        """Where (host:port) programs may ask for what operators do, one line for the wish, one back.
 
-        `restart NAME=VALUE...` is with these settings, which the next restart forgets.
+        `restart NAME=VALUE...` is with these settings, which the next restart forgets;
+        `ctl COMMAND...` is a command of `leveret ctl`, answered by its exit status.
         """
         own = self
 
@@ -118,6 +120,9 @@ class Own:
                     if wish == "restart":
                         own.restart(**dict(setting.split("=", 1) for setting in settings))
                         self.wfile.write(b"restarted\n")
+                    elif wish == "ctl":
+                        done = subprocess.run([*own.tool, *settings], capture_output=True)
+                        self.wfile.write(b"%d\n" % done.returncode)
                     else:
                         self.wfile.write(b"no such wish\n")
 

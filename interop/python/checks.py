@@ -22,13 +22,23 @@ class Skipped(Exception):
 
 def restart_broker():
     """Has the broker stop in order, which closes connections with 320, and start again."""
+    answer = wish("restart")
+    assert answer == "restarted", answer
+
+
+def control_broker(command):
+    """Runs a command of `leveret ctl`."""
+    status = wish(f"ctl {command}")
+    assert status == "0", f"{command} ended with status {status}"
+
+
+def wish(what):
     if not (control := os.environ.get("AMQP_CONTROL")):
-        raise Skipped("nobody here may restart the broker")
+        raise Skipped("nobody here may restart or control the broker")
     host, _, port = control.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=60) as wishes:
-        wishes.sendall(b"restart\n")
-        answer = wishes.makefile().readline().strip()
-    assert answer == "restarted", answer
+        wishes.sendall(f"{what}\n".encode())
+        return wishes.makefile().readline().strip()
 
 
 def run(module):

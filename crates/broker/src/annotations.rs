@@ -1,7 +1,10 @@
 //! What the broker keeps with a message beside what its publisher wrote.
 
 use leveret_codec::{Table, Value};
+use leveret_engine::Message;
 use smallvec::SmallVec;
+
+use crate::queue::properties;
 
 /// Further routing keys of a message: a few at most.
 pub(crate) type Keys<'a> = SmallVec<[&'a str; 4]>;
@@ -60,6 +63,20 @@ pub(crate) fn copies<'a>(headers: Table<'a>, header: &str) -> Result<Keys<'a>, V
         Some(Value::Array(keys)) => Ok(keys.iter().filter_map(|key| key.as_str()).collect()),
         Some(other) => Err(other),
     }
+}
+
+/// All keys a message is routed by, those no consumer sees included.
+pub(crate) fn routing_keys(message: &Message) -> Keys<'_> {
+    let Annotations { rerouted, bcc, .. } = Annotations::read(message.annotations());
+    let mut keys = Keys::new();
+    keys.push(message.routing_key());
+    if !rerouted {
+        let headers = properties(message).headers.unwrap_or_default();
+        // Publishing has checked that it is an array.
+        keys.extend(copies(headers, "CC").unwrap_or_default());
+    }
+    keys.extend(bcc);
+    keys
 }
 
 #[cfg(test)]

@@ -229,6 +229,8 @@ impl Broker {
                 self.delete_abandoned(&queue, abandoned, turn);
             } else if !turn.dead.is_empty() {
                 self.dead_letter(turn);
+            } else if !turn.traced.is_empty() {
+                self.trace_deliveries(turn);
             } else {
                 break;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leveret_codec::TableBuf;
 use leveret_engine::{ExchangeSpec, Keeper, QueueId, QueueSettings};
 
+use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue::{Purpose, QueueAgenda, QueueSpec, Settings, SharedQueue};
 
@@ -38,6 +39,8 @@ pub(crate) fn keeper(
         id,
         name: Arc::clone(&exchange.name),
         vhost: Arc::clone(vhost),
+        // No client is given what it has.
+        tracing: Tracing::default(),
         durable,
         auto_delete: false,
         owner: None,

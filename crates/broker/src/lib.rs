@@ -28,6 +28,7 @@ mod dead_letter;
 mod definitions;
 mod delayed_retry;
 mod direct_reply;
+mod firehose;
 mod global_parameters;
 mod keeper;
 mod limits;
@@ -65,8 +66,8 @@ pub use queue::{
 };
 pub use queue_type::QueueType;
 pub use session::{
-    Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue, Fetched,
-    NewConsumer, Outcome, Prepared, Publish, Repeatable, Session, SessionId, SettleGroup,
+    Client, Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue,
+    Fetched, NewConsumer, Outcome, Prepared, Publish, Repeatable, Session, SessionId, SettleGroup,
     Settlement, Staged, Ticket, generated_name,
 };
 pub use stored::{key_names, queue_names};

@@ -36,6 +36,7 @@ pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals};
 use self::stream::StreamState;
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
+use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
@@ -54,6 +55,7 @@ pub struct SharedQueue {
     pub(crate) arguments: TableBuf,
     pub(crate) purpose: Purpose,
     pub(crate) queue_type: QueueType,
+    tracing: Tracing,
     consumer_timeout: ConsumerTimeout,
     /// See [`order`](Self::order).
     order: Mutex<()>,
@@ -84,8 +86,13 @@ struct State {
 
 /// A message's properties, which were read without error when it was published.
 pub(crate) fn properties(message: &Message) -> Properties<'_> {
+    parsed(message.properties())
+}
+
+/// As [`properties`], of those a queue delivers it with.
+pub(crate) fn parsed(raw: &[u8]) -> Properties<'_> {
     let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-    let properties = Properties::parse(message.properties(), &limits);
+    let properties = Properties::parse(raw, &limits);
     debug_assert!(properties.is_ok(), "the message was published with them");
     properties.unwrap_or_default()
 }
@@ -157,6 +164,7 @@ impl SharedQueue {
             arguments: spec.arguments,
             purpose: settings.purpose,
             queue_type: settings.queue_type,
+            tracing: spec.tracing,
             consumer_timeout: ConsumerTimeout::new(settings.consumer_timeout),
             order: Mutex::default(),
             state: Mutex::new(State {
@@ -215,6 +223,11 @@ impl SharedQueue {
     /// The session it belongs to, if it is exclusive.
     pub fn owner(&self) -> Option<SessionId> {
         self.owner
+    }
+
+    /// Whether its deliveries are told of.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.tracing.is_on()
     }
 
     /// What it was declared with.

@@ -173,6 +173,7 @@ fn restore_queue(
         id: QueueId(value.id),
         name: name.into(),
         vhost: Arc::clone(vhost.name()),
+        tracing: vhost.tracing.clone(),
         durable: true,
         auto_delete: value.auto_delete,
         owner: None,

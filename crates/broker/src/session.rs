@@ -38,11 +38,20 @@ use crate::vhost::Vhost;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// Whom a session serves.
+#[derive(Debug)]
+pub struct Client {
+    /// Its connection's name, such as `127.0.0.1:50298 -> 127.0.0.1:5672`.
+    pub connection: Arc<str>,
+    /// Who logged in.
+    pub user: Arc<User>,
+}
+
 /// An authenticated client in a vhost.
 pub struct Session {
     id: SessionId,
     broker: Arc<Broker>,
-    user: Arc<User>,
+    client: Arc<Client>,
     vhost: Arc<Vhost>,
     permissions: PermissionCache,
     routes: RouteCache,
@@ -55,16 +64,22 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens a session in a vhost, as `connection.open` does.
+    /// Opens a session in a vhost, as `connection.open` does, for the connection of this name.
     ///
     /// # Errors
     /// 530 when the vhost doesn't exist, the user has no permission entry for it, or the node, the
     /// vhost or the user has as many connections as it may.
-    pub fn open(broker: &Arc<Broker>, user: Arc<User>, vhost: &str) -> Result<Self, AmqpError> {
+    pub fn open(
+        broker: &Arc<Broker>,
+        user: Arc<User>,
+        vhost: &str,
+        connection: Arc<str>,
+    ) -> Result<Self, AmqpError> {
         let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
         let limits = broker.access().user_limits(&user.name);
         let (vhost, presence) = broker.occupancy.enter(broker.limits, &user, limits, find)?;
-        Self::new(broker, user, vhost, Some(presence))
+        let id = broker.next_session();
+        Self::new(broker, id, Client { connection, user }, vhost, Some(presence))
     }
 
     /// Opens a session for one request of an operator, which is no connection: no limit stands
@@ -78,7 +93,8 @@ impl Session {
         vhost: &str,
     ) -> Result<Self, AmqpError> {
         let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
-        Self::new(broker, user, found, None)
+        let (id, client) = Self::unconnected(broker, user);
+        Self::new(broker, id, client, found, None)
     }
 
     /// Opens a session of the broker itself, which may do everything, also what `amq.` in front of a
@@ -95,35 +111,45 @@ impl Session {
             limits: UserLimits::default(),
         });
         let permissions = PermissionCache::of_system(Arc::clone(broker.access()));
-        Ok(Self::with(broker, user, found, permissions, None))
+        let (id, client) = Self::unconnected(broker, user);
+        Ok(Self::with(broker, id, client, found, permissions, None))
+    }
+
+    /// The next session's identity, and what stands for its connection, as RabbitMQ has it.
+    fn unconnected(broker: &Broker, user: Arc<User>) -> (SessionId, Client) {
+        let id = broker.next_session();
+        let connection = format!("<{}.{}.0>", broker.node, id.0).into();
+        (id, Client { connection, user })
     }
 
     fn new(
         broker: &Arc<Broker>,
-        user: Arc<User>,
+        id: SessionId,
+        client: Client,
         vhost: Arc<Vhost>,
         presence: Option<Presence>,
     ) -> Result<Self, AmqpError> {
         let access = Arc::clone(broker.access());
-        let mut permissions = PermissionCache::new(access, &user.name, vhost.name());
+        let mut permissions = PermissionCache::new(access, &client.user.name, vhost.name());
         if !permissions.may_enter() {
-            return Err(refusal::vhost_refused(vhost.name(), &user.name));
+            return Err(refusal::vhost_refused(vhost.name(), &client.user.name));
         }
-        Ok(Self::with(broker, user, vhost, permissions, presence))
+        Ok(Self::with(broker, id, client, vhost, permissions, presence))
     }
 
     fn with(
         broker: &Arc<Broker>,
-        user: Arc<User>,
+        id: SessionId,
+        client: Client,
         vhost: Arc<Vhost>,
         permissions: PermissionCache,
         presence: Option<Presence>,
     ) -> Self {
         Self {
-            id: broker.next_session(),
+            id,
             permissions,
             broker: Arc::clone(broker),
-            user,
+            client: Arc::new(client),
             vhost,
             routes: RouteCache::default(),
             staging: Staging::default(),
@@ -135,7 +161,7 @@ impl Session {
 
     /// Who this is.
     pub fn user(&self) -> &Arc<User> {
-        &self.user
+        &self.client.user
     }
 
     /// Where it is.
@@ -160,7 +186,11 @@ impl Session {
     pub fn open_channel(&mut self) -> Result<(), AmqpError> {
         let Some(presence) = &mut self.presence else { return Ok(()) };
         let Broker { node, limits, .. } = &*self.broker;
-        presence.open_channel(node, *limits, self.broker.access().user_limits(&self.user.name))
+        presence.open_channel(
+            node,
+            *limits,
+            self.broker.access().user_limits(&self.client.user.name),
+        )
     }
 
     /// A channel that was counted is gone.
@@ -224,7 +254,7 @@ impl Session {
     }
 
     fn access_refused(&self, kind: PermissionKind, resource: Resource<'_>) -> AmqpError {
-        refusal::access_refused(kind.name(), resource, self.vhost.name(), &self.user.name)
+        refusal::access_refused(kind.name(), resource, self.vhost.name(), &self.client.user.name)
     }
 
     /// Topic permissions, which only topic exchanges have.
@@ -237,7 +267,7 @@ impl Session {
         if self.permissions.allows_topic(kind, exchange, key) {
             return Ok(());
         }
-        let (vhost, user) = (self.vhost.name(), &self.user.name);
+        let (vhost, user) = (self.vhost.name(), &self.client.user.name);
         Err(refusal::topic_access_refused(kind.name(), key, exchange, vhost, user))
     }
 

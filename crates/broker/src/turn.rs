@@ -6,6 +6,7 @@ use leveret_engine::{Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
 use crate::dead_letter::{Death, DeathsByReason, Reason};
+use crate::firehose::TracedDelivery;
 use crate::queue::SharedQueue;
 use crate::subscriber::Subscriber;
 
@@ -36,6 +37,8 @@ pub struct Turn {
     pub(crate) dead: Vec<Death>,
     /// What died in queues that don't.
     discarded: DeathsByReason,
+    /// Deliveries the firehose is to tell of.
+    pub(crate) traced: Vec<TracedDelivery>,
     wakes: Vec<Arc<dyn Subscriber>>,
     cancelled: Vec<Arc<dyn Subscriber>>,
     /// Whether those are told at a later end: an answer of this turn waits for the disk.

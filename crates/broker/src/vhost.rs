@@ -12,6 +12,7 @@ use leveret_engine::{
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
 use crate::connections::{ChannelTotals, PastChannels};
+use crate::firehose::{TRACE_EXCHANGE, Tracing};
 use crate::limits::VhostLimits;
 use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
 use crate::queue::SharedQueue;
@@ -26,7 +27,7 @@ const PREDECLARED: [(&str, ExchangeKind, bool); 6] = [
     ("amq.topic", ExchangeKind::Topic, false),
     ("amq.headers", ExchangeKind::Headers, false),
     ("amq.match", ExchangeKind::Headers, false),
-    ("amq.rabbitmq.trace", ExchangeKind::Topic, true),
+    (TRACE_EXCHANGE, ExchangeKind::Topic, true),
 ];
 
 /// A virtual host, shared by its connections.
@@ -38,6 +39,7 @@ pub struct Vhost {
     /// Held by whoever changes policies, until all queues know of it. Taken before the directory.
     pub(crate) policy_changes: Mutex<()>,
     pub(crate) past_channels: PastChannels,
+    pub(crate) tracing: Tracing,
     pub(crate) directory: RwLock<Directory>,
 }
 
@@ -74,6 +76,7 @@ impl Vhost {
             limits: RwLock::default(),
             policy_changes: Mutex::default(),
             past_channels: PastChannels::default(),
+            tracing: Tracing::default(),
             directory: RwLock::new(Directory {
                 topology,
                 policies: Arc::default(),
@@ -108,6 +111,20 @@ impl Vhost {
     /// What channels that are closed by now have counted in it.
     pub fn past_channels(&self) -> ChannelTotals {
         self.past_channels.read()
+    }
+
+    /// Whether what goes through it is published once more, to `amq.rabbitmq.trace`.
+    pub fn is_traced(&self) -> bool {
+        self.tracing.is_on()
+    }
+
+    /// See [`is_traced`](Self::is_traced). Until the broker stops.
+    pub fn trace(&self, is_traced: bool) {
+        let doing = if is_traced { "enabling" } else { "disabling" };
+        tracing::info!("{doing} tracing for vhost '{}'", self.name);
+        self.tracing.set(is_traced);
+        // Routes are found anew, and nothing is published without a look at it.
+        self.changed();
     }
 
     /// Reads its exchanges and bindings, which don't change meanwhile: nothing else of the broker

@@ -145,6 +145,9 @@ impl Call {
 }
 
 /// How long a line of Erlang's may be.
+/// The channel that requests publish and fetch on: each is the first and only one of its session.
+pub(crate) const CHANNEL: u16 = 1;
+
 const LINE_MAX: usize = 79;
 
 /// A text of a body.

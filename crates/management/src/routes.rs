@@ -397,5 +397,6 @@ pub(crate) static CONTROL_ROUTES: &[Route] = &[
     route("/control/authenticate", &[post(Administrator, control::authenticate)]),
     route("/control/pids", &[get(Administrator, control::pids)]),
     route("/control/close-connections", &[post(Administrator, control::close_connections)]),
+    route("/control/tracing/{vhost}", &[put(Vhost, control::trace)]),
     route("/control/queues/{vhost}/{queue}", &[delete(Vhost, control::delete_queue)]),
 ];

@@ -34,7 +34,7 @@ fn what_leveret_has_not_is_refused_with_the_reason() {
     assert_eq!((outcome.code, outcome.stdout.as_str()), (64, ""));
     assert_eq!(outcome.stderr, "Error:\nLeveret is not written in Erlang\n");
     for line in
-        ["rabbitmqctl stop_app", "rabbitmqctl join_cluster rabbit@other", "rabbitmqctl trace_on"]
+        ["rabbitmqctl stop_app", "rabbitmqctl join_cluster rabbit@other", "rabbitmqctl reset"]
     {
         let outcome = tools.run(line);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (70, ""), "{line}");

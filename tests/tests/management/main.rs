@@ -9,6 +9,7 @@
 
 mod access;
 mod definitions;
+mod firehose;
 mod http;
 mod metrics;
 mod recorded;

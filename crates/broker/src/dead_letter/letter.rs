@@ -5,7 +5,7 @@ use leveret_engine::{Body, DELAY_HEADER, Message, MessageArena, Millis, NewMessa
 
 use super::history::{self, Event};
 use super::{Death, Reason};
-use crate::annotations::{Annotations, Keys, copies};
+use crate::annotations::{self, Annotations, Keys, copies};
 use crate::queue::properties;
 
 /// What a dead message becomes.
@@ -73,14 +73,6 @@ impl<'a> Letter<'a> {
         let message = &death.entry.message;
         let properties = properties(message);
         let headers = properties.headers.unwrap_or_default();
-        let Annotations { rerouted, bcc, .. } = Annotations::read(message.annotations());
-        let mut routing_keys = Keys::new();
-        routing_keys.push(message.routing_key());
-        if !rerouted {
-            routing_keys.extend(copies(headers, "CC").unwrap_or_default());
-        }
-        routing_keys.extend(bcc);
-
         let waited = delay(&properties).and_then(|delay| i64::try_from(delay.0).ok());
         let waited = -waited.unwrap_or_default();
         let value = i32::try_from(waited).map_or(Value::I64(waited), Value::I32);
@@ -97,6 +89,7 @@ impl<'a> Letter<'a> {
             annotations: message.annotations(),
             body: Body::Shared(message.shared_body()),
         });
+        let routing_keys = annotations::routing_keys(&death.entry.message);
         Self { message, routing_keys, deaths: ArrayBuf::default() }
     }
 

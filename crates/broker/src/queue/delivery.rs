@@ -9,6 +9,7 @@ use super::delivery_count::put_with_delivery_count;
 use super::gate::DispatchGate;
 use super::offset_header::put_with_offset;
 use super::{ConsumerAbout, Purpose, SharedQueue, State};
+use crate::firehose;
 use crate::queue_type::QueueType;
 use crate::subscriber::{Subscriber, Wake};
 use crate::turn::Turn;
@@ -90,6 +91,12 @@ impl SharedQueue {
         totals.get_or_insert_default().count_deliveries(&turn.run, consumer.no_ack);
         if consumer.no_ack {
             turn.consume_run();
+        }
+        if self.is_traced()
+            && let Some(queue) = self.this.upgrade()
+        {
+            let about = &consumer.about;
+            firehose::note(&queue, &turn.run, &about.client, about.channel, &mut turn.traced);
         }
         if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
             turn.wake(&consumer.subscriber);

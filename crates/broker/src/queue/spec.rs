@@ -8,6 +8,7 @@ use leveret_engine::{Deduplication, Millis, QueueId, QueueSettings, StreamSettin
 
 use super::Purpose;
 use crate::dead_letter::Strategy;
+use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
@@ -17,6 +18,7 @@ pub(crate) struct QueueSpec {
     pub(crate) id: QueueId,
     pub(crate) name: Arc<str>,
     pub(crate) vhost: Arc<str>,
+    pub(crate) tracing: Tracing,
     pub(crate) durable: bool,
     pub(crate) auto_delete: bool,
     pub(crate) owner: Option<SessionId>,

@@ -8,7 +8,7 @@ use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, Millis, Re
 use super::{SharedQueue, State, properties};
 use crate::delayed_retry;
 use crate::policy::AppliedPolicies;
-use crate::session::SessionId;
+use crate::session::{Client, SessionId};
 use crate::totals::totals;
 
 totals! {
@@ -80,6 +80,8 @@ pub struct ConsumerAbout {
     pub tag: Arc<str>,
     /// The session it belongs to.
     pub session: SessionId,
+    /// Whose session that is.
+    pub client: Arc<Client>,
     /// The channel it belongs to.
     pub channel: u16,
     /// `x-...`

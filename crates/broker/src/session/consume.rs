@@ -6,10 +6,11 @@ use std::time::Duration;
 use leveret_codec::{AmqpError, Table as Arguments};
 use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
 
-use super::{Session, SessionId};
+use super::Session;
 use crate::access::PermissionKind;
 use crate::arguments::{self, OF_READERS};
 use crate::direct_reply::{self, ReplyConsumer};
+use crate::firehose;
 use crate::queue::{AddConsumerRefused, ConsumerAbout, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -41,10 +42,11 @@ pub struct Consume<'a> {
 
 impl Consume<'_> {
     /// What operators see of the consumer.
-    pub(super) fn about(&self, session: SessionId) -> ConsumerAbout {
+    pub(super) fn about(&self, session: &Session) -> ConsumerAbout {
         ConsumerAbout {
             tag: Arc::clone(self.tag),
-            session,
+            session: session.id,
+            client: Arc::clone(&session.client),
             channel: self.channel,
             arguments: self.arguments.into(),
         }
@@ -124,14 +126,14 @@ impl Session {
             }
         };
         let subscriber = subscriber(NewConsumer { queue: &queue, id, ack_timeout });
-        queue.add_consumer(spec, request.about(self.id), subscriber).map_err(|refused| {
-            match refused {
+        queue.add_consumer(spec, request.about(self), subscriber).map_err(
+            |refused| match refused {
                 AddConsumerRefused::ExclusiveUse => refusal::exclusive_use(&queue.name, vhost),
                 AddConsumerRefused::Deleted => {
                     refusal::not_found(Resource::Queue(&queue.name), vhost)
                 }
-            }
-        })?;
+            },
+        )?;
         Ok((queue, id))
     }
 
@@ -163,12 +165,17 @@ impl Session {
         queue.unblock(consumer, &mut self.turn);
     }
 
-    /// Takes the next ready message, if there is one.
+    /// Takes the next ready message for a channel, if there is one.
     ///
     /// # Errors
     /// 403 without read permission, 404 when the queue is missing, 405 when it is another
     /// connection's or a quorum queue with a single active consumer, 540 when it is a stream.
-    pub fn get(&mut self, queue: &str, no_ack: bool) -> Result<Option<Fetched>, AmqpError> {
+    pub fn get(
+        &mut self,
+        channel: u16,
+        queue: &str,
+        no_ack: bool,
+    ) -> Result<Option<Fetched>, AmqpError> {
         self.check(PermissionKind::Read, Resource::Queue(queue))?;
         let queue = self.accessible_queue(queue)?;
         if queue.is_stream() {
@@ -178,7 +185,11 @@ impl Session {
         if queue.queue_type == QueueType::Quorum && queue.has_single_active_consumer() {
             return Err(refusal::get_with_single_active_consumer(&queue.name, self.vhost.name()));
         }
-        let fetched = queue.get(no_ack, &mut self.turn);
-        Ok(fetched.map(|(entry, left)| Fetched { queue, entry, left }))
+        let Some((entry, left)) = queue.get(no_ack, &mut self.turn) else { return Ok(None) };
+        if queue.is_traced() {
+            let entry = std::slice::from_ref(&entry);
+            firehose::note(&queue, entry, &self.client, channel, &mut self.turn.traced);
+        }
+        Ok(Some(Fetched { queue, entry, left }))
     }
 }

@@ -18,6 +18,7 @@ use crate::arguments;
 use crate::buckets::{self, Buckets, Origin, Recorded};
 use crate::dead_letter::{DeadLetters, Death, Reason};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
+use crate::firehose::Tap;
 use crate::queue::{Purpose, SharedQueue, properties};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
@@ -25,6 +26,8 @@ use crate::vhost::Directory;
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
+    /// The channel it comes on.
+    pub channel: u16,
     /// The exchange, empty for the default one.
     pub exchange: &'a str,
     /// The routing key.
@@ -145,8 +148,8 @@ impl Session {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn prepare(&mut self, publish: Publish<'_>) -> Result<Prepared, AmqpError> {
-        let Publish { exchange, routing_key, properties, raw_properties, body, replies_to } =
-            publish;
+        let Publish { channel, exchange, routing_key, properties, .. } = publish;
+        let Publish { raw_properties, body, replies_to, .. } = publish;
         let generations = self.generations();
         let cached = self.routes.find(generations, exchange, routing_key);
         let topic = match cached {
@@ -183,7 +186,8 @@ impl Session {
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
         let rewritten = rewritten(properties, reply_to);
-        let is_repeatable = is_cached && rewritten.is_none();
+        let is_traced = self.vhost.is_traced();
+        let is_repeatable = is_cached && rewritten.is_none() && !is_traced;
         let message = match rewritten {
             Some(raw_properties) => arena.make(NewMessage {
                 now,
@@ -196,7 +200,25 @@ impl Session {
             }),
             None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
         };
+        if is_traced {
+            self.trace(channel, &message, &routes);
+        }
         Ok(Prepared { message, routes, replies, is_repeatable })
+    }
+
+    /// Stages what the firehose says of a publish. Also of one that waits for its transaction, as
+    /// in RabbitMQ.
+    fn trace(&mut self, channel: u16, message: &Message, routes: &Routes) {
+        let Self { broker, vhost, client, staging, .. } = self;
+        let tap = Tap { node: &broker.node, vhost, client, channel };
+        let sighting = tap.publish(message, routes);
+        staging.routed = staging.routed.wrapping_add(1);
+        let drawn = self.id.0.rotate_left(32) ^ staging.routed;
+        let directory = vhost.directory.read();
+        let arena = &mut staging.arena;
+        let routed = sighting.route(&directory, arena, drawn, self.turn.now());
+        let Some((message, queues)) = routed else { return };
+        staging.buckets.add(message, &queues, Origin::default(), &mut staging.records);
     }
 
     /// Puts a prepared message into the current batch.
@@ -400,11 +422,11 @@ impl Session {
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
         match properties.user_id {
             Some(claimed)
-                if claimed != self.user.name.as_bytes()
-                    && !self.user.has_tag(tag::IMPERSONATOR) =>
+                if claimed != self.client.user.name.as_bytes()
+                    && !self.client.user.has_tag(tag::IMPERSONATOR) =>
             {
                 let claimed = String::from_utf8_lossy(claimed);
-                Err(refusal::user_id_mismatch(&claimed, &self.user.name))
+                Err(refusal::user_id_mismatch(&claimed, &self.client.user.name))
             }
             _ => Ok(()),
         }

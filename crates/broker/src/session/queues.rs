@@ -130,6 +130,7 @@ impl Session {
             id: self.broker.next_queue(),
             name: Arc::clone(&name),
             vhost: Arc::clone(vhost.name()),
+            tracing: vhost.tracing.clone(),
             durable,
             auto_delete: request.auto_delete,
             owner: request.exclusive.then_some(self.id),

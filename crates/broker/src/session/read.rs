@@ -48,7 +48,7 @@ impl Session {
         let spec = ReaderSpec { id, prefetch, start, filter, name: reader };
         let subscriber = subscriber(NewConsumer { queue: &stream, id, ack_timeout: None });
         stream
-            .add_reader(spec, request.about(self.id), subscriber, self.turn.now())
+            .add_reader(spec, request.about(self), subscriber, self.turn.now())
             .map_err(|_| refusal::not_found(Resource::Queue(name), vhost))?;
         Ok((stream, id))
     }

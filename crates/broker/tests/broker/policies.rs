@@ -383,6 +383,7 @@ impl World {
         let mut raw_properties = Vec::new();
         properties.encode(&mut raw_properties);
         let publish = leveret_broker::Publish {
+            channel: 1,
             exchange,
             routing_key,
             properties: &properties,

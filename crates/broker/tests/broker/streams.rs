@@ -426,7 +426,7 @@ fn publishers_at_once_agree_on_offsets_with_the_journal() {
 
 fn publish_batches(broker: &Arc<Broker>, thread: u32) {
     let user = broker.access().user("guest").unwrap();
-    let mut session = Session::open(broker, user, "/").unwrap();
+    let mut session = Session::open(broker, user, "/", "test".into()).unwrap();
     session.begin(Millis(START));
     let mut number = 0;
     while number < 200 {
@@ -436,6 +436,7 @@ fn publish_batches(broker: &Arc<Broker>, thread: u32) {
             }
             let body = format!("{thread}-{number}");
             let publish = leveret_broker::Publish {
+                channel: 1,
                 exchange: "amq.fanout",
                 routing_key: "",
                 properties: &Properties::default(),

@@ -46,7 +46,7 @@ impl World {
     pub(crate) fn open(disk: Arc<dyn Disk>, now: u64) -> Self {
         let broker = Self::open_broker(Arc::clone(&disk)).unwrap();
         let user = broker.access().user("guest").unwrap();
-        let mut session = Session::open(&broker, user, "/").unwrap();
+        let mut session = Session::open(&broker, user, "/", "test".into()).unwrap();
         session.begin(Millis(now));
         Self { broker, session, now, disk, turn: Turn::new(), sequence: 0 }
     }
@@ -169,6 +169,7 @@ impl World {
         properties.encode(&mut raw_properties);
         let body = Body::Copy(body.as_bytes());
         let publish = Publish {
+            channel: 1,
             exchange,
             routing_key,
             properties: &properties,
@@ -181,7 +182,7 @@ impl World {
 
     /// Takes the next message, to be settled.
     pub(crate) fn get(&mut self, queue: &str) -> Option<Got> {
-        let fetched = self.session.get(queue, false).unwrap();
+        let fetched = self.session.get(1, queue, false).unwrap();
         self.session.finish();
         let fetched = fetched?;
         let message = &fetched.entry.message;
@@ -231,6 +232,7 @@ impl World {
             .iter()
             .map(|(queue, body)| {
                 let publish = Publish {
+                    channel: 1,
                     exchange: "",
                     routing_key: queue,
                     properties: &properties,

@@ -14,7 +14,6 @@ const NO_LOG_FILE: &str = "there is no log file: the log goes to standard error"
 const NO_SECRETS: &str = "encrypted values in the configuration are not understood";
 const NO_TLS: &str = "the listeners serve no TLS";
 const NO_EVENTS: &str = "Leveret has no stream of events";
-const NO_TRACING: &str = "Leveret has no firehose of messages";
 
 const fn refused(
     name: &'static str,
@@ -64,8 +63,6 @@ pub(crate) static COMMANDS: &[Command] = &[
     refused("force_gc", "", CTL, "Collects the garbage of all processes", ERLANG),
     refused("suspend_listeners", "", CTL, "Takes no new connections", NO_LISTENERS),
     refused("resume_listeners", "", CTL, "Takes new connections again", NO_LISTENERS),
-    refused("trace_on", "", CTL, "Publishes all messages of a vhost once more", NO_TRACING),
-    refused("trace_off", "", CTL, "Ends what trace_on began", NO_TRACING),
     refused("encode", "<value>...", CTL, "Encrypts a value for the configuration", NO_SECRETS),
     refused("decode", "<value>...", CTL, "Decrypts a value of the configuration", NO_SECRETS),
     refused("encrypt_conf_value", "<value>...", CTL, "Encrypts a value", NO_SECRETS),

@@ -93,6 +93,22 @@ pub(crate) static COMMANDS: &[Command] = &[
         ..VHOSTS
     },
     Command {
+        name: "trace_on",
+        about: "Publishes what goes through a vhost once more, to amq.rabbitmq.trace",
+        example: "trace_on -p v1",
+        banner: Some(|call| format!("Starting tracing for vhost \"{}\" ...", call.vhost())),
+        run: Run::With(|call| trace(call, true)),
+        ..VHOSTS
+    },
+    Command {
+        name: "trace_off",
+        about: "Ends what trace_on began",
+        example: "trace_off -p v1",
+        banner: Some(|call| format!("Stopping tracing for vhost \"{}\" ...", call.vhost())),
+        run: Run::With(|call| trace(call, false)),
+        ..VHOSTS
+    },
+    Command {
         name: "restart_vhost",
         about: "Starts a vhost that has failed, which one doesn't do without the broker",
         banner: Some(|call| {
@@ -149,7 +165,7 @@ fn put(call: &Call, body: &Map<String, Value>) -> Result<Output, Failure> {
 fn change(call: &Call, body: &Map<String, Value>) -> Result<Output, Failure> {
     let old = check(call, call.argument(0))?;
     let mut changed = Map::new();
-    for key in ["description", "tags", "default_queue_type"] {
+    for key in ["description", "tags", "default_queue_type", "protected_from_deletion"] {
         let value = body.get(key).or_else(|| old.get(key));
         changed.extend(value.map(|value| (key.to_owned(), value.clone())));
     }
@@ -170,6 +186,14 @@ fn delete(call: &Call) -> Result<Output, Failure> {
         )),
         _ => crate::broker::accepted(reply).map(|_| Output::Nothing),
     }
+}
+
+fn trace(call: &Call, is_on: bool) -> Result<Output, Failure> {
+    let name = call.vhost();
+    check(call, name)?;
+    call.broker.put(&format!("/control/tracing/{}", part(name)), &json!({ "tracing": is_on }))?;
+    let done = if is_on { "enabled" } else { "disabled" };
+    Ok(Output::text(format!("Trace {done} for vhost {name}")))
 }
 
 fn protect(call: &Call, method: &str) -> Result<Output, Failure> {

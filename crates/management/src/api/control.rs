@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::connections;
 use crate::answer::{Answer, Failure, Outcome};
-use crate::call::{Call, text};
+use crate::call::{Call, flag, text};
 use crate::order::Order;
 
 /// Ends the process, after this answer.
@@ -86,6 +86,13 @@ pub(crate) fn close_connections(call: &Call) -> Outcome {
     open.truncate(limit);
     open.iter().for_each(|one| one.close(connections::reason(call)));
     Ok(Answer::json(&json!({ "closed": open.len() })))
+}
+
+/// `{"tracing": true}`, and the rest of the vhost stays as it is.
+pub(crate) fn trace(call: &Call) -> Outcome {
+    let body = call.object_with(&["tracing"])?;
+    call.vhost()?.trace(flag(&body, "tracing", false)?);
+    Ok(Answer::done())
 }
 
 /// Deletes a queue and says how many messages were in it, as the API doesn't.

@@ -11,7 +11,7 @@ use leveret_engine::{Body, Exchange, ExchangeSpec, ExchangeTraffic};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, Failure, Outcome};
-use crate::call::{Call, flag, text};
+use crate::call::{CHANNEL, Call, flag, text};
 use crate::json_table;
 use crate::list::{self, Field};
 use crate::message_stats::{self, Names};
@@ -149,6 +149,7 @@ pub(crate) fn publish(call: &Call) -> Outcome {
     let properties = Properties::parse(&raw_properties, &TableLimits::default())?;
     let staged = session.publish(
         Publish {
+            channel: CHANNEL,
             exchange: &name(call),
             routing_key: text(&body, "routing_key")?,
             properties: &properties,

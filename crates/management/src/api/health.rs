@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::node;
 use crate::answer::{Answer, Failure, Outcome};
-use crate::call::Call;
+use crate::call::{CHANNEL, Call};
 
 /// The process answers.
 pub(crate) fn live(call: &Call) -> Outcome {
@@ -87,6 +87,7 @@ pub(crate) fn aliveness(call: &Call) -> Outcome {
     };
     session.declare_queue(request)?;
     let publish = Publish {
+        channel: CHANNEL,
         exchange: "",
         routing_key: QUEUE,
         properties: &Properties::default(),
@@ -96,7 +97,7 @@ pub(crate) fn aliveness(call: &Call) -> Outcome {
     };
     let staged = session.publish(publish, None)?;
     session.flush(&mut Vec::new());
-    let fetched = session.get(QUEUE, true)?;
+    let fetched = session.get(CHANNEL, QUEUE, true)?;
     session.finish();
     if staged == Staged::Routed && fetched.is_some() {
         return ok(call);

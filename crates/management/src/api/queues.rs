@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{consumers, exchanges};
 use crate::answer::{Answer, Failure, Outcome};
-use crate::call::{Call, flag, text};
+use crate::call::{CHANNEL, Call, flag, text};
 use crate::json_table;
 use crate::list::{self, Field};
 use crate::message_stats::{self, ASIDE, OF_QUEUE, READY, UNACKED, details};
@@ -286,7 +286,7 @@ pub(crate) fn get(call: &Call) -> Outcome {
     let mut groups: Vec<SettleGroup> = Vec::new();
     let mut bytes = 0;
     for _ in 0..count {
-        let Some(fetched) = session.get(call.part("queue"), mode.no_ack())? else { break };
+        let Some(fetched) = session.get(CHANNEL, call.part("queue"), mode.no_ack())? else { break };
         bytes += fetched.entry.message.size();
         messages.push(message(&fetched, encoding, truncate));
         let Fetched { queue, entry, .. } = fetched;

@@ -61,7 +61,7 @@ const FIELDS: &[Field<Item>] = &[
     ("name", |item| Some(item.vhost.name().as_ref().into())),
     ("protected_from_deletion", |item| Some(item.metadata.protected_from_deletion.into())),
     ("tags", |item| Some(json!(item.metadata.tags))),
-    ("tracing", |_| Some(false.into())),
+    ("tracing", |item| Some(item.vhost.is_traced().into())),
 ];
 
 pub(crate) fn list(call: &Call) -> Outcome {
@@ -76,12 +76,19 @@ pub(crate) fn show(call: &Call) -> Outcome {
 pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object()?;
     let metadata = read_metadata(&body)?;
+    let is_traced = match body.get("tracing") {
+        None => None,
+        Some(_) => Some(flag(&body, "tracing", false)?),
+    };
     let name = call.part("name");
     let changed = call.broker().put_vhost(name, metadata);
     let mut commit = changed.commit;
     if changed.change == Change::Created && call.peer != Peer::Operator {
         // RabbitMQ gives a new vhost's maker all permissions in it.
         commit = commit.max(super::permissions::grant_everything(call, name)?);
+    }
+    if let (Some(is_traced), Some(vhost)) = (is_traced, call.broker().vhost(name)) {
+        vhost.trace(is_traced);
     }
     let answer = match changed.change {
         Change::Created => Answer::created(),
@@ -213,7 +220,7 @@ pub(crate) fn metadata_json(metadata: &VhostMetadata) -> Value {
 /// What a body says of a vhost.
 ///
 /// # Errors
-/// 400 for an unknown queue type, and for tracing, which there is none of.
+/// 400 for an unknown queue type.
 pub(crate) fn read_metadata(body: &Map<String, Value>) -> Result<VhostMetadata, Failure> {
     let default_queue_type = match body.get("default_queue_type") {
         None | Some(Value::Null) => None,
@@ -225,9 +232,6 @@ pub(crate) fn read_metadata(body: &Map<String, Value>) -> Result<VhostMetadata, 
             Some(parsed.map_err(invalid)?)
         }
     };
-    if flag(body, "tracing", false)? {
-        return Err(Failure::bad_request("tracing is not available in this version"));
-    }
     Ok(VhostMetadata {
         description: body.get("description").and_then(Value::as_str).unwrap_or("").to_owned(),
         tags: tags(body.get("tags")),

@@ -180,7 +180,7 @@ impl Connection {
 
     pub(super) fn get(&mut self, number: u16, get: &basic::Get<'_>) -> Result<(), AmqpError> {
         let queue = self.queue_name(number, get.queue)?;
-        match self.session()?.get(&queue, get.no_ack)? {
+        match self.session()?.get(number, &queue, get.no_ack)? {
             None => {
                 if let Some(channel) = self.channels.get(&number) {
                     channel.open.counters.get_empty.add(1);

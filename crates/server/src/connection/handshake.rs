@@ -130,7 +130,8 @@ impl Connection {
     }
 
     pub(super) fn open(&mut self, user: Arc<User>, vhost: &str) -> Result<Next, AmqpError> {
-        let session = Session::open(&self.context.broker, user, vhost);
+        let name: Arc<str> = self.peer.to_string().into();
+        let session = Session::open(&self.context.broker, user, vhost, Arc::clone(&name));
         let session = session.map_err(|error| error.with_method(connection::Open::ID))?;
         tracing::info!(
             "connection ({}): user '{}' authenticated and granted access to vhost '{}'",
@@ -139,7 +140,7 @@ impl Connection {
             session.vhost().name()
         );
         let about = ConnectionAbout {
-            name: self.peer.to_string().into(),
+            name,
             user: session.user().name.as_str().into(),
             peer: self.peer.address,
             local: self.peer.local,

@@ -230,6 +230,7 @@ impl Publisher<'_> {
         let prepared = self
             .session
             .prepare(Publish {
+                channel: self.open.number(),
                 exchange: content.exchange,
                 routing_key: content.routing_key,
                 properties: &properties,
