@@ -54,6 +54,8 @@ pub(crate) struct LiveSegment {
     live: Amount,
     /// Messages in it could not be moved, because they can't be read or lie elsewhere.
     is_stuck: bool,
+    /// It holds copies of messages that lie in older segments: a process ended that was moving them.
+    pub(crate) has_copies: bool,
 }
 
 /// Whose moved messages a unit has.
@@ -82,6 +84,7 @@ impl Live {
             last_definition: 0,
             live: Amount::default(),
             is_stuck: false,
+            has_copies: false,
         });
     }
 
@@ -318,7 +321,9 @@ impl Live {
         self.add_moved(from, lsn, places, bytes);
     }
 
-    /// The message `lsn` was moved to the last segment by a process before.
+    /// The message `lsn` was moved to the last segment by a process before. It may lie in an older one
+    /// still; then this one may take no second copy of it, so that each segment has the messages of an
+    /// area once, ascending.
     fn found_moved(&mut self, from: u64, lsn: u64, places: &[RecoveredPlace], bytes: u64) {
         let old = self.areas.range_mut(..=lsn).next_back();
         let Some((_, old)) = old.filter(|(_, old)| lsn <= old.last) else {
@@ -326,6 +331,9 @@ impl Live {
             return;
         };
         if places.iter().any(|place| old.place(place.queue, lsn).is_some()) {
+            if let Some(tail) = self.segments.back_mut() {
+                tail.has_copies = true;
+            }
             return;
         }
         // Its first record was lost in a repair. It counts for the segment that had it, which is older

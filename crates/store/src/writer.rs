@@ -255,7 +255,9 @@ impl Writer {
         if batch.count > 0 {
             self.reopen()?;
             let is_full = self.shared.counters.no_space.load(Relaxed);
-            if length > self.room() && is_full {
+            let must_roll =
+                length > self.room() || self.live.tail().is_some_and(|tail| tail.has_copies);
+            if must_roll && is_full {
                 // What is left of the space is for settlements, which free some.
                 batch.clear();
                 self.moved = batch;
@@ -263,7 +265,7 @@ impl Writer {
                 self.upkeep.cancel_compaction();
                 return Ok(());
             }
-            if length > self.room() {
+            if must_roll {
                 self.make_room(stretch.first, length)?;
             }
             self.write_moved(stretch.first, &mut batch)?;
@@ -600,9 +602,8 @@ fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
             };
             if !places.is_empty()
                 && let Some((area, below)) = live.below(lsn)
-                // Moved here by a process that crashed, it may have been moved here once more.
-                && moved.get(&area).is_none_or(|before| *before < lsn)
             {
+                debug_assert!(moved.get(&area).is_none_or(|before| *before < lsn), "ascending");
                 // The ones before it in its area have been added, or are settled.
                 let from = moved.insert(area, lsn).map_or(below, |before| before + 1);
                 batch.moved(from, lsn, &places, payload);

@@ -26,7 +26,8 @@ use std::{
 };
 
 use leveret_store::{
-    Appended, Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, SyncPolicy, offline,
+    Appended, Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, SyncPolicy,
+    offline::{self, OfflineError},
     simulation::{Operation, SimDisk},
 };
 use model::{State, Workload};
@@ -133,8 +134,12 @@ fn live_through(seed: u64, each: impl Fn(&Store, &Recovered, &SimDisk)) {
         }
     }
     disk.crash_after(u64::MAX);
-    let report = offline::check(&disk, dir());
-    assert!(report.is_ok_and(|report| report.damages.is_empty()), "a crash is no damage");
+    match offline::check(&disk, dir()) {
+        Ok(report) => assert!(report.damages.is_empty(), "no damage: {:?}", report.damages),
+        // Every life ended before the first segment had its name for good.
+        Err(OfflineError::NoData { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
     let fatal = Arc::new(AtomicBool::new(false));
     let (store, recovered) =
         Store::open(Arc::new(disk), dir(), options(&fatal)).expect("opens at the end");
@@ -245,12 +250,7 @@ fn promises_hold_across_crashes() {
     each_seed(0..120, run_seed);
 }
 
-/// Where a process crashed that was emptying a segment, the next one may move the same messages into
-/// the same segment once more. When that is emptied in turn, the first copies are met before
-/// messages with lower numbers, which the map then no longer finds, and whose places are counted
-/// for the old segment until the next start.
 #[test]
-#[ignore = "what was moved twice into one segment may not be found there"]
 fn what_was_recovered_can_be_read_back() {
     each_seed(700..860, |seed| live_through(seed, check_reads));
 }

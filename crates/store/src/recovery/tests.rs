@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{Batch, DiskFile, MemDisk, unit::UnitHeader};
+use crate::{Batch, DiskFile, MemDisk, RecoveredPlace, unit::UnitHeader};
 
 const SIZE: u64 = 4096;
 
@@ -32,11 +32,24 @@ impl Hand {
         self.put(UnitHeader { session, first, previous: first - 1, durable, ..one() })
     }
 
+    /// A unit with a copy of the message `lsn` for queue 1 in the last segment.
+    fn copy(&mut self, first: u64, lsn: u64) -> &mut Self {
+        let place =
+            RecoveredPlace { queue: 1, deliveries: 0, redelivered: false, delayed_until: 0 };
+        let mut batch = Batch::new();
+        batch.moved(lsn, lsn, &[place], &lsn.to_le_bytes());
+        self.put_batch(UnitHeader { first, previous: first - 1, session: 1, ..one() }, &batch)
+    }
+
     fn put(&mut self, header: UnitHeader) -> &mut Self {
         let mut batch = Batch::new();
         if header.count > 0 {
             batch.message(&[1], &[&header.first.to_le_bytes()]);
         }
+        self.put_batch(header, &batch)
+    }
+
+    fn put_batch(&mut self, header: UnitHeader, batch: &Batch) -> &mut Self {
         let body = batch.bytes.get(unit::HEADER..).unwrap_or_default();
         let (segment, at) = self.segments.last_mut().unwrap();
         let header = UnitHeader {
@@ -87,6 +100,23 @@ fn units_are_taken_across_segments() {
     assert_eq!((journal.last, journal.session), (Some(4), 3));
     assert_eq!((journal.live.len(), journal.spares.len(), journal.next_number), (2, 1, 4));
     assert!(!journal.report.clean_stop);
+}
+
+#[test]
+fn a_segment_with_copies_of_what_lies_elsewhere_takes_no_others() {
+    let mut hand = Hand::new();
+    hand.segment().unit(1, 1, 0).unit(1, 2, 0).segment().copy(3, 1);
+    assert_eq!(hand.recovered(), [1, 2]);
+    let has_copies = |hand: &Hand| hand.recover().unwrap().live.tail().unwrap().has_copies;
+    assert!(has_copies(&hand), "message 1 counts in the first segment still");
+    // Once the next segment has begun, that is the one to take them.
+    hand.segment().unit(1, 4, 0);
+    assert!(!has_copies(&hand));
+
+    let mut hand = Hand::new();
+    hand.segment().unit(1, 8, 0).copy(9, 1);
+    assert_eq!(hand.recovered(), [1, 8]);
+    assert!(!has_copies(&hand), "where message 1 was first is gone");
 }
 
 #[test]
