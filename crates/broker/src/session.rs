@@ -57,6 +57,8 @@ pub struct Session {
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
+    /// See [`placed`](Self::placed).
+    placed: usize,
     /// Its place in the counts of connections, if it is one.
     presence: Option<Presence>,
     /// Exclusive queues, deleted with the session.
@@ -154,6 +156,7 @@ impl Session {
             routes: RouteCache::default(),
             staging: Staging::default(),
             turn: Turn::new(),
+            placed: 0,
             presence,
             owned: Vec::new(),
         }
@@ -203,6 +206,13 @@ impl Session {
     /// Sets the time of the calls that follow: once per read batch.
     pub fn begin(&mut self, now: Millis) {
         self.turn.begin(now);
+        self.placed = 0;
+    }
+
+    /// How many places in queues the messages take that were staged since [`begin`](Self::begin):
+    /// what a turn costs, which its bytes don't say, as one message may go to thousands of queues.
+    pub fn placed(&self) -> usize {
+        self.placed
     }
 
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned

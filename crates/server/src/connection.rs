@@ -41,6 +41,9 @@ use crate::sasl::Anonymous;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
 const INITIAL_FRAME_MAX: u32 = 8192;
+/// Places in queues that the messages of one turn take, about, at most. Of a client whose messages
+/// go to one queue each a turn is as long as what was read.
+const TURN_PLACES: usize = 4096;
 
 /// What all connections are given.
 pub(crate) struct Context {
@@ -125,6 +128,8 @@ enum Phase {
 pub(crate) enum Next {
     /// Read more.
     Read,
+    /// Let others have their turn, then call [`Connection::receive`] again.
+    Yield,
     /// Wait until this LSN is on disk, then call [`Connection::durable`] and `receive` again.
     Wait(Lsn),
     /// Wait until the client has fetched some of its answers, then call `receive` again.
@@ -197,6 +202,10 @@ impl Connection {
                 next = Next::Close;
                 break;
             }
+            if self.session.as_ref().is_some_and(|session| session.placed() >= TURN_PLACES) {
+                next = Next::Yield;
+                break;
+            }
             let (frame, length) = match split(rest, self.frame_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -233,7 +242,7 @@ impl Connection {
             next = self.frame(&frame);
         }
         self.end_turn();
-        if let (Next::Read | Next::Close, Some(lsn)) = (next, self.gate) {
+        if let (Next::Read | Next::Yield | Next::Close, Some(lsn)) = (next, self.gate) {
             next = Next::Wait(lsn);
         }
         Received { consumed, next }

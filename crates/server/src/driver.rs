@@ -23,6 +23,9 @@ use crate::writer;
 /// Bytes read at a time at first; doubled while reads fill them.
 const READ_MIN: usize = 4 * 1024;
 const READ_MAX: usize = 128 * 1024;
+/// Bytes of input after which a connection lets others have their turn, though its client goes on
+/// sending.
+const SHARE: usize = 256 * 1024;
 /// Journal bytes that wait for the disk, beyond which publishers wait too.
 const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
 /// How often a connection that waits for the disk looks whether that is full.
@@ -61,6 +64,8 @@ struct Driver {
     reader: OwnedReadHalf,
     buffer: BytesMut,
     read_size: usize,
+    /// Bytes worked on since others had their turn.
+    spent: usize,
     heartbeat: watch::Sender<Duration>,
     writer_gone: CancellationToken,
     stop: CancellationToken,
@@ -137,6 +142,7 @@ impl Driver {
             reader,
             buffer: BytesMut::new(),
             read_size: READ_MIN,
+            spent: 0,
             heartbeat,
             writer_gone,
             stop,
@@ -163,8 +169,22 @@ impl Driver {
         loop {
             let received = self.connection.receive(&self.buffer, clock::now());
             self.buffer.advance(received.consumed);
+            self.spent += received.consumed;
             match received.next {
-                Next::Read => {}
+                Next::Read => {
+                    if self.spent >= SHARE {
+                        self.let_others_go_on().await;
+                    }
+                }
+                Next::Yield => {
+                    self.let_others_go_on().await;
+                    if let Room::Never = self.wait_for_room().await {
+                        return;
+                    }
+                    if !self.told.is_cancelled() {
+                        continue;
+                    }
+                }
                 Next::Wait(lsn) => {
                     let context = Arc::clone(&self.context);
                     match self.wait_for_disk(context.broker.store().durable(lsn)).await {
@@ -229,6 +249,13 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// The runtime would have this task go on for as long as its socket has more, and what it woke
+    /// last, which may be its own writer, wait for it.
+    async fn let_others_go_on(&mut self) {
+        self.spent = 0;
+        tokio::task::yield_now().await;
     }
 
     fn set_deadline(&mut self) {

@@ -79,6 +79,7 @@ impl Bench {
                     self.runtime.block_on(self.broker.store().durable(lsn));
                     self.connection.durable();
                 }
+                Next::Yield => {}
                 Next::Pause => self.write(),
                 // Nothing is ever short here.
                 Next::Read | Next::Hold => {

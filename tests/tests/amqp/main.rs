@@ -29,6 +29,7 @@ mod durability;
 mod exchange_types;
 mod exchanges;
 mod expiry;
+mod fairness;
 mod framing;
 mod handshake;
 mod heartbeats;

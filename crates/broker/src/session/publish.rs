@@ -235,6 +235,7 @@ impl Session {
         queues: &[Arc<SharedQueue>],
         ticket: Option<Ticket>,
     ) {
+        self.placed += queues.len();
         let staging = &mut self.staging;
         let index = u32::try_from(staging.tickets.len()).unwrap_or(u32::MAX);
         let origin = Origin { ticket: ticket.map(|_| index), ..Origin::default() };
