@@ -21,7 +21,7 @@ use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::writer;
 
 /// Bytes read at a time at first; doubled while reads fill them.
-const READ_MIN: usize = 4 * 1024;
+const READ_MIN: usize = 1024;
 const READ_MAX: usize = 128 * 1024;
 /// Bytes of input after which a connection lets others have their turn, though its client goes on
 /// sending.
