@@ -56,7 +56,8 @@ pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
 pub use message::{Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError};
 pub use queue::{
     Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason, Effect,
-    Entry, Gate, Overflow, Pushed, Queue, QueueSettings, RemovedConsumer, Return,
+    Entry, Gate, Got, Overflow, PageRequest, PagedEntry, Pushed, Queue, QueueSettings,
+    RemovedConsumer, Return,
 };
 pub use selector::InvalidSelector;
 pub use stream::{

@@ -2,8 +2,11 @@
 
 mod consumers;
 mod delayed;
+mod due;
 mod entry;
 mod level_set;
+mod page;
+mod paging;
 mod ready;
 mod ring;
 mod settings;
@@ -12,12 +15,14 @@ mod tests;
 
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
-pub use entry::{DropReason, Effect, Entry, Pushed, Return};
+pub use entry::{DropReason, Effect, Entry, PagedEntry, Pushed, Return};
+pub use paging::{Got, PageRequest};
 pub use settings::{Overflow, QueueSettings};
 
-use crate::ids::{ConsumerId, Millis};
+use crate::ids::{ConsumerId, Lsn, Millis};
 use consumers::Consumers;
 use delayed::Delayed;
+use paging::Paging;
 use ready::Ready;
 
 /// A classic queue.
@@ -49,6 +54,7 @@ pub struct Queue {
     reserved: Reserved,
     /// While a lowered limit is being worked off: the length it has come down to.
     shrinking_from: Option<u64>,
+    paging: Paging,
     /// Boxed and created with the first consumer: most queues of a large broker idle without.
     consumers: Option<Box<Consumers>>,
 }
@@ -131,6 +137,7 @@ impl Queue {
     pub fn is_shrinking(&self) -> bool {
         self.shrinking_from.is_some()
             && !self.ready.is_empty()
+            && !self.ready.is_front_paged()
             && self.settings.overflow == Overflow::DropHead
             && self.exceeds_limits(0, 0)
     }
@@ -202,6 +209,10 @@ impl Queue {
         if let Some(consumers) = &mut self.consumers {
             let mut allowance = EXPIRED_AT_ONCE;
             while let Some(id) = consumers.next_ready() {
+                if self.ready.is_front_paged() {
+                    self.paging.awaits_front = true;
+                    return;
+                }
                 while let Some(entry) = self.ready.pop_front_overdue(now) {
                     effects.push(Effect::Drop { entry, reason: DropReason::Expired });
                     allowance -= 1;
@@ -211,6 +222,9 @@ impl Queue {
                 }
                 if self.ready.is_empty() {
                     return;
+                }
+                if self.ready.is_front_paged() {
+                    continue;
                 }
                 if gate.admit(id) == Admission::Blocked {
                     consumers.block(id);
@@ -225,16 +239,21 @@ impl Queue {
             }
         }
         self.expire_ready(now, effects);
-        self.drop_excess(effects);
+        // What has expired on pages that have to be read first makes room.
+        if self.paging.due.is_empty() {
+            self.drop_excess(effects);
+        }
     }
 
     /// Takes the next message for `basic.get`. Drops expired messages on the way. Unless
     /// `no_ack`, the caller settles or requeues it with `None` for the consumer.
-    pub fn get(&mut self, now: Millis, no_ack: bool, effects: &mut Vec<Effect>) -> Option<Entry> {
+    pub fn get(&mut self, now: Millis, no_ack: bool, effects: &mut Vec<Effect>) -> Got {
         self.expire(now, effects);
         // What is left of a crowd that expired at once stands in front.
         let entry = loop {
-            let entry = self.ready.pop()?;
+            let Some(entry) = self.ready.pop() else {
+                return if self.ready.is_empty() { Got::Nothing } else { Got::Paged };
+            };
             if entry.deadline.is_none_or(|deadline| deadline > now) {
                 break entry;
             }
@@ -243,7 +262,7 @@ impl Queue {
         if !no_ack {
             self.unacked.add(entry.bytes());
         }
-        Some(entry)
+        Got::Message(entry)
     }
 
     /// Subscribes a consumer.
@@ -321,12 +340,14 @@ impl Queue {
         None
     }
 
-    /// Moves all ready messages to `removed`, in delivery order, then those that are delayed.
-    /// Deliveries stay outstanding.
-    pub fn purge(&mut self, removed: &mut Vec<Entry>) {
-        removed.extend(std::iter::from_fn(|| self.ready.pop()));
-        removed.extend(self.delayed.take().into_iter().flat_map(|mut delayed| delayed.take_all()));
-        self.ready.trim();
+    /// Removes all ready messages, in delivery order, then those that are delayed: `removed` gets
+    /// their LSNs, and whether they are [stored](Entry::stored). Deliveries stay outstanding.
+    pub fn purge(&mut self, mut removed: impl FnMut(Lsn, bool)) {
+        self.ready.slots().for_each(|slot| removed(slot.lsn(), slot.stored()));
+        self.ready = Ready::default();
+        self.paging.forget();
+        let delayed = self.delayed.take().into_iter().flat_map(|mut delayed| delayed.take_all());
+        delayed.for_each(|entry| removed(entry.lsn, entry.stored));
     }
 
     /// Drops messages whose deadline is now or past, wherever they wait, though no more than a
@@ -369,13 +390,13 @@ impl Queue {
         self.delayed.as_ref()?.last_at()
     }
 
-    /// The message next to be delivered.
+    /// The message next to be delivered, if it is in memory.
     #[must_use]
     pub fn head(&self) -> Option<&Entry> {
         self.ready.front()
     }
 
-    /// All ready messages in delivery order.
+    /// The ready messages that are in memory, in delivery order.
     pub fn ready(&self) -> impl Iterator<Item = &Entry> {
         self.ready.iter()
     }
@@ -422,11 +443,9 @@ impl Queue {
         self.consumers.as_ref().map_or_else(Vec::new, |consumers| consumers.status())
     }
 
-    /// Empties the queue for deletion: ready messages go to `removed`, consumers to
-    /// `cancelled`, and outstanding deliveries are forgotten.
-    pub fn drain(&mut self, removed: &mut Vec<Entry>, cancelled: &mut Vec<ConsumerId>) {
-        self.purge(removed);
-        cancelled.extend(self.consumers().into_iter().map(|consumer| consumer.spec.id));
+    /// Empties the queue for deletion: ready messages, consumers and outstanding deliveries are
+    /// forgotten.
+    pub fn clear(&mut self) {
         *self = Self::new(self.settings);
     }
 
@@ -446,7 +465,8 @@ impl Queue {
     }
 
     fn expire_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let due = std::iter::from_fn(|| self.ready.pop_due(now)).take(EXPIRED_AT_ONCE);
+        let Self { ready, paging, .. } = self;
+        let due = std::iter::from_fn(|| ready.pop_due(now, &mut paging.due)).take(EXPIRED_AT_ONCE);
         effects.extend(due.map(|entry| Effect::Drop { entry, reason: DropReason::Expired }));
     }
 
@@ -473,7 +493,10 @@ impl Queue {
                 self.shrinking_from = Some(least);
                 return;
             }
-            let Some(entry) = self.ready.pop() else { return };
+            let Some(entry) = self.ready.pop() else {
+                self.paging.awaits_front = !self.ready.is_empty();
+                return;
+            };
             effects.push(Effect::Drop { entry, reason: DropReason::MaxLength });
         }
         self.shrinking_from = None;

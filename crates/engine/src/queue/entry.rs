@@ -22,7 +22,7 @@ pub struct Entry {
     /// Whether an earlier delivery may have been seen by a consumer.
     pub redelivered: bool,
     /// Whether the journal holds a record of it for this queue, so that settling must be
-    /// recorded as well. The queue itself never looks at it.
+    /// recorded as well, and that its message can be paged out.
     pub stored: bool,
 }
 
@@ -38,6 +38,23 @@ impl Entry {
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.message.size()).unwrap_or(u64::MAX)
     }
+}
+
+/// An entry whose message is in the journal and not in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PagedEntry {
+    /// As [`Entry::lsn`].
+    pub lsn: Lsn,
+    /// Body bytes.
+    pub bytes: u64,
+    /// The `priority` property of its message.
+    pub priority: Option<u8>,
+    /// As [`Entry::deadline`].
+    pub deadline: Option<Millis>,
+    /// As [`Entry::deliveries`].
+    pub deliveries: u32,
+    /// As [`Entry::redelivered`].
+    pub redelivered: bool,
 }
 
 /// What the caller has to do after a queue operation, in the order of the effects.

@@ -1,11 +1,15 @@
 //! The messages ready for delivery: one first-in first-out level per priority.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::entry::Entry;
+use super::due::{Due, DueIndex, DueSlot};
+use super::entry::{Entry, PagedEntry};
 use super::level_set::LevelSet;
-use super::ring::{Place, Ring};
+use super::page::PagedSlot;
+use super::paging::PageRequest;
+use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring};
 use crate::ids::{Lsn, Millis};
+use crate::message::Message;
 
 /// All ready messages of a queue in delivery order.
 ///
@@ -20,11 +24,13 @@ pub(super) struct Ready {
     occupied: LevelSet,
     len: u64,
     bytes: u64,
+    /// How many of them are paged out, and their bytes.
+    paged: u64,
+    paged_bytes: u64,
     /// Entries with a deadline; while zero nothing looks for expired ones.
     mortal: u64,
-    /// Entries that may expire before others ahead of them. Boxed: most queues have none.
-    #[expect(clippy::box_collection, reason = "keeps queues without mixed deadlines small")]
-    due: Option<Box<BTreeSet<Due>>>,
+    /// Entries that may expire before others ahead of them, and pages with a deadline.
+    due: DueIndex,
 }
 
 #[derive(Debug, Default)]
@@ -53,18 +59,21 @@ impl From<Option<Millis>> for Latest {
     }
 }
 
-/// An entry of the due index, ordered by deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    deadline: Millis,
-    level: u8,
-    slot: Slot,
-}
+/// A page of a queue: its level, and its first place there.
+pub(super) type PageId = (u8, Place);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
-    Returned(Lsn),
-    Ring(Place),
+impl Level {
+    /// Whether an entry with this deadline that comes next expires no earlier than those before it.
+    fn is_next_in_order(&mut self, deadline: Option<Millis>) -> bool {
+        if self.ring.is_empty() {
+            self.latest = Latest::Nothing;
+        }
+        let in_order = Latest::from(deadline) >= self.latest;
+        if in_order {
+            self.latest = Latest::from(deadline);
+        }
+        in_order
+    }
 }
 
 impl Ready {
@@ -80,22 +89,140 @@ impl Ready {
         self.len == 0
     }
 
+    /// Entries that are paged out.
+    pub(super) const fn paged(&self) -> u64 {
+        self.paged
+    }
+
+    /// What the entries take in memory, about.
+    pub(super) const fn memory(&self) -> u64 {
+        (self.bytes - self.paged_bytes).saturating_add((self.len - self.paged) * ENTRY_MEMORY)
+    }
+
+    /// Whether the entry next to be delivered is paged out.
+    pub(super) fn is_front_paged(&self) -> bool {
+        self.paged > 0 && self.len > 0 && self.front().is_none()
+    }
+
     /// Appends at the end of a level.
     pub(super) fn push(&mut self, level: u8, entry: Entry) {
         self.count_in(&entry);
         let deadline = entry.deadline;
         let row = Self::row(&mut self.levels, level);
-        if row.ring.is_empty() {
-            row.latest = Latest::Nothing;
-        }
-        let in_order = Latest::from(deadline) >= row.latest;
-        if in_order {
-            row.latest = Latest::from(deadline);
-        }
+        let in_order = row.is_next_in_order(deadline);
         let place = row.ring.push(entry);
         self.occupied.insert(level);
         if let (Some(deadline), false) = (deadline, in_order) {
-            self.watch(Due { deadline, level, slot: Slot::Ring(place) });
+            self.watch(Due { deadline, level, slot: DueSlot::Ring(place) });
+        }
+    }
+
+    /// Appends an entry that is paged out.
+    pub(super) fn push_paged(&mut self, level: u8, entry: &PagedEntry) {
+        let row = Self::row(&mut self.levels, level);
+        let in_order = row.is_next_in_order(entry.deadline);
+        let slot = PagedSlot::restored(entry, entry.deadline.is_some() && !in_order);
+        row.ring.push_paged(slot, entry.bytes, level, &mut self.due);
+        self.occupied.insert(level);
+        self.len += 1;
+        self.bytes = self.bytes.saturating_add(entry.bytes);
+        self.mortal += u64::from(entry.deadline.is_some());
+        self.paged += 1;
+        self.paged_bytes = self.paged_bytes.saturating_add(entry.bytes);
+    }
+
+    /// Pages out entries `can_go` says may go, about `most` of them, but for what takes about
+    /// `keep` bytes in front. Returns how many went.
+    pub(super) fn page_out(
+        &mut self,
+        can_go: &dyn Fn(&Entry) -> bool,
+        keep: u64,
+        most: usize,
+    ) -> u64 {
+        let (mut keep, mut most, mut gone) = (keep, most, 0);
+        for (level, row) in (0..=u8::MAX).zip(&mut self.levels).rev() {
+            let due = &mut self.due;
+            let mut how = PageOut { can_go, keep, most, level, due, gone: 0, gone_bytes: 0 };
+            row.ring.page_out(&mut how);
+            (keep, most) = (how.keep, how.most);
+            gone += how.gone;
+            self.paged += how.gone;
+            self.paged_bytes = self.paged_bytes.saturating_add(how.gone_bytes);
+        }
+        gone
+    }
+
+    /// Entries next to be delivered that are in memory, counted until there are `most`; and whether
+    /// a page that isn't being read follows earlier.
+    pub(super) fn window(&self, most: usize) -> (usize, bool) {
+        let row = self.occupied.highest().and_then(|level| self.levels.get(usize::from(level)));
+        let Some(row) = row else { return (0, false) };
+        let (window, is_paged) = row.ring.window(most.saturating_sub(row.returned.len()));
+        (window + row.returned.len(), is_paged)
+    }
+
+    /// Adds the next pages to be read, of about so many bytes of bodies, to a request.
+    pub(super) fn request(&mut self, bytes: u64, request: &mut PageRequest) {
+        let Some(level) = self.occupied.highest() else { return };
+        let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
+        let pages = row.ring.pages(bytes).filter(|page| page.request == 0);
+        pages.for_each(|page| request.add(level, page));
+    }
+
+    /// Adds the page in front to a request, also if it is being read already.
+    pub(super) fn request_front(&mut self, request: &mut PageRequest) {
+        let Some(level) = self.occupied.highest() else { return };
+        let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
+        if let Some(page) = row.ring.front_page().filter(|_| row.returned.is_empty()) {
+            request.add(level, page);
+        }
+    }
+
+    /// Adds a page to a request, unless it is being read or gone.
+    pub(super) fn request_page(&mut self, (level, start): PageId, request: &mut PageRequest) {
+        let row = self.levels.get_mut(usize::from(level));
+        let page = row.and_then(|row| row.ring.page(start));
+        if let Some(page) = page.filter(|page| page.request == 0) {
+            request.add(level, page);
+        }
+    }
+
+    /// A page was not read after all.
+    pub(super) fn abandon_page(&mut self, (level, start): PageId, request: u32) {
+        let row = self.levels.get_mut(usize::from(level));
+        let page = row.and_then(|row| row.ring.page(start));
+        let Some(page) = page.filter(|page| page.request == request) else { return };
+        page.request = 0;
+        if let Some(deadline) = page.deadline {
+            self.watch(Due { deadline, level, slot: DueSlot::Page(start) });
+        }
+    }
+
+    /// Has the entries of a page in memory again, with the messages that `find` has. The LSNs of
+    /// the others, which are gone, are added to `lost`.
+    pub(super) fn page_in(
+        &mut self,
+        (level, start): PageId,
+        request: u32,
+        find: impl FnMut(Lsn) -> Option<Message>,
+        lost: &mut Vec<Lsn>,
+    ) {
+        let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
+        let Some(paged) = row.ring.page_in(start, request, find) else { return };
+        if row.ring.is_empty() && row.returned.is_empty() {
+            self.occupied.remove(level);
+        }
+        self.paged -= paged.len;
+        self.paged_bytes = self.paged_bytes.saturating_sub(paged.bytes);
+        self.len -= paged.lost.len() as u64;
+        self.bytes = self.bytes.saturating_sub(paged.lost_bytes);
+        for slot in &paged.lost {
+            self.mortal -= u64::from(slot.deadline.is_some());
+            lost.push(slot.lsn);
+        }
+        self.due.change_page(level, start, paged.deadline, None);
+        for (place, deadline) in paged.watched {
+            self.watch(Due { deadline, level, slot: DueSlot::Ring(place) });
         }
     }
 
@@ -103,7 +230,7 @@ impl Ready {
     pub(super) fn put_back(&mut self, level: u8, entry: Entry) {
         self.count_in(&entry);
         if let Some(deadline) = entry.deadline {
-            self.watch(Due { deadline, level, slot: Slot::Returned(entry.lsn) });
+            self.watch(Due { deadline, level, slot: DueSlot::Returned(entry.lsn) });
         }
         let row = Self::row(&mut self.levels, level);
         let replaced = row.returned.insert(entry.lsn, entry);
@@ -128,10 +255,10 @@ impl Ready {
         let level = self.occupied.highest()?;
         let row = self.levels.get_mut(usize::from(level))?;
         let (slot, entry) = match row.returned.pop_first() {
-            Some((lsn, entry)) => (Slot::Returned(lsn), entry),
+            Some((lsn, entry)) => (DueSlot::Returned(lsn), entry),
             None => {
                 let (place, entry) = row.ring.pop()?;
-                (Slot::Ring(place), entry)
+                (DueSlot::Ring(place), entry)
             }
         };
         self.left(level, slot, &entry);
@@ -146,18 +273,23 @@ impl Ready {
         self.pop()
     }
 
-    /// Takes an entry whose deadline is at or before `now`, wherever it is.
-    pub(super) fn pop_due(&mut self, now: Millis) -> Option<Entry> {
+    /// Takes an entry whose deadline is at or before `now`, wherever it is. Pages with such entries
+    /// are added to `pages`, once until they are [there](Self::page_in).
+    pub(super) fn pop_due(&mut self, now: Millis, pages: &mut Vec<PageId>) -> Option<Entry> {
         if self.mortal == 0 {
             return None;
         }
-        if let Some(&Due { deadline, level, slot }) = self.due.as_ref().and_then(|due| due.first())
-            && deadline <= now
-        {
+        while let Some(due) = self.due.first().filter(|due| due.deadline <= now) {
+            let Due { level, slot, .. } = due;
             let row = self.levels.get_mut(usize::from(level))?;
             let entry = match slot {
-                Slot::Returned(lsn) => row.returned.remove(&lsn)?,
-                Slot::Ring(place) => row.ring.take(place)?,
+                DueSlot::Returned(lsn) => row.returned.remove(&lsn)?,
+                DueSlot::Ring(place) => row.ring.take(place)?,
+                DueSlot::Page(start) => {
+                    pages.push((level, start));
+                    self.due.remove(&due);
+                    continue;
+                }
             };
             self.left(level, slot, &entry);
             return Some(entry);
@@ -167,7 +299,7 @@ impl Ready {
             .iter()
             .find(|&level| self.ring_deadline(level).is_some_and(|deadline| deadline <= now))?;
         let (place, entry) = self.levels.get_mut(usize::from(level))?.ring.pop()?;
-        self.left(level, Slot::Ring(place), &entry);
+        self.left(level, DueSlot::Ring(place), &entry);
         Some(entry)
     }
 
@@ -176,13 +308,21 @@ impl Ready {
         if self.mortal == 0 {
             return None;
         }
-        let indexed = self.due.as_ref().and_then(|due| due.first()).map(|due| due.deadline);
+        let indexed = self.due.first().map(|due| due.deadline);
         self.occupied.iter().filter_map(|level| self.ring_deadline(level)).chain(indexed).min()
     }
 
-    /// All entries in delivery order.
+    /// The entries in memory, in delivery order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.levels.iter().rev().flat_map(|row| row.returned.values().chain(row.ring.iter()))
+    }
+
+    /// All entries in delivery order.
+    pub(super) fn slots(&self) -> impl Iterator<Item = ring::Slot<'_>> {
+        self.levels
+            .iter()
+            .rev()
+            .flat_map(|row| row.returned.values().map(ring::Slot::Hot).chain(row.ring.slots()))
     }
 
     /// Gives memory of past backlogs back.
@@ -217,10 +357,10 @@ impl Ready {
     }
 
     /// Brings counts and indexes up to date after `entry` was taken from `slot`.
-    fn left(&mut self, level: u8, slot: Slot, entry: &Entry) {
+    fn left(&mut self, level: u8, slot: DueSlot, entry: &Entry) {
         self.count_out(entry);
-        if let (Some(due), Some(deadline)) = (&mut self.due, entry.deadline) {
-            due.remove(&Due { deadline, level, slot });
+        if let Some(deadline) = entry.deadline {
+            self.due.remove(&Due { deadline, level, slot });
         }
         if let Some(row) = self.levels.get(usize::from(level))
             && row.ring.is_empty()
@@ -231,7 +371,7 @@ impl Ready {
     }
 
     fn watch(&mut self, due: Due) {
-        self.due.get_or_insert_default().insert(due);
+        self.due.insert(due);
     }
 
     /// The deadline at the front of a level's ring.

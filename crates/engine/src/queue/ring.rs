@@ -1,35 +1,121 @@
-//! A first-in first-out ring of entries in bounded chunks.
+//! A first-in first-out ring of entries in bounded chunks, some of which are paged out.
 //!
 //! One growing buffer would copy the whole backlog when it doubles, under the queue's lock, and
 //! keep its memory when the backlog is gone. Chunks cost one allocation per [`CHUNK`] entries,
-//! none at all while a backlog moves without growing, and go away one by one.
+//! none at all while a backlog moves without growing, and go away one by one. They are also what
+//! is paged out and in.
 
 use std::collections::VecDeque;
 
+use super::due::{Due, DueIndex, DueSlot};
 use super::entry::Entry;
+use super::page::{Page, PagedSlot};
+use crate::ids::{Lsn, Millis};
+use crate::message::Message;
 
 /// Entries per chunk.
 const CHUNK: usize = 256;
 
 /// Where an entry was put: counts pushes, so it stays valid while others come and go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u64);
+pub(super) struct Place(pub(super) u64);
 
-/// The ring. Entries may be taken from the middle; the front slot is always occupied.
-///
-/// All chunks between the first, which is popped from, and the last, which is pushed to, hold
-/// exactly [`CHUNK`] slots.
+/// The ring. Entries may be taken from the middle, if they are in memory; the front slot is always
+/// occupied, unless it is paged out.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    chunks: VecDeque<VecDeque<Option<Entry>>>,
+    /// By their first places.
+    chunks: VecDeque<Chunk>,
     /// An emptied chunk kept for the next push that needs one.
     spare: Option<VecDeque<Option<Entry>>>,
-    /// The place of the front slot.
-    front: u64,
     /// The place the next entry gets.
     next: u64,
     /// Occupied slots.
     len: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Hot(Slots),
+    Paged(Box<Page>),
+}
+
+/// Entries in memory. More are added up to [`CHUNK`] as long as it is the last.
+#[derive(Debug)]
+struct Slots {
+    /// The first place.
+    start: u64,
+    slots: VecDeque<Option<Entry>>,
+}
+
+/// What is in the ring, in memory or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slot<'a> {
+    Hot(&'a Entry),
+    Paged(PagedSlot),
+}
+
+impl Slot<'_> {
+    pub(super) const fn lsn(&self) -> Lsn {
+        match self {
+            Self::Hot(entry) => entry.lsn,
+            Self::Paged(slot) => slot.lsn,
+        }
+    }
+
+    pub(super) const fn stored(&self) -> bool {
+        match self {
+            Self::Hot(entry) => entry.stored,
+            Self::Paged(slot) => slot.stored,
+        }
+    }
+}
+
+/// What paging out is told.
+pub(super) struct PageOut<'a> {
+    /// Whether an entry may go.
+    pub(super) can_go: &'a dyn Fn(&Entry) -> bool,
+    /// Memory of the entries in front that shall stay.
+    pub(super) keep: u64,
+    /// Entries to go, at most about.
+    pub(super) most: usize,
+    /// The level the ring is of.
+    pub(super) level: u8,
+    pub(super) due: &'a mut DueIndex,
+    /// Entries that went, and their body bytes.
+    pub(super) gone: u64,
+    pub(super) gone_bytes: u64,
+}
+
+/// What came in with a page.
+#[derive(Debug, Default)]
+pub(super) struct PagedIn {
+    /// Entries of the page, and their body bytes.
+    pub(super) len: u64,
+    pub(super) bytes: u64,
+    /// The page's deadline.
+    pub(super) deadline: Option<Millis>,
+    /// Entries that go back to the due index.
+    pub(super) watched: Vec<(Place, Millis)>,
+    /// Entries whose messages were not found, and their bytes.
+    pub(super) lost: Vec<PagedSlot>,
+    pub(super) lost_bytes: u64,
+}
+
+impl Chunk {
+    const fn start(&self) -> u64 {
+        match self {
+            Self::Hot(slots) => slots.start,
+            Self::Paged(page) => page.start,
+        }
+    }
+
+    const fn page(&self) -> Option<&Page> {
+        match self {
+            Self::Hot(_) => None,
+            Self::Paged(page) => Some(page),
+        }
+    }
 }
 
 impl Ring {
@@ -42,24 +128,25 @@ impl Ring {
         self.next += 1;
         self.len += 1;
         match self.chunks.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push_back(Some(entry)),
+            Some(Chunk::Hot(last)) if last.slots.len() < CHUNK => last.slots.push_back(Some(entry)),
             _ => {
-                let mut chunk = self.spare.take().unwrap_or_default();
-                chunk.push_back(Some(entry));
-                self.chunks.push_back(chunk);
+                let mut slots = self.spare.take().unwrap_or_default();
+                slots.push_back(Some(entry));
+                self.chunks.push_back(Chunk::Hot(Slots { start: place.0, slots }));
             }
         }
         place
     }
 
     pub(super) fn front(&self) -> Option<(Place, &Entry)> {
-        let entry = self.chunks.front()?.front()?.as_ref()?;
-        Some((Place(self.front), entry))
+        let Some(Chunk::Hot(first)) = self.chunks.front() else { return None };
+        let entry = first.slots.front()?.as_ref()?;
+        Some((Place(first.start), entry))
     }
 
     pub(super) fn pop(&mut self) -> Option<(Place, Entry)> {
-        let place = Place(self.front);
-        let entry = self.pop_slot()??;
+        let (place, entry) = self.pop_slot()?;
+        let entry = entry?;
         self.len -= 1;
         self.drop_holes();
         Some((place, entry))
@@ -67,21 +154,34 @@ impl Ring {
 
     /// Takes the entry at `place`, if it is still there.
     pub(super) fn take(&mut self, place: Place) -> Option<Entry> {
-        let mut offset = usize::try_from(place.0.checked_sub(self.front)?).ok()?;
-        let first = self.chunks.front()?.len();
-        let mut chunk = 0;
-        if let Some(beyond) = offset.checked_sub(first) {
-            chunk = 1 + beyond / CHUNK;
-            offset = beyond % CHUNK;
-        }
-        let entry = self.chunks.get_mut(chunk)?.get_mut(offset)?.take()?;
+        let at = self.chunk_of(place)?;
+        let Chunk::Hot(chunk) = self.chunks.get_mut(at)? else { return None };
+        let offset = usize::try_from(place.0.checked_sub(chunk.start)?).ok()?;
+        let entry = chunk.slots.get_mut(offset)?.take()?;
         self.len -= 1;
         self.drop_holes();
         Some(entry)
     }
 
+    /// Entries in memory.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks.iter().flatten().flatten()
+        let hot = self.chunks.iter().filter_map(|chunk| match chunk {
+            Chunk::Hot(chunk) => Some(&chunk.slots),
+            Chunk::Paged(_) => None,
+        });
+        hot.flatten().flatten()
+    }
+
+    /// All entries.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        self.chunks.iter().flat_map(|chunk| {
+            let (hot, paged) = match chunk {
+                Chunk::Hot(chunk) => (Some(&chunk.slots), None),
+                Chunk::Paged(page) => (None, Some(page.iter())),
+            };
+            let hot = hot.into_iter().flatten().flatten().map(Slot::Hot);
+            hot.chain(paged.into_iter().flatten().flatten().map(Slot::Paged))
+        })
     }
 
     /// Gives unused memory back.
@@ -92,20 +192,293 @@ impl Ring {
         }
     }
 
-    /// Restores the occupied front slot after something was taken.
-    fn drop_holes(&mut self) {
-        while let Some(None) = self.chunks.front().and_then(VecDeque::front) {
-            self.pop_slot();
+    /// Entries in front that are in memory, counted until there are `most`; and whether a page that
+    /// isn't being read follows earlier.
+    pub(super) fn window(&self, most: usize) -> (usize, bool) {
+        let mut window = 0;
+        for chunk in &self.chunks {
+            match chunk {
+                _ if window >= most => break,
+                Chunk::Hot(chunk) => window += chunk.slots.len(),
+                Chunk::Paged(page) => return (window, page.request == 0),
+            }
+        }
+        (window, false)
+    }
+
+    /// Appends an entry that is paged out, to the ring of a level.
+    pub(super) fn push_paged(
+        &mut self,
+        slot: PagedSlot,
+        bytes: u64,
+        level: u8,
+        due: &mut DueIndex,
+    ) {
+        let place = self.next;
+        self.next += 1;
+        self.len += 1;
+        if let Some(Chunk::Hot(last)) = self.chunks.back()
+            && last.slots.is_empty()
+        {
+            self.chunks.pop_back();
+        }
+        let is_full = match self.chunks.back() {
+            Some(Chunk::Paged(page)) => !page.takes(place, bytes),
+            _ => true,
+        };
+        if is_full {
+            if let Some(Chunk::Paged(page)) = self.chunks.back_mut() {
+                page.seal();
+            }
+            self.chunks.push_back(Chunk::Paged(Box::new(Page::new(place))));
+        }
+        if let Some(Chunk::Paged(page)) = self.chunks.back_mut() {
+            let before = page.deadline;
+            page.push(Some((slot, bytes)));
+            due.change_page(level, Place(page.start), before, page.deadline);
         }
     }
 
-    fn pop_slot(&mut self) -> Option<Option<Entry>> {
-        let slot = self.chunks.front_mut()?.pop_front()?;
-        self.front += 1;
-        if self.chunks.len() > 1 && self.chunks.front().is_some_and(VecDeque::is_empty) {
-            let emptied = self.chunks.pop_front();
-            self.spare = if self.chunks.len() > 1 { emptied } else { None };
+    /// Pages out what can go, except for what shall stay in front.
+    pub(super) fn page_out(&mut self, how: &mut PageOut<'_>) {
+        let mut at = 0;
+        while at < self.chunks.len() && how.most > 0 {
+            let stays = match self.chunks.get(at) {
+                Some(Chunk::Hot(chunk)) => how.stay(chunk),
+                _ => {
+                    // What is behind a page is not in front.
+                    how.keep = 0;
+                    at += 1;
+                    continue;
+                }
+            };
+            at = self.page_out_chunk(at, stays, how);
         }
-        Some(slot)
+        self.drop_holes();
+    }
+
+    /// Pages out what can go of a chunk in memory, except for the first slots. Returns the index of
+    /// the next chunk.
+    fn page_out_chunk(&mut self, at: usize, stays: usize, how: &mut PageOut<'_>) -> usize {
+        let Some(Chunk::Hot(chunk)) = self.chunks.get(at) else { return at + 1 };
+        if !chunk.slots.iter().skip(stays).flatten().any(how.can_go) {
+            return at + 1;
+        }
+        let start = chunk.start;
+        let before = at.checked_sub(1).filter(|before| {
+            let page = self.chunks.get(*before).and_then(Chunk::page);
+            stays == 0 && page.is_some_and(|page| page.takes(start, 0))
+        });
+        let first = before.unwrap_or(at);
+        let mut pieces: Vec<Chunk> = Vec::new();
+        let mut slots = VecDeque::new();
+        for chunk in self.chunks.drain(first..=at) {
+            match chunk {
+                Chunk::Hot(chunk) => slots = chunk.slots,
+                Chunk::Paged(_) => pieces.push(chunk),
+            }
+        }
+        let joined = pieces.first().and_then(Chunk::page).map(|page| (page.start, page.deadline));
+        for (offset, (place, slot)) in (start..).zip(slots).enumerate() {
+            match slot {
+                None => put_hole(&mut pieces, place),
+                Some(entry) if offset < stays || !(how.can_go)(&entry) => {
+                    put_hot(&mut pieces, place, entry);
+                }
+                Some(entry) => put_paged(&mut pieces, place, &entry, how),
+            }
+        }
+        for piece in &mut pieces {
+            match piece {
+                Chunk::Paged(page) => {
+                    page.seal();
+                    let before = joined
+                        .and_then(|(start, deadline)| deadline.filter(|_| start == page.start));
+                    how.due.change_page(how.level, Place(page.start), before, page.deadline);
+                }
+                Chunk::Hot(chunk) => chunk.slots.shrink_to_fit(),
+            }
+        }
+        let next = first + pieces.len();
+        for (index, piece) in (first..).zip(pieces) {
+            self.chunks.insert(index, piece);
+        }
+        next
+    }
+
+    /// The first pages, of about so many bytes together.
+    pub(super) fn pages(&mut self, bytes: u64) -> impl Iterator<Item = &mut Page> {
+        let mut sum = 0;
+        let pages = self.chunks.iter_mut().filter_map(|chunk| match chunk {
+            Chunk::Hot(_) => None,
+            Chunk::Paged(page) => Some(page.as_mut()),
+        });
+        pages.take_while(move |page| {
+            let is_wanted = sum < bytes;
+            sum += page.bytes.max(1);
+            is_wanted
+        })
+    }
+
+    /// The page in front, if it is one.
+    pub(super) fn front_page(&mut self) -> Option<&mut Page> {
+        match self.chunks.front_mut()? {
+            Chunk::Hot(_) => None,
+            Chunk::Paged(page) => Some(page),
+        }
+    }
+
+    /// The page that starts at a place, if it is still there.
+    pub(super) fn page(&mut self, start: Place) -> Option<&mut Page> {
+        let at = self.chunk_of(start)?;
+        match self.chunks.get_mut(at)? {
+            Chunk::Paged(page) if page.start == start.0 => Some(page),
+            _ => None,
+        }
+    }
+
+    /// Turns a page that has been read into entries in memory, with the messages that `find` has.
+    pub(super) fn page_in(
+        &mut self,
+        start: Place,
+        request: u32,
+        mut find: impl FnMut(Lsn) -> Option<Message>,
+    ) -> Option<PagedIn> {
+        let at = self.chunk_of(start)?;
+        let chunk = self.chunks.get_mut(at)?;
+        let page = chunk.page().filter(|page| page.start == start.0 && page.request == request)?;
+        let mut paged = PagedIn {
+            len: page.len.into(),
+            bytes: page.bytes,
+            deadline: page.deadline,
+            ..PagedIn::default()
+        };
+        let mut found_bytes = 0;
+        let slots = (page.start..).zip(page.iter()).map(|(place, slot)| {
+            let slot = slot?;
+            let Some(message) = find(slot.lsn) else {
+                paged.lost.push(slot);
+                return None;
+            };
+            if slot.is_watched
+                && let Some(deadline) = slot.deadline
+            {
+                paged.watched.push((Place(place), deadline));
+            }
+            let entry = Entry {
+                lsn: slot.lsn,
+                message,
+                deadline: slot.deadline,
+                deliveries: slot.deliveries,
+                redelivered: slot.redelivered,
+                stored: slot.stored,
+            };
+            found_bytes += entry.bytes();
+            Some(entry)
+        });
+        let slots: VecDeque<Option<Entry>> = slots.collect();
+        *chunk = Chunk::Hot(Slots { start: start.0, slots });
+        paged.lost_bytes = paged.bytes.saturating_sub(found_bytes);
+        self.len -= paged.lost.len();
+        self.drop_holes();
+        Some(paged)
+    }
+
+    fn chunk_of(&self, place: Place) -> Option<usize> {
+        self.chunks.partition_point(|chunk| chunk.start() <= place.0).checked_sub(1)
+    }
+
+    /// Restores the occupied front slot after something was taken.
+    fn drop_holes(&mut self) {
+        while let Some(Chunk::Hot(first)) = self.chunks.front() {
+            match first.slots.front() {
+                Some(Some(_)) => return,
+                Some(None) => drop(self.pop_slot()),
+                None if self.chunks.len() > 1 => drop(self.chunks.pop_front()),
+                None => return,
+            }
+        }
+    }
+
+    fn pop_slot(&mut self) -> Option<(Place, Option<Entry>)> {
+        let Some(Chunk::Hot(first)) = self.chunks.front_mut() else { return None };
+        let slot = first.slots.pop_front()?;
+        let place = Place(first.start);
+        first.start += 1;
+        if first.slots.is_empty() && self.chunks.len() > 1 {
+            let emptied = self.chunks.pop_front();
+            self.spare = match emptied {
+                Some(Chunk::Hot(emptied)) if self.chunks.len() > 1 => Some(emptied.slots),
+                _ => None,
+            };
+        }
+        Some((place, slot))
+    }
+}
+
+impl PageOut<'_> {
+    /// How many of the first slots of a chunk stay.
+    fn stay(&mut self, chunk: &Slots) -> usize {
+        if self.keep == 0 {
+            return 0;
+        }
+        let mut stays = 0;
+        for slot in &chunk.slots {
+            let memory = slot.as_ref().map_or(0, memory_of);
+            if memory > self.keep {
+                self.keep = 0;
+                break;
+            }
+            self.keep -= memory;
+            stays += 1;
+        }
+        stays
+    }
+}
+
+/// What an entry takes in memory, about.
+fn memory_of(entry: &Entry) -> u64 {
+    entry.bytes().saturating_add(ENTRY_MEMORY)
+}
+
+/// What an entry takes in memory besides its body, about.
+pub(super) const ENTRY_MEMORY: u64 = 200;
+
+fn put_hole(pieces: &mut [Chunk], place: u64) {
+    match pieces.last_mut() {
+        Some(Chunk::Hot(chunk)) => chunk.slots.push_back(None),
+        Some(Chunk::Paged(page)) if page.takes(place, 0) => page.push(None),
+        // Places may be left out between chunks.
+        _ => {}
+    }
+}
+
+fn put_hot(pieces: &mut Vec<Chunk>, place: u64, entry: Entry) {
+    match pieces.last_mut() {
+        Some(Chunk::Hot(chunk)) => chunk.slots.push_back(Some(entry)),
+        _ => {
+            let slots = VecDeque::from([Some(entry)]);
+            pieces.push(Chunk::Hot(Slots { start: place, slots }));
+        }
+    }
+}
+
+fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageOut<'_>) {
+    let bytes = entry.bytes();
+    how.gone += 1;
+    how.gone_bytes = how.gone_bytes.saturating_add(bytes);
+    how.most = how.most.saturating_sub(1);
+    let is_watched = entry.deadline.is_some_and(|deadline| {
+        let slot = DueSlot::Ring(Place(place));
+        how.due.remove(&Due { deadline, level: how.level, slot })
+    });
+    let slot = PagedSlot::of(entry, is_watched);
+    match pieces.last_mut() {
+        Some(Chunk::Paged(page)) if page.takes(place, bytes) => page.push(Some((slot, bytes))),
+        _ => {
+            let mut page = Box::new(Page::new(place));
+            page.push(Some((slot, bytes)));
+            pieces.push(Chunk::Paged(page));
+        }
     }
 }

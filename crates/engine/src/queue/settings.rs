@@ -36,7 +36,13 @@ impl QueueSettings {
     /// message's own time to live.
     #[must_use]
     pub fn deadline(&self, message: &Message, arrival: Millis) -> Option<Millis> {
-        let ttl = match (self.message_ttl, message.expiration()) {
+        self.deadline_of(message.expiration(), arrival)
+    }
+
+    /// As [`deadline`](Self::deadline), of a message with this time to live of its own.
+    #[must_use]
+    pub fn deadline_of(&self, expiration: Option<Millis>, arrival: Millis) -> Option<Millis> {
+        let ttl = match (self.message_ttl, expiration) {
             (Some(queue), Some(own)) => queue.min(own),
             (queue, own) => queue.or(own)?,
         };
@@ -46,9 +52,14 @@ impl QueueSettings {
     /// The priority level `message` belongs to: none counts as the default, above the maximum as
     /// the maximum.
     pub(super) fn level(&self, message: &Message) -> u8 {
+        self.level_of(message.priority())
+    }
+
+    /// The priority level of a message with this priority.
+    pub(super) fn level_of(&self, priority: Option<u8>) -> u8 {
         match self.max_priority {
             None => 0,
-            Some(max) => message.priority().unwrap_or(self.default_priority).min(max),
+            Some(max) => priority.unwrap_or(self.default_priority).min(max),
         }
     }
 }

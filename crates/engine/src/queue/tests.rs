@@ -92,7 +92,7 @@ fn delivered_entry(effects: Vec<Effect>) -> Entry {
 }
 
 fn get(queue: &mut Queue) -> Option<u64> {
-    queue.get(NOW, false, &mut Vec::new()).map(|entry| entry.lsn.0)
+    queue.get(NOW, false, &mut Vec::new()).message().map(|entry| entry.lsn.0)
 }
 
 #[test]
@@ -165,12 +165,13 @@ fn a_requeued_message_takes_its_original_position() {
     let mut queue = Queue::new(QueueSettings::default());
     push(&mut queue, 0..4);
     let mut effects = Vec::new();
-    let taken: Vec<_> = (0..3).filter_map(|_| queue.get(NOW, false, &mut effects)).collect();
+    let taken: Vec<_> =
+        (0..3).filter_map(|_| queue.get(NOW, false, &mut effects).message()).collect();
     for entry in taken.into_iter().rev() {
         queue.requeue(None, entry, Return::Released, NOW, &mut effects);
     }
     assert_eq!(queue.unacked_len(), 0);
-    let first = queue.get(NOW, false, &mut effects).unwrap();
+    let first = queue.get(NOW, false, &mut effects).message().unwrap();
     assert_eq!((first.lsn, first.redelivered, first.deliveries), (Lsn(0), true, 1));
     assert_eq!((get(&mut queue), get(&mut queue), get(&mut queue)), (Some(1), Some(2), Some(3)));
     assert!(effects.is_empty());
@@ -183,7 +184,7 @@ fn a_message_is_delivered_once_more_than_the_limit() {
     push(&mut queue, [7]);
     let mut effects = Vec::new();
     for _ in 0..3 {
-        let entry = queue.get(NOW, false, &mut effects).unwrap();
+        let entry = queue.get(NOW, false, &mut effects).message().unwrap();
         assert!(effects.is_empty());
         queue.requeue(None, entry, Return::Released, NOW, &mut effects);
     }
@@ -374,7 +375,7 @@ fn a_crowd_that_expires_at_once_leaves_in_portions() {
     // Who asks for a message gets the first live one.
     let mut effects = Vec::new();
     let got = filled().get(late, true, &mut effects);
-    assert_eq!(got.map(|entry| entry.lsn), Some(Lsn(crowd)));
+    assert_eq!(got.message().map(|entry| entry.lsn), Some(Lsn(crowd)));
     assert_eq!(effects.len(), usize::try_from(crowd).unwrap());
 }
 
@@ -411,7 +412,7 @@ fn an_emptied_queue_shrinks_no_more() {
     let mut queue = Queue::new(QueueSettings::default());
     push(&mut queue, 0..2000);
     queue.set_settings(QueueSettings { max_length: Some(10), ..QueueSettings::default() });
-    queue.purge(&mut Vec::new());
+    queue.purge(|_, _| {});
     assert!(!queue.is_shrinking());
 }
 
@@ -421,32 +422,29 @@ fn a_requeued_message_keeps_its_deadline() {
     let pushed = queue.push(Entry::new(Lsn(0), message(b"", None, Some(10))), NOW);
     assert!(matches!(pushed, Pushed::Accepted));
     let mut effects = Vec::new();
-    let entry = queue.get(NOW, false, &mut effects).unwrap();
+    let entry = queue.get(NOW, false, &mut effects).message().unwrap();
     queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 5), &mut effects);
     assert_eq!(queue.next_deadline(), Some(Millis(NOW.0 + 10)));
-    let entry = queue.get(NOW, false, &mut effects).unwrap();
+    let entry = queue.get(NOW, false, &mut effects).message().unwrap();
     assert!(effects.is_empty());
     queue.requeue(None, entry, Return::Released, Millis(NOW.0 + 10), &mut effects);
     assert_eq!(drops(&effects), [(0, "expired")]);
 }
 
 #[test]
-fn purge_takes_what_is_ready_and_drain_everything() {
+fn purge_takes_what_is_ready_and_clear_everything() {
     let mut queue = Queue::new(QueueSettings::default());
     push(&mut queue, 0..600);
     assert_eq!(get(&mut queue), Some(0));
     let mut removed = Vec::new();
-    queue.purge(&mut removed);
-    assert!(removed.iter().map(|entry| entry.lsn.0).eq(1..600));
+    queue.purge(|lsn, stored| removed.push((lsn.0, stored)));
+    assert!(removed.into_iter().eq((1..600).map(|lsn| (lsn, false))));
     assert_eq!((queue.ready_len(), queue.ready_bytes(), queue.unacked_len()), (0, 0, 1));
 
     queue.add_consumer(ConsumerSpec { prefetch: 1, ..consumer(5) }).unwrap();
     push(&mut queue, 600..603);
     assert_eq!(dispatch(&mut queue, NOW).len(), 1);
-    let mut cancelled = Vec::new();
-    removed.clear();
-    queue.drain(&mut removed, &mut cancelled);
-    assert_eq!((removed.len(), cancelled), (2, vec![ConsumerId(5)]));
+    queue.clear();
     assert_eq!((queue.ready_len(), queue.unacked_len(), queue.consumer_count()), (0, 0, 0));
 }
 

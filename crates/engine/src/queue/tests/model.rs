@@ -38,6 +38,12 @@ enum Step {
     },
     Purge,
     Expire,
+    /// What is stored, but for what came last, is paged out.
+    PageOut {
+        keep: u64,
+        most: usize,
+        unwritten: u64,
+    },
     Trim,
     /// Room is taken by what has left the queue.
     Reserve {
@@ -281,7 +287,12 @@ struct Pair {
     next_lsn: u64,
     next_consumer: u64,
     effects: Vec<Effect>,
+    /// What can be read back.
+    disk: Vec<(Lsn, Message)>,
 }
+
+/// Bytes of messages that the queue may read ahead.
+const WINDOW: u64 = 1000;
 
 impl Pair {
     fn new(settings: QueueSettings) -> Self {
@@ -293,6 +304,7 @@ impl Pair {
             next_lsn: 0,
             next_consumer: 0,
             effects: Vec::new(),
+            disk: Vec::new(),
         }
     }
 
@@ -349,20 +361,20 @@ impl Pair {
             Step::Get { no_ack } => expected = self.get(no_ack)?,
             Step::Purge => {
                 let mut removed = Vec::new();
-                self.queue.purge(&mut removed);
+                self.queue.purge(|lsn, _| removed.push(lsn.0));
                 let mut order = Vec::new();
                 while let Some(front) = self.model.front() {
                     order.push(self.model.take(front.lsn).lsn);
                 }
                 self.model.delayed.sort_by_key(|delayed| (leaves_at(delayed), delayed.1.lsn));
                 order.extend(self.model.delayed.drain(..).map(|(_, line)| line.lsn));
-                let removed: Vec<_> = removed.iter().map(|entry| entry.lsn.0).collect();
                 prop_assert_eq!(removed, order);
             }
             Step::Expire => {
-                self.queue.expire(self.now(), &mut self.effects);
+                self.expire();
                 self.model.expire(self.now, &mut expected);
             }
+            Step::PageOut { keep, most, unwritten } => self.page_out(keep, most, unwritten),
             Step::Trim => self.queue.trim(),
             Step::Reserve { count, bytes } => {
                 self.queue.reserve(count, bytes);
@@ -388,7 +400,17 @@ impl Pair {
     /// its time.
     fn restart(&mut self) {
         let mut entries = Vec::new();
-        self.queue.drain(&mut entries, &mut Vec::new());
+        loop {
+            if let Some(entry) = self.queue.ready.pop() {
+                entries.push(entry);
+            } else if let Some(request) = self.queue.front_page() {
+                assert!(self.queue.page_in(request, &self.disk).is_empty());
+            } else {
+                break;
+            }
+        }
+        let delayed = self.queue.delayed.take();
+        entries.extend(delayed.into_iter().flat_map(|mut delayed| delayed.take_all()));
         entries.sort_by_key(|entry| entry.lsn);
         self.held.clear();
         let Model { settings, ready, delayed, .. } = std::mem::take(&mut self.model);
@@ -414,7 +436,10 @@ impl Pair {
         let lsn = self.next_lsn;
         self.next_lsn += 1;
         let message = message(&vec![0; size], priority, expiration);
-        let pushed = self.queue.push(Entry::new(Lsn(lsn), message), self.now());
+        // Numbers of journals have gaps, and messages come out of order.
+        self.disk.push((Lsn(lsn), message.clone()));
+        let entry = Entry { stored: !lsn.is_multiple_of(5), ..Entry::new(Lsn(lsn), message) };
+        let pushed = self.queue.push(entry, self.now());
         let settings = self.model.settings;
         let life = settings.message_ttl.map(|ttl| ttl.0).into_iter().chain(expiration).min();
         let line = Line {
@@ -434,6 +459,9 @@ impl Pair {
         let now = self.now();
         let mut gate = ModelGate { closed: &self.model.closed, admitted: None, used: Vec::new() };
         self.queue.dispatch(now, &mut gate, &mut self.effects);
+        while page_in(&mut self.queue, &self.disk) {
+            self.queue.dispatch(now, &mut gate, &mut self.effects);
+        }
         prop_assert_eq!(gate.admitted, None);
         let used = gate.used;
         let events = self.model.dispatch(self.now);
@@ -512,7 +540,17 @@ impl Pair {
     }
 
     fn get(&mut self, no_ack: bool) -> Result<Vec<Event>, TestCaseError> {
-        let got = self.queue.get(self.now(), no_ack, &mut self.effects);
+        let got = loop {
+            match self.queue.get(self.now(), no_ack, &mut self.effects) {
+                Got::Message(entry) => break Some(entry),
+                Got::Nothing => break None,
+                Got::Paged => {
+                    let request = self.queue.front_page().expect("a page in front");
+                    prop_assert!(self.queue.page_in(request, &self.disk).is_empty());
+                }
+            }
+        };
+        self.expire();
         let mut expected = Vec::new();
         self.model.expire(self.now, &mut expected);
         let front = self.model.front();
@@ -528,6 +566,21 @@ impl Pair {
             }
         }
         Ok(expected)
+    }
+
+    fn expire(&mut self) {
+        self.queue.expire(self.now(), &mut self.effects);
+        while page_in(&mut self.queue, &self.disk) {
+            self.queue.expire(self.now(), &mut self.effects);
+        }
+    }
+
+    fn page_out(&mut self, keep: u64, most: usize, unwritten: u64) {
+        let Some(readable) = self.next_lsn.checked_sub(1 + unwritten) else { return };
+        let (before, paged) = (self.queue.memory(), self.queue.paged_len());
+        let gone = self.queue.page_out(Lsn(readable), keep, most);
+        assert_eq!(self.queue.paged_len(), paged + gone);
+        assert!(self.queue.memory() + gone * 200 <= before);
     }
 
     /// Compares what happened and all that can be seen from outside.
@@ -567,7 +620,15 @@ impl Pair {
         prop_assert_eq!(queue.unacked_len(), model.unacked);
         prop_assert_eq!(queue.unacked_bytes(), model.unacked_bytes);
         prop_assert_eq!(queue.unacked_len(), self.held.len() as u64);
-        prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
+        if !queue.ready.is_front_paged() {
+            prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
+        }
+        prop_assert_eq!(
+            queue.memory(),
+            queue.ready().map(|entry| entry.bytes() + 200).sum::<u64>()
+        );
+        let in_memory = queue.ready().count() as u64;
+        prop_assert_eq!(queue.ready_len() - queue.paged_len(), in_memory);
         prop_assert_eq!(queue.delayed_len(), model.delayed.len() as u64);
         prop_assert_eq!(queue.delayed_bytes(), model.delayed_bytes());
         let delayed = || model.delayed.iter().map(leaves_at);
@@ -578,7 +639,9 @@ impl Pair {
         prop_assert_eq!(queue.next_deadline().map(|deadline| deadline.0), deadline);
         let mut order = model.ready.clone();
         order.sort_by_key(|line| (u8::MAX - line.level, line.lsn));
-        prop_assert!(queue.ready().map(|entry| entry.lsn.0).eq(order.iter().map(|it| it.lsn)));
+        prop_assert!(
+            queue.ready.slots().map(|slot| slot.lsn().0).eq(order.iter().map(|it| it.lsn))
+        );
         prop_assert_eq!(queue.consumer_count(), model.consumers.len());
         let is_exclusive = model.consumers.iter().any(|it| it.spec.exclusive);
         prop_assert_eq!(queue.is_exclusively_consumed(), is_exclusive);
@@ -607,6 +670,14 @@ impl Pair {
 /// When a delayed message is ready again or has expired.
 fn leaves_at((ready_at, line): &(u64, Line)) -> u64 {
     line.deadline.map_or(*ready_at, |deadline| (deadline + 1).min(*ready_at))
+}
+
+/// Reads what the queue asks for. Answers whether it asked.
+fn page_in(queue: &mut Queue, disk: &[(Lsn, Message)]) -> bool {
+    let Some(request) = queue.next_pages(WINDOW) else { return false };
+    assert!(queue.next_pages(WINDOW).is_none(), "one at a time");
+    assert!(queue.page_in(request, disk).is_empty());
+    true
 }
 
 proptest! {
@@ -683,6 +754,7 @@ proptest! {
                 let expected = pair.get(true)?;
                 pair.check(expected)?;
             }
+            pair.page_out(300 * (pushes as u64 % 5), pushes, gets as u64 % 10);
             pair.step(&Step::Expire)?;
         }
         pair.step(&Step::Purge)?;
@@ -756,6 +828,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => any::<bool>().prop_map(|no_ack| Step::Get { no_ack }),
         1 => Just(Step::Purge),
         2 => Just(Step::Expire),
+        6 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize, 0..4_u64)
+            .prop_map(|(keep, most, unwritten)| Step::PageOut { keep, most, unwritten }),
         1 => Just(Step::Trim),
         1 => (0..3_u64, 0..6_u64).prop_map(|(count, bytes)| Step::Reserve { count, bytes }),
         1 => Just(Step::Restart),

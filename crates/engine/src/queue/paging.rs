@@ -1,0 +1,189 @@
+//! What of a queue is in memory, and what is on disk.
+//!
+//! A queue pages out when it is told to, and says what it needs to have back: the messages next to
+//! be delivered, and those of pages on which something expires. The caller reads them, with the
+//! queue let go of, and hands them in. Meanwhile everything else goes on; what needs a message that
+//! is not there waits for the next [`dispatch`](Queue::dispatch).
+
+use super::Queue;
+use super::entry::{Entry, PagedEntry};
+use super::page::Page;
+use super::ready::PageId;
+use super::ring::{ENTRY_MEMORY, Place};
+use crate::ids::Lsn;
+use crate::message::Message;
+
+/// What a queue knows about its pages besides where they are.
+#[derive(Debug, Default)]
+pub(super) struct Paging {
+    /// Something could not be done because the message in front is paged out.
+    pub(super) awaits_front: bool,
+    /// A [`PageRequest`] has been given out.
+    is_reading: bool,
+    /// Number of the last request.
+    last_request: u32,
+    /// Pages on which something has expired.
+    pub(super) due: Vec<PageId>,
+}
+
+/// Pages to be read; see [`Queue::page_in`].
+#[derive(Debug)]
+pub struct PageRequest {
+    number: u32,
+    pages: Vec<PageId>,
+    /// The messages on them.
+    lsns: Vec<Lsn>,
+    is_awaited: bool,
+}
+
+impl PageRequest {
+    pub(super) fn add(&mut self, level: u8, page: &mut Page) {
+        page.request = self.number;
+        self.pages.push((level, Place(page.start)));
+        self.lsns.extend(page.iter().flatten().map(|slot| slot.lsn));
+    }
+
+    /// The messages to be read.
+    #[must_use]
+    pub fn lsns(&self) -> &[Lsn] {
+        &self.lsns
+    }
+}
+
+/// Answer to a [`get`](Queue::get).
+#[derive(Clone, Debug)]
+#[must_use]
+pub enum Got {
+    /// A message.
+    Message(Entry),
+    /// There is none.
+    Nothing,
+    /// There is one, and it has to be [read](Queue::front_page) before.
+    Paged,
+}
+
+impl Got {
+    /// The message, if it is one.
+    #[must_use]
+    pub fn message(self) -> Option<Entry> {
+        match self {
+            Self::Message(entry) => Some(entry),
+            Self::Nothing | Self::Paged => None,
+        }
+    }
+}
+
+/// Pages with expired messages read at once, most.
+const DUE_AT_ONCE: usize = 4;
+
+impl Queue {
+    /// Appends a message that already belongs to this queue and is in the journal, as recovery does.
+    pub fn restore_paged(&mut self, entry: &PagedEntry) {
+        self.ready.push_paged(self.settings.level_of(entry.priority), entry);
+    }
+
+    /// What the ready messages take in memory, about, in bytes.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.ready.memory()
+    }
+
+    /// Ready messages that are not in memory.
+    #[must_use]
+    pub const fn paged_len(&self) -> u64 {
+        self.ready.paged()
+    }
+
+    /// Forgets the content of stored messages with an LSN up to `readable`, of about `most` of
+    /// them, except for those next to be delivered that take about `keep` bytes. Returns how many.
+    pub fn page_out(&mut self, readable: Lsn, keep: u64, most: usize) -> u64 {
+        self.ready.page_out(&|entry| entry.stored && entry.lsn <= readable, keep, most)
+    }
+
+    /// Whether something should be read for this queue, which may have about `window` bytes of the
+    /// messages next to be delivered in memory.
+    #[must_use]
+    pub fn wants_pages(&self, window: u64) -> bool {
+        if self.ready.paged() == 0 || self.paging.is_reading {
+            return false;
+        }
+        self.paging.awaits_front
+            || !self.paging.due.is_empty()
+            || (self.consumers.is_some() && self.is_window_low(window))
+    }
+
+    /// What to read next, for a queue that [wants](Self::wants_pages) it. To be answered by
+    /// [`page_in`](Self::page_in) or [`abandon`](Self::abandon), and then a dispatch.
+    pub fn next_pages(&mut self, window: u64) -> Option<PageRequest> {
+        if !self.wants_pages(window) {
+            return None;
+        }
+        let mut request = self.paging.request(true);
+        while request.pages.len() < DUE_AT_ONCE
+            && let Some(page) = self.paging.due.pop()
+        {
+            self.ready.request_page(page, &mut request);
+        }
+        if self.paging.awaits_front || (self.consumers.is_some() && self.is_window_low(window)) {
+            self.ready.request(window, &mut request);
+        }
+        self.paging.awaits_front = false;
+        if request.pages.is_empty() {
+            return None;
+        }
+        self.paging.is_reading = true;
+        Some(request)
+    }
+
+    /// The page in front, to be read for a [`get`](Self::get); `None` if it is in memory.
+    pub fn front_page(&mut self) -> Option<PageRequest> {
+        let mut request = self.paging.request(false);
+        self.ready.request_front(&mut request);
+        (!request.pages.is_empty()).then_some(request)
+    }
+
+    /// Takes messages that have been read, ascending by LSN. Those that are missing are gone from
+    /// the queue: their LSNs are returned.
+    pub fn page_in(&mut self, request: PageRequest, messages: &[(Lsn, Message)]) -> Vec<Lsn> {
+        let mut lost = Vec::new();
+        let find = |lsn: Lsn| {
+            let at = messages.binary_search_by_key(&lsn, |(lsn, _)| *lsn).ok()?;
+            messages.get(at).map(|(_, message)| message.clone())
+        };
+        for page in request.pages {
+            self.ready.page_in(page, request.number, find, &mut lost);
+        }
+        self.paging.is_reading &= !request.is_awaited;
+        lost
+    }
+
+    /// Nothing was read. The queue wants it again.
+    pub fn abandon(&mut self, request: PageRequest) {
+        for page in request.pages {
+            self.ready.abandon_page(page, request.number);
+        }
+        self.paging.is_reading &= !request.is_awaited;
+    }
+
+    /// Whether less than half of what may be in front is.
+    fn is_window_low(&self, window: u64) -> bool {
+        let average = self.ready.bytes() / self.ready.len().max(1) + ENTRY_MEMORY;
+        let half = usize::try_from(window / average / 2).unwrap_or(usize::MAX).max(1);
+        let (len, is_paged) = self.ready.window(half);
+        len < half && is_paged
+    }
+}
+
+impl Paging {
+    /// No page is left.
+    pub(super) fn forget(&mut self) {
+        self.awaits_front = false;
+        self.due = Vec::new();
+    }
+
+    fn request(&mut self, is_awaited: bool) -> PageRequest {
+        self.last_request = self.last_request.checked_add(1).unwrap_or(1);
+        let number = self.last_request;
+        PageRequest { number, pages: Vec::new(), lsns: Vec::new(), is_awaited }
+    }
+}
