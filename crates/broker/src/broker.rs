@@ -77,7 +77,12 @@ pub struct BrokerOptions {
     pub node: String,
     /// What it may hold.
     pub limits: NodeLimits,
+    /// What ready messages may take in memory, about, in bytes; others are on disk only.
+    pub message_memory: u64,
 }
+
+/// See [`BrokerOptions::message_memory`].
+pub const MESSAGE_MEMORY: u64 = 16 << 20;
 
 impl Default for BrokerOptions {
     fn default() -> Self {
@@ -90,6 +95,7 @@ impl Default for BrokerOptions {
             create_defaults: true,
             node: "rabbit@localhost".to_owned(),
             limits: NodeLimits::default(),
+            message_memory: MESSAGE_MEMORY,
         }
     }
 }
@@ -154,7 +160,7 @@ impl Broker {
             limits: options.limits,
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
-            agenda: Arc::default(),
+            agenda: Arc::new(QueueAgenda::new(options.message_memory)),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),

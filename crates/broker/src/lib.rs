@@ -32,6 +32,7 @@ mod firehose;
 mod global_parameters;
 mod keeper;
 mod limits;
+mod pager;
 pub mod policy;
 mod queue;
 mod queue_type;
@@ -50,7 +51,7 @@ mod vhost_metadata;
 
 pub use administration::{Changed, VhostNotDeleted};
 pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
-pub use broker::{Broker, BrokerOptions, OpenError};
+pub use broker::{Broker, BrokerOptions, MESSAGE_MEMORY, OpenError};
 pub use churn::ChurnTotals;
 pub use connections::{
     ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,
@@ -61,6 +62,7 @@ pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
+pub use pager::Paging;
 pub use queue::{
     ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals, SharedQueue,
 };

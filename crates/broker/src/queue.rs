@@ -7,6 +7,7 @@ mod delivery_count;
 mod gate;
 mod kept;
 mod offset_header;
+mod paging;
 mod policies;
 mod purpose;
 mod schedule;
@@ -19,13 +20,14 @@ use std::sync::{Arc, Weak};
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Message, Millis, Overflow,
+    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Got, Message, Millis, Overflow,
     Pushed, Queue, QueueId, Return, Settled,
 };
-use leveret_store::Lsn;
+use leveret_store::{Lsn, ReadError, Store};
 use parking_lot::Mutex;
 
 use self::delivery::Consumer;
+use self::paging::Paged;
 use self::policies::ConsumerTimeout;
 pub(crate) use self::purpose::Purpose;
 pub(crate) use self::schedule::QueueAgenda;
@@ -65,6 +67,9 @@ pub struct SharedQueue {
     this: Weak<Self>,
 }
 
+/// Messages of a purge settled with one record.
+const SETTLED_AT_ONCE: usize = 64 * 1024;
+
 struct State {
     machine: Queue,
     /// What has the messages and readers of a stream, whose `machine` stays empty.
@@ -79,6 +84,7 @@ struct State {
     lease: Option<Lease>,
     /// What went through it. Boxed: many queues of a large broker never see a message.
     totals: Option<Box<QueueTotals>>,
+    paged: Paged,
     /// When the agenda has it, or [`NEVER`].
     scheduled: Millis,
     deleted: bool,
@@ -180,6 +186,7 @@ impl SharedQueue {
                     .map(|settings| Box::new(Deduplicator::new(settings))),
                 lease: settings.expires.map(Lease::new),
                 totals: None,
+                paged: Paged::default(),
                 scheduled: NEVER,
                 deleted: false,
             }),
@@ -291,6 +298,7 @@ impl SharedQueue {
             Standing::Delayed(ready_at) => state.machine.restore_delayed(ready_at, entry),
         }
         self.reschedule(&mut state);
+        self.tell_pager(&mut state);
     }
 
     /// Takes messages in order and hands what it can to ready consumers. Tickets of refused
@@ -467,11 +475,31 @@ impl SharedQueue {
         self.dispatch(&mut state, turn);
     }
 
-    /// `basic.get`: the next ready message and the number of ready messages left.
-    pub(crate) fn get(&self, no_ack: bool, turn: &mut Turn) -> Option<(Entry, u64)> {
+    /// `basic.get`: the next ready message and the number of ready messages left. Reads it from
+    /// disk if need be: few messages, of which the next to come are then at hand.
+    ///
+    /// # Errors
+    /// When that can't be done.
+    pub(crate) fn get(
+        &self,
+        no_ack: bool,
+        store: &Store,
+        turn: &mut Turn,
+    ) -> Result<Option<(Entry, u64)>, ReadError> {
         let mut state = self.state.lock();
         state.touch(turn.now);
-        let entry = state.machine.get(turn.now, no_ack, &mut turn.effects);
+        let entry = loop {
+            match state.machine.get(turn.now, no_ack, &mut turn.effects) {
+                Got::Message(entry) => break Some(entry),
+                Got::Nothing => break None,
+                Got::Paged => {
+                    self.carry_out(&mut state, turn);
+                    drop(state);
+                    self.read_front(store)?;
+                    state = self.state.lock();
+                }
+            }
+        };
         let left = state.machine.ready_len();
         state.count_get(entry.as_ref(), no_ack);
         if let Some(entry) = &entry
@@ -481,19 +509,26 @@ impl SharedQueue {
             turn.settled.push(Lsn(entry.lsn.0));
         }
         self.carry_out(&mut state, turn);
-        entry.map(|entry| (entry, left))
+        Ok(entry.map(|entry| (entry, left)))
     }
 
     /// Removes all ready and delayed messages, and the dead ones it keeps, and says how many there
     /// were.
     pub(crate) fn purge(&self, turn: &mut Turn) -> u64 {
-        let mut removed = Vec::new();
         let mut state = self.state.lock();
-        state.machine.purge(&mut removed);
-        Self::purge_letters(&mut state, &mut removed, turn);
-        turn.settled.extend(removed.iter().filter(|e| e.stored).map(|e| Lsn(e.lsn.0)));
+        let mut count = 0;
+        state.machine.purge(|lsn, stored| {
+            count += 1;
+            turn.settled.extend(stored.then_some(Lsn(lsn.0)));
+            if turn.settled.len() >= SETTLED_AT_ONCE {
+                turn.record(self.id);
+            }
+        });
+        let mut letters = Vec::new();
+        Self::purge_letters(&mut state, &mut letters, turn);
+        turn.settled.extend(letters.iter().filter(|e| e.stored).map(|e| Lsn(e.lsn.0)));
         self.carry_out(&mut state, turn);
-        removed.len() as u64
+        count + letters.len() as u64
     }
 
     /// Marks the queue deleted, unless a condition is not met; tells its consumers. The caller
@@ -520,14 +555,16 @@ impl SharedQueue {
         let mut state = self.state.lock();
         state.deleted = true;
         self.unschedule(&mut state);
-        state.machine.drain(&mut Vec::new(), &mut Vec::new());
+        state.machine.clear();
+        self.tell_pager(&mut state);
     }
 
     fn delete_locked(&self, state: &mut State, turn: &mut Turn) -> u64 {
         state.deleted = true;
         self.unschedule(state);
         let ready = state.machine.ready_len();
-        state.machine.drain(&mut Vec::new(), &mut Vec::new());
+        state.machine.clear();
+        self.tell_pager(state);
         state.kept = KeptLetters::default();
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);

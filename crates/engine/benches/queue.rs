@@ -5,8 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use leveret_codec::Properties;
 use leveret_engine::{
-    Admission, Body, ConsumerId, ConsumerSpec, Effect, Entry, Gate, Lsn, Message, MessageArena,
-    Millis, Pushed, Queue, QueueSettings, Return,
+    Admission, Body, ConsumerId, ConsumerSpec, Effect, Entry, Gate, Got, Lsn, Message,
+    MessageArena, Millis, Pushed, Queue, QueueSettings, Return,
 };
 
 const NOW: Millis = Millis(1_000);
@@ -102,7 +102,7 @@ fn backlog(c: &mut Criterion) {
     });
     group.bench_function("get and requeue", |b| {
         b.iter(|| {
-            if let Some(entry) = queue.get(NOW, false, &mut effects) {
+            if let Got::Message(entry) = queue.get(NOW, false, &mut effects) {
                 queue.requeue(None, entry, Return::Released, NOW, &mut effects);
             }
         });

@@ -22,6 +22,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leveret_broker::MESSAGE_MEMORY;
 use leveret_store::SyncPolicy;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
@@ -145,6 +146,9 @@ pub struct StoreConfig {
     pub segment_bytes: u64,
     /// Bytes a second that may be read of old segments to free them, as long as that suffices.
     pub compaction_bytes_per_second: u64,
+    /// What messages that wait in queues may take in memory, about, in bytes. Never more than a
+    /// quarter of the memory there is.
+    pub message_memory: u64,
 }
 
 /// When a publish counts as durable.
@@ -249,6 +253,7 @@ impl Default for Config {
                 sync_interval: Duration::from_millis(100),
                 segment_bytes: 64 << 20,
                 compaction_bytes_per_second: 32 << 20,
+                message_memory: MESSAGE_MEMORY,
             },
             alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },

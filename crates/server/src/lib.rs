@@ -20,6 +20,7 @@ mod driver;
 pub mod fuzz;
 mod listener;
 mod outbox;
+mod pager;
 mod reply_sink;
 mod resources;
 mod sasl;

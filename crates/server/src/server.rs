@@ -20,6 +20,8 @@ use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage};
 use crate::connection::{Context, Peer};
 use crate::driver;
 use crate::listener::BoundListener;
+use crate::pager;
+use crate::resources;
 use crate::sasl::Anonymous;
 use crate::stream_server;
 use crate::ticker;
@@ -139,6 +141,7 @@ impl Opened {
             let accept = accept(listener, connecting.clone(), stop.clone(), tasks.clone());
             tasks.spawn(accept);
         }
+        pager::start(&broker, stop.clone(), &tasks);
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
         tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
@@ -258,6 +261,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             queues: config.amqp.queue_max,
             exchanges: config.amqp.exchange_max,
         },
+        message_memory: message_memory(config.store.message_memory),
     }
 }
 
@@ -274,6 +278,12 @@ pub(crate) fn context(
         server_properties: config.server_properties.clone(),
         shortage,
     }
+}
+
+/// What messages may take in memory: no more than a part of what there is.
+fn message_memory(configured: u64) -> u64 {
+    const PART: u64 = 4;
+    resources::memory_available().map_or(configured, |memory| configured.min(memory / PART))
 }
 
 /// Who may come in without saying who it is.

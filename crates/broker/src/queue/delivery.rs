@@ -70,6 +70,7 @@ impl SharedQueue {
         turn.effects = effects;
         turn.record(self.id);
         self.reschedule(state);
+        self.tell_pager(state);
     }
 
     /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers

@@ -8,18 +8,25 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{DeleteRefused, SharedQueue, State};
 use crate::agenda::Agenda;
+use crate::pager::Pager;
 use crate::stream_work::StreamWork;
 use crate::turn::{Abandoned, Turn};
 
 /// The queues that have to be looked at.
-#[derive(Default)]
 pub(crate) struct QueueAgenda {
     due: Mutex<Agenda<Weak<SharedQueue>>>,
     /// Streams that have something to do for their readers.
     pub(crate) streams: StreamWork,
+    pub(crate) pager: Pager,
 }
 
 impl QueueAgenda {
+    /// `budget` is that of the [pager](Pager).
+    pub(crate) fn new(budget: u64) -> Self {
+        let (due, streams) = Default::default();
+        Self { due, streams, pager: Pager::new(budget) }
+    }
+
     /// The queues with a deadline. A leaf among the locks, taken under a queue's.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Agenda<Weak<SharedQueue>>> {
         self.due.lock()

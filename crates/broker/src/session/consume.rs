@@ -169,7 +169,8 @@ impl Session {
     ///
     /// # Errors
     /// 403 without read permission, 404 when the queue is missing, 405 when it is another
-    /// connection's or a quorum queue with a single active consumer, 540 when it is a stream.
+    /// connection's or a quorum queue with a single active consumer, 540 when it is a stream, 541 when
+    /// the disk cannot be read.
     pub fn get(
         &mut self,
         channel: u16,
@@ -185,7 +186,9 @@ impl Session {
         if queue.queue_type == QueueType::Quorum && queue.has_single_active_consumer() {
             return Err(refusal::get_with_single_active_consumer(&queue.name, self.vhost.name()));
         }
-        let Some((entry, left)) = queue.get(no_ack, &mut self.turn) else { return Ok(None) };
+        let fetched = queue.get(no_ack, self.broker.store(), &mut self.turn);
+        let fetched = fetched.map_err(|_| AmqpError::internal_error("cannot read messages"))?;
+        let Some((entry, left)) = fetched else { return Ok(None) };
         if queue.is_traced() {
             let entry = std::slice::from_ref(&entry);
             firehose::note(&queue, entry, &self.client, channel, &mut self.turn.traced);

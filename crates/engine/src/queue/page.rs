@@ -231,8 +231,8 @@ mod tests {
             slots.iter().for_each(|slot| page.push(slot.map(|slot| (slot, 3))));
             prop_assert!(page.iter().eq(slots.iter().copied()));
             let entries = || slots.iter().flatten();
-            prop_assert_eq!(page.len as usize, entries().count());
-            prop_assert_eq!(page.bytes as usize, 3 * entries().count());
+            prop_assert_eq!(u64::from(page.len), entries().count() as u64);
+            prop_assert_eq!(page.bytes, 3 * entries().count() as u64);
             prop_assert_eq!(page.deadline, entries().filter_map(|slot| slot.deadline).min());
         }
     }

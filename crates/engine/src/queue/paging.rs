@@ -162,6 +162,7 @@ impl Queue {
         for page in request.pages {
             self.ready.abandon_page(page, request.number);
         }
+        self.paging.awaits_front |= request.is_awaited;
         self.paging.is_reading &= !request.is_awaited;
     }
 

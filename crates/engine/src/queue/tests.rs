@@ -463,13 +463,13 @@ fn a_message_that_comes_back_waits_longer_each_time() {
     push(&mut queue, [7]);
     let mut now = NOW;
     for delay in [10, 20, 25, 25] {
-        let entry = queue.get(now, false, &mut Vec::new()).unwrap();
+        let entry = queue.get(now, false, &mut Vec::new()).message().unwrap();
         let ready_at = Millis(now.0 + delay);
         let requeued = queue.requeue(None, entry, Return::Failed, now, &mut Vec::new());
         assert_eq!(requeued, Some(ready_at));
         assert_eq!((queue.ready_len(), queue.unacked_len(), queue.delayed_len()), (0, 0, 1));
         assert_eq!(queue.next_deadline(), Some(ready_at));
-        assert!(queue.get(Millis(ready_at.0 - 1), false, &mut Vec::new()).is_none());
+        assert!(queue.get(Millis(ready_at.0 - 1), false, &mut Vec::new()).message().is_none());
         now = ready_at;
     }
 }
@@ -480,7 +480,8 @@ fn delayed_messages_become_ready_in_portions() {
     let settings = QueueSettings { delayed_retry: Some(retry), ..QueueSettings::default() };
     let mut queue = Queue::new(settings);
     push(&mut queue, 0..3000);
-    let taken: Vec<_> = std::iter::from_fn(|| queue.get(NOW, false, &mut Vec::new())).collect();
+    let taken: Vec<_> =
+        std::iter::from_fn(|| queue.get(NOW, false, &mut Vec::new()).message()).collect();
     for entry in taken {
         queue.requeue(None, entry, Return::Released, NOW, &mut Vec::new());
     }
@@ -500,7 +501,7 @@ fn a_lowered_limit_leaves_delayed_messages_alone() {
     let mut queue = Queue::new(settings);
     push(&mut queue, 0..2);
     for _ in 0..2 {
-        let entry = queue.get(NOW, false, &mut Vec::new()).unwrap();
+        let entry = queue.get(NOW, false, &mut Vec::new()).message().unwrap();
         queue.requeue(None, entry, Return::Released, NOW, &mut Vec::new());
     }
     queue.set_settings(QueueSettings { max_length: Some(1), ..settings });

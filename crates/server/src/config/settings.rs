@@ -428,6 +428,17 @@ pub(super) static SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.store.compaction_bytes_per_second).into(),
     },
     Setting {
+        key: "store.message_memory",
+        about: "What messages that wait in queues may take in memory, about; never more than a quarter of what there is",
+        live: false,
+        allowed: "a size from 1MiB to 1TiB, such as \"64MiB\"",
+        apply: |config, value| {
+            config.store.message_memory = value.bytes(1 << 20..=1 << 40)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.store.message_memory).into(),
+    },
+    Setting {
         key: alarms::MEMORY,
         about: "From how much memory on publishers wait",
         live: true,

@@ -67,6 +67,7 @@ fn a_file_sets_everything() {
         sync_interval = "200ms"
         segment_size = "16MiB"
         compaction_rate = "8MiB"
+        message_memory = "32MiB"
         [alarms]
         vm_memory_high_watermark = 0.4
         disk_free_limit = "1GB"
@@ -116,6 +117,7 @@ fn a_file_sets_everything() {
             sync_interval: Duration::from_millis(200),
             segment_bytes: 16 << 20,
             compaction_bytes_per_second: 8 << 20,
+            message_memory: 32 << 20,
         },
         alarms: AlarmConfig {
             vm_memory_high_watermark: Limit::OfMemory(PartOfMemory::percent(40)),
@@ -380,6 +382,7 @@ sync = "always"
 sync_interval = "100ms"
 segment_size = "64MiB"
 compaction_rate = "32MiB"
+message_memory = "16MiB"
 
 [alarms]
 vm_memory_high_watermark = 0.6

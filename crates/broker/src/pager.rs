@@ -1,0 +1,246 @@
+//! The memory of ready messages: a budget that all queues share, and who sees to it.
+//!
+//! Queues say what their messages take, where they say everything else: under their own lock, after
+//! each turn of work. When that is more than the budget, queues are asked one after the other to
+//! page messages out, those that have waited for longest to be asked first. What queues want to have
+//! back is read with no lock held. Both is done by [`Broker::page`], on threads that may wait for
+//! the disk.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use leveret_engine::Millis;
+use parking_lot::{Condvar, Mutex};
+
+use crate::broker::Broker;
+use crate::queue::SharedQueue;
+use crate::turn::Turn;
+
+/// The budget and the queues there is something to do for. A leaf among the locks, taken under a
+/// queue's.
+pub(crate) struct Pager {
+    budget: u64,
+    /// What the ready messages of all queues take in memory, about, in bytes.
+    memory: AtomicU64,
+    /// The memory exceeds the budget, and somebody has been told.
+    is_over: AtomicBool,
+    /// Queues that hold messages.
+    holders: AtomicU64,
+    lists: Mutex<Lists>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Lists {
+    /// Queues that want something read; each once.
+    wanting: VecDeque<Weak<SharedQueue>>,
+    /// Queues that hold messages, in the order in which they are asked to page out; each once.
+    holding: VecDeque<Weak<SharedQueue>>,
+    /// Queues to be asked before the pager gives up for a while.
+    left_to_ask: usize,
+    /// Nothing more could be paged out: not before this time again.
+    rest_until: Option<Instant>,
+    /// How long the last such rest was.
+    rest: Duration,
+    is_closed: bool,
+}
+
+/// Something to do.
+enum Task {
+    /// A queue wants messages read.
+    Read(Weak<SharedQueue>),
+    /// A queue should page messages out.
+    PageOut(Weak<SharedQueue>),
+    End,
+}
+
+/// Most that one queue reads ahead, and keeps in front, in bytes.
+const WINDOW_MAX: u64 = 1 << 20;
+/// Messages that go at a time: nobody should wait long for their queue.
+const AT_ONCE: usize = 4096;
+/// How long the pager rests when all that is over the budget has to stay: twice as long each time.
+const REST_MIN: Duration = Duration::from_millis(4);
+const REST_MAX: Duration = Duration::from_millis(256);
+/// How long the pager waits when the disk could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Pager {
+    pub(crate) fn new(budget: u64) -> Self {
+        Self {
+            budget,
+            memory: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+            holders: AtomicU64::new(0),
+            lists: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// What one queue may have in memory of the messages next to be delivered.
+    pub(crate) fn window(&self) -> u64 {
+        let holders = self.holders.load(Ordering::Relaxed).max(1);
+        (self.budget / 4 / holders).min(WINDOW_MAX)
+    }
+
+    /// A queue's messages take so much now, instead of what they did.
+    pub(crate) fn changed(&self, before: u64, now: u64) {
+        let change = now.wrapping_sub(before);
+        let memory = self.memory.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        if now > before && memory > self.budget && !self.is_over.swap(true, Ordering::Relaxed) {
+            self.lists.lock().left_to_ask = usize::MAX;
+            self.wake.notify_one();
+        }
+    }
+
+    /// A queue holds messages; it is told before it is asked for them.
+    pub(crate) fn hold(&self, queue: Weak<SharedQueue>) {
+        self.holders.fetch_add(1, Ordering::Relaxed);
+        self.lists.lock().holding.push_back(queue);
+    }
+
+    /// A queue wants messages read.
+    pub(crate) fn want(&self, queue: Weak<SharedQueue>) {
+        self.lists.lock().wanting.push_back(queue);
+        self.wake.notify_one();
+    }
+
+    fn close(&self) {
+        self.lists.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+
+    /// What the ready messages of all queues take in memory, about, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is in memory that some has to go: somewhat below the budget, so that not
+    /// every message is a reason to begin.
+    fn is_full(&self) -> bool {
+        self.memory() > self.budget / 8 * 7
+    }
+
+    /// Something to do, if there is anything.
+    fn take(&self, lists: &mut Lists) -> Option<Task> {
+        if lists.is_closed {
+            return Some(Task::End);
+        }
+        if let Some(queue) = lists.wanting.pop_front() {
+            return Some(Task::Read(queue));
+        }
+        if !self.is_over.load(Ordering::Relaxed) {
+            return None;
+        }
+        if lists.rest_until.is_some_and(|until| until > Instant::now()) {
+            return None;
+        }
+        if lists.rest_until.take().is_some() {
+            lists.left_to_ask = usize::MAX;
+        }
+        lists.left_to_ask = lists.left_to_ask.min(lists.holding.len());
+        if !self.is_full() {
+            self.is_over.store(false, Ordering::Relaxed);
+            return None;
+        }
+        if lists.left_to_ask == 0 {
+            // All that is left can't go, or not yet.
+            lists.rest = (lists.rest * 2).clamp(REST_MIN, REST_MAX);
+            lists.rest_until = Some(Instant::now() + lists.rest);
+            return None;
+        }
+        lists.left_to_ask -= 1;
+        let queue = lists.holding.pop_front()?;
+        self.holders.fetch_sub(1, Ordering::Relaxed);
+        Some(Task::PageOut(queue))
+    }
+
+    /// Waits for something to do.
+    fn wait(&self) -> Task {
+        let mut lists = self.lists.lock();
+        loop {
+            if let Some(task) = self.take(&mut lists) {
+                return task;
+            }
+            match lists.rest_until {
+                Some(until) => drop(self.wake.wait_until(&mut lists, until)),
+                None => self.wake.wait(&mut lists),
+            }
+        }
+    }
+
+    /// A queue has paged something out: all are worth asking again.
+    fn has_progress(&self) {
+        let mut lists = self.lists.lock();
+        lists.left_to_ask = usize::MAX;
+        lists.rest = Duration::ZERO;
+    }
+}
+
+/// Whether there will be more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Paging {
+    /// There may be.
+    Open,
+    /// The broker has stopped.
+    Closed,
+}
+
+impl Broker {
+    /// Waits until memory is short or a queue wants messages read, and does something about it.
+    /// For threads of their own: it waits for the disk as well. `now` is asked once there is
+    /// something to do.
+    pub fn page(&self, now: impl Fn() -> Millis, turn: &mut Turn) -> Paging {
+        let task = self.agenda.pager.wait();
+        self.carry_out_paging(task, now, turn)
+    }
+
+    /// Does what [`page`](Self::page) has to do, until there is nothing more.
+    pub fn page_all(&self, now: Millis, turn: &mut Turn) {
+        loop {
+            let task = self.agenda.pager.take(&mut self.agenda.pager.lists.lock());
+            let Some(task) = task else { return };
+            if self.carry_out_paging(task, || now, turn) == Paging::Closed {
+                return;
+            }
+        }
+    }
+
+    /// Ends all waiting in [`page`](Self::page).
+    pub fn stop_paging(&self) {
+        self.agenda.pager.close();
+    }
+
+    /// What ready messages take in memory, about, in bytes.
+    pub fn message_memory(&self) -> u64 {
+        self.agenda.pager.memory()
+    }
+
+    fn carry_out_paging(&self, task: Task, now: impl Fn() -> Millis, turn: &mut Turn) -> Paging {
+        match task {
+            Task::Read(queue) => {
+                if let Some(queue) = queue.upgrade() {
+                    turn.begin(now());
+                    let read = queue.read_pages(self.store(), turn);
+                    self.finish(turn);
+                    if read.is_err() {
+                        thread::sleep(RETRY);
+                        queue.retry_pages();
+                    }
+                }
+            }
+            Task::PageOut(queue) => {
+                let queue: Option<Arc<SharedQueue>> = queue.upgrade();
+                let readable = self.store().readable_lsn();
+                if queue.is_some_and(|queue| queue.page_out(readable, AT_ONCE)) {
+                    self.agenda.pager.has_progress();
+                }
+            }
+            Task::End => return Paging::Closed,
+        }
+        Paging::Open
+    }
+}

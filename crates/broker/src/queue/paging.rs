@@ -1,0 +1,129 @@
+//! What of a queue's messages is in memory.
+
+use leveret_engine::{Message, PageRequest};
+use leveret_store::{Lsn, ReadError, Store};
+use parking_lot::MutexGuard;
+
+use super::{Purpose, SharedQueue, State};
+use crate::turn::Turn;
+
+/// What the [pager](crate::pager) knows of a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Paged {
+    /// What its messages take in memory, as it was told.
+    memory: u64,
+    /// It is among those who can be asked to page out.
+    is_holding: bool,
+    /// It is among those who want something read.
+    is_wanting: bool,
+}
+
+impl SharedQueue {
+    /// Tells the pager what has changed.
+    pub(super) fn tell_pager(&self, state: &mut State) {
+        let State { machine, paged, .. } = state;
+        let memory = machine.memory();
+        // What a recent history exchange keeps is looked at as a whole, and is short.
+        if memory > 0 && !paged.is_holding && self.purpose != Purpose::History {
+            paged.is_holding = true;
+            self.agenda.pager.hold(self.this.clone());
+        }
+        if memory != paged.memory {
+            self.agenda.pager.changed(paged.memory, memory);
+            paged.memory = memory;
+        }
+        if machine.paged_len() > 0
+            && !paged.is_wanting
+            && machine.wants_pages(self.agenda.pager.window())
+        {
+            paged.is_wanting = true;
+            self.agenda.pager.want(self.this.clone());
+        }
+    }
+
+    /// Pages out what is readable, but for what is delivered next if there are consumers. Whether
+    /// anything went.
+    pub(crate) fn page_out(&self, readable: Lsn, most: usize) -> bool {
+        let mut state = self.state.lock();
+        state.paged.is_holding = false;
+        let keep = if state.consumers.is_empty() { 0 } else { self.agenda.pager.window() };
+        let gone = state.machine.page_out(leveret_engine::Lsn(readable.0), keep, most);
+        // Behind all others, if it still holds anything.
+        self.tell_pager(&mut state);
+        gone > 0
+    }
+
+    /// Reads what the queue wants, and hands out what it can.
+    ///
+    /// # Errors
+    /// When they cannot be read; [`retry_pages`](Self::retry_pages) then.
+    pub(crate) fn read_pages(&self, store: &Store, turn: &mut Turn) -> Result<(), ReadError> {
+        let mut state = self.state.lock();
+        state.paged.is_wanting = false;
+        let request = state.machine.next_pages(self.agenda.pager.window());
+        drop(state);
+        let Some(request) = request else { return Ok(()) };
+        let messages = read(store, &request);
+        let mut state = self.state.lock();
+        self.take_pages(&mut state, request, messages)?;
+        if !state.deleted {
+            self.dispatch(&mut state, turn);
+        }
+        Ok(())
+    }
+
+    /// Wants again what could not be read.
+    pub(crate) fn retry_pages(&self) {
+        self.tell_pager(&mut self.state.lock());
+    }
+
+    /// Reads the page in front.
+    pub(super) fn read_front(&self, store: &Store) -> Result<(), ReadError> {
+        let Some(request) = self.state.lock().machine.front_page() else { return Ok(()) };
+        let messages = read(store, &request);
+        self.take_pages(&mut self.state.lock(), request, messages)
+    }
+
+    fn take_pages(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        request: PageRequest,
+        messages: Result<Vec<(leveret_engine::Lsn, Message)>, ReadError>,
+    ) -> Result<(), ReadError> {
+        let messages = match messages {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::error!("queue '{}' in vhost '{}': {error}", self.name, self.vhost);
+                state.machine.abandon(request);
+                return Err(error);
+            }
+        };
+        let lost = state.machine.page_in(request, &messages);
+        if !lost.is_empty() && !state.deleted {
+            tracing::error!(
+                "queue '{}' in vhost '{}' has lost {} messages that cannot be read",
+                self.name,
+                self.vhost,
+                lost.len()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn read(
+    store: &Store,
+    request: &PageRequest,
+) -> Result<Vec<(leveret_engine::Lsn, Message)>, ReadError> {
+    let lsns: Vec<Lsn> = request.lsns().iter().map(|lsn| Lsn(lsn.0)).collect();
+    let payloads = store.read(&lsns)?;
+    let messages =
+        payloads.into_iter().filter_map(|(lsn, payload)| match Message::from_stored(payload) {
+            Ok(message) => Some((leveret_engine::Lsn(lsn.0), message)),
+            Err(error) => {
+                tracing::error!("cannot read the stored message at {lsn}: {error}");
+                None
+            }
+        });
+    Ok(messages.collect())
+}
