@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) session: Session,
     pub(crate) now: u64,
     disk: Arc<dyn Disk>,
+    message_memory: u64,
     turn: Turn,
     sequence: u64,
 }
@@ -44,14 +45,23 @@ impl World {
     }
 
     pub(crate) fn open(disk: Arc<dyn Disk>, now: u64) -> Self {
-        let broker = Self::open_broker(Arc::clone(&disk)).unwrap();
+        Self::open_with(disk, now, BrokerOptions::default().message_memory)
+    }
+
+    /// A world whose messages may take so much memory.
+    pub(crate) fn open_with(disk: Arc<dyn Disk>, now: u64, message_memory: u64) -> Self {
+        let broker = Self::open_broker(Arc::clone(&disk), message_memory).unwrap();
         let user = broker.access().user("guest").unwrap();
         let mut session = Session::open(&broker, user, "/", "test".into()).unwrap();
         session.begin(Millis(now));
-        Self { broker, session, now, disk, turn: Turn::new(), sequence: 0 }
+        let turn = Turn::new();
+        Self { broker, session, now, disk, message_memory, turn, sequence: 0 }
     }
 
-    pub(crate) fn open_broker(disk: Arc<dyn Disk>) -> Result<Arc<Broker>, OpenError> {
+    pub(crate) fn open_broker(
+        disk: Arc<dyn Disk>,
+        message_memory: u64,
+    ) -> Result<Arc<Broker>, OpenError> {
         let store = StoreOptions {
             sync: SyncPolicy::Always,
             segment_bytes: 256 << 10,
@@ -60,7 +70,7 @@ impl World {
             on_fatal: Arc::new(|_| {}),
             ..StoreOptions::default()
         };
-        let options = BrokerOptions { store, ..BrokerOptions::default() };
+        let options = BrokerOptions { store, message_memory, ..BrokerOptions::default() };
         Broker::open(disk, Path::new("/data"), &options)
     }
 
@@ -68,8 +78,18 @@ impl World {
     pub(crate) fn restart(mut self) -> Self {
         self.session.close();
         self.broker.close();
-        let Self { disk, now, .. } = self;
-        Self::open(disk, now)
+        let Self { disk, now, message_memory, .. } = self;
+        Self::open_with(disk, now, message_memory)
+    }
+
+    /// Waits until all that was published can be read back, and lets messages go that are too much,
+    /// and those come that are wanted.
+    pub(crate) fn page(&mut self) {
+        let store = self.broker.store();
+        while store.readable_lsn() < store.durable_lsn() || store.buffered_bytes() > 0 {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        self.broker.page_all(Millis(self.now), &mut self.turn);
     }
 
     /// Time passes, and the broker learns of it.

@@ -152,6 +152,7 @@ impl Queue {
         };
         for page in request.pages {
             self.ready.page_in(page, request.number, find, &mut lost);
+            self.paging.due.retain(|due| *due != page);
         }
         self.paging.is_reading &= !request.is_awaited;
         lost

@@ -1,0 +1,155 @@
+//! More messages than fit into memory.
+
+use std::sync::Arc;
+
+use leveret_broker::Settlement;
+use leveret_codec::{Properties, Value};
+use leveret_engine::Return;
+use leveret_store::MemDisk;
+
+use crate::world::{START, World};
+
+const BUDGET: u64 = 64 << 10;
+
+fn world() -> World {
+    World::open_with(Arc::new(MemDisk::new()), START, BUDGET)
+}
+
+fn body(number: usize) -> String {
+    format!("{number:06}{}", "x".repeat(number % 700))
+}
+
+/// Publishes so many messages, and lets most of them go to disk.
+fn fill(world: &mut World, queue: &str, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        world.publish("", queue, &body(number));
+        if number % 100 == 99 {
+            world.page();
+            assert!(world.broker.message_memory() <= BUDGET, "{number}");
+        }
+    }
+    world.page();
+}
+
+#[test]
+fn a_deep_backlog_keeps_its_order_and_bodies_across_paging_and_restart() {
+    let mut world = world();
+    world.declare("q", &[]);
+    fill(&mut world, "q", 0..2000);
+    assert_eq!(world.ready("q"), 2000);
+    for number in 0..500 {
+        let got = world.get("q").unwrap();
+        assert_eq!((got.body.as_str(), got.redelivered), (body(number).as_str(), false));
+        world.ack(got);
+    }
+    let mut world = world.restart();
+    assert_eq!(world.ready("q"), 1500);
+    world.page();
+    assert!(world.broker.message_memory() <= BUDGET);
+    let bodies = world.drain("q");
+    assert!(bodies.into_iter().eq((500..2000).map(body)));
+    assert_eq!(world.broker.message_memory(), 0);
+}
+
+#[test]
+fn what_comes_back_takes_its_place_before_what_is_on_disk() {
+    let mut world = world();
+    world.declare("q", &[]);
+    fill(&mut world, "q", 0..300);
+    let held: Vec<_> = (0..10).map(|_| world.get("q").unwrap()).collect();
+    world.page();
+    world.settle(Settlement::Requeue(Return::Released), held);
+    fill(&mut world, "q", 300..600);
+    for number in 0..600 {
+        let got = world.get("q").unwrap();
+        assert_eq!((got.body.as_str(), got.redelivered), (body(number).as_str(), number < 10));
+        world.ack(got);
+        if number % 50 == 0 {
+            world.page();
+        }
+    }
+}
+
+#[test]
+fn messages_on_disk_expire_and_are_dead_lettered_whole() {
+    let mut world = world();
+    world.declare("dead", &[]);
+    let arguments = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    world.declare("q", &arguments);
+    for number in 0..1000 {
+        // Every third expires, from behind those that don't.
+        let expiration = (number % 3 == 0).then_some(b"1000".as_slice());
+        let properties = Properties { expiration, ..Properties::default() };
+        world.publish_with("", "q", properties, &body(number));
+    }
+    world.page();
+    assert!(world.broker.message_memory() <= BUDGET);
+    world.pass(1001);
+    for _ in 0..20 {
+        world.page();
+        world.pass(20);
+    }
+    let mortal = (0..1000).filter(|number| number % 3 == 0);
+    assert_eq!(world.ready("dead"), mortal.clone().count() as u64);
+    let mut dead = world.drain("dead");
+    // Which of those that expire together goes first is open.
+    dead.sort();
+    assert!(dead.into_iter().eq(mortal.map(body)));
+    let live = world.drain("q");
+    assert!(live.into_iter().eq((0..1000).filter(|number| number % 3 != 0).map(body)));
+}
+
+#[test]
+fn a_limit_drops_what_is_on_disk_first() {
+    let mut world = world();
+    world.declare("dead", &[]);
+    let arguments = [
+        ("x-max-length", Value::I32(800)),
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    world.declare("q", &arguments);
+    fill(&mut world, "q", 0..1000);
+    assert_eq!((world.ready("q"), world.ready("dead")), (800, 200));
+    assert!(world.drain("dead").into_iter().eq((0..200).map(body)));
+    assert!(world.drain("q").into_iter().eq((200..1000).map(body)));
+}
+
+#[test]
+fn purged_and_deleted_backlogs_are_gone_from_memory_and_journal() {
+    let mut world = world();
+    for queue in ["purged", "deleted"] {
+        world.declare(queue, &[]);
+        fill(&mut world, queue, 0..500);
+    }
+    assert_eq!(world.session.purge_queue("purged").unwrap(), 500);
+    let deleted = world.session.delete_queue("deleted", Default::default()).unwrap();
+    assert_eq!(deleted.messages, 500);
+    world.session.finish();
+    assert_eq!(world.broker.message_memory(), 0);
+    let world = world.restart();
+    assert_eq!(world.ready("purged"), 0);
+    assert_eq!(world.broker.store().stats().live_places, 0);
+}
+
+#[test]
+fn many_shallow_queues_share_the_budget() {
+    let mut world = world();
+    for queue in 0..300 {
+        world.declare(&format!("q{queue}"), &[]);
+    }
+    for round in 0..4 {
+        for queue in 0..300 {
+            world.publish("", &format!("q{queue}"), &body(1000 * round + queue));
+        }
+        world.page();
+        assert!(world.broker.message_memory() <= BUDGET, "{round}");
+    }
+    for queue in 0..300 {
+        let bodies = world.drain(&format!("q{queue}"));
+        assert!(bodies.into_iter().eq((0..4).map(|round| body(1000 * round + queue))));
+    }
+}
