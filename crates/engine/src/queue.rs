@@ -54,6 +54,7 @@ pub struct Queue {
     reserved: Reserved,
     /// While a lowered limit is being worked off: the length it has come down to.
     shrinking_from: Option<u64>,
+    last_arrival: Millis,
     paging: Paging,
     /// Boxed and created with the first consumer: most queues of a large broker idle without.
     consumers: Option<Box<Consumers>>,
@@ -80,6 +81,8 @@ const EXPIRED_AT_ONCE: usize = 1024;
 const READY_AT_ONCE: usize = 1024;
 /// The same for messages that were there before a limit was lowered.
 const SHRUNK_AT_ONCE: u64 = 1024;
+/// Milliseconds by which a caller's time may be behind another's; more, and the clock was set back.
+const LATE: u64 = 1000;
 
 /// The caller's word on whether a consumer can take a message now.
 pub trait Gate {
@@ -168,9 +171,19 @@ impl Queue {
     /// Appends a message for which there was room when it was asked for.
     pub fn push_anyway(&mut self, mut entry: Entry, now: Millis) {
         if entry.deadline.is_none() {
-            entry.deadline = self.settings.deadline(&entry.message, now);
+            let arrival = self.arrival(now);
+            entry.deadline = self.settings.deadline(&entry.message, arrival);
         }
         self.restore(entry);
+    }
+
+    /// The time at which a message counts as arrived. Callers get the time before they get the
+    /// queue: who comes a moment late must not have its messages expire before those ahead of them.
+    fn arrival(&mut self, now: Millis) -> Millis {
+        if self.last_arrival.0.saturating_sub(now.0) > LATE || now > self.last_arrival {
+            self.last_arrival = now;
+        }
+        self.last_arrival
     }
 
     /// Sets how much of its room is taken by messages that have left the queue and that it still

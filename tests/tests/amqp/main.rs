@@ -13,6 +13,7 @@
 mod acknowledgements;
 mod alarms;
 mod at_least_once;
+mod backlogs;
 mod bindings;
 mod cancels;
 mod channels;

@@ -31,11 +31,7 @@ const NOT_COMPARED: &[&str] = &[
     "consumer_capacity",
     "consumer_utilisation",
     "message_bytes_persistent",
-    "message_bytes_ram",
     "messages_persistent",
-    "messages_ram",
-    "messages_ready_ram",
-    "messages_unacknowledged_ram",
     "user_who_performed_action",
     // Different each time.
     "ok",

@@ -66,7 +66,16 @@ impl SharedQueue {
         let messages = read(store, &request);
         let mut state = self.state.lock();
         self.take_pages(&mut state, request, messages)?;
-        if !state.deleted {
+        if state.deleted {
+            return Ok(());
+        }
+        let is_overdue = state.machine.next_deadline().is_some_and(|deadline| deadline <= turn.now);
+        if is_overdue && state.dead_lettering.is_some() {
+            // The ticker's work: what it is doing to the messages ahead may not be done yet, and
+            // dead letters arrive in the order in which they died. Before that nothing more is
+            // read for it.
+            self.reschedule(&mut state);
+        } else {
             self.dispatch(&mut state, turn);
         }
         Ok(())

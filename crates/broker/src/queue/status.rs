@@ -43,6 +43,10 @@ pub struct QueueStatus {
     pub ready: u64,
     /// Bytes of their bodies, of a stream's messages as a whole.
     pub ready_bytes: u64,
+    /// Messages ready for delivery that are on disk only.
+    pub paged: u64,
+    /// Bytes of their bodies.
+    pub paged_bytes: u64,
     /// Messages delivered and not yet settled; none of a stream's, which are ready all the time.
     pub unacked: u64,
     /// Bytes of their bodies.
@@ -108,6 +112,8 @@ impl SharedQueue {
         let mut status = QueueStatus {
             ready: machine.ready_len(),
             ready_bytes: machine.ready_bytes(),
+            paged: machine.paged_len(),
+            paged_bytes: machine.paged_bytes(),
             unacked: machine.unacked_len(),
             unacked_bytes: machine.unacked_bytes(),
             delayed: machine.delayed_len(),
@@ -161,6 +167,11 @@ impl QueueStatus {
     /// Bytes of their bodies.
     pub fn bytes(&self) -> u64 {
         self.ready_bytes + self.unacked_bytes + self.delayed_bytes + self.dead_letter_bytes
+    }
+
+    /// Bytes of the bodies of those that are in memory.
+    pub fn bytes_in_memory(&self) -> u64 {
+        self.bytes() - self.paged_bytes
     }
 }
 

@@ -5,6 +5,8 @@
 //! queue let go of, and hands them in. Meanwhile everything else goes on; what needs a message that
 //! is not there waits for the next [`dispatch`](Queue::dispatch).
 
+use std::collections::VecDeque;
+
 use super::Queue;
 use super::entry::{Entry, PagedEntry};
 use super::page::Page;
@@ -22,8 +24,8 @@ pub(super) struct Paging {
     is_reading: bool,
     /// Number of the last request.
     last_request: u32,
-    /// Pages on which something has expired.
-    pub(super) due: Vec<PageId>,
+    /// Pages on which something has expired, in the order of their deadlines.
+    pub(super) due: VecDeque<PageId>,
 }
 
 /// Pages to be read; see [`Queue::page_in`].
@@ -94,6 +96,12 @@ impl Queue {
         self.ready.paged()
     }
 
+    /// Body bytes of the ready messages that are not in memory.
+    #[must_use]
+    pub const fn paged_bytes(&self) -> u64 {
+        self.ready.paged_bytes()
+    }
+
     /// Forgets the content of stored messages with an LSN up to `readable`, of about `most` of
     /// them, except for those next to be delivered that take about `keep` bytes. Returns how many.
     pub fn page_out(&mut self, readable: Lsn, keep: u64, most: usize) -> u64 {
@@ -120,7 +128,7 @@ impl Queue {
         }
         let mut request = self.paging.request(true);
         while request.pages.len() < DUE_AT_ONCE
-            && let Some(page) = self.paging.due.pop()
+            && let Some(page) = self.paging.due.pop_front()
         {
             self.ready.request_page(page, &mut request);
         }
@@ -180,7 +188,7 @@ impl Paging {
     /// No page is left.
     pub(super) fn forget(&mut self) {
         self.awaits_front = false;
-        self.due = Vec::new();
+        self.due = VecDeque::new();
     }
 
     fn request(&mut self, is_awaited: bool) -> PageRequest {

@@ -1,6 +1,6 @@
 //! The messages ready for delivery: one first-in first-out level per priority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
@@ -92,6 +92,11 @@ impl Ready {
     /// Entries that are paged out.
     pub(super) const fn paged(&self) -> u64 {
         self.paged
+    }
+
+    /// Body bytes of the entries that are paged out.
+    pub(super) const fn paged_bytes(&self) -> u64 {
+        self.paged_bytes
     }
 
     /// What the entries take in memory, about.
@@ -275,7 +280,7 @@ impl Ready {
 
     /// Takes an entry whose deadline is at or before `now`, wherever it is. Pages with such entries
     /// are added to `pages`, once until they are [there](Self::page_in).
-    pub(super) fn pop_due(&mut self, now: Millis, pages: &mut Vec<PageId>) -> Option<Entry> {
+    pub(super) fn pop_due(&mut self, now: Millis, pages: &mut VecDeque<PageId>) -> Option<Entry> {
         if self.mortal == 0 {
             return None;
         }
@@ -286,7 +291,7 @@ impl Ready {
                 DueSlot::Returned(lsn) => row.returned.remove(&lsn)?,
                 DueSlot::Ring(place) => row.ring.take(place)?,
                 DueSlot::Page(start) => {
-                    pages.push((level, start));
+                    pages.push_back((level, start));
                     self.due.remove(&due);
                     continue;
                 }

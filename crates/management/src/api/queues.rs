@@ -111,9 +111,10 @@ const NUMBERS: &[Field<Item>] = &[
     ("consumer_capacity", |item| Some(utilisation(item))),
     ("consumer_utilisation", |item| Some(utilisation(item))),
     ("consumers", |item| Some(item.status().consumers.into())),
-    ("memory", |item| Some(item.status().bytes().into())),
+    ("memory", |item| Some(item.status().bytes_in_memory().into())),
     ("message_bytes", |item| Some(item.status().bytes().into())),
     ("message_bytes_dlx", |item| item.of_quorum(|status| status.dead_letter_bytes.into())),
+    ("message_bytes_ram", |item| Some(item.status().bytes_in_memory().into())),
     // With those that are delayed, as RabbitMQ has it.
     ("message_bytes_ready", |item| {
         Some((item.status().ready_bytes + item.status().delayed_bytes).into())
@@ -126,8 +127,11 @@ const NUMBERS: &[Field<Item>] = &[
     ("messages_delayed", |item| item.of_quorum(|status| status.delayed.into())),
     ("messages_details", |item| Some(details(item.rates().sum(&[READY, UNACKED, ASIDE])))),
     ("messages_dlx", |item| item.of_quorum(|status| status.dead_letters.into())),
+    ("messages_ram", |item| Some((item.status().messages() - item.status().paged).into())),
     ("messages_ready_details", |item| Some(details(item.rates().at(READY)))),
+    ("messages_ready_ram", |item| Some((item.status().ready - item.status().paged).into())),
     ("messages_unacknowledged_details", |item| Some(details(item.rates().at(UNACKED)))),
+    ("messages_unacknowledged_ram", |item| Some(item.status().unacked.into())),
     ("reductions", |_| Some(0.into())),
     ("reductions_details", |_| Some(details(0.0))),
     ("storage_version", |item| (!item.is_replicated()).then(|| 2.into())),

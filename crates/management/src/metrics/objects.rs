@@ -106,7 +106,13 @@ const CONSUMERS: &[Metric<Queue>] =
     &[gauge("queue_consumers", "Consumers on a queue", |(_, s)| s.consumers as u64)];
 
 const SIZES: &[Metric<Queue>] = &[
-    gauge("queue_process_memory_bytes", "Memory in bytes used by the queue", |(_, s)| s.bytes()),
+    gauge("queue_process_memory_bytes", "Memory in bytes used by the queue", |(_, s)| {
+        s.bytes_in_memory()
+    }),
+    gauge("queue_messages_ram", "Messages in memory", |(_, s)| s.messages() - s.paged),
+    gauge("queue_messages_ram_bytes", "Size in bytes of messages in memory", |(_, s)| {
+        s.bytes_in_memory()
+    }),
     gauge(
         "queue_messages_bytes",
         "Size in bytes of ready and unacknowledged messages",
