@@ -15,6 +15,15 @@ use crate::resources;
 /// How often it is measured: a fast network brings some hundred megabytes in this time.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// More than allocators keep at hand.
+const STIRRED: usize = 8 << 20;
+
+/// Has freed memory go back to the system. The allocator (mimalloc) waits a second with that, and
+/// then until it is next asked for much: for ever, if publishers wait and all is quiet.
+fn stir_allocator() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(STIRRED)));
+}
+
 /// Sets the limits; what connections watch comes back.
 pub(crate) fn set_up(broker: &Broker, config: &AlarmConfig) -> watch::Receiver<Shortage> {
     set_limits(broker, config);
@@ -71,6 +80,7 @@ pub(crate) async fn run(broker: Arc<Broker>, storage: Storage, stop: Cancellatio
             if let Some(bytes) = resources::memory_in_use() {
                 alarms.report(Resource::Memory, bytes);
             }
+            stir_allocator();
             if let Some(free) = directory.as_deref().and_then(resources::disk_free) {
                 // The journal could not grow, whatever the file system says.
                 let free = if broker.store().stats().no_space { 0 } else { free };
