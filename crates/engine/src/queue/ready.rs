@@ -27,6 +27,8 @@ pub(super) struct Ready {
     /// How many of them are paged out, and their bytes.
     paged: u64,
     paged_bytes: u64,
+    /// How many of those in memory are stored.
+    stored: u64,
     /// Entries with a deadline; while zero nothing looks for expired ones.
     mortal: u64,
     /// Entries that may expire before others ahead of them, and pages with a deadline.
@@ -144,6 +146,9 @@ impl Ready {
         keep: u64,
         most: usize,
     ) -> u64 {
+        if self.stored == 0 {
+            return 0;
+        }
         let (mut keep, mut most, mut gone) = (keep, most, 0);
         for (level, row) in (0..=u8::MAX).zip(&mut self.levels).rev() {
             let due = &mut self.due;
@@ -152,6 +157,7 @@ impl Ready {
             (keep, most) = (how.keep, how.most);
             gone += how.gone;
             self.paged += how.gone;
+            self.stored = self.stored.saturating_sub(how.gone);
             self.paged_bytes = self.paged_bytes.saturating_add(how.gone_bytes);
         }
         gone
@@ -218,6 +224,7 @@ impl Ready {
             self.occupied.remove(level);
         }
         self.paged -= paged.len;
+        self.stored += paged.len - paged.lost.len() as u64;
         self.paged_bytes = self.paged_bytes.saturating_sub(paged.bytes);
         self.len -= paged.lost.len() as u64;
         self.bytes = self.bytes.saturating_sub(paged.lost_bytes);
@@ -353,12 +360,14 @@ impl Ready {
         self.len += 1;
         self.bytes = self.bytes.saturating_add(entry.bytes());
         self.mortal += u64::from(entry.deadline.is_some());
+        self.stored += u64::from(entry.stored);
     }
 
     fn count_out(&mut self, entry: &Entry) {
         self.len -= 1;
         self.bytes = self.bytes.saturating_sub(entry.bytes());
         self.mortal -= u64::from(entry.deadline.is_some());
+        self.stored -= u64::from(entry.stored);
     }
 
     /// Brings counts and indexes up to date after `entry` was taken from `slot`.
