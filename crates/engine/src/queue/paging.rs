@@ -24,8 +24,42 @@ pub(super) struct Paging {
     is_reading: bool,
     /// Number of the last request.
     last_request: u32,
-    /// Pages on which something has expired, in the order of their deadlines.
-    pub(super) due: VecDeque<PageId>,
+    pub(super) due: DuePages,
+}
+
+/// Pages to be read because something on them has expired, first in first out. Boxed: few queues
+/// have any.
+#[derive(Debug, Default)]
+pub(super) struct DuePages {
+    #[expect(clippy::box_collection, reason = "keeps queues small")]
+    pages: Option<Box<VecDeque<PageId>>>,
+}
+
+impl DuePages {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_none()
+    }
+
+    pub(super) fn push(&mut self, page: PageId) {
+        self.pages.get_or_insert_default().push_back(page);
+    }
+
+    fn pop(&mut self) -> Option<PageId> {
+        let page = self.pages.as_mut()?.pop_front();
+        self.shrink();
+        page
+    }
+
+    fn remove(&mut self, page: PageId) {
+        if let Some(pages) = &mut self.pages {
+            pages.retain(|due| *due != page);
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.pages.take_if(|pages| pages.is_empty());
+    }
 }
 
 /// Pages to be read; see [`Queue::page_in`].
@@ -128,7 +162,7 @@ impl Queue {
         }
         let mut request = self.paging.request(true);
         while request.pages.len() < DUE_AT_ONCE
-            && let Some(page) = self.paging.due.pop_front()
+            && let Some(page) = self.paging.due.pop()
         {
             self.ready.request_page(page, &mut request);
         }
@@ -160,7 +194,7 @@ impl Queue {
         };
         for page in request.pages {
             self.ready.page_in(page, request.number, find, &mut lost);
-            self.paging.due.retain(|due| *due != page);
+            self.paging.due.remove(page);
         }
         self.paging.is_reading &= !request.is_awaited;
         lost
@@ -188,7 +222,7 @@ impl Paging {
     /// No page is left.
     pub(super) fn forget(&mut self) {
         self.awaits_front = false;
-        self.due = VecDeque::new();
+        self.due = DuePages::default();
     }
 
     fn request(&mut self, is_awaited: bool) -> PageRequest {

@@ -1,12 +1,12 @@
 //! The messages ready for delivery: one first-in first-out level per priority.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
 use super::level_set::LevelSet;
 use super::page::PagedSlot;
-use super::paging::PageRequest;
+use super::paging::{DuePages, PageRequest};
 use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
@@ -287,7 +287,7 @@ impl Ready {
 
     /// Takes an entry whose deadline is at or before `now`, wherever it is. Pages with such entries
     /// are added to `pages`, once until they are [there](Self::page_in).
-    pub(super) fn pop_due(&mut self, now: Millis, pages: &mut VecDeque<PageId>) -> Option<Entry> {
+    pub(super) fn pop_due(&mut self, now: Millis, pages: &mut DuePages) -> Option<Entry> {
         if self.mortal == 0 {
             return None;
         }
@@ -298,7 +298,7 @@ impl Ready {
                 DueSlot::Returned(lsn) => row.returned.remove(&lsn)?,
                 DueSlot::Ring(place) => row.ring.take(place)?,
                 DueSlot::Page(start) => {
-                    pages.push_back((level, start));
+                    pages.push((level, start));
                     self.due.remove(&due);
                     continue;
                 }
