@@ -48,9 +48,10 @@ def python():
 
 
 def rust():
-    """The directory of the examples' binaries."""
+    """The directory of the binaries: of the programs and of the examples."""
     need("cargo")
-    call("cargo", "build", "--quiet", "--package", "leveret-examples", cwd=ROOT)
+    packages = ["--package", "leveret-interop", "--package", "leveret-examples"]
+    call("cargo", "build", "--quiet", *packages, cwd=ROOT)
     return TARGET / "debug"
 
 

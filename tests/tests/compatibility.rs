@@ -68,7 +68,8 @@ fn what_is_not_there_is_noticed() {
     };
     let there = "`compatibility::what_is_not_there_is_noticed`";
     let elsewhere = "`python/pika_blocking::check_rpc`, `go/main::rpc`, \
-                     `node/messages::a full queue nacks`, `java/src/Messages::rpc`";
+                     `node/messages::a full queue nacks`, `java/src/Messages::rpc`, \
+                     `rust/lapin_client::confirms`";
     assert_eq!(fault("same", there), Ok(()));
     assert_eq!(fault("beyond: more", elsewhere), Ok(()));
     assert_eq!(fault("missing: why", ""), Ok(()));
@@ -82,6 +83,7 @@ fn what_is_not_there_is_noticed() {
         ("same", "`go/main::connect`"),
         ("same", "`node/messages::no such check`"),
         ("same", "`java/src/Messages::mainloop`"),
+        ("same", "`rust/lapin_client::publish`"),
         ("same", ""),
         ("perhaps", there),
     ] {
@@ -145,6 +147,9 @@ fn find(test: &str) -> Result<(), String> {
     let path = path_of(file).ok_or_else(|| format!("{test}: there is no such file"))?;
     let source = std::fs::read_to_string(&path).map_err(|error| format!("{test}: {error}"))?;
     let is_there = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("rs") if file.starts_with("rust/") => {
+            source.contains(&format!("check(\"{function}\", {function}())"))
+        }
         Some("rs") => is_rust_test(&source, function),
         Some("py") => {
             function.starts_with("check_") && source.contains(&format!("def {function}("))
@@ -183,6 +188,7 @@ fn path_of(file: &str) -> Option<PathBuf> {
     [
         root.join(format!("tests/tests/amqp/{file}.rs")),
         root.join(format!("tests/tests/{file}.rs")),
+        root.join(format!("interop/{}.rs", file.replacen('/', "/src/bin/", 1))),
         in_interop("py"),
         in_interop("go"),
         in_interop("js"),

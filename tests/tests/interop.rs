@@ -30,6 +30,11 @@ fn java_clients_work() {
 }
 
 #[test]
+fn rust_clients_work() {
+    run("rust/");
+}
+
+#[test]
 fn examples_work() {
     run("examples/");
 }

@@ -1,6 +1,6 @@
 //! What goes for all endpoints.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::managed;
 
@@ -56,4 +56,26 @@ fn memory_has_the_categories_that_rabbitmqs_clients_insist_on() {
     }
     assert!(memory["other_system"].as_u64().unwrap() > 0);
     assert_eq!(memory["total"]["rss"], memory["other_system"]);
+}
+
+/// As a RabbitMQ without the plugins refuses them.
+#[test]
+fn settings_of_plugins_that_are_not_there_are_refused() {
+    let Some((_broker, api)) = managed() else { return };
+    for (definition, terms) in [
+        (json!({ "federation-upstream": "u" }), r#"{<<"federation-upstream">>,<<"u">>}"#),
+        (
+            json!({ "federation-upstream-set": "all" }),
+            r#"{<<"federation-upstream-set">>,<<"all">>}"#,
+        ),
+        (json!({ "shards-per-node": 2 }), r#"{<<"shards-per-node">>,2}"#),
+        (json!({ "routing-key": "1234" }), r#"{<<"routing-key">>,<<"1234">>}"#),
+        (json!({ "delayed-message": true }), r#"{<<"delayed-message">>,true}"#),
+    ] {
+        let policy = json!({ "pattern": ".*", "definition": definition });
+        let reply = api.call("PUT", "/policies/%2F/p", &policy);
+        let text = format!("Validation failed\n\n[{terms}] are not recognised policy settings\n");
+        assert_eq!((reply.status, &reply.json()["reason"]), (400, &json!(text)));
+    }
+    assert_eq!(api.get("/policies"), json!([]));
 }
