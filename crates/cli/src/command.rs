@@ -24,6 +24,8 @@ pub(crate) struct Command {
     pub(crate) check: Option<Check>,
     /// What is printed first, unless nobody wants to read it.
     pub(crate) banner: Option<fn(&Call) -> String>,
+    /// How many seconds it may take unless another number is given.
+    pub(crate) patience: u64,
     pub(crate) run: Run,
 }
 
@@ -87,6 +89,7 @@ impl Command {
             example: "",
             check: None,
             banner: None,
+            patience: 60,
             run: Run::Refused(SOFTWARE, ""),
         }
     }

@@ -33,9 +33,6 @@ use crate::http::{Http, Place};
 use crate::parse::{Asked, Parsed, parse};
 use crate::program::Program;
 
-/// How long a command waits for the broker, unless it is told how long.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Runs a command.
 ///
 /// # Errors
@@ -85,7 +82,7 @@ fn call(tool: Program, parsed: Parsed, sources: Sources) -> Result<Call, Failure
             return Err(Failure::plain(UNAVAILABLE, "a broker in memory has no control socket"));
         }
     };
-    let timeout = parsed.options.timeout.map_or(TIMEOUT, Duration::from_secs);
+    let timeout = Duration::from_secs(parsed.options.timeout.unwrap_or(parsed.command.patience));
     let http = Http::new(Place::Socket(socket), timeout);
     let http = http.map_err(|error| Failure::plain(SOFTWARE, error.to_string()))?;
     Ok(Call {

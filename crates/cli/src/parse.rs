@@ -131,7 +131,12 @@ fn common() -> impl Iterator<Item = Arg> {
     [
         value("node", "node", "The node, which has to be the one of this machine").short('n'),
         value("vhost", "vhost", "The virtual host [default: /]").short('p'),
-        value("timeout", "seconds", "How long to wait for the broker [default: 60]").short('t'),
+        value(
+            "timeout",
+            "seconds",
+            "How long to wait for the broker [default: 60, a day for a backup]",
+        )
+        .short('t'),
         flag("quiet", "Print the result only").short('q'),
         flag("silent", "Print the result only, without a header").short('s'),
         flag("no-table-headers", "Print tables without a header"),

@@ -390,6 +390,7 @@ pub(crate) static METRICS_ROUTES: &[Route] = &[
 /// The endpoints that only the control socket has.
 pub(crate) static CONTROL_ROUTES: &[Route] = &[
     route("/control/stop", &[post(Administrator, control::stop)]),
+    route("/control/backup", &[post(Administrator, control::back_up)]),
     route("/control/reload", &[post(Administrator, control::reload)]),
     route("/control/log-level", &[put(Administrator, control::set_log_level)]),
     route("/control/memory-watermark", &[put(Administrator, control::set_memory_watermark)]),

@@ -38,6 +38,12 @@ pub enum OpenError {
         /// The newest this code knows.
         supported: u32,
     },
+    /// A copy of a store that was not finished.
+    #[error("{dir} is a backup that was not finished: make another, and remove this one", dir = .dir.display())]
+    UnfinishedBackup {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A segment between the oldest and the newest is not there.
     #[error(
         "segment file {path} is missing: put it back from where it was moved, restore the data directory from a backup, \

@@ -10,6 +10,7 @@
 //!
 //! Read first: [`Store`], [`Batch`], [`Disk`].
 
+mod backup;
 mod batch;
 mod compaction;
 mod definitions;
@@ -36,6 +37,7 @@ mod upkeep;
 mod waiters;
 mod writer;
 
+pub use backup::{BackupError, BackupReport};
 pub use batch::Batch;
 pub use definitions::{Definition, Table};
 pub use disk::{Disk, DiskFile, DiskLock, LockError, MemDisk, RealDisk};

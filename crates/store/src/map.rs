@@ -35,7 +35,12 @@ pub(crate) struct Map {
     moved: BTreeMap<u64, MovedStretch>,
     /// How often messages were moved.
     pub(crate) generation: u64,
+    /// During a backup, the segments that went meanwhile.
+    gone: Option<Vec<Written>>,
 }
+
+/// A segment in which something was written, and where that ends.
+pub(crate) type Written = (Arc<Segment>, u64);
 
 /// A part of a unit with the moved messages of a run of numbers, perhaps among others.
 #[derive(Clone)]
@@ -81,8 +86,24 @@ impl Map {
         self.segments.push_back(Mapped { segment, first, marks: Vec::new(), end: HEADER });
     }
 
+    /// Notes which segments go from now on, or no longer.
+    pub(crate) fn watch(&mut self, watch: bool) {
+        self.gone = watch.then(Vec::new);
+    }
+
+    /// The segments in which something has been written, also those that went since it is watched.
+    pub(crate) fn written(&self) -> BTreeMap<u64, Written> {
+        let there = self.segments.iter().map(Mapped::written);
+        let all = self.gone.iter().flatten().cloned().chain(there);
+        all.filter(|(_, end)| *end > HEADER).map(|one| (one.0.number, one)).collect()
+    }
+
     /// Forgets a segment nothing in which is needed.
     pub(crate) fn remove(&mut self, number: u64) {
+        if let Some(gone) = &mut self.gone {
+            let goes = self.segments.iter().find(|mapped| mapped.segment.number == number);
+            gone.extend(goes.map(Mapped::written));
+        }
         self.segments.retain(|mapped| mapped.segment.number != number);
         self.moved.retain(|_, stretch| stretch.segment.number != number);
     }
@@ -216,6 +237,10 @@ impl Map {
 }
 
 impl Mapped {
+    fn written(&self) -> Written {
+        (Arc::clone(&self.segment), self.end)
+    }
+
     fn mark(&mut self, lsn: u64, at: u64, left: u32) {
         let due = self.marks.last().is_none_or(|last| at >= last.at() + SPACING);
         if due && let Ok(at) = u32::try_from(at / STEP) {

@@ -28,7 +28,7 @@ pub use self::{
     usage::{Pin, QueueUsage, SegmentUsage, StoreUsage, usage},
 };
 use crate::{
-    Disk, DiskLock, LockError, OpenError,
+    Disk, DiskLock, LockError, OpenError, backup,
     store::{JOURNAL, LOCK},
 };
 
@@ -73,6 +73,9 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
     };
     if names.is_empty() {
         return Err(OfflineError::NoData { dir: dir.to_owned() });
+    }
+    if backup::is_unfinished(disk, dir) {
+        return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() }.into());
     }
     disk.lock(&dir.join(LOCK)).map_err(|error| {
         OfflineError::Open(match error {

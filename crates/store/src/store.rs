@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
-    StoreOptions, StoreStats, Writable,
+    StoreOptions, StoreStats, Writable, backup,
     read::read,
     recovery::{Journal, recover, refused},
     segment::Segment,
@@ -27,10 +27,12 @@ use crate::{
 ///
 /// Share it in an [`Arc`]; dropping it closes it.
 pub struct Store {
-    shared: Arc<Shared>,
-    upkeep: Arc<Upkeep>,
-    disk: Arc<dyn Disk>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) upkeep: Arc<Upkeep>,
+    pub(crate) disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Backups, one at a time.
+    pub(crate) backups: Mutex<()>,
     running: Mutex<Option<Running>>,
 }
 
@@ -64,6 +66,9 @@ impl Store {
         let start = Instant::now();
         let journal_dir = dir.join(JOURNAL);
         disk.create_dir_all(&journal_dir).map_err(refused("create", &journal_dir))?;
+        if backup::is_unfinished(&*disk, dir) {
+            return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() });
+        }
         let lock = lock(&*disk, dir)?;
         let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
         let mut journal = recover(&*disk, &journal_dir, applied)?;
@@ -113,8 +118,14 @@ impl Store {
         }
         let writer = spawn("journal", dir, move || writer.run())?;
         let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
-        let store =
-            Self { shared, upkeep, disk, dir: dir.to_owned(), running: Mutex::new(Some(running)) };
+        let store = Self {
+            shared,
+            upkeep,
+            disk,
+            dir: dir.to_owned(),
+            backups: Mutex::default(),
+            running: Mutex::new(Some(running)),
+        };
         Ok((store, recovered))
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Tables {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     path: PathBuf,
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
 }
 
 impl Tables {
@@ -47,7 +47,7 @@ impl Tables {
         let read = |tables: &mut Self| -> Result<(State, u64, u64), redb::Error> {
             let database = open_database(file)?;
             let found = read_all(&database)?;
-            tables.database = Some(database);
+            tables.database = Some(Arc::new(database));
             Ok(found)
         };
         match read(&mut tables) {
@@ -65,6 +65,11 @@ impl Tables {
         }
     }
 
+    /// The database, unless nothing has been applied yet.
+    pub(crate) fn database(&self) -> Option<Arc<Database>> {
+        self.database.clone()
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -76,7 +81,7 @@ impl Tables {
             Some(database) => database,
             none => {
                 let database = create_database(&*self.disk, &self.dir, &self.path)?;
-                none.insert(database)
+                none.insert(Arc::new(database))
             }
         };
         let transaction = database.begin_write()?;
@@ -107,6 +112,19 @@ pub(crate) fn fold(state: &mut State, payload: &[u8]) {
             Definition::Delete { table, key } => drop(state.remove(&(table, key))),
         }
     }
+}
+
+/// Writes what `database` holds now to tables in `dir`.
+pub(crate) fn copy(database: &Database, disk: &dyn Disk, dir: &Path) -> Result<(), redb::Error> {
+    let (state, applied, _) = read_all(database)?;
+    let copy = create_database(disk, dir, &dir.join(FILE))?;
+    let transaction = copy.begin_write()?;
+    for ((table, key), value) in &state {
+        transaction.open_table(definition_of(*table))?.insert(key.as_slice(), value.as_slice())?;
+    }
+    transaction.open_table(STORE)?.insert("applied", applied)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// Verifies every checksum of the tables at `path` on `disk`. May change the file as a start would.

@@ -8,11 +8,13 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
+use redb::Database;
 
 use crate::{
     Disk, FatalError, StoreOptions,
@@ -46,6 +48,10 @@ pub(crate) struct Work {
     pub(crate) retry_at: Option<Instant>,
     /// Segments nothing needs, oldest first.
     pub(crate) dead: VecDeque<Segment>,
+    /// A backup reads segments, none of which may go or be used again meanwhile.
+    pub(crate) is_pinned: bool,
+    /// The backup wants the tables.
+    pub(crate) inquiry: Option<SyncSender<Option<Arc<Database>>>>,
     /// The segment that is being emptied.
     pub(crate) compaction: Option<Compaction>,
     /// It is to be emptied as quickly as possible.
@@ -71,6 +77,26 @@ impl Upkeep {
 
     pub(crate) fn applied(&self) -> u64 {
         self.applied.load(Ordering::Acquire)
+    }
+
+    /// Keeps all segments as they are, or no longer.
+    pub(crate) fn pin(&self, is_pinned: bool) {
+        self.work.lock().is_pinned = is_pinned;
+        self.wake.notify_one();
+    }
+
+    /// The definitions' tables, if any change has reached them; `None` when the thread has ended.
+    #[expect(clippy::option_option, reason = "no tables is another thing than no answer")]
+    pub(crate) fn database(&self) -> Option<Option<Arc<Database>>> {
+        let (sender, receiver) = sync_channel(1);
+        let mut work = self.work.lock();
+        if work.ended {
+            return None;
+        }
+        work.inquiry = Some(sender);
+        drop(work);
+        self.wake.notify_one();
+        receiver.recv().ok()
     }
 
     /// Says that a segment will be needed soon.
@@ -229,14 +255,23 @@ impl UpkeepThread {
                 break;
             }
         }
-        self.upkeep.work.lock().ended = true;
+        let mut work = self.upkeep.work.lock();
+        work.ended = true;
+        work.inquiry = None;
+        drop(work);
         self.upkeep.ready.notify_all();
     }
 
     fn next_task(&self) -> Task {
         let mut work = self.upkeep.work.lock();
         loop {
-            if let Some(segment) = work.dead.pop_front() {
+            if let Some(inquiry) = work.inquiry.take() {
+                // Who asked may have given up.
+                let _ = inquiry.send(self.tables.database());
+            }
+            if !work.is_pinned
+                && let Some(segment) = work.dead.pop_front()
+            {
                 let full_grown = segment.capacity == self.shared.options.segment_bytes;
                 if work.spares.len() >= SPARES || !full_grown || work.closing {
                     return Task::Remove(segment);

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod backup;
 mod control;
 mod objects;
 mod refusals;

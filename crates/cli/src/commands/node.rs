@@ -69,6 +69,16 @@ pub(crate) static COMMANDS: &[Command] = &[
         ..NODE
     },
     Command {
+        name: "backup",
+        arguments: "<directory>",
+        about: "Copies messages and definitions, while the broker runs, to where another can start",
+        example: "backup /backups/monday\nbackup /backups/monday --timeout 86400",
+        banner: Some(|call| format!("Backing up node {} to {} ...", call.node(), call.argument(0))),
+        patience: 24 * 60 * 60,
+        run: Run::With(back_up),
+        ..NODE
+    },
+    Command {
         name: "rotate_logs",
         about: "Does nothing: the log goes to standard error, and who collects it rotates it",
         banner: Some(|call| format!("Reopening logs for node {} ...", call.node())),
@@ -176,6 +186,20 @@ pub(crate) static COMMANDS: &[Command] = &[
 pub(crate) fn await_up(call: &Call, seconds: u64) -> Result<(), Failure> {
     let limit = Duration::from_secs(call.options.timeout.unwrap_or(seconds));
     await_that(call, limit, || Ok(call.broker.is_up()))
+}
+
+fn back_up(call: &Call) -> Result<Output, Failure> {
+    let directory = std::path::absolute(call.argument(0));
+    let directory = directory.map_err(|error| Failure::error(USAGE, error))?;
+    let copied = call.broker.post("/control/backup", &json!({ "directory": directory }))?;
+    let number = |key| copied.at(key).as_f64().unwrap_or_default();
+    let text = format!(
+        "{} MB of the journal in {} files, in {:.1} s",
+        (number("bytes") / 1e6).ceil(),
+        number("segments"),
+        number("seconds")
+    );
+    Ok(Output::Report(text, copied))
 }
 
 fn await_that(

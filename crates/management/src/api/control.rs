@@ -1,5 +1,7 @@
 //! `/control`: what only who runs the broker may ask, through the control socket.
 
+use std::path::Path;
+
 use leveret_broker::{DeleteIf, Resource};
 use leveret_server::config::{Limit, LogLevel, Reloaded};
 use leveret_server::limit_in_bytes;
@@ -15,6 +17,25 @@ use crate::order::Order;
 pub(crate) fn stop(call: &Call) -> Outcome {
     give(call, Order::Stop)?;
     Ok(Answer::done())
+}
+
+/// Copies what is durable to `{"directory": "/path"}`, from which a broker can be started.
+pub(crate) fn back_up(call: &Call) -> Outcome {
+    let body = call.object_with(&["directory"])?;
+    let directory = text(&body, "directory")?;
+    let report = call.broker().store().backup(Path::new(directory));
+    let report = report.map_err(|error| {
+        tracing::error!("the backup to {directory} failed: {error}");
+        Failure::bad_request(error.to_string())
+    })?;
+    let seconds = report.took.as_secs_f64();
+    tracing::info!("backed up to {directory} in {seconds:.3} s");
+    Ok(Answer::json(&json!({
+        "segments": report.segments,
+        "bytes": report.bytes,
+        "last_lsn": report.last_lsn.0,
+        "seconds": seconds,
+    })))
 }
 
 /// Reads the configuration again; 400 with the line that is wrong in it.

@@ -1,0 +1,228 @@
+//! A copy of a store that is open, as it is at one moment.
+//!
+//! What is copied is the start of the journal up to a place that was durable, and the tables of
+//! definitions, which trail it. Meanwhile no segment is taken away or used again; the store goes on
+//! otherwise. A backup reads back as what a crash at that moment would have left.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering::Relaxed,
+    thread,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{
+    Disk, Lsn, Store,
+    segment::{self, MARK_ROOM, Segment},
+    store::JOURNAL,
+    tables,
+};
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupReport {
+    /// Everything appended at or below is in the copy.
+    pub last_lsn: Lsn,
+    /// Files of the journal.
+    pub segments: usize,
+    /// Bytes of the journal.
+    pub bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why there is no backup. Each text is one line for the operator.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// Nothing is written over.
+    #[error("{dir} is not empty: name a folder that is, or one that is not there yet", dir = .dir.display())]
+    NotEmpty {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The system refused. What was copied is marked as unfinished, no broker starts from it.
+    #[error("cannot {operation} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The definitions cannot be copied.
+    #[error("cannot copy the definitions to {dir}: {source}", dir = .dir.display())]
+    Definitions {
+        /// The folder.
+        dir: PathBuf,
+        /// What the database said.
+        source: Box<redb::Error>,
+    },
+    /// The journal has no space left, and a backup keeps it from getting any.
+    #[error("the disk of the data directory is full")]
+    NoSpace,
+    /// The store is being closed, or its disk failed.
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+impl Store {
+    /// Copies everything that is durable to `target`, a folder that is empty or not there yet, from
+    /// which a store can be opened. Blocks for as long as reading and writing all segments takes.
+    ///
+    /// # Errors
+    /// See [`BackupError`]; then `target` cannot be opened.
+    pub fn backup(&self, target: &Path) -> Result<BackupReport, BackupError> {
+        let start = Instant::now();
+        let _turn = self.backups.lock();
+        let target = Target::prepare(&*self.disk, target)?;
+        // What goes from here on stays for us, what went before has reached the tables.
+        let pin = Pin::new(self);
+        self.wait_readable()?;
+        let database = self.upkeep.database().ok_or(BackupError::Stopping)?;
+        if let Some(database) = database {
+            let copied = tables::copy(&database, &*self.disk, &target.dir);
+            copied.map_err(|source| BackupError::Definitions {
+                dir: target.dir.clone(),
+                source: Box::new(source),
+            })?;
+        }
+        // After the tables, so that nothing is in them that is not here.
+        let last = self.shared.readable();
+        let segments = self.shared.map.lock().written();
+        let mut bytes = 0;
+        for (segment, end) in segments.values() {
+            target.copy(segment, *end, &|| self.may_go_on())?;
+            bytes += end;
+        }
+        drop(pin);
+        target.finish()?;
+        let took = start.elapsed();
+        Ok(BackupReport { last_lsn: Lsn(last), segments: segments.len(), bytes, took })
+    }
+
+    /// Waits until what is durable is on the map.
+    fn wait_readable(&self) -> Result<(), BackupError> {
+        let durable = self.shared.durable();
+        while self.shared.readable() < durable {
+            self.may_go_on()?;
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn may_go_on(&self) -> Result<(), BackupError> {
+        if self.shared.failed() || self.shared.pending.lock().closing {
+            return Err(BackupError::Stopping);
+        }
+        if self.shared.counters.no_space.load(Relaxed) {
+            return Err(BackupError::NoSpace);
+        }
+        Ok(())
+    }
+}
+
+/// While there is one, no segment goes or is used again, and those nothing needs are on record.
+struct Pin<'a>(&'a Store);
+
+impl<'a> Pin<'a> {
+    fn new(store: &'a Store) -> Self {
+        store.upkeep.pin(true);
+        store.shared.map.lock().watch(true);
+        Self(store)
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        self.0.shared.map.lock().watch(false);
+        self.0.upkeep.pin(false);
+    }
+}
+
+/// The folder a backup goes to, marked until it is finished.
+struct Target<'a> {
+    disk: &'a dyn Disk,
+    dir: PathBuf,
+    journal: PathBuf,
+}
+
+impl<'a> Target<'a> {
+    fn prepare(disk: &'a dyn Disk, dir: &Path) -> Result<Self, BackupError> {
+        let target = Self { disk, dir: dir.to_owned(), journal: dir.join(JOURNAL) };
+        disk.create_dir_all(&target.journal).map_err(refused("create", &target.journal))?;
+        for dir in [&target.dir, &target.journal] {
+            if !disk.list(dir).map_err(refused("list", dir))?.is_empty() {
+                return Err(BackupError::NotEmpty { dir: target.dir.clone() });
+            }
+        }
+        let mark = dir.join(UNFINISHED);
+        disk.create(&mark).map_err(refused("create", &mark))?;
+        target.sync(dir)?;
+        Ok(target)
+    }
+
+    /// Copies a segment up to `end`, with room for a mark behind it.
+    fn copy(
+        &self,
+        segment: &Segment,
+        end: u64,
+        may_go_on: &dyn Fn() -> Result<(), BackupError>,
+    ) -> Result<(), BackupError> {
+        let path = self.journal.join(segment::name(segment.number));
+        let file = self.disk.create(&path).map_err(refused("create", &path))?;
+        file.set_len(end + MARK_ROOM).map_err(refused("enlarge", &path))?;
+        let mut buffer = Vec::new();
+        let mut at = 0;
+        while at < end {
+            may_go_on()?;
+            let length = PIECE.min(end - at);
+            buffer.resize(usize::try_from(length).unwrap_or_default(), 0);
+            let read = segment.file.read_exact_at(&mut buffer, at);
+            read.map_err(refused("read", &segment.path))?;
+            file.write_all_at(&[&buffer], at).map_err(refused("write", &path))?;
+            // Piece by piece, since a sync of the journal may have to wait for this one.
+            file.sync_data().map_err(refused("sync", &path))?;
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), BackupError> {
+        self.sync(&self.journal)?;
+        self.sync(&self.dir)?;
+        let mark = self.dir.join(UNFINISHED);
+        self.disk.remove(&mark).map_err(refused("remove", &mark))?;
+        self.sync(&self.dir)?;
+        match self.dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.sync(parent),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self, dir: &Path) -> Result<(), BackupError> {
+        self.disk.sync_dir(dir).map_err(refused("sync", dir))
+    }
+}
+
+/// Whether `dir` holds a backup that was not finished.
+pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> bool {
+    disk.open(&dir.join(UNFINISHED)).is_ok()
+}
+
+fn refused<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> BackupError + 'a {
+    move |source| BackupError::Io { operation, path: path.to_owned(), source }
+}
+
+/// The file that marks a backup as unfinished.
+const UNFINISHED: &str = "backup.unfinished";
+/// Bytes copied at a time.
+const PIECE: u64 = 4 << 20;
+/// How often it is looked whether what is durable is on the map.
+const LOOK: Duration = Duration::from_millis(1);

@@ -1,0 +1,169 @@
+//! Copies of a store that is open.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/block_on.rs"]
+mod block_on;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use block_on::block_on;
+use leveret_store::{
+    BackupError, Batch, Definition, Disk, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
+    Table, offline,
+    simulation::{Operation, SimDisk},
+};
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 16 << 10,
+        first_segment_bytes: 4 << 10,
+        lazy_sync: Duration::from_millis(1),
+        apply_definitions: Duration::from_millis(2),
+        on_fatal: Arc::new(|_| {}),
+        ..StoreOptions::default()
+    }
+}
+
+fn open(disk: &Arc<dyn Disk>, dir: &str) -> (Store, Recovered) {
+    Store::open(Arc::clone(disk), Path::new(dir), options()).expect("opens")
+}
+
+fn put(key: u64) -> Definition {
+    let key = key.to_le_bytes().to_vec();
+    Definition::Put { table: Table::Queues, key, value: b"queue".to_vec() }
+}
+
+/// The numbers in the bodies of what was recovered.
+fn bodies(recovered: &Recovered) -> Vec<u64> {
+    let body = |payload: &[u8]| payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    recovered.messages.iter().filter_map(|message| body(&message.payload)).collect()
+}
+
+/// Ends the publisher also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_backup_is_the_store_at_one_moment_while_it_goes_on() {
+    let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+    let (store, _) = open(&disk, "/data");
+    let stop = AtomicBool::new(false);
+    // Of each number a definition and a message; only the last hundred messages stay.
+    let confirmed = AtomicU64::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut batch = Batch::new();
+            let mut waiting: Vec<Lsn> = Vec::new();
+            for number in 1.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                batch.define(&[put(number)]);
+                let mut body = number.to_le_bytes().to_vec();
+                body.resize(500, 0);
+                batch.message(&[1], &[&body]);
+                if waiting.len() == 100 {
+                    batch.ack(1, &[waiting.remove(0)]);
+                }
+                let last = store.append(&mut batch).first;
+                waiting.push(Lsn(last.0 + 1));
+                block_on(store.durable(waiting.last().copied().unwrap_or_default()));
+                confirmed.store(number, Ordering::SeqCst);
+            }
+        });
+        let _stop = Stop(&stop);
+        for round in 0..5 {
+            let goal = confirmed.load(Ordering::SeqCst) + 300;
+            while confirmed.load(Ordering::SeqCst) < goal {
+                thread::yield_now();
+            }
+            let dir = format!("/backup{round}");
+            let before = confirmed.load(Ordering::SeqCst);
+            let report = store.backup(Path::new(&dir)).expect("copies");
+            let after = confirmed.load(Ordering::SeqCst);
+            assert!(report.segments > 0 && report.bytes > 0, "{report:?}");
+
+            let checked = offline::check(&*disk, Path::new(&dir)).expect("is data");
+            assert!(checked.damages.is_empty(), "{:?}", checked.damages);
+            let (copy, recovered) = open(&disk, &dir);
+            let bodies = bodies(&recovered);
+            let last = *bodies.last().expect("has messages");
+            assert!((before..=after + 1).contains(&last), "{before} {last} {after}");
+            assert!(bodies.iter().copied().eq(last - 99..=last), "{bodies:?}");
+            assert_eq!(recovered.definitions.len() as u64, last);
+            // It is a store like any other.
+            let mut batch = Batch::new();
+            batch.message(&[1], &[b"another"]);
+            block_on(copy.durable(copy.append(&mut batch).last));
+            copy.close();
+            let (_, recovered) = open(&disk, &dir);
+            assert!(recovered.report.clean_stop);
+            assert_eq!(recovered.messages.len(), 101);
+        }
+    });
+    // What was kept for the backups goes.
+    let mut batch = Batch::new();
+    while store.stats().segments > 8 {
+        batch.drop_queue(7);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+}
+
+#[test]
+fn nothing_is_written_over() {
+    let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+    let (store, _) = open(&disk, "/data");
+    let mut batch = Batch::new();
+    batch.message(&[1], &[b"one"]);
+    block_on(store.durable(store.append(&mut batch).last));
+    store.backup(Path::new("/backup")).expect("copies");
+    for dir in ["/backup", "/data"] {
+        let refused = store.backup(Path::new(dir)).expect_err("is refused");
+        assert!(matches!(refused, BackupError::NotEmpty { .. }), "{refused}");
+        assert!(refused.to_string().contains(dir), "{refused}");
+    }
+    store.close();
+    let refused = store.backup(Path::new("/other")).expect_err("is refused");
+    assert!(matches!(refused, BackupError::Stopping), "{refused}");
+}
+
+#[test]
+fn an_unfinished_backup_is_refused() {
+    for at in 0..40 {
+        let disk = SimDisk::new(at);
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (store, _) = open(&shared, "/data");
+        let mut batch = Batch::new();
+        batch.define(&[put(1)]);
+        batch.message(&[1], &[&[7; 3000]]);
+        block_on(store.durable(store.append(&mut batch).last));
+        let operation = if at % 2 == 0 { Operation::Name } else { Operation::SyncDir };
+        disk.fail_after(operation, at / 2);
+        let made = store.backup(Path::new("/backup"));
+        store.close();
+        let opened = Store::open(shared, Path::new("/backup"), options());
+        match (made, opened) {
+            (Ok(_), Ok((_, recovered))) => assert_eq!(recovered.messages.len(), 1),
+            (Err(_), Err(OpenError::UnfinishedBackup { .. })) => {}
+            // It failed before there was anything, or when all was done but for the last sync.
+            (Err(_), Ok((_, recovered))) => {
+                assert!(recovered.report.fresh || recovered.messages.len() == 1);
+            }
+            (made, opened) => panic!("{at}: {made:?}, {:?}", opened.map(|_| ())),
+        }
+    }
+}
