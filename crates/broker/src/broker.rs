@@ -18,6 +18,7 @@ use crate::churn::ChurnTotals;
 use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
+use crate::deprecated::DeprecatedFeatures;
 use crate::direct_reply::DirectReplies;
 use crate::limits::{NodeLimits, Occupancy};
 use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
@@ -55,6 +56,7 @@ pub struct Broker {
     pub(crate) dead_letter_counters: Counters,
     pub(crate) policy_generation: AtomicU64,
     alarms: Alarms,
+    deprecated: DeprecatedFeatures,
 }
 
 /// What a broker starts with.
@@ -165,6 +167,7 @@ impl Broker {
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),
             alarms: Alarms::default(),
+            deprecated: DeprecatedFeatures::default(),
         };
         recovery::restore(&broker, recovered)?;
         if options.create_defaults && broker.vhosts.read().is_empty() {
@@ -210,6 +213,11 @@ impl Broker {
     /// The node's alarms.
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// Who still uses what RabbitMQ takes back.
+    pub fn deprecated(&self) -> &DeprecatedFeatures {
+        &self.deprecated
     }
 
     /// What has come and gone since the broker started.

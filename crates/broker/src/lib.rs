@@ -27,6 +27,7 @@ mod connections;
 mod dead_letter;
 mod definitions;
 mod delayed_retry;
+mod deprecated;
 mod direct_reply;
 mod firehose;
 mod global_parameters;
@@ -60,6 +61,7 @@ pub use connections::{
 };
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
+pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;

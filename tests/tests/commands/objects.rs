@@ -130,3 +130,17 @@ fn listeners_are_checked_by_connecting_to_them() {
     assert_eq!(missing.code, 69);
     assert!(missing.stderr.starts_with("No listener for port 1 is active on node rabbit@"));
 }
+
+#[test]
+fn deprecated_features_in_use_are_found() {
+    let Some((broker, tools)) = managed() else { return };
+    let check = "rabbitmq-diagnostics -q check_if_any_deprecated_features_are_used";
+    assert_eq!(tools.print(check), "Cluster reported no deprecated features in use\n");
+    broker.connect().channel(1).call(&declare("transient"));
+    let found = tools.run(check);
+    assert_eq!((found.code, found.stdout.as_str()), (69, ""));
+    let why = "Cluster reported deprecated features in use: transient_nonexcl_queues";
+    assert_eq!(found.stderr, format!("Error:\n{why}\n"));
+    let listed = tools.print("rabbitmqctl -s list_deprecated_features --used name");
+    assert_eq!(listed, "transient_nonexcl_queues\n");
+}

@@ -9,6 +9,7 @@
 
 mod access;
 mod definitions;
+mod deprecated;
 mod firehose;
 mod http;
 mod metrics;

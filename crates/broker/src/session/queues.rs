@@ -11,6 +11,7 @@ use crate::access::PermissionKind;
 use crate::arguments;
 use crate::definitions::{self, QueueValue};
 use crate::delayed_retry;
+use crate::deprecated::DeprecatedFeature;
 use crate::direct_reply;
 use crate::limits::reached;
 use crate::policy;
@@ -125,6 +126,7 @@ impl Session {
                 delayed_retry::MIN
             );
         }
+        self.note_deprecated(&request);
         let durable = request.durable && !request.exclusive;
         let spec = QueueSpec {
             id: self.broker.next_queue(),
@@ -160,6 +162,20 @@ impl Session {
             self.own(queue);
         }
         Ok(DeclaredQueue { name, messages: 0, consumers: 0, commit })
+    }
+
+    fn note_deprecated(&self, request: &DeclareQueue<'_>) {
+        // An operator's request is no program that has to be changed.
+        if self.presence.is_none() {
+            return;
+        }
+        let deprecated = self.broker.deprecated();
+        if !request.durable && !request.exclusive {
+            deprecated.note(DeprecatedFeature::TransientNonexclusiveQueues);
+        }
+        if request.arguments.get("x-queue-master-locator").is_some() {
+            deprecated.note(DeprecatedFeature::QueueMasterLocator);
+        }
     }
 
     /// The arguments with the type that the vhost has for durable queues of none. Queues that can

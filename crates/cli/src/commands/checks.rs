@@ -170,9 +170,13 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "Checks that nothing is used that RabbitMQ means to remove",
         banner: Some(|_| "Checking if any deprecated features are used ...".to_owned()),
         run: Run::With(|call| {
-            call.broker.get("/api/deprecated-features/used")?;
-            let text = "Cluster reported no deprecated features in use";
-            Ok(Output::text(text))
+            let used = call.broker.list("/api/deprecated-features/used")?;
+            let used: Vec<&str> = used.iter().filter_map(|one| one["name"].as_str()).collect();
+            if used.is_empty() {
+                return Ok(Output::text("Cluster reported no deprecated features in use"));
+            }
+            let why = format!("Cluster reported deprecated features in use: {}", used.join(", "));
+            Err(Failure::error(UNAVAILABLE, why))
         }),
         ..CHECKS
     },

@@ -3,6 +3,7 @@
 //! Tools ask whether a flag is enabled before they use what came with it. What Leveret does is
 //! always on.
 
+use leveret_broker::DeprecatedFeature;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure, Outcome};
@@ -44,23 +45,24 @@ pub(crate) fn enable(call: &Call) -> Outcome {
 }
 
 /// What RabbitMQ takes back, and Leveret still takes.
-const DEPRECATED: &[&str] = &["global_qos", "transient_nonexcl_queues"];
-
 pub(crate) fn deprecated(_: &Call) -> Outcome {
-    let all = DEPRECATED.iter().map(|name| {
-        json!({
-            "name": name,
-            "deprecation_phase": "permitted_by_default",
-            "desc": "",
-            "doc_url": "",
-            "provided_by": "rabbit",
-            "state": "permitted",
-        })
-    });
-    Ok(Answer::json(&all.collect()))
+    Ok(Answer::json(&DeprecatedFeature::ALL.into_iter().map(deprecated_json).collect()))
 }
 
-/// Nobody keeps score of it.
-pub(crate) fn deprecated_used(_: &Call) -> Outcome {
-    Ok(Answer::json(&Value::Array(Vec::new())))
+/// Those in use since the broker started.
+pub(crate) fn deprecated_used(call: &Call) -> Outcome {
+    let deprecated = call.broker().deprecated();
+    let used = DeprecatedFeature::ALL.into_iter().filter(|feature| deprecated.is_used(*feature));
+    Ok(Answer::json(&used.map(deprecated_json).collect()))
+}
+
+fn deprecated_json(feature: DeprecatedFeature) -> Value {
+    json!({
+        "name": feature.name(),
+        "deprecation_phase": "permitted_by_default",
+        "desc": feature.description(),
+        "doc_url": "",
+        "provided_by": "rabbit",
+        "state": "permitted",
+    })
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Consume, DIRECT_REPLY_TO, NewConsumer, generated_name, refusal};
+use leveret_broker::{
+    Consume, DIRECT_REPLY_TO, DeprecatedFeature, NewConsumer, generated_name, refusal,
+};
 use leveret_codec::{AmqpError, basic};
 
 use super::Connection;
@@ -207,6 +209,7 @@ impl Connection {
         }
         let mut unblocked = Vec::new();
         if qos.global {
+            self.context.broker.deprecated().note(DeprecatedFeature::GlobalQos);
             let limit = u32::from(qos.prefetch_count);
             unblocked = self.outbox.set_shared_limit(number, limit);
             if let Some(channel) = self.channels.get(&number) {
