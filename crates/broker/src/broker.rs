@@ -120,6 +120,18 @@ pub enum OpenError {
         /// What is wrong with it.
         source: DefinitionError,
     },
+    /// Stored messages can't be read.
+    #[error(transparent)]
+    Read(#[from] leveret_store::ReadError),
+    /// A message is damaged that can't be left out.
+    #[error(
+        "the message at LSN {lsn}, which its queue needs to start, is damaged: `leveret store check` \
+         says more, `leveret store repair` goes on without it"
+    )]
+    Unreadable {
+        /// Its position in the journal.
+        lsn: Lsn,
+    },
     /// A stored message can't be read.
     #[error("cannot read the stored message at {lsn}: {source}")]
     Message {
@@ -146,7 +158,8 @@ impl Broker {
         directory: &Path,
         options: &BrokerOptions,
     ) -> Result<Arc<Self>, OpenError> {
-        let (store, recovered) = Store::open(disk, directory, options.store.clone())?;
+        let store_options = StoreOptions { outline: recovery::outline, ..options.store.clone() };
+        let (store, recovered) = Store::open(disk, directory, store_options)?;
         let broker = Self {
             store,
             access: Arc::new(AccessControl::new(options.loopback_users.iter().map(String::as_str))),

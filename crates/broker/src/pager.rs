@@ -79,6 +79,11 @@ impl Pager {
         }
     }
 
+    /// What the ready messages of all queues may take in memory, about, in bytes.
+    pub(crate) const fn budget(&self) -> u64 {
+        self.budget
+    }
+
     /// What one queue may have in memory of the messages next to be delivered.
     pub(crate) fn window(&self) -> u64 {
         let holders = self.holders.load(Ordering::Relaxed).max(1);
@@ -198,14 +203,17 @@ impl Broker {
         self.carry_out_paging(task, now, turn)
     }
 
-    /// Does what [`page`](Self::page) has to do, until there is nothing more.
-    pub fn page_all(&self, now: Millis, turn: &mut Turn) {
+    /// Does what [`page`](Self::page) has to do, until there is nothing more. Answers whether there
+    /// was anything.
+    pub fn page_all(&self, now: Millis, turn: &mut Turn) -> bool {
+        let mut is_done = false;
         loop {
             let task = self.agenda.pager.take(&mut self.agenda.pager.lists.lock());
-            let Some(task) = task else { return };
+            let Some(task) = task else { return is_done };
             if self.carry_out_paging(task, || now, turn) == Paging::Closed {
-                return;
+                return is_done;
             }
+            is_done = true;
         }
     }
 

@@ -10,6 +10,7 @@ mod offset_header;
 mod paging;
 mod policies;
 mod purpose;
+mod restore;
 mod schedule;
 mod spec;
 mod status;
@@ -127,17 +128,6 @@ pub(crate) struct Incoming {
     /// Kept in the journal for some queue: its LSN is its record's.
     pub(crate) recorded: bool,
     pub(crate) origin: Origin,
-}
-
-/// How a recovered message stood in its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// As all that wait, in the order of the journal.
-    Waiting,
-    /// Ahead of one that is delayed.
-    Ahead,
-    /// It is delayed until then.
-    Delayed(Millis),
 }
 
 /// Why a queue could not be deleted.
@@ -273,32 +263,6 @@ impl SharedQueue {
     pub(crate) fn dead_lettering(&self) -> Option<Arc<DeadLettering>> {
         let state = self.state.lock();
         state.dead_lettering.clone().filter(|_| !state.deleted)
-    }
-
-    /// Puts a recovered message back, before anyone can consume. Its time to live counts from when
-    /// it was published.
-    pub(crate) fn restore(&self, mut entry: Entry, standing: Standing) {
-        let mut state = self.state.lock();
-        if state.stream.is_some() {
-            state.restore_to_stream(entry);
-            self.reschedule(&mut state);
-            return;
-        }
-        if let Some(reason) = Reason::marked(entry.deliveries) {
-            state.restore_letter(entry, reason);
-            self.reschedule(&mut state);
-            return;
-        }
-        let arrival = entry.message.timestamp();
-        let own = self.purpose.deadline(&entry.message);
-        entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
-        match standing {
-            Standing::Waiting => state.machine.restore(entry),
-            Standing::Ahead => state.machine.restore_ahead(entry),
-            Standing::Delayed(ready_at) => state.machine.restore_delayed(ready_at, entry),
-        }
-        self.reschedule(&mut state);
-        self.tell_pager(&mut state);
     }
 
     /// Takes messages in order and hands what it can to ready consumers. Tickets of refused

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use ahash::{HashMap, HashSet};
+use ahash::HashMap;
 use leveret_codec::TableBuf;
 use leveret_engine::{
-    DestinationName, Entry, ExchangeKind, ExchangeSpec, Message, Millis, QueueId,
+    DestinationName, ENTRY_MEMORY, ExchangeKind, ExchangeSpec, Message, QueueId, StoredOutline,
 };
-use leveret_store::{Definition, Recovered, RecoveredMessage, Table};
+use leveret_store::{Backlog, Definition, Outline, Recovered, Table};
 
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
@@ -16,7 +16,7 @@ use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, Strea
 use crate::global_parameters::GLOBAL;
 use crate::keeper::keeper;
 use crate::policy;
-use crate::queue::{QueueSpec, SharedQueue, Standing};
+use crate::queue::{QueueSpec, SharedQueue};
 use crate::session::define;
 use crate::vhost_metadata::VhostMetadata;
 
@@ -42,7 +42,7 @@ pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenE
                 .map_err(|source| OpenError::Definition { kind, source })?;
         }
     }
-    restore_messages(broker, recovered.messages, &queues)
+    restore_backlogs(broker, recovered.backlogs, &queues)
 }
 
 type Queues = HashMap<u64, Arc<SharedQueue>>;
@@ -229,45 +229,44 @@ fn restore_stream(
     Ok(())
 }
 
-/// Puts messages back into their queues, in journal order.
-fn restore_messages(
+/// Puts what is left back into its queues.
+fn restore_backlogs(
     broker: &Broker,
-    messages: Vec<RecoveredMessage>,
+    backlogs: Vec<Backlog>,
     queues: &Queues,
 ) -> Result<(), OpenError> {
-    let mut last_delayed = HashMap::default();
-    for message in &messages {
-        let delayed = message.queues.iter().filter(|place| place.delayed_until > 0);
-        last_delayed.extend(delayed.map(|place| (place.queue, message.lsn)));
-    }
-    let mut unknown = HashSet::default();
-    for RecoveredMessage { lsn, queues: places, payload } in messages {
-        let message =
-            Message::from_stored(payload).map_err(|source| OpenError::Message { lsn, source })?;
-        for place in places {
-            // Identities are never given twice, also not that of a queue deleted meanwhile.
-            broker.reserve_queues(place.queue);
-            let Some(queue) = queues.get(&place.queue) else {
-                unknown.insert(place.queue);
-                continue;
-            };
-            let mut entry = Entry::new(leveret_engine::Lsn(lsn.0), message.clone());
-            entry.stored = true;
-            entry.deliveries = place.deliveries;
-            entry.redelivered = place.redelivered;
-            let standing = match place.delayed_until {
-                0 if last_delayed.get(&place.queue).is_some_and(|last| lsn < *last) => {
-                    Standing::Ahead
-                }
-                0 => Standing::Waiting,
-                until => Standing::Delayed(Millis(until)),
-            };
-            queue.restore(entry, standing);
+    let mut unknown = Vec::new();
+    let stays_on_disk = memory(&backlogs) > broker.agenda.pager.budget() / 2;
+    for backlog in backlogs {
+        // Identities are never given twice, also not that of a queue deleted meanwhile.
+        broker.reserve_queues(backlog.queue());
+        match queues.get(&backlog.queue()) {
+            Some(queue) => queue.restore(&backlog, stays_on_disk, broker.store())?,
+            None => unknown.push(backlog.queue()),
         }
     }
     if !unknown.is_empty() {
-        let unknown: Vec<u64> = unknown.into_iter().collect();
         broker.store().forget_queues(&unknown);
     }
     Ok(())
+}
+
+/// What the messages of queues would take in memory, about, in bytes.
+fn memory(backlogs: &[Backlog]) -> u64 {
+    let messages = backlogs.iter().flat_map(Backlog::messages);
+    messages.map(|message| message.outline.bytes + ENTRY_MEMORY).sum()
+}
+
+/// What recovery has to know of a stored message.
+pub(crate) fn outline(payload: &[u8]) -> Outline {
+    match Message::outline(payload) {
+        Ok(StoredOutline { timestamp, size, priority, expiration }) => Outline {
+            bytes: size as u64,
+            time: timestamp.0,
+            life: expiration.map(|expiration| expiration.0),
+            priority,
+        },
+        // Whoever needs the message will find out.
+        Err(_) => Outline { bytes: payload.len() as u64, ..Outline::default() },
+    }
 }

@@ -53,11 +53,13 @@ mod stream;
 mod topology;
 
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
-pub use message::{Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError};
+pub use message::{
+    Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError, StoredOutline,
+};
 pub use queue::{
-    Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason, Effect,
-    Entry, Gate, Got, Overflow, PageRequest, PagedEntry, Pushed, Queue, QueueSettings,
-    RemovedConsumer, Return,
+    Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason,
+    ENTRY_MEMORY, Effect, Entry, Gate, Got, Overflow, PageRequest, PagedEntry, Pushed, Queue,
+    QueueSettings, RemovedConsumer, Return,
 };
 pub use selector::InvalidSelector;
 pub use stream::{

@@ -6,7 +6,7 @@ mod stored;
 mod tests;
 
 pub use arena::{Body, LARGE_BODY, MessageArena, NewMessage};
-pub use stored::StoredMessageError;
+pub use stored::{StoredMessageError, StoredOutline};
 
 use bytes::Bytes;
 use leveret_codec::Properties;
@@ -146,7 +146,7 @@ impl Message {
     /// The `priority` property.
     #[must_use]
     pub const fn priority(&self) -> Option<u8> {
-        if self.flags & HAS_PRIORITY == 0 { None } else { Some(self.priority) }
+        self.traits().priority()
     }
 
     /// Whether its delivery mode asks for persistence.
@@ -158,7 +158,11 @@ impl Message {
     /// Its own time to live: the `expiration` property.
     #[must_use]
     pub const fn expiration(&self) -> Option<Millis> {
-        if self.expiration == NO_EXPIRATION { None } else { Some(Millis(self.expiration)) }
+        self.traits().expiration()
+    }
+
+    const fn traits(&self) -> Traits {
+        Traits { expiration: self.expiration, priority: self.priority, flags: self.flags }
     }
 
     /// The message with an empty body, in memory of its own: to make others
@@ -224,6 +228,14 @@ struct Traits {
 }
 
 impl Traits {
+    const fn priority(&self) -> Option<u8> {
+        if self.flags & HAS_PRIORITY == 0 { None } else { Some(self.priority) }
+    }
+
+    const fn expiration(&self) -> Option<Millis> {
+        if self.expiration == NO_EXPIRATION { None } else { Some(Millis(self.expiration)) }
+    }
+
     /// An expiration that is not a decimal number counts as none.
     fn of(properties: &Properties<'_>) -> Self {
         let mut flags = 0;

@@ -17,6 +17,7 @@ pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsume
 pub use delayed::DelayedRetry;
 pub use entry::{DropReason, Effect, Entry, PagedEntry, Pushed, Return};
 pub use paging::{Got, PageRequest};
+pub use ring::ENTRY_MEMORY;
 pub use settings::{Overflow, QueueSettings};
 
 use crate::ids::{ConsumerId, Lsn, Millis};

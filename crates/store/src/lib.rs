@@ -6,7 +6,7 @@
 //! `docs/format-journal.md` for the bytes.
 //!
 //! Not here: anything of AMQP (payloads, keys and values are opaque bytes, queues are numbers),
-//! sockets, an async runtime. Not yet here: paging messages out of memory.
+//! sockets, an async runtime.
 //!
 //! Read first: [`Store`], [`Batch`], [`Disk`].
 
@@ -22,6 +22,7 @@ mod lsn;
 mod map;
 pub mod offline;
 mod options;
+mod outline;
 mod read;
 mod record;
 mod recovered;
@@ -44,7 +45,9 @@ pub use disk::{Disk, DiskFile, DiskLock, LockError, MemDisk, RealDisk};
 pub use error::{OpenError, ReadError};
 pub use lsn::Lsn;
 pub use options::{FatalError, StoreOptions, SyncPolicy};
+pub use outline::Outline;
 pub use recovered::{Recovered, RecoveredMessage, RecoveredPlace, RecoveryReport};
+pub use recovery::Backlog;
 pub use stats::StoreStats;
 pub use store::{Appended, Store};
 pub use waiters::{Durable, Writable};

@@ -231,6 +231,11 @@ impl Live {
         sealed.saturating_sub(live)
     }
 
+    /// The unsettled places of a queue, ascending by LSN.
+    pub(crate) fn waiting_in(&self, queue: u64) -> impl Iterator<Item = (u64, RecoveredPlace)> {
+        self.areas.values().flat_map(move |area| area.places(queue))
+    }
+
     /// The places in which the message `lsn`, read in `segment` with these `queues`, is not settled;
     /// none if it was moved elsewhere.
     pub(crate) fn places(

@@ -4,6 +4,8 @@ use std::{fmt, io, path::PathBuf, process, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use crate::Outline;
+
 /// Settings of a [`Store`](crate::Store).
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -30,6 +32,9 @@ pub struct StoreOptions {
     /// How long definition changes may wait for their table; they are durable in the journal
     /// before.
     pub apply_definitions: Duration,
+    /// Reads what queues have to know of a message out of its payload, for recovery. The default
+    /// takes all of the payload for its body.
+    pub outline: fn(&[u8]) -> Outline,
     /// Called when the disk failed and nothing more can be promised. The default ends the process.
     pub on_fatal: Arc<dyn Fn(FatalError) + Send + Sync>,
 }
@@ -46,6 +51,7 @@ impl Default for StoreOptions {
             max_lazy_bytes: 256 << 10,
             compaction_bytes_per_second: 32 << 20,
             apply_definitions: Duration::from_millis(500),
+            outline: |payload| Outline { bytes: payload.len() as u64, ..Outline::default() },
             on_fatal: Arc::new(|_| process::abort()),
         }
     }

@@ -2,31 +2,34 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use smallvec::SmallVec;
+use crate::{Backlog, Lsn, Outline, Table};
 
-use crate::{Lsn, Table};
-
-/// All that survived, loaded at open.
+/// All that survived.
 #[derive(Clone, Debug, Default)]
 pub struct Recovered {
     /// The full state of the definitions, `(table, key, value)`, ordered by table and key.
     pub definitions: Vec<(Table, Vec<u8>, Vec<u8>)>,
-    /// Messages not yet settled everywhere, ascending by LSN.
-    pub messages: Vec<RecoveredMessage>,
+    /// The messages that still wait in queues, by queue.
+    pub backlogs: Vec<Backlog>,
     /// How the recovery went.
     pub report: RecoveryReport,
 }
 
-/// A durable message still waiting in at least one queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message that still waits in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveredMessage {
-    /// Its identity, as given by [`Store::append`](crate::Store::append) when it was published.
+    /// Its identity, as given by [`Store::append`](crate::Store::append) when it was published, by
+    /// which [`Store::read`](crate::Store::read) finds it.
     pub lsn: Lsn,
-    /// The queues it still waits in, in the order it was given them.
-    pub queues: SmallVec<[RecoveredPlace; 1]>,
-    /// The payload slices given to [`Batch::message`](crate::Batch::message), joined.
-    pub payload: Bytes,
+    /// What is known of it without reading it.
+    pub outline: Outline,
+    /// What the last [`Batch::returned`](crate::Batch::returned) said, else 0.
+    pub deliveries: u32,
+    /// Whether it was returned, or may have been delivered by a process that ended without closing
+    /// the store.
+    pub redelivered: bool,
+    /// What [`Batch::delayed`](crate::Batch::delayed) said since the last return, else 0.
+    pub delayed_until: u64,
 }
 
 /// A message's place in one queue.

@@ -1,6 +1,7 @@
 //! Reads the journal back: what is whole and chained is taken, a torn end is cut, damage is
 //! refused.
 
+mod backlog;
 mod fold;
 pub(crate) mod scan;
 
@@ -10,12 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use self::backlog::Backlog;
 use self::{
     fold::Fold,
     scan::{Chain, Leftovers, Window},
 };
 use crate::{
-    Disk, Lsn, OpenError, RecoveredMessage, RecoveryReport,
+    Disk, Lsn, OpenError, Outline, RecoveryReport,
     live::{Live, Moves},
     map::Map,
     segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
@@ -41,15 +43,20 @@ pub(crate) struct Journal {
     pub(crate) last: Option<u64>,
     /// Definition changes not in their tables.
     pub(crate) changes: Vec<Change>,
-    pub(crate) messages: Vec<RecoveredMessage>,
+    pub(crate) backlogs: Vec<Backlog>,
     pub(crate) report: RecoveryReport,
 }
 
 /// Recovers the journal in `dir`; definitions up to LSN `applied` are in their tables.
-pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journal, OpenError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    dir: &Path,
+    applied: u64,
+    outline: fn(&[u8]) -> Outline,
+) -> Result<Journal, OpenError> {
     let segments = open_segments(disk, dir)?;
     let mut chain = Chain::default();
-    let mut fold = Fold::new(applied);
+    let mut fold = Fold::new(applied, outline);
     let mut live = Live::default();
     let mut map = Map::default();
     for segment in &segments {
@@ -97,7 +104,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
     }
     let changes = std::mem::take(&mut fold.changes);
     live.crashed(fold.crashed_at);
-    let messages = fold.finish();
+    let backlogs = fold.finish(&live);
     Ok(Journal {
         live,
         map,
@@ -107,7 +114,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Journ
         session: chain.session.saturating_add(1),
         last: chain.previous,
         changes,
-        messages,
+        backlogs,
         report,
     })
 }

@@ -71,7 +71,7 @@ impl Store {
         }
         let lock = lock(&*disk, dir)?;
         let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
-        let mut journal = recover(&*disk, &journal_dir, applied)?;
+        let mut journal = recover(&*disk, &journal_dir, applied, options.outline)?;
         if journal.live.len() == 0 {
             create_first(&*disk, dir, &journal_dir, &options, applied, &mut journal)?;
         }
@@ -107,7 +107,7 @@ impl Store {
             journal.last.unwrap_or(last),
             journal.report.clean_stop,
         );
-        if !recovered.messages.is_empty() {
+        if !recovered.backlogs.is_empty() {
             let failed = |stop: Stop| match stop {
                 Some(FatalError { path, source, .. }) => {
                     OpenError::Io { operation: "write to", path, source }
@@ -257,8 +257,8 @@ fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Re
     }
     let definitions = state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
     journal.report.took = start.elapsed();
-    let messages = std::mem::take(&mut journal.messages);
-    Recovered { definitions, messages, report: journal.report.clone() }
+    let backlogs = std::mem::take(&mut journal.backlogs);
+    Recovered { definitions, backlogs, report: journal.report.clone() }
 }
 
 fn spawn(

@@ -4,6 +4,8 @@
 
 #[path = "support/block_on.rs"]
 mod block_on;
+#[path = "support/messages.rs"]
+mod messages;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,6 +17,7 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions, offline};
+use messages::messages;
 
 const SEGMENT: u64 = 64 << 10;
 /// The segment being written, the next one, the one being emptied, and one of slack.
@@ -127,10 +130,11 @@ impl World {
         let live: u64 = usage.queues.values().map(|queue| queue.live_messages).sum();
         assert_eq!(live, waiting.len() as u64);
         let (store, recovered) = open(&disk);
-        let messages = recovered.messages.iter();
-        assert!(messages.map(|message| (message.lsn, &message.payload[..])).eq(payloads.clone()));
-        let queues = recovered.messages.iter().map(|message| message.queues[0].queue);
-        assert!(queues.eq(waiting.values().map(|(queue, _)| *queue)));
+        let found = messages(&store, &recovered).expect("reads");
+        let messages = found.iter().map(|message| (message.lsn, &message.payload[..]));
+        assert!(messages.eq(payloads.clone()));
+        let queues = found.iter().map(|message| message.places.keys().copied());
+        assert!(queues.flatten().eq(waiting.values().map(|(queue, _)| *queue)));
         let read = store.read(&lsns).expect("reads");
         assert!(read.iter().map(|(lsn, payload)| (*lsn, &payload[..])).eq(payloads));
     }
@@ -238,14 +242,15 @@ fn moved_messages_keep_what_their_places_have_seen() {
         }
     }
     world.store.close();
-    let (_, recovered) = open(&world.disk);
-    let message = &recovered.messages[0];
+    let (store, recovered) = open(&world.disk);
+    let found = messages(&store, &recovered).expect("reads");
+    let message = &found[0];
     assert_eq!((message.lsn, &message.payload[..]), (kept, &b"kept"[..]));
     let places: Vec<_> = message
-        .queues
+        .places
         .iter()
-        .map(|place| (place.queue, place.deliveries, place.redelivered, place.delayed_until))
+        .map(|(queue, place)| (*queue, place.deliveries, place.redelivered, place.delayed_until))
         .collect();
     assert_eq!(places, [(1, 4, true, 77), (2, 0, true, 0)]);
-    assert_eq!(recovered.messages.len(), 1);
+    assert_eq!(found.len(), 1);
 }

@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/messages.rs"]
+mod messages;
 #[path = "support/model.rs"]
 mod model;
 
@@ -61,8 +63,11 @@ struct History {
 
 impl History {
     /// Takes what was recovered if it is a state the journal may be in.
-    fn check(&mut self, recovered: &Recovered) {
-        let found = State::recovered(recovered);
+    fn check(&mut self, store: &Store, recovered: &Recovered, disk: &SimDisk) {
+        let Some(found) = State::recovered(store, recovered) else {
+            assert!(disk.is_down(), "a message cannot be read");
+            return;
+        };
         let last = recovered.report.last_lsn;
         let kept = self.appends.iter().take_while(|(appended, _)| appended.last <= last).count();
         let durable =
@@ -111,7 +116,7 @@ fn live_through(seed: u64, each: impl Fn(&Store, &Recovered, &SimDisk)) {
         let options = StoreOptions { max_lazy_bytes, lazy_sync, ..options(&fatal) };
         match Store::open(Arc::new(disk.clone()), dir(), options) {
             Ok((store, recovered)) => {
-                history.check(&recovered);
+                history.check(&store, &recovered, &disk);
                 if !disk.is_down() {
                     each(&store, &recovered, &disk);
                 }
@@ -142,30 +147,16 @@ fn live_through(seed: u64, each: impl Fn(&Store, &Recovered, &SimDisk)) {
     }
     let fatal = Arc::new(AtomicBool::new(false));
     let (store, recovered) =
-        Store::open(Arc::new(disk), dir(), options(&fatal)).expect("opens at the end");
-    history.check(&recovered);
+        Store::open(Arc::new(disk.clone()), dir(), options(&fatal)).expect("opens at the end");
+    history.check(&store, &recovered, &disk);
     drop(store);
 }
 
-/// What was recovered can be read back, wherever it was moved.
+/// What was recovered can be read back, wherever it was moved, and is counted.
 fn check_reads(store: &Store, recovered: &Recovered, disk: &SimDisk) {
-    let lsns: Vec<Lsn> = recovered.messages.iter().map(|message| message.lsn).collect();
-    match store.read(&lsns) {
-        Ok(read) => {
-            let messages = recovered.messages.iter();
-            let expected = messages.map(|message| (message.lsn, message.payload.clone()));
-            let is_whole = read.iter().cloned().eq(expected);
-            let missing: Vec<Lsn> = lsns
-                .iter()
-                .copied()
-                .filter(|lsn| read.binary_search_by_key(lsn, |(lsn, _)| *lsn).is_err())
-                .collect();
-            assert!(is_whole, "{missing:?} cannot be read, power off: {}", disk.is_down());
-        }
-        Err(error) => assert!(disk.is_down(), "{error}"),
-    }
-    let places: usize = recovered.messages.iter().map(|message| message.queues.len()).sum();
-    assert_eq!(store.stats().live_places, places as u64);
+    assert!(messages::messages(store, recovered).is_some() || disk.is_down());
+    let places: u64 = recovered.backlogs.iter().map(|backlog| backlog.len()).sum();
+    assert_eq!(store.stats().live_places, places);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -267,7 +258,7 @@ fn written(seed: u64, disk: &SimDisk) -> State {
     let (store, recovered) =
         Store::open(Arc::new(disk.clone()), dir(), options(&fatal)).expect("opens");
     let mut history = History { base: State::default(), appends: Vec::new(), durable: Lsn::ZERO };
-    history.check(&recovered);
+    history.check(&store, &recovered, disk);
     let mut workload = Workload::new(&mut rng);
     live(&mut rng, &store, disk, &mut history, &mut workload);
     store.close();
@@ -295,13 +286,13 @@ fn a_flipped_bit_is_harmless_or_refused_but_never_overlooked() {
         assert!(disk.flip_bit(path, rng.random_range(0..len), rng.random_range(0..8)));
         let fatal = Arc::new(AtomicBool::new(false));
         match Store::open(Arc::new(disk), dir(), options(&fatal)) {
-            Ok((_, recovered)) => {
+            Ok((store, recovered)) => {
                 if !recovered.report.clean_stop {
                     // The bit was in the mark of the clean stop: nothing is lost with it but the
                     // certainty that nothing was delivered afterwards.
                     state.crash();
                 }
-                assert!(State::recovered(&recovered) == state);
+                assert!(State::recovered(&store, &recovered) == Some(state));
             }
             Err(OpenError::Damaged { .. } | OpenError::BadSegment { .. }) => {
                 refused.set(refused.get() + 1);

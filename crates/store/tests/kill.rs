@@ -4,6 +4,9 @@
 
 #[path = "support/block_on.rs"]
 mod block_on;
+#[path = "support/messages.rs"]
+#[expect(dead_code, reason = "only what is in the messages matters")]
+mod messages;
 
 use std::{
     env,
@@ -17,6 +20,7 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{Batch, RealDisk, Recovered, Store, StoreOptions};
+use messages::messages;
 
 const DIR: &str = "LEVERET_TEST_KILL_DIR";
 
@@ -33,8 +37,8 @@ fn child() {
     let Some(dir) = env::var_os(DIR) else { return };
     let (store, recovered) = open(&PathBuf::from(dir));
     let number = |payload: &[u8]| payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    let next =
-        recovered.messages.last().and_then(|last| number(&last.payload)).map_or(0, |n| n + 1);
+    let found = messages(&store, &recovered).expect("reads");
+    let next = found.last().and_then(|last| number(&last.payload)).map_or(0, |n| n + 1);
     let mut batch = Batch::new();
     for n in next.. {
         batch.message(&[1], &[&n.to_le_bytes(), &[7; 700]]);
@@ -72,8 +76,8 @@ fn a_killed_process_keeps_its_promises() {
 
         let (store, recovered) = open(dir.path());
         assert!(!recovered.report.clean_stop);
-        let found: Vec<u64> = recovered
-            .messages
+        let found: Vec<u64> = messages(&store, &recovered)
+            .expect("reads")
             .iter()
             .filter_map(|message| message.payload.first_chunk().map(|n| u64::from_le_bytes(*n)))
             .collect();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "support/messages.rs"]
+mod messages;
 #[path = "support/model.rs"]
 #[expect(dead_code, reason = "the random workload is for the crash tests")]
 mod model;
@@ -136,9 +138,9 @@ impl Pair {
         let counted = self.store.stats().live_places;
         let (store, recovered) = open(&self.disk);
         self.store = store;
-        assert_eq!(State::recovered(&recovered), self.state);
+        assert_eq!(State::recovered(&self.store, &recovered), Some(self.state.clone()));
         assert!(recovered.report.clean_stop || recovered.report.last_lsn == Lsn::ZERO);
-        let places = recovered.messages.iter().map(|message| message.queues.len() as u64).sum();
+        let places = recovered.backlogs.iter().map(|backlog| backlog.len()).sum();
         assert_eq!((counted, self.store.stats().live_places), (places, places));
     }
 }

@@ -9,6 +9,8 @@
 
 #[path = "support/block_on.rs"]
 mod block_on;
+#[path = "support/messages.rs"]
+mod found;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,12 +48,12 @@ fn open(disk: &MemDisk) -> Result<(Store, Recovered), OpenError> {
 /// What is expected of each message: its queues and payload.
 type Messages = BTreeMap<Lsn, (BTreeSet<u64>, Vec<u8>)>;
 
-fn messages(recovered: &Recovered) -> Messages {
-    let message = |message: &leveret_store::RecoveredMessage| {
-        let queues = message.queues.iter().map(|place| place.queue).collect();
-        (message.lsn, (queues, message.payload.to_vec()))
+fn messages(store: &Store, recovered: &Recovered) -> Messages {
+    let found = found::messages(store, recovered).expect("reads");
+    let message = |message: found::Message| {
+        (message.lsn, (message.places.into_keys().collect(), message.payload))
     };
-    recovered.messages.iter().map(message).collect()
+    found.into_iter().map(message).collect()
 }
 
 /// A journal of several segments with every kind of record, closed. Some units hold many records.
@@ -84,8 +86,7 @@ fn written(disk: &MemDisk) -> Messages {
     store.close();
     drop(store);
     let (store, recovered) = open(disk).expect("opens");
-    drop(store);
-    messages(&recovered)
+    messages(&store, &recovered)
 }
 
 /// The same once more, on a disk of its own.
@@ -132,6 +133,7 @@ fn repaired(disk: &MemDisk) -> (Vec<offline::Damage>, Messages) {
     assert_eq!(after.damages, [], "{found:?}");
     let (store, recovered) = open(disk).expect("opens after the repair");
     assert!(found.is_empty() || !recovered.report.clean_stop);
+    let kept = messages(&store, &recovered);
     // Numbers are never given twice, also not those that are lost.
     let lost = found.iter().filter_map(|damage| match &damage.lost {
         Lost::Records { last, .. } => Some(*last),
@@ -143,10 +145,10 @@ fn repaired(disk: &MemDisk) -> (Vec<offline::Damage>, Messages) {
     assert!(lost.max() < Some(new), "{new} {found:?}");
     block_on(store.durable(new));
     drop(store);
-    let (_, again) = open(disk).expect("opens again");
-    let mut left = messages(&again);
+    let (reopened, again) = open(disk).expect("opens again");
+    let mut left = messages(&reopened, &again);
     assert!(left.remove(&new).is_some());
-    assert_eq!(left, messages(&recovered));
+    assert_eq!(left, kept);
     (found, left)
 }
 
@@ -190,7 +192,7 @@ fn a_sound_journal_is_called_so_and_left_alone() {
     assert!(report.damages.is_empty() && report.files.is_empty());
     let (store, recovered) = open(&disk).expect("opens");
     assert!(recovered.report.clean_stop);
-    assert_eq!(messages(&recovered), before);
+    assert_eq!(messages(&store, &recovered), before);
     let error = offline::check(&disk, dir()).expect_err("in use");
     assert!(error.to_string().contains("in use"), "{error}");
     drop(store);
@@ -324,8 +326,8 @@ fn unreadable_definitions_are_dropped_only_if_told() {
     assert!(matches!(error, OfflineError::Definitions { .. }));
     let report = offline::repair(&disk, dir(), true).expect("told");
     assert_eq!(report.files[0].set_aside, Some(dir().join("definitions.redb.damaged")));
-    let (_, recovered) = open(&disk).expect("opens");
-    assert_eq!(messages(&recovered), before);
+    let (store, recovered) = open(&disk).expect("opens");
+    assert_eq!(messages(&store, &recovered), before);
 }
 
 #[test]
@@ -336,8 +338,8 @@ fn an_interrupted_repair_goes_on() {
     // The damaged file was renamed, and its successor not yet put in place.
     disk.rename(&path, &path.with_extension("seg.damaged")).expect("renames");
     offline::repair(&disk, dir(), false).expect("can be repaired");
-    let (_, recovered) = open(&disk).expect("opens");
-    assert_eq!(messages(&recovered), before);
+    let (store, recovered) = open(&disk).expect("opens");
+    assert_eq!(messages(&store, &recovered), before);
 }
 
 #[test]

@@ -4,14 +4,17 @@
 
 #[path = "support/block_on.rs"]
 mod block_on;
+#[path = "support/messages.rs"]
+mod messages;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Definition, Disk, Lsn, MemDisk, OpenError, RealDisk, Recovered, RecoveredPlace, Store,
-    StoreOptions, Table,
+    Batch, Definition, Disk, Lsn, MemDisk, OpenError, Outline, RealDisk, Recovered,
+    RecoveredMessage, Store, StoreOptions, Table,
 };
+use messages::messages;
 
 fn small() -> StoreOptions {
     StoreOptions {
@@ -40,7 +43,7 @@ fn what_was_written_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (store, recovered) = open_real(dir.path());
     assert!(recovered.report.fresh);
-    assert!(recovered.messages.is_empty() && recovered.definitions.is_empty());
+    assert!(recovered.backlogs.is_empty() && recovered.definitions.is_empty());
 
     let mut batch = Batch::new();
     batch.define(&[put("q", "durable")]);
@@ -73,23 +76,25 @@ fn what_was_written_is_there_after_a_restart() {
     let definitions = vec![(Table::Queues, b"q".to_vec(), b"durable".to_vec())];
     assert_eq!(recovered.definitions, definitions);
     assert_eq!(recovered.report.folded_definitions, 0, "close brings the tables up to date");
-    let [first, second] = recovered.messages.as_slice() else { panic!("{recovered:?}") };
+    let found = messages(&store, &recovered).expect("reads");
+    let [first, second] = found.as_slice() else { panic!("{recovered:?}") };
     assert_eq!((first.lsn, &first.payload[..]), (Lsn(2), &b"hello"[..]));
-    let place = |queue, deliveries, delayed_until| RecoveredPlace {
-        queue,
+    let place = |lsn, bytes, deliveries, delayed_until| RecoveredMessage {
+        lsn,
+        outline: Outline { bytes, ..Outline::default() },
         deliveries,
         redelivered: true,
         delayed_until,
     };
-    assert_eq!(first.queues.as_slice(), [place(2, 3, 0)]);
+    assert_eq!(first.places, [(2, place(Lsn(2), 5, 3, 0))].into());
     assert_eq!((second.lsn, &second.payload[..]), (Lsn(3), &b"second"[..]));
-    assert_eq!(second.queues.as_slice(), [place(1, 0, 400)]);
+    assert_eq!(second.places, [(1, place(Lsn(3), 6, 0, 400))].into());
     assert!(publish(&store, &[1], b"next") > third);
 
     store.forget_queues(&[1, 2]);
     drop(store);
     let (_, recovered) = open_real(dir.path());
-    assert!(recovered.messages.is_empty());
+    assert!(recovered.backlogs.is_empty());
 }
 
 #[test]
@@ -140,7 +145,7 @@ fn segments_are_used_again_when_all_in_them_is_settled() {
     assert!(store.stats().segment_bytes <= 64 << 10, "{:?}", store.stats());
     drop(store);
     let (store, recovered) = Store::open(Arc::new(disk), dir, small()).unwrap();
-    assert_eq!(recovered.messages.len(), 1);
+    assert_eq!(messages(&store, &recovered).expect("reads").len(), 1);
     assert_eq!(store.stats().live_places, 1);
 }
 
@@ -156,9 +161,9 @@ fn a_message_larger_than_a_segment_gets_its_room() {
     }
     block_on(store.durable(last));
     store.close();
-    let (_, recovered) = Store::open(Arc::new(disk), dir, small()).unwrap();
-    let found: Vec<usize> =
-        recovered.messages.iter().map(|message| message.payload.len()).collect();
+    let (store, recovered) = Store::open(Arc::new(disk), dir, small()).unwrap();
+    let found = messages(&store, &recovered).expect("reads");
+    let found: Vec<usize> = found.iter().map(|message| message.payload.len()).collect();
     assert_eq!(found, sizes);
 }
 

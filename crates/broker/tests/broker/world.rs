@@ -89,14 +89,19 @@ impl World {
         while store.readable_lsn() < store.durable_lsn() || store.buffered_bytes() > 0 {
             std::thread::sleep(Duration::from_micros(50));
         }
-        self.broker.page_all(Millis(self.now), &mut self.turn);
+        let _ = self.broker.page_all(Millis(self.now), &mut self.turn);
     }
 
-    /// Time passes, and the broker learns of it.
+    /// Time passes, and the broker learns of it, and of what is on disk as well.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now += ms;
         self.session.begin(Millis(self.now));
-        while self.tick() == Progress::More {}
+        loop {
+            while self.tick() == Progress::More {}
+            if !self.broker.page_all(Millis(self.now), &mut self.turn) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn tick(&mut self) -> Progress {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use leveret_codec::{AmqpError, Properties, TableLimits};
 
 use super::{Message, Traits};
+use crate::ids::Millis;
 
 /// Why bytes are not a stored message. The journal checks its records, so this means a version
 /// or a programming error, never a torn write.
@@ -23,14 +24,71 @@ pub enum StoredMessageError {
     Expiration,
 }
 
+/// What a queue has to know of a stored message without having it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredOutline {
+    /// As [`Message::timestamp`].
+    pub timestamp: Millis,
+    /// As [`Message::size`].
+    pub size: usize,
+    /// As [`Message::priority`].
+    pub priority: Option<u8>,
+    /// As [`Message::expiration`].
+    pub expiration: Option<Millis>,
+}
+
+/// Where the parts of a stored message are, and what its properties say.
+struct Layout {
+    timestamp: u64,
+    exchange_len: u8,
+    routing_key_len: u8,
+    properties_len: u32,
+    annotated: bool,
+    /// Bytes of the body.
+    size: usize,
+    traits: Traits,
+}
+
 impl Message {
     /// Reads the stored form back, sharing `payload` instead of copying it.
     ///
     /// # Errors
     /// [`StoredMessageError`] if anything in it does not hold together.
     pub fn from_stored(payload: Bytes) -> Result<Self, StoredMessageError> {
-        let mut reader = Reader(&payload);
-        reader.take(super::TIMESTAMP_LEN, "timestamp")?;
+        let layout = Layout::read(&payload)?;
+        let Traits { expiration, priority, flags } = layout.traits;
+        Ok(Self {
+            large_body: None,
+            expiration,
+            properties_len: layout.properties_len,
+            exchange_len: layout.exchange_len,
+            routing_key_len: layout.routing_key_len,
+            priority,
+            flags: flags | if layout.annotated { super::ANNOTATED } else { 0 },
+            data: payload,
+        })
+    }
+
+    /// Reads the outline of a stored message.
+    ///
+    /// # Errors
+    /// As [`from_stored`](Self::from_stored).
+    pub fn outline(payload: &[u8]) -> Result<StoredOutline, StoredMessageError> {
+        let Layout { timestamp, size, traits, .. } = Layout::read(payload)?;
+        Ok(StoredOutline {
+            timestamp: Millis(timestamp),
+            size,
+            priority: traits.priority(),
+            expiration: traits.expiration(),
+        })
+    }
+}
+
+impl Layout {
+    fn read(payload: &[u8]) -> Result<Self, StoredMessageError> {
+        let mut reader = Reader(payload);
+        let timestamp = reader.take(super::TIMESTAMP_LEN, "timestamp")?;
+        let timestamp = u64::from_le_bytes(timestamp.try_into().unwrap_or_default());
         let exchange_len = reader.name("exchange")?;
         let routing_key_len = reader.name("routing key")?;
         let length = reader.take(super::PROPERTIES_LEN_LEN, "properties length")?;
@@ -49,15 +107,15 @@ impl Message {
             return Err(StoredMessageError::Expiration);
         }
         let traits = Traits::of(&properties);
+        let size = reader.0.len();
         Ok(Self {
-            large_body: None,
-            expiration: traits.expiration,
-            properties_len,
+            timestamp,
             exchange_len,
             routing_key_len,
-            priority: traits.priority,
-            flags: traits.flags | if annotated { super::ANNOTATED } else { 0 },
-            data: payload,
+            properties_len,
+            annotated,
+            size,
+            traits,
         })
     }
 }

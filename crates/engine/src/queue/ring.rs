@@ -441,8 +441,8 @@ fn memory_of(entry: &Entry) -> u64 {
     entry.bytes().saturating_add(ENTRY_MEMORY)
 }
 
-/// What an entry takes in memory besides its body, about.
-pub(super) const ENTRY_MEMORY: u64 = 200;
+/// What an entry takes in memory besides its body, about, in bytes.
+pub const ENTRY_MEMORY: u64 = 200;
 
 fn put_hole(pieces: &mut [Chunk], place: u64) {
     match pieces.last_mut() {

@@ -85,11 +85,14 @@ impl Area {
     /// The place of message `lsn` in `queue`, unless it is settled.
     pub(super) fn place(&self, queue: u64, lsn: u64) -> Option<RecoveredPlace> {
         let places = self.queues.get(&queue).filter(|places| places.lsns.contains(lsn))?;
-        let seen = places.seen.as_ref();
-        let noted = seen.and_then(|seen| seen.noted.get(&lsn));
-        let (deliveries, delayed_until) = noted.copied().unwrap_or_default();
-        let redelivered = seen.is_some_and(|seen| seen.redelivered.contains(lsn));
-        Some(RecoveredPlace { queue, deliveries, redelivered, delayed_until })
+        Some(places.place(queue, lsn))
+    }
+
+    /// The unsettled places of a queue, ascending by LSN.
+    pub(super) fn places(&self, queue: u64) -> impl Iterator<Item = (u64, RecoveredPlace)> {
+        self.queues.get(&queue).into_iter().flat_map(move |places| {
+            places.lsns.iter().map(move |lsn| (lsn, places.place(queue, lsn)))
+        })
     }
 
     /// Changes what such a place has seen.
@@ -106,5 +109,16 @@ impl Area {
             (0, 0) => drop(seen.noted.remove(&lsn)),
             noted => drop(seen.noted.insert(lsn, noted)),
         }
+    }
+}
+
+impl Places {
+    /// What is known of one of them.
+    fn place(&self, queue: u64, lsn: u64) -> RecoveredPlace {
+        let seen = self.seen.as_ref();
+        let noted = seen.and_then(|seen| seen.noted.get(&lsn));
+        let (deliveries, delayed_until) = noted.copied().unwrap_or_default();
+        let redelivered = seen.is_some_and(|seen| seen.redelivered.contains(lsn));
+        RecoveredPlace { queue, deliveries, redelivered, delayed_until }
     }
 }

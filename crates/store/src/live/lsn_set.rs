@@ -54,6 +54,15 @@ impl LsnSet {
         }
     }
 
+    /// The numbers, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+        let (few, many) = match self {
+            Self::Few(few) => (Some(few.iter().copied()), None),
+            Self::Many(many) => (None, Some(many.iter())),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Few(few) => few.is_empty(),
@@ -93,6 +102,7 @@ mod tests {
                 prop_assert_eq!(set.contains(lsn), plain.contains(&lsn));
             }
             prop_assert_eq!(set.is_empty(), plain.is_empty());
+            prop_assert!(set.iter().eq(plain));
         }
     }
 }

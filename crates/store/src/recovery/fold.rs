@@ -1,26 +1,21 @@
-//! Applies the records to each other: what is left are the messages not yet settled.
+//! Takes from the records what [`Live`] does not: what messages are like, and definitions.
 
 use std::collections::BTreeMap;
 
-use ahash::AHashMap;
-use bytes::Bytes;
-
+use super::backlog::{Backlog, Known};
 use crate::{
-    Lsn, RecoveredMessage, RecoveredPlace,
+    Outline,
     encoding::Reader,
+    live::Live,
     record::{Entry, Record},
     tables::Change,
     unit::UnitHeader,
 };
 
-/// The state of the journal after the records seen so far.
+/// What the records seen so far say.
 pub(crate) struct Fold {
-    /// Ascending by LSN; those without places are settled.
-    messages: Vec<RecoveredMessage>,
-    /// Messages which compaction has moved and whose first record is no longer there.
-    moved: BTreeMap<u64, RecoveredMessage>,
-    /// Queues that were dropped, with the LSN of the drop.
-    dropped: AHashMap<u64, u64>,
+    outline: fn(&[u8]) -> Outline,
+    queues: BTreeMap<u64, Known>,
     /// Definition changes above `applied`.
     pub(crate) changes: Vec<Change>,
     applied: u64,
@@ -31,11 +26,10 @@ pub(crate) struct Fold {
 }
 
 impl Fold {
-    pub(crate) fn new(applied: u64) -> Self {
+    pub(crate) fn new(applied: u64, outline: fn(&[u8]) -> Outline) -> Self {
         Self {
-            messages: Vec::new(),
-            moved: BTreeMap::new(),
-            dropped: AHashMap::new(),
+            outline,
+            queues: BTreeMap::new(),
             changes: Vec::new(),
             applied,
             crashed_at: 0,
@@ -44,7 +38,7 @@ impl Fold {
         }
     }
 
-    /// Applies a unit. Answers false if it holds a record this release does not know.
+    /// Takes a unit. Answers false if it holds a record this release does not know.
     pub(crate) fn unit(&mut self, header: &UnitHeader, body: &[u8]) -> bool {
         self.records += u64::from(header.count);
         self.bytes += body.len() as u64;
@@ -64,101 +58,38 @@ impl Fold {
         self.crashed_at = last;
     }
 
-    /// The messages still waiting somewhere, ascending by LSN.
-    pub(crate) fn finish(self) -> Vec<RecoveredMessage> {
-        let Self { mut messages, moved, dropped, crashed_at, .. } = self;
-        if !moved.is_empty() {
-            messages.extend(moved.into_values());
-            messages.sort_by_key(|message| message.lsn);
-        }
-        messages.retain_mut(|message| {
-            if message.lsn.0 <= crashed_at {
-                message.queues.iter_mut().for_each(|place| place.redelivered = true);
-            }
-            if !dropped.is_empty() {
-                let lsn = message.lsn.0;
-                message
-                    .queues
-                    .retain(|place| dropped.get(&place.queue).is_none_or(|dropped| lsn > *dropped));
-            }
-            !message.queues.is_empty()
+    /// The messages still waiting somewhere, by queue.
+    pub(crate) fn finish(self, live: &Live) -> Vec<Backlog> {
+        let Self { queues, crashed_at, .. } = self;
+        let backlogs = queues.into_iter().map(|(queue, known)| {
+            Backlog::gather(queue, &known, live.waiting_in(queue), crashed_at)
         });
-        messages
+        backlogs.filter(|backlog| !backlog.is_empty()).collect()
     }
 
     fn entry(&mut self, lsn: u64, entry: Entry<'_>) {
         match entry {
             Entry::Message { queues, payload } => {
-                let queues = queues
-                    .map(|queue| RecoveredPlace {
-                        queue,
-                        deliveries: 0,
-                        redelivered: false,
-                        delayed_until: 0,
-                    })
-                    .collect::<smallvec::SmallVec<[_; 1]>>();
-                let payload = Bytes::copy_from_slice(payload);
-                self.messages.push(RecoveredMessage { lsn: Lsn(lsn), queues, payload });
-            }
-            Entry::Ack { queue, ranges } => self.each(ranges, |message| {
-                message.queues.retain(|place| place.queue != queue);
-                if message.queues.is_empty() {
-                    message.payload = Bytes::new();
-                }
-            }),
-            Entry::Returned { queue, returns } => {
-                for (lsn, deliveries) in returns {
-                    self.place(lsn, queue, |place| {
-                        place.deliveries = deliveries;
-                        place.redelivered = true;
-                        place.delayed_until = 0;
-                    });
-                }
-            }
-            Entry::Delayed { queue, delays } => {
-                for (lsn, until) in delays {
-                    self.place(lsn, queue, |place| place.delayed_until = until);
+                let outline = (self.outline)(payload);
+                for queue in queues {
+                    self.queues.entry(queue).or_default().write(lsn, &outline);
                 }
             }
             Entry::Moved { lsn, places, payload, .. } => {
-                // As long as its first record or an older copy is there that one counts.
-                let is_known =
-                    self.messages.binary_search_by_key(&lsn, |message| message.lsn.0).is_ok();
-                if !is_known {
-                    self.moved.entry(lsn).or_insert_with(|| RecoveredMessage {
-                        lsn: Lsn(lsn),
-                        queues: places.collect(),
-                        payload: Bytes::copy_from_slice(payload),
-                    });
+                let outline = (self.outline)(payload);
+                for place in places {
+                    self.queues.entry(place.queue).or_default().find_moved(lsn, &outline);
                 }
             }
-            Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
             Entry::Define { payload } => {
                 if lsn > self.applied {
                     self.changes.push((lsn, payload.to_vec()));
                 }
             }
-        }
-    }
-
-    fn place(&mut self, lsn: u64, queue: u64, change: impl Fn(&mut RecoveredPlace)) {
-        self.each([(lsn, 1)], |message| {
-            message.queues.iter_mut().filter(|place| place.queue == queue).for_each(&change);
-        });
-    }
-
-    fn each(
-        &mut self,
-        ranges: impl IntoIterator<Item = (u64, u64)>,
-        mut change: impl FnMut(&mut RecoveredMessage),
-    ) {
-        for (first, count) in ranges {
-            let start = self.messages.partition_point(|message| message.lsn.0 < first);
-            let rest = self.messages.get_mut(start..).unwrap_or_default();
-            let end = first.saturating_add(count);
-            let here = rest.iter_mut().take_while(|message| message.lsn.0 < end);
-            let moved = self.moved.range_mut(first..end).map(|(_, message)| message);
-            here.chain(moved).for_each(&mut change);
+            Entry::Ack { .. }
+            | Entry::Returned { .. }
+            | Entry::Delayed { .. }
+            | Entry::DropQueue { .. } => {}
         }
     }
 }

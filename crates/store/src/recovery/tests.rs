@@ -70,14 +70,20 @@ impl Hand {
     }
 
     fn recover(&self) -> Result<Journal, OpenError> {
-        recover(&self.disk, dir(), 0)
+        recover(&self.disk, dir(), 0, |_| Outline::default())
     }
 
     /// Numbers of the recovered messages.
     fn recovered(&self) -> Vec<u64> {
         let journal = self.recover().map_err(|error| error.to_string()).unwrap();
-        journal.messages.iter().map(|message| message.lsn.0).collect()
+        found(&journal)
     }
+}
+
+/// Numbers of the messages that wait in queue 1 or another.
+fn found(journal: &Journal) -> Vec<u64> {
+    let messages = journal.backlogs.iter().flat_map(|backlog| backlog.messages());
+    messages.map(|message| message.lsn.0).collect()
 }
 
 /// Bytes of a unit made by [`Hand::unit`].
@@ -234,7 +240,7 @@ proptest! {
             file.write_all_at(&[&bytes[..bytes.len().min(room)]], at).unwrap();
         }
         if let Ok(journal) = hand.recover() {
-            let found: Vec<u64> = journal.messages.iter().map(|message| message.lsn.0).collect();
+            let found = found(&journal);
             prop_assert!(found.iter().copied().eq(1..=found.len() as u64));
             prop_assert!(found.len() as u64 <= units);
         }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use leveret_store::{Batch, Definition, Lsn, Recovered, RecoveredPlace, Table};
+use leveret_store::{Batch, Definition, Lsn, Recovered, RecoveredMessage, Store, Table};
 use rand::{RngExt, rngs::SmallRng};
+
+use crate::messages::messages;
 
 /// What survives: messages by LSN with their places by queue, and definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,18 +46,19 @@ pub(crate) enum Step {
 }
 
 impl State {
-    pub(crate) fn recovered(recovered: &Recovered) -> Self {
-        let messages = recovered.messages.iter().map(|message| {
-            let places = message.queues.iter().map(|place| {
-                let RecoveredPlace { queue, deliveries, redelivered, delayed_until } = *place;
+    /// What an opened store has found; `None` if the disk can't be read.
+    pub(crate) fn recovered(store: &Store, recovered: &Recovered) -> Option<Self> {
+        let messages = messages(store, recovered)?.into_iter().map(|message| {
+            let places = message.places.into_iter().map(|(queue, place)| {
+                let RecoveredMessage { deliveries, redelivered, delayed_until, .. } = place;
                 (queue, Place { deliveries, redelivered, delayed_until })
             });
-            let payload = message.payload.to_vec();
-            (message.lsn, Message { places: places.collect(), payload })
+            let places = places.collect();
+            (message.lsn, Message { places, payload: message.payload })
         });
         let definitions = recovered.definitions.iter().cloned();
         let definitions = definitions.map(|(table, key, value)| ((table, key), value));
-        Self { messages: messages.collect(), definitions: definitions.collect() }
+        Some(Self { messages: messages.collect(), definitions: definitions.collect() })
     }
 
     /// The state after `steps`, whose first record has number `first`.

@@ -1,0 +1,120 @@
+//! From what the journal has of a queue back to the queue.
+
+use leveret_engine::{Entry, Message, Millis, PagedEntry};
+use leveret_store::{Backlog, Lsn, RecoveredMessage, Store};
+use parking_lot::MutexGuard;
+
+use super::{Purpose, SharedQueue, State};
+use crate::broker::OpenError;
+use crate::dead_letter::Reason;
+
+/// Messages read at a time.
+const AT_ONCE: usize = 1024;
+
+impl SharedQueue {
+    /// Puts recovered messages back, before anyone can consume. Their times to live count from when
+    /// they were published.
+    ///
+    /// They stay on disk if so told, except where a queue can't do without them: a stream's, those
+    /// that are delayed or stand ahead of one that is, and dead letters it keeps.
+    ///
+    /// # Errors
+    /// When these can't be read.
+    pub(crate) fn restore(
+        &self,
+        backlog: &Backlog,
+        stays_on_disk: bool,
+        store: &Store,
+    ) -> Result<(), OpenError> {
+        let mut state = self.state.lock();
+        let stays_on_disk =
+            stays_on_disk && state.stream.is_none() && self.purpose == Purpose::Clients;
+        let delayed = backlog.messages().filter(|message| message.delayed_until > 0);
+        let last_delayed = delayed.map(|message| message.lsn).last();
+        let mut needed = Vec::new();
+        for message in backlog.messages() {
+            let is_letter = Reason::marked(message.deliveries).is_some();
+            let is_ahead = last_delayed.is_some_and(|last| message.lsn <= last);
+            if !stays_on_disk || is_letter || is_ahead {
+                needed.push(message);
+                if needed.len() == AT_ONCE {
+                    self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+                }
+                continue;
+            }
+            let life = message.outline.life.map(Millis);
+            let settings = state.machine.settings();
+            let deadline = settings.deadline_of(life, Millis(message.outline.time));
+            state.machine.restore_paged(&PagedEntry {
+                lsn: leveret_engine::Lsn(message.lsn.0),
+                bytes: message.outline.bytes,
+                priority: message.outline.priority,
+                deadline,
+                deliveries: message.deliveries,
+                redelivered: message.redelivered,
+            });
+        }
+        self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+        self.reschedule(&mut state);
+        self.tell_pager(&mut state);
+        Ok(())
+    }
+
+    /// Reads messages and puts them back.
+    fn restore_read(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        needed: &mut Vec<RecoveredMessage>,
+        last_delayed: Option<Lsn>,
+        store: &Store,
+    ) -> Result<(), OpenError> {
+        let lsns: Vec<Lsn> = needed.iter().map(|message| message.lsn).collect();
+        let mut payloads = store.read(&lsns)?.into_iter().peekable();
+        for recovered in needed.drain(..) {
+            let lsn = recovered.lsn;
+            let Some((_, payload)) = payloads.next_if(|(found, _)| *found == lsn) else {
+                // The offsets of all that follow in a stream would be others.
+                return Err(OpenError::Unreadable { lsn });
+            };
+            let message = Message::from_stored(payload);
+            let message = message.map_err(|source| OpenError::Message { lsn, source })?;
+            self.restore_entry(state, message, &recovered, last_delayed);
+        }
+        if self.purpose == Purpose::Delay {
+            state.machine.page_out(leveret_engine::Lsn(u64::MAX), 0, usize::MAX);
+        }
+        Ok(())
+    }
+
+    fn restore_entry(
+        &self,
+        state: &mut State,
+        message: Message,
+        recovered: &RecoveredMessage,
+        last_delayed: Option<Lsn>,
+    ) {
+        let mut entry = Entry::new(leveret_engine::Lsn(recovered.lsn.0), message);
+        entry.stored = true;
+        entry.deliveries = recovered.deliveries;
+        entry.redelivered = recovered.redelivered;
+        if state.stream.is_some() {
+            state.restore_to_stream(entry);
+            return;
+        }
+        if let Some(reason) = Reason::marked(entry.deliveries) {
+            state.restore_letter(entry, reason);
+            return;
+        }
+        let arrival = entry.message.timestamp();
+        let own = self.purpose.deadline(&entry.message);
+        entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
+        if recovered.delayed_until > 0 {
+            state.machine.restore_delayed(Millis(recovered.delayed_until), entry);
+        } else if last_delayed.is_some_and(|last| recovered.lsn < last) {
+            // It keeps its place when the other comes back to its own.
+            state.machine.restore_ahead(entry);
+        } else {
+            state.machine.restore(entry);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Messages in outline: what a queue has to know of a message that stays on disk.
+
+use crate::encoding::{Reader, put_varint};
+
+/// What is known of a message without its payload, which is its owner's to read: see
+/// [`StoreOptions::outline`](crate::StoreOptions::outline).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// Bytes of its body.
+    pub bytes: u64,
+    /// When it was published.
+    pub time: u64,
+    /// How long it lives, if it says so.
+    pub life: Option<u64>,
+    /// Its priority, if it has one.
+    pub priority: Option<u8>,
+}
+
+/// Outlines of messages with ascending numbers, in a few bytes each: every one is written as the
+/// difference to the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outlines {
+    code: Vec<u8>,
+    last: (u64, u64),
+}
+
+const HAS_PRIORITY: u64 = 1;
+const HAS_LIFE: u64 = 2;
+
+impl Outlines {
+    /// Adds a message. Answers false if its number is not above the last one's.
+    pub(crate) fn push(&mut self, lsn: u64, outline: &Outline) -> bool {
+        let (last_lsn, last_time) = self.last;
+        if lsn <= last_lsn && !self.code.is_empty() {
+            return false;
+        }
+        let Outline { bytes, time, life, priority } = *outline;
+        let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
+        let flags = flag(priority.is_some(), HAS_PRIORITY) | flag(life.is_some(), HAS_LIFE);
+        put_varint(&mut self.code, (lsn - last_lsn) << 2 | flags);
+        put_varint(&mut self.code, bytes);
+        let distance = time.wrapping_sub(last_time).cast_signed();
+        put_varint(&mut self.code, ((distance << 1) ^ (distance >> 63)).cast_unsigned());
+        self.code.extend(priority);
+        if let Some(life) = life {
+            put_varint(&mut self.code, life);
+        }
+        self.last = (lsn, time);
+        true
+    }
+
+    /// The messages, ascending.
+    pub(crate) fn iter(&self) -> Iter<'_> {
+        Iter { reader: Reader(&self.code), last: (0, 0) }
+    }
+}
+
+pub(crate) struct Iter<'a> {
+    reader: Reader<'a>,
+    last: (u64, u64),
+}
+
+impl Iterator for Iter<'_> {
+    type Item = (u64, Outline);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { reader, last: (last_lsn, last_time) } = self;
+        let number = reader.varint()?;
+        let bytes = reader.varint()?;
+        let distance = reader.varint()?;
+        let priority = if number & HAS_PRIORITY != 0 { Some(reader.u8()?) } else { None };
+        let life = if number & HAS_LIFE != 0 { Some(reader.varint()?) } else { None };
+        *last_lsn = last_lsn.wrapping_add(number >> 2);
+        *last_time = last_time.wrapping_add((distance >> 1) ^ (distance & 1).wrapping_neg());
+        Some((*last_lsn, Outline { bytes, time: *last_time, life, priority }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::btree_map;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn outline() -> impl Strategy<Value = Outline> {
+        let number = || prop_oneof![4 => 0..300_u64, 1 => any::<u64>()];
+        (number(), number(), option::of(number()), option::of(any::<u8>()))
+            .prop_map(|(bytes, time, life, priority)| Outline { bytes, time, life, priority })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pushed_is_there(messages in btree_map(0..1_u64 << 60, outline(), 0..50)) {
+            let mut outlines = Outlines::default();
+            for (lsn, outline) in &messages {
+                prop_assert!(outlines.push(*lsn, outline));
+                prop_assert!(!outlines.push(*lsn, outline), "it is there already");
+            }
+            prop_assert!(outlines.iter().eq(messages));
+        }
+    }
+}
