@@ -11,14 +11,28 @@ pub(crate) struct Message {
 
 impl Message {
     pub(crate) fn to_body(self) -> Vec<u8> {
-        format!("{} {}", self.publisher, self.number).into_bytes()
+        format!("{} {:<SIZE$}", self.publisher, self.number).into_bytes()
     }
 
     pub(crate) fn from_body(body: &[u8]) -> Self {
         let text = str::from_utf8(body).unwrap();
         let (publisher, number) = text.split_once(' ').unwrap_or_else(|| panic!("{text:?}"));
-        Self { publisher: publisher.parse().unwrap(), number: number.parse().unwrap() }
+        Self { publisher: publisher.parse().unwrap(), number: number.trim_end().parse().unwrap() }
     }
+}
+
+/// Bytes of a body, or two more.
+const SIZE: usize = 500;
+
+/// In which order a queue's messages come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// As published: they go back into the queue only when the broker ends.
+    Kept,
+    /// As published when they come first; consumers put them back.
+    AtFirst,
+    /// In any: they have been elsewhere before.
+    Any,
 }
 
 /// What a publisher did in one life of the broker.
@@ -55,10 +69,8 @@ struct Publisher {
     confirmed: BTreeSet<u64>,
 }
 
-#[derive(Default)]
 struct Queue {
-    /// Whether messages go back into the queue only when the broker ends.
-    is_in_order: bool,
+    order: Order,
     delivered: BTreeSet<Message>,
     /// Settled in a life that ended with a clean stop.
     over: BTreeSet<Message>,
@@ -69,12 +81,18 @@ struct Queue {
 }
 
 impl Ledger {
-    /// Of publishers, given by the queues each reaches, and queues, given by whether their
-    /// consumers never put anything back.
-    pub(crate) fn new(publishers: &[&[usize]], queues: &[bool]) -> Self {
+    /// Of publishers, given by the queues each reaches, and queues, given by the order of their
+    /// messages.
+    pub(crate) fn new(publishers: &[&[usize]], queues: &[Order]) -> Self {
         let publisher =
             |queues: &&[usize]| Publisher { queues: queues.to_vec(), ..Publisher::default() };
-        let queue = |&is_in_order: &bool| Queue { is_in_order, ..Queue::default() };
+        let queue = |&order: &Order| Queue {
+            order,
+            delivered: BTreeSet::new(),
+            over: BTreeSet::new(),
+            unmarked: 0,
+            newest: BTreeMap::new(),
+        };
         Self {
             publishers: publishers.iter().map(publisher).collect(),
             queues: queues.iter().map(queue).collect(),
@@ -111,11 +129,11 @@ impl Ledger {
             assert!(!queue.over.contains(&message), "{message:?} came back after a clean stop");
             if !redelivered && queue.delivered.contains(&message) {
                 queue.unmarked += 1;
-            } else if !redelivered {
+            } else if !redelivered && queue.order != Order::Any {
                 let newest = queue.newest.insert(publisher, number);
                 assert!(newest < Some(number), "{message:?} came after {newest:?}");
             }
-            if queue.is_in_order {
+            if queue.order == Order::Kept {
                 let before = last.insert(publisher, number);
                 assert!(before < Some(number), "{message:?} came after {before:?} in one life");
             }

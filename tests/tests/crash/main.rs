@@ -1,9 +1,12 @@
 //! `kill -9` again and again under load, with clients that write down what they see.
 //!
-//! Two publishers with confirms (one to a queue, one through an exchange to two) and a consumer a
-//! queue run until the process is gone; it starts again on the same data. In the end: nothing
-//! confirmed is lost, nothing acknowledged before a clean stop comes back, publishers' order is
-//! kept, `redelivered` is never missing, nothing appears that was not published.
+//! Three publishers with confirms (one to a queue, one through an exchange to two, one to a queue
+//! where messages expire or are rejected and so become dead letters in another) and a consumer a
+//! queue run until the process is gone; it starts again on the same data. Messages nobody takes lie
+//! between all these, so that segments can go only when they are moved. In the end: nothing
+//! confirmed is lost, dead letters are in one queue or the other and never in both, nothing
+//! acknowledged before a clean stop comes back, publishers' order is kept, `redelivered` is never
+//! missing, nothing appears that was not published.
 //!
 //! `LEVERET_CRASH_ROUNDS` and `LEVERET_CRASH_SEED` make longer and other runs.
 #![allow(
@@ -21,21 +24,29 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use leveret_tests::codec::{Method, Properties, basic, exchange, queue};
+use leveret_tests::codec::{Method, Properties, Value, basic, exchange, queue};
 use leveret_tests::{
     Answer, Broker, Channel, Connection, Login, PATIENCE, Unconfirmed, ack, bind, confirm_select,
-    consume, declare, declare_exchange, get, nack, publish, qos,
+    consume, declare, declare_exchange, eventually, get, nack, passive, publish, qos, table,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::ledger::{Consumed, Ledger, Message, Published};
+use crate::ledger::{Consumed, Ledger, Message, Order, Published};
 
-const QUEUES: [&str; 2] = ["q0", "q1"];
-/// Which queues each publisher reaches: the first the default exchange's way, the second by fanout.
-const PUBLISHERS: [&[usize]; 2] = [&[0], &[0, 1]];
-/// The consumer of the second queue puts messages back.
-const IN_ORDER: [bool; 2] = [true, false];
+const QUEUES: [&str; 3] = ["q0", "q1", "dead"];
+/// The consumer of the second queue puts messages back, and so does that of the queue before the
+/// third.
+const ORDERS: [Order; 3] = [Order::Kept, Order::AtFirst, Order::Any];
+/// Which queues each publisher reaches in the end: the first the default exchange's way, the second
+/// by fanout, the third by way of [`EXPIRING`].
+const PUBLISHERS: [&[usize]; 3] = [&[0], &[0, 1], &[2]];
+/// Where messages stay for some milliseconds, or until they are rejected.
+const EXPIRING: &str = "expiring";
+const MESSAGE_TTL: i32 = 5;
+/// Where messages stay to the end, and how many.
+const OLD: &str = "old";
+const OLD_MESSAGES: usize = 50;
 /// Segments are small, so that they are filled, emptied and used again.
 const SETTINGS: &str = "store.segment_size = \"1MiB\"\n";
 const PREFETCH: u16 = 30;
@@ -49,8 +60,10 @@ fn nothing_confirmed_is_lost() {
     let seed = from_environment("LEVERET_CRASH_SEED", 1);
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let mut ledger = Ledger::new(&PUBLISHERS, &IN_ORDER);
+    let mut ledger = Ledger::new(&PUBLISHERS, &ORDERS);
     define(&broker);
+    let first_segment = broker.data_dir().join("journal").join("0000000000000001.seg");
+    assert!(first_segment.exists());
     let begun = Instant::now();
     for round in 0..rounds {
         let is_clean = round % 7 == 6;
@@ -64,10 +77,16 @@ fn nothing_confirmed_is_lost() {
     broker.terminate();
     broker.restart();
     let channel = broker.connect().channel(1);
+    eventually(|| channel.call(&passive(EXPIRING)) == "queue.declare-ok expiring 0 0");
     for queue in 0..QUEUES.len() {
         ledger.add_consumed(drain(&channel, queue));
     }
     ledger.check();
+    for number in 0..OLD_MESSAGES {
+        let answer = channel.call(&get(OLD));
+        assert_eq!(answer.body(), number.to_string().as_bytes(), "{answer}");
+    }
+    assert!(!first_segment.exists(), "what was in it was moved");
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
@@ -79,7 +98,22 @@ fn define(broker: &Broker) {
     channel.call(&exchange::Declare { durable: true, ..declare_exchange("x", "fanout") });
     for queue in QUEUES {
         channel.call(&queue::Declare { durable: true, ..declare(queue) });
+    }
+    for queue in ["q0", "q1"] {
         assert_eq!(channel.call(&bind(queue, "x", "")), "queue.bind-ok");
+    }
+    let arguments = table([
+        ("x-message-ttl", Value::I32(MESSAGE_TTL)),
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ]);
+    let arguments = arguments.as_table();
+    channel.call(&queue::Declare { durable: true, arguments, ..declare(EXPIRING) });
+    channel.call(&queue::Declare { durable: true, ..declare(OLD) });
+    channel.call(&confirm_select());
+    for number in 0..OLD_MESSAGES {
+        channel.publish_persistent(OLD, number.to_string());
+        assert!(channel.recv().starts_with("basic.ack"));
     }
 }
 
@@ -105,6 +139,9 @@ fn live(broker: &mut Broker, ledger: &mut Ledger, is_clean: bool, random: &mut S
         })
         .collect();
 
+    let random_choice = StdRng::seed_from_u64(random.random());
+    let rejecter = thread::spawn(move || reject_on(address, random_choice));
+
     // A kill comes when any one of them has come far enough, amid the work of the others; a stop
     // when all have, so that what was settled is known to have arrived.
     let awaited = if is_clean { PUBLISHERS.len() + QUEUES.len() } else { 1 };
@@ -116,6 +153,7 @@ fn live(broker: &mut Broker, ledger: &mut Ledger, is_clean: bool, random: &mut S
     } else {
         broker.kill9();
     }
+    rejecter.join().expect("no surprise for who rejects");
     for publisher in publishers {
         ledger.add_published(publisher.join().expect("no surprise for a publisher"));
     }
@@ -138,7 +176,7 @@ fn publish_on(
         return log;
     }
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-    let route = if publisher == 0 { publish("", QUEUES[0]) } else { publish("x", "") };
+    let route = [publish("", QUEUES[0]), publish("x", ""), publish("", EXPIRING)][publisher];
     let mut unconfirmed = Unconfirmed::default();
     let mut is_ready = false;
     loop {
@@ -198,6 +236,28 @@ fn consume_on(
     }
 }
 
+/// Rejects what it gets from the queue where messages expire, or puts it back, or keeps it, until the
+/// broker ends.
+fn reject_on(address: SocketAddr, mut random: StdRng) {
+    let Some(channel) = connect(address) else { return };
+    channel.send(&qos(PREFETCH));
+    channel.send(&consume(EXPIRING, "r"));
+    let mut kept = Vec::new();
+    loop {
+        let answer = channel.recv();
+        if answer.ends_connection() {
+            return;
+        }
+        let Method::BasicDeliver(delivery) = answer.method() else { continue };
+        kept.push(delivery.delivery_tag);
+        if kept.len() > usize::from(PREFETCH) / 2 {
+            let delivery_tag = kept.swap_remove(random.random_range(0..kept.len()));
+            let requeue = random.random_range(0..3) == 0;
+            channel.send(&basic::Reject { delivery_tag, requeue });
+        }
+    }
+}
+
 struct Consumer {
     channel: Channel,
     random: StdRng,
@@ -233,7 +293,7 @@ impl Consumer {
                 self.channel.send(&basic::Reject { delivery_tag, requeue: false });
                 self.log.settled.insert(message);
             }
-            7 if !is_stuck && !IN_ORDER[self.log.queue] => {
+            7 if !is_stuck && ORDERS[self.log.queue] != Order::Kept => {
                 let (tag, _) = self.open.remove(chosen);
                 self.channel.send(&nack(tag));
             }
