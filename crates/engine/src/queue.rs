@@ -246,6 +246,7 @@ impl Queue {
                 }
                 let Some(entry) = self.ready.pop() else { return };
                 gate.delivered(id, entry.message.size());
+                self.paging.reads_ahead = true;
                 if consumers.delivered(id) {
                     self.unacked.add(entry.bytes());
                 }

@@ -20,6 +20,9 @@ use crate::message::Message;
 pub(super) struct Paging {
     /// Something could not be done because the message in front is paged out.
     pub(super) awaits_front: bool,
+    /// Something was delivered since messages were last paged out. What is read ahead before that
+    /// would perhaps have to go again, and again.
+    pub(super) reads_ahead: bool,
     /// A [`PageRequest`] has been given out.
     is_reading: bool,
     /// Number of the last request.
@@ -139,7 +142,9 @@ impl Queue {
     /// Forgets the content of stored messages with an LSN up to `readable`, of about `most` of
     /// them, except for those next to be delivered that take about `keep` bytes. Returns how many.
     pub fn page_out(&mut self, readable: Lsn, keep: u64, most: usize) -> u64 {
-        self.ready.page_out(&|entry| entry.stored && entry.lsn <= readable, keep, most)
+        let gone = self.ready.page_out(&|entry| entry.stored && entry.lsn <= readable, keep, most);
+        self.paging.reads_ahead &= gone == 0;
+        gone
     }
 
     /// Whether something should be read for this queue, which may have about `window` bytes of the
@@ -151,7 +156,7 @@ impl Queue {
         }
         self.paging.awaits_front
             || !self.paging.due.is_empty()
-            || (self.consumers.is_some() && self.is_window_low(window))
+            || (self.paging.reads_ahead && self.is_window_low(window))
     }
 
     /// What to read next, for a queue that [wants](Self::wants_pages) it. To be answered by
@@ -166,7 +171,7 @@ impl Queue {
         {
             self.ready.request_page(page, &mut request);
         }
-        if self.paging.awaits_front || (self.consumers.is_some() && self.is_window_low(window)) {
+        if self.paging.awaits_front || (self.paging.reads_ahead && self.is_window_low(window)) {
             self.ready.request(window, &mut request);
         }
         self.paging.awaits_front = false;
@@ -209,8 +214,11 @@ impl Queue {
         self.paging.is_reading &= !request.is_awaited;
     }
 
-    /// Whether less than half of what may be in front is.
+    /// Whether there are consumers and less than half of what may be in front is.
     fn is_window_low(&self, window: u64) -> bool {
+        if self.consumers.is_none() {
+            return false;
+        }
         let average = self.ready.bytes() / self.ready.len().max(1) + ENTRY_MEMORY;
         let half = usize::try_from(window / average / 2).unwrap_or(usize::MAX).max(1);
         let (len, is_paged) = self.ready.window(half);

@@ -514,3 +514,35 @@ fn a_lowered_limit_leaves_delayed_messages_alone() {
     assert_eq!(drops(&dispatch(&mut queue, Millis(NOW.0 + 10))), [(0, "maxlen")]);
     assert_eq!(queue.ready_len(), 1);
 }
+
+#[test]
+fn nothing_is_read_ahead_for_consumers_that_take_nothing() {
+    const WINDOW: u64 = 10_000;
+    let mut queue = Queue::new(QueueSettings::default());
+    queue.add_consumer(ConsumerSpec { prefetch: 1, ..consumer(1) }).unwrap();
+    for lsn in 0..600 {
+        let stored = Entry { stored: true, ..entry(lsn) };
+        assert!(matches!(queue.push(stored, NOW), Pushed::Accepted));
+    }
+    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(1, 0)]);
+    let read = |queue: &mut Queue| {
+        let request = queue.next_pages(WINDOW)?;
+        let mut lsns = request.lsns().to_vec();
+        lsns.sort_unstable();
+        let messages: Vec<_> =
+            lsns.iter().map(|lsn| (*lsn, message(b"body", None, None))).collect();
+        assert_eq!(queue.page_in(request, &messages), []);
+        Some(lsns.len())
+    };
+    // Other queues need the memory; this one would have what it reads taken away again.
+    assert_eq!(queue.page_out(Lsn(u64::MAX), 0, usize::MAX), 599);
+    assert_eq!(read(&mut queue), None);
+    queue.settle(Some(ConsumerId(1)), 1, 4);
+    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), []);
+    assert!(read(&mut queue).is_some_and(|count| count > 0));
+    assert_eq!(deliveries(&dispatch(&mut queue, NOW)), [(1, 1)]);
+    // Now that something has gone, more is read, until that has to go in its turn.
+    while read(&mut queue).is_some() {}
+    assert!(queue.page_out(Lsn(u64::MAX), 0, usize::MAX) > 0);
+    assert_eq!(read(&mut queue), None);
+}
