@@ -25,6 +25,7 @@ mod rates;
 mod routes;
 mod sampler;
 mod service;
+mod web;
 
 pub use definitions::load as load_definitions;
 pub use order::{Order, Orders, orders};

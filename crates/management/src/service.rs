@@ -25,7 +25,7 @@ use crate::dispatch::{self, Peer};
 use crate::node::{Listening, Node};
 use crate::order::Orders;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
-use crate::sampler;
+use crate::{sampler, web};
 
 /// Connections of a listener at a time; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 1024;
@@ -110,7 +110,8 @@ impl Bound {
         if !management.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
         }
-        serving.accept_all("HTTP", management, &dispatch::router(&node, &[ROUTES]));
+        let router = web::with_web(dispatch::router(&node, &[ROUTES]));
+        serving.accept_all("HTTP", management, &router);
         serving.accept_all("metrics", metrics, &dispatch::router(&node, &[METRICS_ROUTES]));
         if let Some(listener) = control {
             let router = dispatch::router(&node, &[ROUTES, CONTROL_ROUTES]);

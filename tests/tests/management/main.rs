@@ -17,6 +17,7 @@ mod recorded;
 mod stats;
 mod streams;
 mod vhosts;
+mod web;
 
 use leveret_tests::{Api, Broker};
 

@@ -1,0 +1,59 @@
+// The HTTP API.
+
+import { login } from "./session.js";
+
+/** An answer other than a success, with the API's own words. */
+export class ApiError extends Error {
+  constructor(status, reason) {
+    super(reason);
+    this.status = status;
+  }
+}
+
+/** A path with its parts encoded: at`/queues/${vhost}/${name}`. */
+export function at(strings, ...parts) {
+  return strings.reduce((path, text, index) => path + encodeURIComponent(parts[index - 1]) + text);
+}
+
+async function send(method, path, body) {
+  const headers = { authorization: login() ?? "Basic" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(`/api${path}`, {
+      method, headers, body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError(0, "The broker does not answer.");
+  }
+  if (!response.ok) throw new ApiError(response.status, await reason(response));
+  return response;
+}
+
+async function reason(response) {
+  const status = `${response.status} ${response.statusText}`.trim();
+  const text = await response.text();
+  try {
+    const { reason } = JSON.parse(text);
+    return `${typeof reason === "string" ? reason : JSON.stringify(reason)} (${status})`;
+  } catch {
+    return text ? `${text} (${status})` : status;
+  }
+}
+
+async function json(method, path, body) {
+  const response = await send(method, path, body);
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+export const get = (path) => json("GET", path);
+export const put = (path, body = {}) => json("PUT", path, body);
+export const post = (path, body = {}) => json("POST", path, body);
+export const remove = (path) => json("DELETE", path);
+
+/** The names of the vhosts that the user sees. */
+export async function vhostNames() {
+  const vhosts = await get("/vhosts?columns=name");
+  return vhosts.map((vhost) => vhost.name);
+}

@@ -1,0 +1,73 @@
+// The start: the login, the navigation, the pages there are.
+
+import { get } from "./api.js";
+import { el } from "./dom.js";
+import { field, values } from "./form.js";
+import { failed } from "./notice.js";
+import { navigate, route, start, stop } from "./router.js";
+import { currentUser, forgetLogin, keepLogin, login, setUser } from "./session.js";
+import { overview } from "./pages/overview.js";
+import { queues } from "./pages/queues.js";
+import { queue } from "./pages/queue.js";
+
+const SECTIONS = [
+  ["Overview", "#/"],
+  ["Queues", "#/queues"],
+];
+
+route("/", overview);
+route("/queues", queues);
+route("/queues/:vhost/:name", queue);
+
+const bar = document.getElementById("bar");
+const main = document.getElementById("main");
+const who = document.getElementById("who");
+
+function showLogin(error) {
+  stop();
+  forgetLogin();
+  who.textContent = "";
+  bar.hidden = true;
+  document.title = "Log in · Leveret";
+  const form = el("form", { class: "card login", onsubmit: submitLogin },
+    el("img", { src: "/web/icon.svg", alt: "", width: 48, height: 48 }),
+    el("h1", {}, "Leveret"),
+    el("p", { class: "soft" }, "Log in with a user of the broker."),
+    error && failed(error),
+    field({ name: "user", label: "User", required: true, autocomplete: "username" }),
+    field({ name: "password", label: "Password", type: "password", autocomplete: "current-password" }),
+    el("button", { class: "primary" }, "Log in"));
+  main.replaceChildren(form);
+  main.removeAttribute("aria-busy");
+  form.elements.user.focus();
+}
+
+async function submitLogin(event) {
+  event.preventDefault();
+  const { user = "", password = "" } = values(event.target);
+  keepLogin(user, password);
+  await enter();
+}
+
+async function enter() {
+  try {
+    setUser(await get("/whoami"));
+  } catch (error) {
+    showLogin(error);
+    return;
+  }
+  who.textContent = currentUser().name;
+  document.getElementById("nav").replaceChildren(
+    ...SECTIONS.map(([text, href]) => el("a", { href }, text)));
+  bar.hidden = false;
+  navigate();
+}
+
+document.getElementById("logout").addEventListener("click", () => showLogin());
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+start(showLogin);
+if (login()) enter();
+else showLogin();

@@ -1,0 +1,152 @@
+// One queue.
+
+import { at, get, post, remove } from "../api.js";
+import { bindingTable, bindTo } from "../bindings.js";
+import { chart } from "../chart.js";
+import { ask, confirm } from "../dialog.js";
+import { button, card, el, facts, figures, head, link } from "../dom.js";
+import { field, values } from "../form.js";
+import { bytes, count, plain, rate, time } from "../format.js";
+import { failed } from "../notice.js";
+import { publish } from "../publish.js";
+import { go, to } from "../router.js";
+import { table } from "../table.js";
+import { features } from "./queues.js";
+
+export async function queue(page) {
+  const { vhost, name } = page.parameters;
+  const here = at`/queues/${vhost}/${name}`;
+  const key = `${vhost}/${name}`;
+  const queued = chart({ key: `queued ${key}`, title: "Queued messages", names: ["Ready", "Unacknowledged", "Total"], format: count });
+  const rates = chart({ key: `rates ${key}`, title: "Message rates", names: ["Published", "Delivered", "Acknowledged"], format: rate });
+  const [numbers, about, consumers, bindings] = [el("div"), el("div"), el("div"), el("div")];
+
+  async function load() {
+    const [one, all] = await Promise.all([get(here), get(`${here}/bindings`)]);
+    const stats = one.message_stats ?? {};
+    queued.add([one.messages_ready, one.messages_unacknowledged, one.messages]);
+    rates.add(["publish_details", "deliver_get_details", "ack_details"].map((part) => stats[part]?.rate));
+    numbers.replaceChildren(figures([
+      ["Ready", count(one.messages_ready)], ["Unacknowledged", count(one.messages_unacknowledged)],
+      ["Total", count(one.messages)], ["In memory", count(one.messages_ram)],
+      ["Consumers", count(one.consumers)], ["Bodies", bytes(one.message_bytes)],
+    ]));
+    about.replaceChildren(facts(described(one)));
+    consumers.replaceChildren(table("Consumers", CONSUMER, one.consumer_details ?? [], "No consumers."));
+    bindings.replaceChildren(bindingTable("Bindings", all, "destination"));
+  }
+
+  page.refreshing(load);
+  await load();
+  return [
+    head(name, {
+      crumb: { text: `Queues · ${vhost}`, href: "#/queues" },
+      actions: [
+        button("Publish", () => publish({ vhost, exchange: "", key: name })),
+        button("Bind", () => bindTo({ vhost, kind: "queue", name })),
+        button("Purge", () => purge(here, name), "danger"),
+        button("Delete", () => deleteQueue(here, name), "danger"),
+      ],
+    }),
+    card(null, numbers),
+    el("div", { class: "cards" }, queued.element, rates.element),
+    el("div", { class: "cards" }, card("About", about), messages(here)),
+    card("Consumers", consumers),
+    card("Bindings", bindings),
+  ];
+}
+
+const CONSUMER = [
+  { title: "Tag", cell: (one) => one.consumer_tag },
+  {
+    title: "Channel",
+    cell: ({ channel_details: channel = {} }) => (channel.connection_name
+      ? link(channel.name, to`/connections/${channel.connection_name}`) : channel.name),
+  },
+  { title: "Acknowledges", cell: (one) => (one.ack_required ? "yes" : "no") },
+  { title: "Prefetch", number: true, cell: (one) => count(one.prefetch_count) },
+  { title: "Active", cell: (one) => one.activity_status ?? (one.active ? "yes" : "no") },
+  { title: "Exclusive", cell: (one) => (one.exclusive ? "yes" : "no") },
+];
+
+function described(one) {
+  return [
+    ["Type", one.type],
+    ["Features", features(one)],
+    ["State", one.state],
+    ["Policy", one.policy],
+    ["Operator policy", one.operator_policy],
+    ...Object.entries(one.arguments ?? {}).map(([name, value]) => [name, plain(value)]),
+    ...Object.entries(one.effective_policy_definition ?? {}).map(([name, value]) => [`by policy: ${name}`, plain(value)]),
+    ["Exclusive to", one.owner_pid_details?.name],
+    ["Single active consumer", one.single_active_consumer_tag],
+    ["Delivery limit", one.delivery_limit == null ? null : plain(one.delivery_limit)],
+    ["First message from", one.head_message_timestamp && time(one.head_message_timestamp * 1000)],
+    ["Memory", bytes(one.memory)],
+  ];
+}
+
+function purge(here, name) {
+  confirm({
+    title: `Purge ${name}?`, text: "All its ready messages are gone then, for good.", action: "Purge",
+    done: "The queue is empty.", run: () => remove(`${here}/contents`),
+  });
+}
+
+function deleteQueue(here, name) {
+  ask({
+    title: `Delete ${name}?`,
+    content: [
+      el("p", {}, "The queue goes with its messages, consumers and bindings, for good."),
+      field({ name: "unused", label: "Only if it has no consumers", type: "checkbox" }),
+      field({ name: "empty", label: "Only if it has no messages", type: "checkbox" }),
+    ],
+    action: "Delete", kind: "danger", done: "The queue is gone.",
+    run: async ({ unused, empty }) => {
+      await remove(`${here}?if-unused=${unused}&if-empty=${empty}`);
+      go("/queues");
+    },
+  });
+}
+
+function messages(here) {
+  const found = el("div", { "aria-live": "polite" });
+  const form = el("form", { onsubmit: fetchThem },
+    el("div", { class: "tools" },
+      field({ name: "count", label: "How many", type: "number", min: 1, max: 1000, value: 1 }),
+      field({
+        name: "ackmode", label: "And then", type: "select",
+        options: [
+          ["ack_requeue_true", "put them back"], ["ack_requeue_false", "take them out"],
+          ["reject_requeue_true", "reject, put back"], ["reject_requeue_false", "reject, dead-letter"],
+        ],
+      }),
+      field({ name: "encoding", label: "Bodies", type: "select", options: [["auto", "as text"], ["base64", "as base64"]] }),
+      el("div", { class: "field" }, el("button", { class: "primary" }, "Get"))),
+    el("p", { class: "soft" }, "What is put back counts as delivered once: it is marked as redelivered."));
+
+  async function fetchThem(event) {
+    event.preventDefault();
+    try {
+      const all = await post(`${here}/get`, { ...values(form), truncate: 50000 });
+      found.replaceChildren(...(all.length > 0 ? all.map(message) : [el("p", { class: "empty" }, "There is none.")]));
+    } catch (error) {
+      found.replaceChildren(failed(error));
+    }
+  }
+
+  return card("Messages", form, found);
+}
+
+function message(one) {
+  const { headers = {}, ...properties } = one.properties;
+  const pairs = (prefix, all) => Object.entries(all).map(([name, value]) => [prefix + name, plain(value)]);
+  return el("article", { class: "message" },
+    facts([
+      ["Exchange", one.exchange || "(default)"], ["Routing key", one.routing_key],
+      ["Redelivered", one.redelivered ? "yes" : "no"], ["Behind it", count(one.message_count)],
+      ["Body", `${bytes(one.payload_bytes)}${one.payload_encoding === "base64" ? ", as base64" : ""}`],
+      ...pairs("", properties), ...pairs("header ", headers),
+    ]),
+    el("pre", { tabindex: "0", "aria-label": "Body" }, one.payload));
+}
