@@ -15,9 +15,9 @@ export function at(strings, ...parts) {
   return strings.reduce((path, text, index) => path + encodeURIComponent(parts[index - 1]) + text);
 }
 
-async function send(method, path, body) {
-  const headers = { authorization: login() ?? "Basic" };
-  if (body !== undefined) headers["content-type"] = "application/json";
+async function send(method, path, body, more) {
+  const headers = new Headers({ authorization: login() ?? "Basic", ...more });
+  if (body !== undefined) headers.set("content-type", "application/json");
   let response;
   try {
     response = await fetch(`/api${path}`, {
@@ -41,8 +41,8 @@ async function reason(response) {
   }
 }
 
-async function json(method, path, body) {
-  const response = await send(method, path, body);
+async function json(method, path, body, headers) {
+  const response = await send(method, path, body, headers);
   const text = await response.text();
   return text ? JSON.parse(text) : null;
 }
@@ -50,7 +50,7 @@ async function json(method, path, body) {
 export const get = (path) => json("GET", path);
 export const put = (path, body = {}) => json("PUT", path, body);
 export const post = (path, body = {}) => json("POST", path, body);
-export const remove = (path) => json("DELETE", path);
+export const remove = (path, headers) => json("DELETE", path, undefined, headers);
 
 /** The names of the vhosts that the user sees. */
 export async function vhostNames() {

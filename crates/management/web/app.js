@@ -7,17 +7,47 @@ import { failed } from "./notice.js";
 import { navigate, route, start, stop } from "./router.js";
 import { currentUser, forgetLogin, keepLogin, login, setUser } from "./session.js";
 import { overview } from "./pages/overview.js";
+import { channel } from "./pages/channel.js";
+import { channels } from "./pages/channels.js";
+import { connection } from "./pages/connection.js";
+import { connections } from "./pages/connections.js";
+import { exchange } from "./pages/exchange.js";
+import { exchanges } from "./pages/exchanges.js";
 import { queues } from "./pages/queues.js";
 import { queue } from "./pages/queue.js";
+import { definitions } from "./pages/definitions.js";
+import { features } from "./pages/features.js";
+import { policies } from "./pages/policies.js";
+import { user } from "./pages/user.js";
+import { users } from "./pages/users.js";
+import { vhost } from "./pages/vhost.js";
+import { vhosts } from "./pages/vhosts.js";
 
 const SECTIONS = [
   ["Overview", "#/"],
   ["Queues", "#/queues"],
+  ["Exchanges", "#/exchanges"],
+  ["Connections", "#/connections"],
+  ["Channels", "#/channels"],
+  ["Admin", "#/admin"],
 ];
 
 route("/", overview);
 route("/queues", queues);
 route("/queues/:vhost/:name", queue);
+route("/exchanges", exchanges);
+route("/exchanges/:vhost/:name", exchange);
+route("/connections", connections);
+route("/connections/:name", connection);
+route("/channels", channels);
+route("/channels/:name", channel);
+route("/admin", vhosts);
+route("/admin/vhosts/:name", vhost);
+route("/admin/users", users);
+route("/admin/users/:name", user);
+route("/admin/policies", policies);
+route("/admin/features", features);
+route("/admin/definitions", definitions);
 
 const bar = document.getElementById("bar");
 const main = document.getElementById("main");
@@ -63,7 +93,10 @@ async function enter() {
   navigate();
 }
 
-document.getElementById("logout").addEventListener("click", () => showLogin());
+document.getElementById("logout").addEventListener("click", () => {
+  history.replaceState(null, "", "#/");
+  showLogin();
+});
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

@@ -54,7 +54,7 @@ export function figures(pairs) {
 }
 
 function list(kind, pairs) {
-  const shown = pairs.filter(([, value]) => value != null && value !== "");
+  const shown = pairs.filter(([, value]) => value != null && value !== "" && value?.length !== 0);
   return el("dl", { class: kind },
     shown.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }

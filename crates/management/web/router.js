@@ -27,6 +27,8 @@ export function stop() {
 }
 
 export function go(path) {
+  // What is left behind may be gone: it fetches nothing any more.
+  stop();
   if (location.hash === `#${path}`) navigate();
   else location.hash = path;
 }

@@ -39,12 +39,12 @@ function fill(body, columns, items, empty) {
 }
 
 /**
- * A list of the API, for a page. `path` is the list's; `vhosts` whether it has one for each vhost.
+ * A list of the API, for a page. `path` is the list's, `inVhost` where a vhost's own is.
  * What was searched for and how it was sorted stays for as long as the tab is open.
  */
-export async function liveTable(page, { caption, path, columns, vhosts = true, query = "", empty }) {
+export async function liveTable(page, { caption, path, columns, empty, inVhost = (vhost) => path + at`/${vhost}` }) {
   const state = remembered(path);
-  const names = vhosts ? await vhostNames() : [];
+  const names = await vhostNames();
   if (!names.includes(state.vhost)) state.vhost = "";
   const body = el("tbody");
   const position = el("span", { role: "status" });
@@ -63,8 +63,8 @@ export async function liveTable(page, { caption, path, columns, vhosts = true, q
   }
 
   async function load() {
-    const where = state.vhost ? path + at`/${state.vhost}` : path;
-    const parameters = new URLSearchParams(query);
+    const where = state.vhost ? inVhost(state.vhost) : path;
+    const parameters = new URLSearchParams();
     parameters.set("page", state.page);
     parameters.set("page_size", state.size);
     if (state.name) parameters.set("name", state.name);
@@ -100,7 +100,7 @@ export async function liveTable(page, { caption, path, columns, vhosts = true, q
     wait = setTimeout(() => change({ name: event.target.value, page: 1 }), 250);
   };
   const tools = el("div", { class: "tools", role: "search" },
-    vhosts && el("label", {}, "Virtual host",
+    el("label", {}, "Virtual host",
       el("select", { onchange: (event) => change({ vhost: event.target.value, page: 1 }) },
         el("option", { value: "" }, "All"),
         names.map((name) => el("option", { value: name, selected: name === state.vhost }, name)))),

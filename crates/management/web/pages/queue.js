@@ -60,8 +60,8 @@ const CONSUMER = [
   { title: "Tag", cell: (one) => one.consumer_tag },
   {
     title: "Channel",
-    cell: ({ channel_details: channel = {} }) => (channel.connection_name
-      ? link(channel.name, to`/connections/${channel.connection_name}`) : channel.name),
+    cell: ({ channel_details: channel = {} }) => (channel.name
+      ? link(channel.name, to`/channels/${channel.name}`) : ""),
   },
   { title: "Acknowledges", cell: (one) => (one.ack_required ? "yes" : "no") },
   { title: "Prefetch", number: true, cell: (one) => count(one.prefetch_count) },

@@ -1,0 +1,71 @@
+// One exchange.
+
+import { at, get, remove } from "../api.js";
+import { bindFrom, bindingTable, bindTo } from "../bindings.js";
+import { chart } from "../chart.js";
+import { ask } from "../dialog.js";
+import { button, card, el, facts, head } from "../dom.js";
+import { field } from "../form.js";
+import { exchangeName, plain, rate } from "../format.js";
+import { publish } from "../publish.js";
+import { go } from "../router.js";
+import { exchangeFeatures } from "./exchanges.js";
+
+export async function exchange(page) {
+  const { vhost, name } = page.parameters;
+  const here = at`/exchanges/${vhost}/${name || "amq.default"}`;
+  const rates = chart({
+    key: `exchange ${vhost}/${name}`, title: "Message rates", names: ["In", "Out"], format: rate,
+  });
+  const [about, from, into] = [el("div"), el("div"), el("div")];
+  const isDefault = name === "";
+
+  async function load() {
+    const [one, outgoing, incoming] = await Promise.all([
+      get(here), get(`${here}/bindings/source`), get(`${here}/bindings/destination`),
+    ]);
+    rates.add(["publish_in_details", "publish_out_details"].map((key) => one.message_stats?.[key]?.rate));
+    about.replaceChildren(facts([
+      ["Type", one.type], ["Features", exchangeFeatures(one)], ["Policy", one.policy],
+      ...Object.entries(one.arguments).map(([key, value]) => [key, plain(value)]),
+    ]));
+    from.replaceChildren(isDefault
+      ? el("p", { class: "soft" }, "Every queue is bound to the default exchange, by its own name.")
+      : bindingTable("Bindings from this exchange", outgoing, "source"));
+    into.replaceChildren(bindingTable("Bindings to this exchange", incoming, "destination"));
+  }
+
+  page.refreshing(load);
+  await load();
+  return [
+    head(exchangeName(name), {
+      crumb: { text: `Exchanges · ${vhost}`, href: "#/exchanges" },
+      actions: [
+        button("Publish", () => publish({ vhost, exchange: name })),
+        ...(isDefault ? [] : [
+          button("Bind from here", () => bindFrom({ vhost, exchange: name })),
+          button("Bind to here", () => bindTo({ vhost, kind: "exchange", name })),
+        ]),
+        ...(isDefault || name.startsWith("amq.") ? [] : [button("Delete", () => deleteExchange(here, name), "danger")]),
+      ],
+    }),
+    el("div", { class: "cards" }, card("About", about), rates.element),
+    card("Bindings from here", from),
+    isDefault ? null : card("Bindings to here", into),
+  ].filter(Boolean);
+}
+
+function deleteExchange(here, name) {
+  ask({
+    title: `Delete ${name}?`,
+    content: [
+      el("p", {}, "The exchange goes with its bindings. Who publishes to it is refused."),
+      field({ name: "unused", label: "Only if nothing is bound to it", type: "checkbox" }),
+    ],
+    action: "Delete", kind: "danger", done: "The exchange is gone.",
+    run: async ({ unused }) => {
+      await remove(`${here}?if-unused=${unused}`);
+      go("/exchanges");
+    },
+  });
+}
