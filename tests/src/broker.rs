@@ -143,7 +143,12 @@ impl Broker {
         self.address_of("metrics")
     }
 
-    fn address_of(&self, listener: &str) -> SocketAddr {
+    /// Where it listens for something else that its ready line names, such as `AMQP over TLS`.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    #[must_use]
+    pub fn address_of(&self, listener: &str) -> SocketAddr {
         let line = self.process().output().await_line(|line| {
             let (_, rest) = line.split_once(&format!("; {listener} on "))?;
             rest.split_whitespace().next()?.trim_end_matches([',', ';']).parse().ok()
@@ -264,6 +269,16 @@ impl Broker {
             Kind::Own(own) => own.home.path().join(CONFIG),
             _ => panic!("{NO_PROCESS}"),
         }
+    }
+
+    /// The first line it prints that has this text in it.
+    ///
+    /// # Panics
+    /// If it prints none.
+    pub fn await_line(&self, text: &str) -> String {
+        let found =
+            self.process().output().await_line(|line| line.contains(text).then(|| line.to_owned()));
+        found.unwrap_or_else(|| panic!("it printed no '{text}'"))
     }
 
     /// What it has printed.

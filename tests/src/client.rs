@@ -8,6 +8,7 @@ use leveret_codec::{
 };
 
 use crate::given::Declared;
+use crate::tls::Stream;
 use crate::wire::Wire;
 use crate::{Answer, Request, request};
 
@@ -68,6 +69,12 @@ impl Connection {
     ) -> std::io::Result<Self> {
         let wire = Wire::connect(address, declared)?;
         Ok(Self { wire: Rc::new(RefCell::new(wire)) })
+    }
+
+    /// A connection within TLS.
+    #[must_use]
+    pub fn within(stream: Stream) -> Self {
+        Self { wire: Rc::new(RefCell::new(Wire::over(stream, Arc::default()))) }
     }
 
     /// Sends the protocol header and takes `connection.start`.

@@ -30,6 +30,7 @@ mod http;
 mod output;
 mod process;
 mod request;
+pub mod tls;
 mod unconfirmed;
 mod wire;
 

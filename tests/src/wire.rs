@@ -6,11 +6,12 @@ use std::sync::Arc;
 use leveret_codec::{ContentHeader, FrameKind, Method, MethodId, split};
 
 use crate::given::Declared;
+use crate::tls::Stream;
 use crate::{Answer, PATIENCE};
 
 /// A socket to a broker and what was read from it, put together to answers.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     input: Vec<u8>,
     /// Where the bytes start that are not looked at yet.
     at: usize,
@@ -36,7 +37,12 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self {
+        Ok(Self::over(Stream::Plain(stream), declared))
+    }
+
+    /// Over a stream that is connected.
+    pub(crate) fn over(stream: Stream, declared: Arc<Declared>) -> Self {
+        Self {
             stream,
             input: Vec::new(),
             at: 0,
@@ -45,7 +51,7 @@ impl Wire {
             end: None,
             frame_max: 131_072,
             declared,
-        })
+        }
     }
 
     pub(crate) fn frame_max(&self) -> u32 {
@@ -57,11 +63,11 @@ impl Wire {
     }
 
     pub(crate) fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().expect("a connected socket")
+        self.stream.socket().local_addr().expect("a connected socket")
     }
 
     pub(crate) fn shut_down_writing(&self) {
-        if let Err(error) = self.stream.shutdown(Shutdown::Write) {
+        if let Err(error) = self.stream.socket().shutdown(Shutdown::Write) {
             assert_eq!(error.kind(), ErrorKind::NotConnected, "the broker was first");
         }
     }

@@ -46,6 +46,8 @@ pub struct ConnectionAbout {
     pub peer: SocketAddr,
     /// The address it connected to.
     pub local: SocketAddr,
+    /// What protects it, if anything does.
+    pub tls: Option<Arc<TlsAbout>>,
     /// What it speaks, such as `AMQP 0-9-1`.
     pub protocol: &'static str,
     /// How it logged in, such as `PLAIN`.
@@ -60,6 +62,23 @@ pub struct ConnectionAbout {
     pub frame_max: u32,
     /// The negotiated heartbeat in seconds, 0 for none.
     pub heartbeat_seconds: u16,
+}
+
+/// What TLS has come to on a connection. Names and ciphers are written as RabbitMQ has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsAbout {
+    /// The version: `tlsv1.3`.
+    pub protocol: &'static str,
+    /// How the key was agreed on: `ecdhe_rsa`, or `any` since 1.3.
+    pub key_exchange: String,
+    /// The cipher: `aes_256_gcm`.
+    pub cipher: String,
+    /// Whose certificate the client has shown; empty without one.
+    pub peer_subject: String,
+    /// Who signed it.
+    pub peer_issuer: String,
+    /// From when until when it is valid.
+    pub peer_validity: String,
 }
 
 /// What an operator may do to a connection: the side a front end implements.

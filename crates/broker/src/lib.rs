@@ -57,7 +57,7 @@ pub use churn::ChurnTotals;
 pub use connections::{
     ChannelCounters, ChannelMode, ChannelTotals, ConnectionAbout, ConnectionControl,
     ConnectionTraffic, Connections, Count, MessageSizes, OpenChannel, OpenConnection, Registration,
-    SIZE_CLASSES, SizeTotals,
+    SIZE_CLASSES, SizeTotals, TlsAbout,
 };
 pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;

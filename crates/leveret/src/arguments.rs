@@ -11,6 +11,7 @@ use leveret_cli::Program;
 use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
+use crate::self_signed::TlsTool;
 use crate::store_tools::StoreTool;
 
 /// A message broker that speaks AMQP 0-9-1 as RabbitMQ does.
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// Look at the data of a stopped broker, check it, repair it
     #[command(subcommand)]
     Store(StoreTool),
+    /// Make certificates to try TLS with
+    #[command(subcommand)]
+    Tls(TlsTool),
     /// Measure AMQP 0-9-1 brokers
     Perf(Box<PerfArgs>),
     /// Ask the broker of this machine, and change it, as rabbitmqctl does
@@ -104,7 +108,8 @@ impl Arguments {
         let matches = command.get_matches_mut();
         let read = Self::from_arg_matches(&matches);
         let arguments = read.unwrap_or_else(|error| error.format(&mut command).exit());
-        if let Some(Command::Perf(_) | Command::Completion { .. }) = &arguments.command
+        if let Some(Command::Perf(_) | Command::Tls(_) | Command::Completion { .. }) =
+            &arguments.command
             && let Some(flag) = given_flag(&matches)
         {
             let text = format!("the flag --{flag} is the broker's, and none is run here");

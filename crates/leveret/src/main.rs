@@ -8,6 +8,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod arguments;
 mod logging;
+mod self_signed;
 mod serve;
 mod store_tools;
 
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use leveret_cli::Program;
+use leveret_server::check_tls;
 use leveret_server::config::{Config, Sources};
 
 use crate::arguments::{Arguments, Command, completion};
@@ -43,6 +45,7 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Command::CheckConfig(_)) => check_config(arguments)?,
         Some(Command::Store(tool)) => return store_tools::run(tool, arguments),
+        Some(Command::Tls(tool)) => self_signed::run(tool)?,
         Some(Command::Perf(perf)) => return Ok(perf.run()?),
         Some(Command::Ctl { words }) => {
             let sources = sources(arguments);
@@ -82,6 +85,7 @@ fn check_config(arguments: &Arguments) -> anyhow::Result<()> {
     for warning in warnings {
         writeln!(io::stderr(), "warning: {warning}")?;
     }
+    check_tls(&config)?;
     print(config.to_toml().as_bytes())
 }
 

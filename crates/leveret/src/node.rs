@@ -61,9 +61,19 @@ impl Node {
         self.management.addresses()
     }
 
+    /// Where the HTTP API listens over TLS, ports resolved.
+    pub fn management_tls_addresses(&self) -> &[SocketAddr] {
+        self.management.tls_addresses()
+    }
+
     /// Where the metrics are, ports resolved.
     pub fn metrics_addresses(&self) -> &[SocketAddr] {
         self.management.metrics_addresses()
+    }
+
+    /// Where the metrics are over TLS, ports resolved.
+    pub fn metrics_tls_addresses(&self) -> &[SocketAddr] {
+        self.management.metrics_tls_addresses()
     }
 
     /// Stops: clients are told, and everything durable is on disk when this returns.

@@ -101,8 +101,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn announce(node: &Node, data: &str, begun: Instant) {
     let listeners = [
         ("AMQP", node.server().addresses()),
+        ("AMQP over TLS", node.server().tls_addresses()),
         ("management", node.management_addresses()),
+        ("management over TLS", node.management_tls_addresses()),
         ("metrics", node.metrics_addresses()),
+        ("metrics over TLS", node.metrics_tls_addresses()),
     ];
     let listeners = listeners.iter().filter(|(_, addresses)| !addresses.is_empty());
     let listeners = listeners.map(|(name, addresses)| {

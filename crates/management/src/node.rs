@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use leveret_broker::Broker;
 use leveret_engine::Millis;
+use leveret_server::Tls;
 use leveret_server::config::{Config, ServerProperties};
 use tokio::sync::watch;
 
@@ -28,11 +29,11 @@ pub(crate) struct Node {
 }
 
 /// A port somebody may connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Listening {
     /// RabbitMQ's name for what is spoken there.
     pub(crate) protocol: &'static str,
     pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Node {

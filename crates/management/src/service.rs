@@ -13,9 +13,9 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use leveret_server::config::{Config, Storage};
-use leveret_server::{BoundListener, Server, StartError};
+use leveret_server::{BoundListener, Server, StartError, Tls};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,13 +40,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// data first.
 pub struct Bound {
     management: Vec<BoundListener>,
+    management_tls: Vec<BoundListener>,
     metrics: Vec<BoundListener>,
+    metrics_tls: Vec<BoundListener>,
 }
 
 /// The running API.
 pub struct Management {
     management: Vec<SocketAddr>,
+    management_tls: Vec<SocketAddr>,
     metrics: Vec<SocketAddr>,
+    metrics_tls: Vec<SocketAddr>,
     /// Taken away when the broker stops.
     _control: Option<ControlSocket>,
     stop: CancellationToken,
@@ -59,12 +63,12 @@ impl Bound {
     /// # Errors
     /// When one can't be had.
     pub fn new(config: &Config) -> Result<Self, StartError> {
-        let bind = |setting, all: &[SocketAddr]| {
-            let listeners = all.iter().map(|address| BoundListener::new(setting, *address, all));
-            listeners.collect::<Result<Vec<_>, _>>()
-        };
-        let management = bind("management", &config.management)?;
-        Ok(Self { management, metrics: bind("metrics", &config.metrics)? })
+        Ok(Self {
+            management: BoundListener::all("management", &config.management)?,
+            management_tls: BoundListener::all("management_tls", &config.management_tls)?,
+            metrics: BoundListener::all("metrics", &config.metrics)?,
+            metrics_tls: BoundListener::all("metrics_tls", &config.metrics_tls)?,
+        })
     }
 
     /// Serves a running broker. Operators get a control socket in its data directory if there is a
@@ -78,40 +82,51 @@ impl Bound {
         config: &Config,
         orders: Option<Orders>,
     ) -> Result<Management, StartError> {
-        let listen = |bound: Vec<BoundListener>| {
-            bound.into_iter().map(BoundListener::listen).collect::<Result<Vec<_>, _>>()
-        };
-        let (management, metrics) = (listen(self.management)?, listen(self.metrics)?);
-        let addresses = |listeners: &[(SocketAddr, TcpListener)]| {
-            listeners.iter().map(|(address, _)| *address).collect::<Vec<_>>()
-        };
+        let tls = server.tls();
+        let management = listen(self.management, None)?;
+        let management_tls = listen(self.management_tls, tls.management.as_ref())?;
+        let metrics = listen(self.metrics, None)?;
+        let metrics_tls = listen(self.metrics_tls, tls.metrics.as_ref())?;
+        let addresses = |listeners: &[Http]| listeners.iter().map(|one| one.address).collect();
         let (socket, control) = control_socket(config, orders.is_some()).unzip();
         let serving = Management {
             management: addresses(&management),
+            management_tls: addresses(&management_tls),
             metrics: addresses(&metrics),
+            metrics_tls: addresses(&metrics_tls),
             _control: socket,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        if management.is_empty() && metrics.is_empty() && control.is_none() {
+        let api: Vec<Http> = management.into_iter().chain(management_tls).collect();
+        let metrics: Vec<Http> = metrics.into_iter().chain(metrics_tls).collect();
+        if api.is_empty() && metrics.is_empty() && control.is_none() {
             return Ok(serving);
         }
         let listening = [
-            ("amqp", server.addresses()),
-            ("http", &serving.management),
-            ("http/prometheus", &serving.metrics),
+            ("amqp", server.addresses(), None),
+            ("amqp/ssl", server.tls_addresses(), tls.amqp.as_ref()),
+            ("http", &serving.management, None),
+            ("https", &serving.management_tls, tls.management.as_ref()),
+            ("http/prometheus", &serving.metrics, None),
+            ("https/prometheus", &serving.metrics_tls, tls.metrics.as_ref()),
         ];
-        let listening = listening.into_iter().flat_map(|(protocol, addresses)| {
-            addresses.iter().map(move |address| Listening { protocol, address: *address })
+        let listening = listening.into_iter().flat_map(|(protocol, addresses, tls)| {
+            let listening = move |address: &SocketAddr| Listening {
+                protocol,
+                address: *address,
+                tls: tls.cloned(),
+            };
+            addresses.iter().map(listening)
         });
         let broker = Arc::clone(server.broker());
         let node = Node::new(broker, server.config(), listening.collect(), orders);
         let node = Arc::new(node);
-        if !management.is_empty() {
+        if !api.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
         }
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
-        serving.accept_all("HTTP", management, &router);
+        serving.accept_all("HTTP", api, &router);
         serving.accept_all("metrics", metrics, &dispatch::router(&node, &[METRICS_ROUTES]));
         if let Some(listener) = control {
             let router = dispatch::router(&node, &[ROUTES, CONTROL_ROUTES]);
@@ -119,6 +134,21 @@ impl Bound {
         }
         Ok(serving)
     }
+}
+
+/// A listener with an address.
+struct Http {
+    address: SocketAddr,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+}
+
+fn listen(bound: Vec<BoundListener>, tls: Option<&Arc<Tls>>) -> Result<Vec<Http>, StartError> {
+    let listen = |bound: BoundListener| {
+        let (address, listener) = bound.listen()?;
+        Ok(Http { address, listener, tls: tls.cloned() })
+    };
+    bound.into_iter().map(listen).collect()
 }
 
 /// The socket for operators. The broker serves its clients without one, too.
@@ -136,10 +166,11 @@ fn control_socket(config: &Config, is_wanted: bool) -> Option<(ControlSocket, Un
 }
 
 impl Management {
-    fn accept_all(&self, name: &str, listeners: Vec<(SocketAddr, TcpListener)>, router: &Router) {
-        for (address, listener) in listeners {
-            tracing::info!("started {name} listener on {address}");
-            self.accept(Listener::Tcp(listener), router.clone());
+    fn accept_all(&self, name: &str, listeners: Vec<Http>, router: &Router) {
+        for Http { address, listener, tls } in listeners {
+            let over = if tls.is_some() { " over TLS" } else { "" };
+            tracing::info!("started {name} listener{over} on {address}");
+            self.accept(Listener::Tcp(listener, tls), router.clone());
         }
     }
 
@@ -153,9 +184,19 @@ impl Management {
         &self.management
     }
 
+    /// Where the API listens over TLS, ports resolved.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.management_tls
+    }
+
     /// Where the metrics are, ports resolved.
     pub fn metrics_addresses(&self) -> &[SocketAddr] {
         &self.metrics
+    }
+
+    /// Where the metrics are over TLS, ports resolved.
+    pub fn metrics_tls_addresses(&self) -> &[SocketAddr] {
+        &self.metrics_tls
     }
 
     /// Stops: requests that are being worked on get a moment to finish.
@@ -169,14 +210,15 @@ impl Management {
 
 /// What connections come from.
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(TcpListener, Option<Arc<Tls>>),
     Control(UnixListener),
 }
 
 /// A connection, and who has opened it.
-struct Accepted {
-    stream: Box<dyn Stream>,
-    peer: Peer,
+enum Accepted {
+    Ready(Box<dyn Stream>, Peer),
+    /// Before its handshake.
+    Tls(TcpStream, SocketAddr, Arc<Tls>),
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -186,16 +228,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 impl Listener {
     async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, tls) => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written whole.
                 let _ = stream.set_nodelay(true);
-                Ok(Accepted { stream: Box::new(stream), peer: Peer::Address(address) })
+                Ok(match tls {
+                    None => Accepted::Ready(Box::new(stream), Peer::Address(address)),
+                    Some(tls) => Accepted::Tls(stream, address, Arc::clone(tls)),
+                })
             }
             Self::Control(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Accepted { stream: Box::new(stream), peer: Peer::Operator })
+                Ok(Accepted::Ready(Box::new(stream), Peer::Operator))
             }
+        }
+    }
+}
+
+impl Accepted {
+    /// After the handshake, if there is to be one; nothing if that fails.
+    async fn ready(self) -> Option<(Box<dyn Stream>, Peer)> {
+        match self {
+            Self::Ready(stream, peer) => Some((stream, peer)),
+            Self::Tls(stream, address, tls) => match tls.accept(stream).await {
+                Ok(stream) => Some((Box::new(stream), Peer::Address(address))),
+                Err(error) => {
+                    tracing::debug!("HTTP connection from {address}: TLS handshake: {error}");
+                    None
+                }
+            },
         }
     }
 }
@@ -225,7 +286,11 @@ async fn accept(listener: Listener, router: Router, stop: CancellationToken, tas
 }
 
 async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
-    let Accepted { stream, peer } = accepted;
+    let ready = tokio::select! {
+        ready = accepted.ready() => ready,
+        () = stop.cancelled() => return,
+    };
+    let Some((stream, peer)) = ready else { return };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = trimmed(request);

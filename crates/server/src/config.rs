@@ -15,6 +15,7 @@ mod reference;
 mod reload;
 mod settings;
 mod sources;
+mod tls;
 mod units;
 mod value;
 
@@ -30,6 +31,7 @@ pub use self::error::{ConfigError, ConfigWarning};
 pub use self::reference::reference;
 pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
+pub use self::tls::{TlsConfig, TlsVersion};
 
 /// The control socket's name in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -50,6 +52,12 @@ pub struct Config {
     pub management: Vec<SocketAddr>,
     /// Addresses for the Prometheus metrics; read as those for AMQP.
     pub metrics: Vec<SocketAddr>,
+    /// Addresses for AMQP over TLS; read as those for AMQP.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Addresses for the HTTP API over TLS; read as those for AMQP.
+    pub management_tls: Vec<SocketAddr>,
+    /// Addresses for the Prometheus metrics over TLS; read as those for AMQP.
+    pub metrics_tls: Vec<SocketAddr>,
     /// The node's name, if it is not made of the machine's.
     pub node_name: Option<String>,
     /// A file of definitions in RabbitMQ's JSON, or a directory of such files, loaded at each start.
@@ -68,6 +76,12 @@ pub struct Config {
     pub alarms: AlarmConfig,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// TLS for AMQP, and for what has no section with a certificate of its own.
+    pub tls: TlsConfig,
+    /// TLS for the HTTP API. Counts as a whole, once it names a certificate.
+    pub tls_management: TlsConfig,
+    /// TLS for the metrics. Counts as a whole, once it names a certificate.
+    pub tls_metrics: TlsConfig,
 }
 
 /// Where messages and definitions live.
@@ -219,6 +233,9 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5672))],
             management: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15672))],
             metrics: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 15692))],
+            listen_tls: Vec::new(),
+            management_tls: Vec::new(),
+            metrics_tls: Vec::new(),
             node_name: None,
             load_definitions: None,
             storage: Storage::Directory(data_dir::SYSTEM.into()),
@@ -257,6 +274,9 @@ impl Default for Config {
             },
             alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
+            tls: TlsConfig::default(),
+            tls_management: TlsConfig::default(),
+            tls_metrics: TlsConfig::default(),
         }
     }
 }
@@ -301,7 +321,7 @@ impl Config {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for setting in settings::SETTINGS {
+        for setting in settings::settings() {
             let (own_section, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
             if own_section != section {
                 section = own_section;

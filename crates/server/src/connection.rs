@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_broker::{
-    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, refusal,
+    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, TlsAbout, refusal,
 };
 use leveret_codec::{
     AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, basic, connection, split,
@@ -90,10 +90,12 @@ pub(crate) struct Connection {
 }
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// What protects the connection, if anything does.
+    pub(crate) tls: Option<Arc<TlsAbout>>,
 }
 
 impl fmt::Display for Peer {

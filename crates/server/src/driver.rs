@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -18,6 +16,7 @@ use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
+use crate::socket::{Reader, Writer};
 use crate::writer;
 
 /// Bytes read at a time at first; doubled while reads fill them.
@@ -44,12 +43,12 @@ const IDLE: Duration = Duration::from_secs(30);
 /// As every connection has this future for as long as it lasts, what is large in it is only what
 /// it needs all the time.
 pub(crate) async fn serve(
-    stream: TcpStream,
+    (reader, socket): (Reader, Writer),
     peer: Peer,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
-    let (mut driver, writes) = Driver::start(stream, peer, context, stop);
+    let (mut driver, writes) = Driver::start(reader, socket, peer, context, stop);
     driver.run().await;
     driver.connection.end(clock::now());
     driver.outbox.finish();
@@ -61,7 +60,7 @@ struct Driver {
     control: Arc<Control>,
     context: Arc<Context>,
     outbox: Arc<Outbox>,
-    reader: OwnedReadHalf,
+    reader: Reader,
     buffer: BytesMut,
     read_size: usize,
     /// Bytes worked on since others had their turn.
@@ -110,13 +109,13 @@ enum Resources {
 impl Driver {
     /// Makes a connection's machine, and has another task write what it answers.
     fn start(
-        stream: TcpStream,
+        reader: Reader,
+        socket: Writer,
         peer: Peer,
         context: Arc<Context>,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<io::Result<()>>) {
         tracing::debug!("accepting AMQP connection ({peer})");
-        let (reader, socket) = stream.into_split();
         let outbox = Arc::new(Outbox::new());
         let (heartbeat, heartbeat_seen) = watch::channel(Duration::ZERO);
         let broker = Arc::clone(&context.broker);
@@ -447,7 +446,7 @@ async fn patiently<F: Future>(
 
 /// Reads and discards what the client still sends, so that its kernel doesn't throw the broker's
 /// last words away for a reset.
-async fn linger(mut reader: OwnedReadHalf) {
+async fn linger(mut reader: Reader) {
     let mut discarded = [0; 1024];
     while let Ok(1..) = reader.read(&mut discarded).await {}
 }

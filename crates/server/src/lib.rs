@@ -25,11 +25,14 @@ mod reply_sink;
 mod resources;
 mod sasl;
 mod server;
+mod socket;
 mod stream_server;
 mod ticker;
+mod tls;
 mod writer;
 
 pub use alarms::limit_in_bytes;
 pub use clock::now;
 pub use listener::BoundListener;
 pub use server::{Opened, Server, StartError};
+pub use tls::{Certificate, HandshakeError, Tls, TlsError, TlsListeners, check_tls};

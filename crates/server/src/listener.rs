@@ -20,12 +20,20 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
+    /// Takes all addresses of a setting.
+    ///
+    /// # Errors
+    /// When one can't be had.
+    pub fn all(setting: &'static str, all: &[SocketAddr]) -> Result<Vec<Self>, StartError> {
+        all.iter().map(|address| Self::new(setting, *address, all)).collect()
+    }
+
     /// Takes one of the addresses of a setting, which are `all`: the IPv6 wildcard serves IPv4 as
     /// well, unless that has a listener of its own.
     ///
     /// # Errors
     /// When it can't be had.
-    pub fn new(
+    fn new(
         setting: &'static str,
         address: SocketAddr,
         all: &[SocketAddr],

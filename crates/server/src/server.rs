@@ -25,6 +25,8 @@ use crate::resources;
 use crate::sasl::Anonymous;
 use crate::stream_server;
 use crate::ticker;
+use crate::tls::{Tls, TlsError, TlsListeners};
+use crate::{socket, tls};
 
 /// The largest segment of a journal that is kept in memory.
 const EPHEMERAL_SEGMENT_BYTES: u64 = 1 << 20;
@@ -36,6 +38,8 @@ pub struct Opened {
     broker: Arc<Broker>,
     config: Config,
     listeners: Vec<BoundListener>,
+    tls_listeners: Vec<BoundListener>,
+    tls: TlsListeners,
 }
 
 /// A running broker.
@@ -45,6 +49,8 @@ pub struct Server {
     /// What connections are given that come from now on.
     context: watch::Sender<Arc<Context>>,
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
+    tls: TlsListeners,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -65,6 +71,9 @@ pub enum StartError {
     /// The data directory can't be used or read.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// TLS can't be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Definitions that were to be loaded can't be.
     #[error("cannot load definitions from {}: {reason}", path.display())]
     Definitions {
@@ -102,9 +111,9 @@ impl Server {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn open(config: Config) -> Result<Opened, StartError> {
-        let all = &config.listen;
-        let listeners = all.iter().map(|address| BoundListener::new("listen", *address, all));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let listeners = BoundListener::all("listen", &config.listen)?;
+        let tls_listeners = BoundListener::all("listen_tls", &config.listen_tls)?;
+        let tls = TlsListeners::new(&config)?;
         let options = broker_options(&config);
         let (disk, directory): (Arc<dyn Disk>, PathBuf) = match &config.storage {
             Storage::Directory(directory) => (Arc::new(RealDisk), directory.clone()),
@@ -113,7 +122,7 @@ impl Server {
         let open = move || Broker::open(disk, &directory, &options);
         let broker = tokio::task::spawn_blocking(open).await;
         let broker = broker.map_err(|_| StartError::Interrupted)??;
-        Ok(Opened { broker, config, listeners })
+        Ok(Opened { broker, config, listeners, tls_listeners, tls })
     }
 }
 
@@ -128,25 +137,36 @@ impl Opened {
     /// # Errors
     /// When an address can't be listened on after all.
     pub fn serve(self) -> Result<Server, StartError> {
-        let Self { broker, config, listeners } = self;
+        let Self { broker, config, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
         let context = context(&broker, &config, shortage);
         let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let mut addresses = Vec::new();
-        for listener in listeners {
+        let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
+        let plain = listeners.into_iter().map(|listener| (listener, None));
+        let secured = tls_listeners.into_iter().map(|listener| (listener, tls.amqp.clone()));
+        for (listener, tls) in plain.chain(secured) {
             let (local, listener) = listener.listen()?;
-            tracing::info!("started TCP listener on {local}");
-            addresses.push(local);
-            let accept = accept(listener, connecting.clone(), stop.clone(), tasks.clone());
-            tasks.spawn(accept);
+            match &tls {
+                None => {
+                    tracing::info!("started TCP listener on {local}");
+                    addresses.push(local);
+                }
+                Some(_) => {
+                    tracing::info!("started TLS (SSL) listener on {local}");
+                    tls_addresses.push(local);
+                }
+            }
+            let context = connecting.clone();
+            tasks.spawn(accept(listener, tls, context, stop.clone(), tasks.clone()));
         }
         pager::start(&broker, stop.clone(), &tasks);
+        tasks.spawn(tls::watch(tls.clone(), stop.clone()));
         tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
         tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
         let (config, _) = watch::channel(Arc::new(config));
-        Ok(Server { broker, config, context, addresses, stop, tasks })
+        Ok(Server { broker, config, context, addresses, tls_addresses, tls, stop, tasks })
     }
 }
 
@@ -154,6 +174,16 @@ impl Server {
     /// Where it listens for AMQP, ports resolved.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for AMQP over TLS, ports resolved.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// What listeners serve TLS with.
+    pub fn tls(&self) -> &TlsListeners {
+        &self.tls
     }
 
     /// The broker behind the listeners.
@@ -166,11 +196,13 @@ impl Server {
         self.config.subscribe()
     }
 
-    /// Takes over what of new settings may change while it runs. Open connections keep theirs.
+    /// Takes over what of new settings may change while it runs, and reads certificates and keys
+    /// again. Open connections keep theirs.
     pub fn reload(&self, new: &Config) -> Reloaded {
         let mut config = Config::clone(&self.config.borrow());
         let reloaded = config.reload(new);
         alarms::set_limits(&self.broker, &config.alarms);
+        self.tls.reload(&config);
         let shortage = self.context.borrow().shortage.clone();
         self.context.send_replace(Arc::new(context(&self.broker, &config, shortage)));
         self.config.send_replace(Arc::new(config));
@@ -192,6 +224,7 @@ impl Server {
 
 async fn accept(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     context: watch::Receiver<Arc<Context>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -204,8 +237,11 @@ async fn accept(
         match accepted.and_then(|(stream, address)| prepared(stream, address)) {
             Ok((stream, peer)) => {
                 let context = Arc::clone(&context.borrow());
-                let serve = driver::serve(stream, peer, context, stop.clone());
-                tasks.spawn(serve);
+                let stop = stop.clone();
+                match tls.clone() {
+                    None => tasks.spawn(driver::serve(socket::plain(stream), peer, context, stop)),
+                    Some(tls) => tasks.spawn(serve_tls(stream, tls, peer, context, stop)),
+                };
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -216,12 +252,37 @@ async fn accept(
     }
 }
 
+/// Serves a client after its handshake.
+async fn serve_tls(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    peer: Peer,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
+    let accepted = tokio::select! {
+        accepted = Box::pin(tls.accept(stream)) => accepted,
+        () = stop.cancelled() => return,
+    };
+    match accepted {
+        Ok(stream) => {
+            let (about, _) = tls::about(stream.get_ref().1);
+            let peer = Peer { tls: Some(Arc::new(about)), ..peer };
+            driver::serve(socket::tls(stream), peer, context, stop).await;
+        }
+        Err(error) if error.is_silent() => {
+            tracing::debug!("closing connection ({peer}): TLS handshake: {error}");
+        }
+        Err(error) => tracing::warn!("closing connection ({peer}): TLS handshake: {error}"),
+    }
+}
+
 fn prepared(stream: TcpStream, address: SocketAddr) -> io::Result<(TcpStream, Peer)> {
     stream.set_nodelay(true)?;
     // An IPv4 client of a listener for both shows under an IPv6 address.
     let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
     let local = canonical(stream.local_addr()?);
-    Ok((stream, Peer { address: canonical(address), local }))
+    Ok((stream, Peer { address: canonical(address), local, tls: None }))
 }
 
 /// The client gave up before it was accepted.

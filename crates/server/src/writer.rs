@@ -8,12 +8,12 @@ use std::time::Duration;
 use leveret_broker::{Broker, ConnectionTraffic, Turn};
 use leveret_codec::encode_heartbeat;
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::outbox::{Outbox, Segments, Work};
+use crate::socket::Writer;
 
 /// Slices of one vectored write: the system takes no more.
 const SLICES_MAX: usize = 1024;
@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Writes until the outbox is finished or the socket fails. `heartbeat` holds the negotiated
 /// interval once there is one: half of it without a write, and a heartbeat is sent.
 pub(crate) async fn write(
-    mut socket: OwnedWriteHalf,
+    mut socket: Writer,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
     traffic: &ConnectionTraffic,
@@ -79,9 +79,10 @@ pub(crate) async fn write(
     }
 }
 
-async fn send(socket: &mut OwnedWriteHalf, segments: &Segments) -> io::Result<()> {
+async fn send(socket: &mut Writer, segments: &Segments) -> io::Result<()> {
     if !segments.has_large() {
-        return socket.write_all(&segments.bytes).await;
+        socket.write_all(&segments.bytes).await?;
+        return socket.flush().await;
     }
     let mut slices = segments.slices();
     let mut rest = slices.as_mut_slice();
@@ -93,5 +94,5 @@ async fn send(socket: &mut OwnedWriteHalf, segments: &Segments) -> io::Result<()
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    Ok(())
+    socket.flush().await
 }

@@ -35,6 +35,7 @@ fn about(user: &str) -> ConnectionAbout {
         user: user.into(),
         peer: address,
         local: address,
+        tls: None,
         protocol: "AMQP 0-9-1",
         mechanism: "PLAIN".into(),
         client_properties: TableBuf::default(),

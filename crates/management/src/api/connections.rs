@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use leveret_broker::OpenConnection;
+use leveret_broker::{OpenConnection, TlsAbout};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Failure, Outcome};
@@ -58,9 +58,9 @@ const FIELDS: &[Field<Item>] = &[
     ("host", |item| Some(item.connection.about().local.ip().to_string().into())),
     ("name", |item| Some(item.connection.about().name.as_ref().into())),
     ("node", |item| Some(item.node.name.as_str().into())),
-    ("peer_cert_issuer", |_| Some("".into())),
-    ("peer_cert_subject", |_| Some("".into())),
-    ("peer_cert_validity", |_| Some("".into())),
+    ("peer_cert_issuer", |item| of_tls(item, |tls| &tls.peer_issuer)),
+    ("peer_cert_subject", |item| of_tls(item, |tls| &tls.peer_subject)),
+    ("peer_cert_validity", |item| of_tls(item, |tls| &tls.peer_validity)),
     ("peer_host", |item| Some(item.connection.about().peer.ip().to_string().into())),
     ("peer_port", |item| Some(item.connection.about().peer.port().into())),
     ("port", |item| Some(item.connection.about().local.port().into())),
@@ -74,11 +74,12 @@ const FIELDS: &[Field<Item>] = &[
     ("send_oct", |item| Some(item.connection.traffic().sent_bytes.get().into())),
     ("send_oct_details", |item| Some(details(item.rates().at(SENT)))),
     ("send_pend", |item| Some(item.connection.pending_bytes().into())),
-    ("ssl", |_| Some(false.into())),
-    ("ssl_cipher", |_| Some("".into())),
-    ("ssl_hash", |_| Some("".into())),
-    ("ssl_key_exchange", |_| Some("".into())),
-    ("ssl_protocol", |_| Some("".into())),
+    ("ssl", |item| Some(item.connection.about().tls.is_some().into())),
+    ("ssl_cipher", |item| of_tls(item, |tls| &tls.cipher)),
+    // All ciphers that are spoken authenticate by themselves.
+    ("ssl_hash", |item| of_tls(item, |_| "aead")),
+    ("ssl_key_exchange", |item| of_tls(item, |tls| &tls.key_exchange)),
+    ("ssl_protocol", |item| of_tls(item, |tls| tls.protocol)),
     ("state", |item| Some(if item.connection.is_blocked() { "blocked" } else { "running" }.into())),
     ("timeout", |item| Some(item.connection.about().heartbeat_seconds.into())),
     ("type", |_| Some("network".into())),
@@ -87,6 +88,11 @@ const FIELDS: &[Field<Item>] = &[
     ("user_who_performed_action", |item| Some(item.connection.about().user.as_ref().into())),
     ("vhost", |item| Some(item.connection.vhost().name().as_ref().into())),
 ];
+
+/// What is said of TLS; empty without.
+fn of_tls(item: &Item, what: fn(&TlsAbout) -> &str) -> Option<Value> {
+    Some(item.connection.about().tls.as_deref().map(what).unwrap_or_default().into())
+}
 
 pub(crate) fn list(call: &Call) -> Outcome {
     answer(call, visible(call)?)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::node;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{CHANNEL, Call};
+use crate::node::{Listening, now};
 
 /// The process answers.
 pub(crate) fn live(call: &Call) -> Outcome {
@@ -42,15 +43,56 @@ pub(crate) fn quorum_critical(_: &Call) -> Outcome {
     Ok(Answer::json(&json!({ "status": "ok", "reason": "single node cluster" })))
 }
 
-/// There are no certificates that could expire.
+/// Whether no certificate of a listener expires soon.
 pub(crate) fn certificates(call: &Call) -> Outcome {
-    let within: Result<u32, _> = call.part("within").parse();
-    if !["days", "weeks", "months", "years"].contains(&call.part("unit")) {
-        let reason = "Time unit not recognised. Supported units: days, weeks, months, years.";
-        return Err(Failure::bad_request(reason));
+    const DAY: u64 = 24 * 60 * 60;
+    let days = match call.part("unit") {
+        "days" => 1,
+        "weeks" => 7,
+        "months" => 28,
+        "years" => 365,
+        _ => {
+            let reason = "Time unit not recognised. Supported units: days, weeks, months, years.";
+            return Err(Failure::bad_request(reason));
+        }
+    };
+    let within: u32 = call
+        .part("within")
+        .parse()
+        .map_err(|_| Failure::bad_request("Invalid expiration value."))?;
+    let until = now().0 / 1000 + u64::from(within) * days * DAY;
+    let until = i64::try_from(until).unwrap_or(i64::MAX);
+    let expiring: Vec<Value> =
+        call.node.listeners.iter().filter_map(|one| expiring(call, one, until)).collect();
+    if expiring.is_empty() {
+        return ok(call);
     }
-    within.map_err(|_| Failure::bad_request("Invalid expiration value."))?;
-    ok(call)
+    let reason = "Certificates expiring";
+    Err(Failure::Unhealthy(json!({ "status": "failed", "reason": reason, "expired": expiring })))
+}
+
+/// A listener with its certificates that aren't valid at that time any more.
+fn expiring(call: &Call, listener: &Listening, until: i64) -> Option<Value> {
+    let certificates = listener.tls.as_ref()?.certificates();
+    let expiring = certificates.iter().filter(|one| one.valid_until <= until);
+    let expiring: Vec<Value> = expiring
+        .map(|one| {
+            json!({
+                "file": one.file.as_ref().map(|path| path.to_string_lossy()),
+                "subject": one.subject,
+                "validity": one.validity(),
+            })
+        })
+        .collect();
+    (!expiring.is_empty()).then(|| {
+        json!({
+            "node": call.node.name,
+            "protocol": listener.protocol,
+            "interface": listener.address.ip().to_string(),
+            "port": listener.address.port(),
+            "certificates": expiring,
+        })
+    })
 }
 
 /// Whether the node takes more connections.
@@ -134,6 +176,7 @@ pub(crate) fn protocol_listener(call: &Call) -> Outcome {
 fn protocol(name: &str) -> &str {
     let aliases = [
         ("amqp", &["amqp", "amqp091", "amqp0.9.1", "amqp-0.9.1", "amqp0-9-1", "amqp-0-9-1"][..]),
+        ("amqp/ssl", &["amqps", "amqp/ssl", "amqp091/ssl"]),
         ("http/prometheus", &["prometheus", "http/prometheus"]),
     ];
     let found = aliases

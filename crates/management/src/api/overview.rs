@@ -159,7 +159,7 @@ fn listeners(call: &Call) -> Value {
             "ip_address": one.address.ip().to_string(),
             "port": one.address.port(),
             "socket_opts": [],
-            "tls": false,
+            "tls": one.tls.is_some(),
         })
     });
     all.collect()

@@ -46,8 +46,8 @@ struct Apart {
 /// What several keys say together.
 #[derive(Default)]
 struct Gathered {
-    listeners: Option<(Vec<Value>, Origin)>,
-    has_no_listeners: bool,
+    listeners: BTreeMap<&'static str, (Vec<Value>, Origin)>,
+    lists: BTreeMap<&'static str, (Vec<Value>, Origin)>,
     loopback: Option<(Vec<String>, Origin)>,
     mechanisms: Option<(Vec<String>, Origin)>,
     apart: BTreeMap<&'static str, Apart>,
@@ -86,9 +86,16 @@ impl Entries {
                     }
                 }
                 Meaning::Refused(why) => {
+                    // Secrets are not for messages and logs.
+                    let is_secret = name.ends_with("password");
+                    let value = if is_secret { "***".to_owned() } else { value };
                     return Err(ConfigError::Refused { origin, key: name, value, why });
                 }
-                Meaning::Listener => gathered.listener(&value, origin),
+                Meaning::Listener(key) => gathered.listener(key, value, origin),
+                Meaning::OneOf(key) => {
+                    let all = gathered.lists.entry(key).or_insert_with(|| (Vec::new(), origin));
+                    all.0.push(Value::Text(value));
+                }
                 Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
                 Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
                 Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),
@@ -108,13 +115,10 @@ fn setting(key: &'static str, form: Form, value: String, origin: Origin) -> Tran
 }
 
 impl Gathered {
-    fn listener(&mut self, value: &str, origin: Origin) {
-        if value == "none" {
-            self.has_no_listeners = true;
-        }
-        let all = self.listeners.get_or_insert_with(|| (Vec::new(), origin));
+    fn listener(&mut self, key: &'static str, value: String, origin: Origin) {
+        let all = self.listeners.entry(key).or_insert_with(|| (Vec::new(), origin));
         if value != "none" {
-            all.0.push(Value::Text(value.to_owned()));
+            all.0.push(Value::Text(value));
         }
     }
 
@@ -138,10 +142,21 @@ impl Gathered {
 
     fn settings(self) -> Result<Vec<Translated>, ConfigError> {
         let mut all = Vec::new();
-        if let Some((addresses, origin)) = self.listeners {
-            let none = self.has_no_listeners && addresses.is_empty();
+        for (key, (addresses, origin)) in self.listeners {
+            let none = addresses.is_empty();
             let value = if none { Value::Text("none".to_owned()) } else { Value::List(addresses) };
-            all.push(Translated { key: "listen", form: Form::AsItIs, value, origin });
+            all.push(Translated { key, form: Form::AsItIs, value, origin });
+        }
+        for (key, (values, origin)) in self.lists {
+            all.push(Translated { key, form: Form::AsItIs, value: Value::List(values), origin });
+        }
+        // As in RabbitMQ, who asks for HTTPS gets HTTP only if they ask for that as well.
+        for (tls, plain) in [("management_tls", "management"), ("metrics_tls", "metrics")] {
+            if let Some(Apart { origin: Some(origin), .. }) = self.apart.get(tls)
+                && !self.apart.contains_key(plain)
+            {
+                all.push(setting(plain, Form::AsItIs, "none".to_owned(), origin.clone()));
+            }
         }
         if let Some((users, origin)) = self.loopback {
             let value = match users.is_empty() {
@@ -151,7 +166,12 @@ impl Gathered {
             all.push(Translated { key: "auth.loopback_users", form: Form::AsItIs, value, origin });
         }
         for (key, Apart { ip, port, origin }) in self.apart {
-            let default = if key == "metrics" { "15692" } else { "15672" };
+            let default = match key {
+                "metrics" => "15692",
+                "metrics_tls" => "15691",
+                "management_tls" => "15671",
+                _ => "15672",
+            };
             let port = port.unwrap_or_else(|| default.to_owned());
             let value = match ip.as_deref() {
                 None | Some("::") => port,

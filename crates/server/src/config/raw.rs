@@ -12,7 +12,7 @@ use super::alarms::ALIASES;
 use super::error::{ConfigError, ConfigWarning};
 use super::form::Form;
 use super::rabbitmq::{self, Entries, Translated};
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Setting, settings};
 use super::sources::{Origin, RABBITMQ_VARIABLE, Sources, variable};
 use super::value::Value;
 
@@ -70,7 +70,7 @@ impl RawConfig {
 
     fn take_over(&mut self, values: Vec<Translated>) {
         for Translated { key, form, value, origin } in values {
-            if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+            if let Some(setting) = settings().find(|setting| setting.key == key) {
                 self.give(setting, form, value, origin);
             }
         }
@@ -146,7 +146,7 @@ impl RawConfig {
 fn find(name: &str) -> Option<(&'static Setting, Form)> {
     let alias = ALIASES.iter().find(|alias| alias.name == name);
     let (key, form) = alias.map_or((name, Form::AsItIs), |alias| (alias.key, alias.form));
-    SETTINGS.iter().find(|setting| setting.key == key).map(|setting| (setting, form))
+    settings().find(|setting| setting.key == key).map(|setting| (setting, form))
 }
 
 fn find_variable(name: &str) -> Option<(&'static Setting, Form)> {
@@ -154,12 +154,12 @@ fn find_variable(name: &str) -> Option<(&'static Setting, Form)> {
     if let Some(alias) = alias {
         return find(alias.name);
     }
-    let setting = SETTINGS.iter().find(|setting| setting.has_variable(name))?;
+    let setting = settings().find(|setting| setting.has_variable(name))?;
     Some((setting, Form::AsItIs))
 }
 
 fn is_section(key: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.key.rsplit_once('.').is_some_and(|(own, _)| own == key))
+    settings().any(|setting| setting.key.rsplit_once('.').is_some_and(|(own, _)| own == key))
 }
 
 /// The setting most like the unknown key: in the whole, or by its last word, for one that is in
@@ -178,8 +178,7 @@ fn nearest_variable(name: &str) -> Option<String> {
 }
 
 fn most_alike(alike: impl Fn(&Setting) -> f64) -> Option<&'static Setting> {
-    SETTINGS
-        .iter()
+    settings()
         .map(|setting| (alike(setting), setting))
         .filter(|(score, _)| *score >= ALIKE_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::rabbitmq::{Environment, KEYS, Meaning, VARIABLES};
-use super::settings::{SETTINGS, Shown};
+use super::settings::{self, Shown};
 use super::sources::variable;
 
 /// `docs/configuration.md`, made of the tables that settings are read by.
@@ -11,7 +11,7 @@ pub fn reference() -> String {
     page +=
         "\n## Settings\n\n| setting | default | must be | changes |\n| --- | --- | --- | --- |\n";
     let defaults = Config::default();
-    for setting in SETTINGS {
+    for setting in settings::settings() {
         let default = match (setting.show)(&defaults) {
             Shown::Value(value) => format!("`{value}`"),
             Shown::Withheld(_) => String::new(),
@@ -71,8 +71,11 @@ pub fn reference() -> String {
 
 fn of_setting(meaning: Meaning) -> Option<&'static str> {
     match meaning {
-        Meaning::Setting(key, _) | Meaning::Ip(key) | Meaning::Port(key) => Some(key),
-        Meaning::Listener => Some("listen"),
+        Meaning::Setting(key, _)
+        | Meaning::Ip(key)
+        | Meaning::Port(key)
+        | Meaning::Listener(key)
+        | Meaning::OneOf(key) => Some(key),
         Meaning::LoopbackUser => Some("auth.loopback_users"),
         Meaning::Mechanism => Some("auth.anonymous_login_user"),
         Meaning::Ignored(_) | Meaning::Only(..) | Meaning::Refused(_) => None,

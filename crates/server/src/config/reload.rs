@@ -1,7 +1,7 @@
 //! New settings for a broker that runs.
 
 use super::Config;
-use super::settings::{ANONYMOUS_PASS, SETTINGS, Shown};
+use super::settings::{ANONYMOUS_PASS, Shown, settings};
 use super::value::Value;
 
 /// What came of reading the configuration again: keys of settings.
@@ -17,7 +17,7 @@ impl Config {
     /// Takes over what may change while a broker runs.
     pub fn reload(&mut self, new: &Self) -> Reloaded {
         let mut reloaded = Reloaded::default();
-        for setting in SETTINGS {
+        for setting in settings() {
             let shown = (setting.show)(new);
             if (setting.show)(self) == shown {
                 continue;

@@ -1,5 +1,7 @@
 //! Every setting, defined once.
 
+mod tls;
+
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path;
@@ -67,8 +69,13 @@ impl<T: Into<toml::Value>> From<T> for Shown {
 const ADDRESSES: &str = "addresses such as \"127.0.0.1:5672\" or \"[::1]:5672\", a port for all interfaces, or \"none\"";
 const NAME: &str = "a text of 1 to 255 bytes";
 
-/// In the order in which they are shown: settings without a section come first.
-pub(super) static SETTINGS: &[Setting] = &[
+/// All of them, in the order in which they are shown: settings without a section come first.
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(&tls::AMQP).chain(&tls::MANAGEMENT).chain(&tls::METRICS)
+}
+
+/// Those without a section of their own.
+static SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
         about: "Addresses for AMQP",
@@ -101,6 +108,39 @@ pub(super) static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_addresses(&config.metrics),
+    },
+    Setting {
+        key: "listen_tls",
+        about: "Addresses for AMQP over TLS",
+        live: false,
+        allowed: ADDRESSES,
+        apply: |config, value| {
+            config.listen_tls = value.addresses()?;
+            Ok(())
+        },
+        show: |config| show_addresses(&config.listen_tls),
+    },
+    Setting {
+        key: "management_tls",
+        about: "Addresses of the HTTP API over TLS",
+        live: false,
+        allowed: ADDRESSES,
+        apply: |config, value| {
+            config.management_tls = value.addresses()?;
+            Ok(())
+        },
+        show: |config| show_addresses(&config.management_tls),
+    },
+    Setting {
+        key: "metrics_tls",
+        about: "Addresses of the Prometheus metrics over TLS",
+        live: false,
+        allowed: ADDRESSES,
+        apply: |config, value| {
+            config.metrics_tls = value.addresses()?;
+            Ok(())
+        },
+        show: |config| show_addresses(&config.metrics_tls),
     },
     Setting {
         key: "node_name",

@@ -38,7 +38,24 @@ fn a_file_sets_everything() {
         listen = ["127.0.0.1:5673", "[::1]:0", 5674]
         management = "none"
         metrics = "none"
+        listen_tls = 5671
+        management_tls = "127.0.0.1:15671"
+        metrics_tls = "none"
         node_name = "rabbit@shop-1"
+        [tls]
+        cert_file = ["/tls/shop.pem", "/tls/other.pem"]
+        key_file = ["/tls/shop.key", "/tls/other.key"]
+        ca_file = "/tls/ca.pem"
+        verify = "peer"
+        require_certificate = true
+        depth = 2
+        versions = ["1.3"]
+        ciphers = ["TLS_AES_256_GCM_SHA384"]
+        handshake_timeout = "2s"
+        reload_interval = "1m"
+        [tls.management]
+        cert_file = "/tls/console.pem"
+        key_file = "/tls/console.key"
         [amqp]
         channel_max = 10
         frame_max = "1MiB"
@@ -82,6 +99,27 @@ fn a_file_sets_everything() {
     let expected = Config {
         management: vec![],
         metrics: vec![],
+        listen_tls: vec!["[::]:5671".parse().unwrap()],
+        management_tls: vec!["127.0.0.1:15671".parse().unwrap()],
+        metrics_tls: vec![],
+        tls: TlsConfig {
+            cert_files: vec!["/tls/shop.pem".into(), "/tls/other.pem".into()],
+            key_files: vec!["/tls/shop.key".into(), "/tls/other.key".into()],
+            ca_file: Some("/tls/ca.pem".into()),
+            verify: true,
+            requires_certificate: true,
+            depth: 2,
+            versions: vec![TlsVersion::Tls13],
+            ciphers: vec!["TLS_AES_256_GCM_SHA384".into()],
+            handshake_timeout: Duration::from_secs(2),
+            reload_interval: Duration::from_mins(1),
+        },
+        tls_management: TlsConfig {
+            cert_files: vec!["/tls/console.pem".into()],
+            key_files: vec!["/tls/console.key".into()],
+            ..TlsConfig::default()
+        },
+        tls_metrics: TlsConfig::default(),
         node_name: Some("rabbit@shop-1".into()),
         load_definitions: None,
         listen: addresses.map(|address| address.parse().unwrap()).into(),
@@ -347,6 +385,9 @@ fn shows_the_defaults_but_no_password() {
         r#"listen = ["[::]:5672"]
 management = ["[::]:15672"]
 metrics = ["[::]:15692"]
+listen_tls = "none"
+management_tls = "none"
+metrics_tls = "none"
 node_name = "none"
 load_definitions = "none"
 data_dir = "/var/lib/leveret"
@@ -391,6 +432,42 @@ disk_free_limit = "50MB"
 [log]
 level = "info"
 format = "text"
+
+[tls]
+cert_file = "none"
+key_file = "none"
+ca_file = "none"
+verify = "none"
+require_certificate = false
+depth = 10
+versions = ["1.3", "1.2"]
+ciphers = "none"
+handshake_timeout = "5s"
+reload_interval = "10s"
+
+[tls.management]
+cert_file = "none"
+key_file = "none"
+ca_file = "none"
+verify = "none"
+require_certificate = false
+depth = 10
+versions = ["1.3", "1.2"]
+ciphers = "none"
+handshake_timeout = "5s"
+reload_interval = "10s"
+
+[tls.metrics]
+cert_file = "none"
+key_file = "none"
+ca_file = "none"
+verify = "none"
+require_certificate = false
+depth = 10
+versions = ["1.3", "1.2"]
+ciphers = "none"
+handshake_timeout = "5s"
+reload_interval = "10s"
 "#
     );
     let (config, _) = from_environment(&[("LEVERET_AUTH_DEFAULT_PASS", "secret")]).unwrap();

@@ -90,6 +90,14 @@ impl Value {
         found.map(|(_, meaning)| *meaning).ok_or(Refused::NotAllowed)
     }
 
+    /// `true` or `false`, also written as text.
+    pub(super) fn boolean(&self) -> Result<bool, Refused> {
+        match self {
+            Self::Text(text) | Self::Other(text) => text.parse().map_err(|_| Refused::NotAllowed),
+            Self::Integer(_) | Self::List(_) => Err(Refused::NotAllowed),
+        }
+    }
+
     /// A number, also written as text.
     pub(super) fn integer<T: TryFrom<u64> + PartialOrd>(
         &self,

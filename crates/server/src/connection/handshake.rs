@@ -144,6 +144,7 @@ impl Connection {
             user: session.user().name.as_str().into(),
             peer: self.peer.address,
             local: self.peer.local,
+            tls: self.peer.tls.clone(),
             protocol: "AMQP 0-9-1",
             mechanism: std::mem::take(&mut self.client.mechanism),
             client_properties: std::mem::take(&mut self.client.properties),

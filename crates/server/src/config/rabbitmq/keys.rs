@@ -21,8 +21,10 @@ pub(in crate::config) enum Meaning {
     Only(&'static [&'static str], &'static str),
     /// It would make a difference that can't be made.
     Refused(&'static str),
-    /// An address for AMQP, or none.
-    Listener,
+    /// An address of this listener, or none.
+    Listener(&'static str),
+    /// One of the values of this setting.
+    OneOf(&'static str),
     /// The address of this listener.
     Ip(&'static str),
     /// Its port.
@@ -33,7 +35,9 @@ pub(in crate::config) enum Meaning {
     Mechanism,
 }
 
-use Meaning::{Ignored, Ip, Listener, LoopbackUser, Mechanism, Only, Port, Refused, Setting};
+use Meaning::{
+    Ignored, Ip, Listener, LoopbackUser, Mechanism, OneOf, Only, Port, Refused, Setting,
+};
 
 const fn key(name: &'static str, meaning: Meaning) -> Key {
     Key { name, meaning }
@@ -47,7 +51,9 @@ const ERLANG: &str = "there is no Erlang here";
 const ONE_NODE: &str = "there is one node";
 const STORE: &str = "the store has its own settings";
 const TUNING: &str = "it tunes what isn't here";
-const NO_TLS: &str = "TLS is not supported";
+const TLS_TUNING: &str = "it tunes another implementation of TLS";
+const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user read it";
+const NO_EXTERNAL: &str = "the mechanism EXTERNAL is not offered";
 const NO_LIMIT: &str = "such limits are not supported";
 const NO_BACKENDS: &str = "users are kept in the broker only";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
@@ -58,22 +64,31 @@ const CONSOLE: &str = "a browser's requests come from the broker's own pages onl
 /// The keys, the most particular first where several fit.
 pub(in crate::config) static KEYS: &[Key] = &[
     // Listeners
-    key("listeners.tcp", Listener),
-    key("listeners.tcp.*", Listener),
-    key("listeners.ssl", Only(&["none"], NO_TLS)),
-    key("listeners.ssl.*", Refused(NO_TLS)),
+    key("listeners.tcp", Listener("listen")),
+    key("listeners.tcp.*", Listener("listen")),
+    key("listeners.ssl", Listener("listen_tls")),
+    key("listeners.ssl.*", Listener("listen_tls")),
     key("num_acceptors.**", Ignored(TUNING)),
     key("handshake_timeout", Setting("amqp.handshake_timeout", Form::Millis)),
-    key("ssl_handshake_timeout", Ignored(NO_TLS)),
+    key("ssl_handshake_timeout", Setting("tls.handshake_timeout", Form::Millis)),
     key("reverse_dns_lookups", Only(&["false"], "clients are shown by their addresses")),
     key("proxy_protocol", Only(&["false"], "the PROXY protocol is not spoken")),
     key("tcp_listen_options", Ignored(TUNING)),
     key("tcp_listen_options.**", Ignored(TUNING)),
-    key("ssl_options.**", Ignored(NO_TLS)),
-    key("ssl_cert_login_from", Ignored(NO_TLS)),
-    key("ssl_cert_login_san_type", Ignored(NO_TLS)),
-    key("ssl_cert_login_san_index", Ignored(NO_TLS)),
-    key("ssl_allow_poodle_attack", Ignored(NO_TLS)),
+    setting("ssl_options.certfile", "tls.cert_file"),
+    setting("ssl_options.keyfile", "tls.key_file"),
+    setting("ssl_options.cacertfile", "tls.ca_file"),
+    setting("ssl_options.verify", "tls.verify"),
+    setting("ssl_options.fail_if_no_peer_cert", "tls.require_certificate"),
+    setting("ssl_options.depth", "tls.depth"),
+    key("ssl_options.versions.*", OneOf("tls.versions")),
+    key("ssl_options.ciphers.*", OneOf("tls.ciphers")),
+    key("ssl_options.password", Refused(ENCRYPTED_KEY)),
+    key("ssl_options.**", Ignored(TLS_TUNING)),
+    key("ssl_cert_login_from", Ignored(NO_EXTERNAL)),
+    key("ssl_cert_login_san_type", Ignored(NO_EXTERNAL)),
+    key("ssl_cert_login_san_index", Ignored(NO_EXTERNAL)),
+    key("ssl_allow_poodle_attack", Ignored(TLS_TUNING)),
     key("socket_writer.**", Ignored(ERLANG)),
     // AMQP
     setting("heartbeat", "amqp.heartbeat"),
@@ -236,9 +251,20 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("management.tcp.**", Ignored(TUNING)),
     key("management.listener.port", Port("management")),
     key("management.listener.ip", Ip("management")),
-    key("management.listener.ssl", Only(&["false"], NO_TLS)),
+    key("management.listener.ssl", Only(&["false"], "use management.ssl instead")),
     key("management.listener.**", Ignored(TUNING)),
-    key("management.ssl.**", Refused(NO_TLS)),
+    key("management.ssl.port", Port("management_tls")),
+    key("management.ssl.ip", Ip("management_tls")),
+    setting("management.ssl.certfile", "tls.management.cert_file"),
+    setting("management.ssl.keyfile", "tls.management.key_file"),
+    setting("management.ssl.cacertfile", "tls.management.ca_file"),
+    setting("management.ssl.verify", "tls.management.verify"),
+    setting("management.ssl.fail_if_no_peer_cert", "tls.management.require_certificate"),
+    setting("management.ssl.depth", "tls.management.depth"),
+    key("management.ssl.versions.*", OneOf("tls.management.versions")),
+    key("management.ssl.ciphers.*", OneOf("tls.management.ciphers")),
+    key("management.ssl.password", Refused(ENCRYPTED_KEY)),
+    key("management.ssl.**", Ignored(TLS_TUNING)),
     key("management.path_prefix", Refused("the API is at /api")),
     key("management.cors.**", Ignored(CONSOLE)),
     key("management.disable_basic_auth", Only(&["false"], "the login is basic")),
@@ -250,7 +276,18 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("prometheus.tcp.port", Port("metrics")),
     key("prometheus.tcp.ip", Ip("metrics")),
     key("prometheus.tcp.**", Ignored(TUNING)),
-    key("prometheus.ssl.**", Refused(NO_TLS)),
+    key("prometheus.ssl.port", Port("metrics_tls")),
+    key("prometheus.ssl.ip", Ip("metrics_tls")),
+    setting("prometheus.ssl.certfile", "tls.metrics.cert_file"),
+    setting("prometheus.ssl.keyfile", "tls.metrics.key_file"),
+    setting("prometheus.ssl.cacertfile", "tls.metrics.ca_file"),
+    setting("prometheus.ssl.verify", "tls.metrics.verify"),
+    setting("prometheus.ssl.fail_if_no_peer_cert", "tls.metrics.require_certificate"),
+    setting("prometheus.ssl.depth", "tls.metrics.depth"),
+    key("prometheus.ssl.versions.*", OneOf("tls.metrics.versions")),
+    key("prometheus.ssl.ciphers.*", OneOf("tls.metrics.ciphers")),
+    key("prometheus.ssl.password", Refused(ENCRYPTED_KEY)),
+    key("prometheus.ssl.**", Ignored(TLS_TUNING)),
     key("prometheus.path", Only(&["/metrics"], "the metrics are at /metrics")),
     key(
         "prometheus.return_per_object_metrics",

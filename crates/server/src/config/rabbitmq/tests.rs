@@ -1,10 +1,12 @@
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::super::{
-    Config, ConfigWarning, Limit, LogFormat, LogLevel, PartOfMemory, Sources, Storage,
+    Config, ConfigWarning, Limit, LogFormat, LogLevel, PartOfMemory, Sources, Storage, TlsConfig,
+    TlsVersion,
 };
 
 /// A directory with these files, and what they come to when they are read as RabbitMQ's are.
@@ -152,9 +154,56 @@ fn what_has_no_meaning_is_passed_over_with_a_line() {
 }
 
 #[test]
+fn tls_is_set_as_there() {
+    let (config, warnings) = conf(
+        "listeners.ssl.default = 5671\n\
+         ssl_options.cacertfile = /tls/ca.pem\n\
+         ssl_options.certfile = /tls/cert.pem\n\
+         ssl_options.keyfile = /tls/key.pem\n\
+         ssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\n\
+         ssl_options.depth = 2\n\
+         ssl_options.versions.1 = tlsv1.3\n\
+         ssl_options.ciphers.1 = TLS_AES_256_GCM_SHA384\n\
+         ssl_handshake_timeout = 7000\n\
+         management.ssl.port = 15671\n\
+         management.ssl.certfile = /tls/console.pem\n\
+         management.ssl.keyfile = /tls/console.key\n",
+    )
+    .unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.listen_tls, ["[::]:5671".parse().unwrap()]);
+    assert_eq!(config.listen.len(), 1, "the plain listener stays");
+    let expected = TlsConfig {
+        cert_files: vec!["/tls/cert.pem".into()],
+        key_files: vec!["/tls/key.pem".into()],
+        ca_file: Some("/tls/ca.pem".into()),
+        verify: true,
+        requires_certificate: true,
+        depth: 2,
+        versions: vec![TlsVersion::Tls13],
+        ciphers: vec!["TLS_AES_256_GCM_SHA384".into()],
+        handshake_timeout: Duration::from_secs(7),
+        ..TlsConfig::default()
+    };
+    assert_eq!(config.tls, expected);
+    assert_eq!(config.management_tls, ["[::]:15671".parse().unwrap()]);
+    assert_eq!(config.management, [], "who asks for HTTPS gets HTTP only if they ask for it");
+    assert_eq!(config.tls_management.cert_files, [PathBuf::from("/tls/console.pem")]);
+}
+
+#[test]
+fn the_password_of_a_key_is_refused_and_not_shown() {
+    let refused = conf("ssl_options.password = hunter2").unwrap_err();
+    let expected = "rabbitmq.conf:1: ssl_options.password = *** can't be honoured: decrypt the key, \
+                    and let only the broker's user read it";
+    assert_eq!(refused, expected);
+}
+
+#[test]
 fn what_would_make_a_difference_is_refused() {
     for (text, why) in [
-        ("listeners.ssl.default = 5671", "TLS is not supported"),
+        ("management.listener.ssl = true", "use management.ssl instead"),
         ("default_queue_type = quorum", "give each vhost its default queue type"),
         ("auth_backends.1 = ldap", "users are kept in the broker only"),
         ("credential_validator.min_length = 8", "passwords are not judged"),

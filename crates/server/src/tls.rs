@@ -1,0 +1,119 @@
+//! TLS of listeners: certificates and keys from files, which are read again when they are new.
+//!
+//! A [`Tls`] belongs to a kind of listener. What it serves is replaced as a whole, for handshakes
+//! that begin from then on; open connections keep what they have.
+
+mod certificate;
+mod chain;
+mod clients;
+mod distinguished_name;
+mod error;
+mod files;
+mod listeners;
+mod session;
+mod sni;
+mod watch;
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub use self::certificate::Certificate;
+use self::chain::Chain;
+pub use self::error::{HandshakeError, TlsError};
+pub use self::listeners::{TlsListeners, check_tls};
+pub(crate) use self::session::about;
+pub(crate) use self::watch::watch;
+use crate::config::TlsConfig;
+
+/// What a kind of listener serves TLS with.
+pub struct Tls {
+    /// What is spoken inside, for clients that ask (RFC 7301).
+    application: Option<&'static [u8]>,
+    served: RwLock<Arc<Served>>,
+}
+
+/// What was made of the files, and when they were made.
+struct Served {
+    config: TlsConfig,
+    rustls: Arc<ServerConfig>,
+    certificates: Vec<Certificate>,
+    stamps: Vec<files::Stamp>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The file, and what is wrong with it.
+    pub(crate) fn new(
+        config: TlsConfig,
+        application: Option<&'static [u8]>,
+    ) -> Result<Self, TlsError> {
+        let served = RwLock::new(Arc::new(Served::read(config, application)?));
+        Ok(Self { application, served })
+    }
+
+    /// The server's side of a handshake.
+    ///
+    /// # Errors
+    /// When the client takes too long, shows no certificate that counts, or speaks something else.
+    pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {
+        let served = self.served();
+        let accept = TlsAcceptor::from(Arc::clone(&served.rustls)).accept(stream);
+        match timeout(served.config.handshake_timeout, accept).await {
+            Ok(accepted) => Ok(accepted?),
+            Err(_) => Err(HandshakeError::Timeout),
+        }
+    }
+
+    /// The certificates of its files, those behind them in the chains included.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.served().certificates.clone()
+    }
+
+    /// Reads the files anew, under these settings. What was served stays if that fails.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn reload(&self, config: TlsConfig) -> Result<(), TlsError> {
+        let served = Served::read(config, self.application)?;
+        *self.served.write() = Arc::new(served);
+        Ok(())
+    }
+
+    fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read())
+    }
+}
+
+impl Served {
+    fn read(config: TlsConfig, application: Option<&'static [u8]>) -> Result<Self, TlsError> {
+        // Files that change while they are read are read once more.
+        let stamps = files::stamps(&config);
+        let chains = Chain::read_all(&config)?;
+        let mut certificates: Vec<Certificate> =
+            chains.iter().flat_map(|chain| chain.certificates.iter().cloned()).collect();
+        let versions = chain::versions(&config);
+        let builder = ServerConfig::builder_with_provider(chain::provider(&config)?)
+            .with_protocol_versions(&versions)
+            .map_err(|error| TlsError::settings(error.to_string()))?;
+        let builder = match clients::verifier(&config)? {
+            Some((verifier, authorities)) => {
+                certificates.extend(authorities);
+                builder.with_client_cert_verifier(verifier)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut rustls = builder.with_cert_resolver(Arc::new(sni::ByHost::new(chains)));
+        rustls.ignore_client_order = true;
+        rustls.alpn_protocols.extend(application.map(<[u8]>::to_vec));
+        certificates.iter().for_each(Certificate::warn_if_expired);
+        Ok(Self { config, rustls: Arc::new(rustls), certificates, stamps })
+    }
+}

@@ -1,0 +1,206 @@
+//! Certificates, and a client's side of TLS.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use time::{Duration, OffsetDateTime};
+
+use crate::PATIENCE;
+
+/// Who signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its chain and its key: PEM.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The certificate, and those that follow it.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// What a certificate is for.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Its common name.
+    pub name: &'a str,
+    /// Hosts and addresses it is for.
+    pub hosts: &'a [&'a str],
+    /// How many days it is still valid, negative for one that has expired.
+    pub days: i64,
+}
+
+impl Authority {
+    /// A root of its own.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(CertifiedIssuer::self_signed(authority(name), key()).expect("a certificate"))
+    }
+
+    /// An authority below this one.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        Self(CertifiedIssuer::signed_by(authority(name), key(), &self.0).expect("a certificate"))
+    }
+
+    /// Its certificate: PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate it has signed.
+    #[must_use]
+    pub fn sign(&self, wanted: &Wanted<'_>) -> Identity {
+        let hosts: Vec<String> = wanted.hosts.iter().map(|host| (*host).to_owned()).collect();
+        self.sign_params(CertificateParams::new(hosts).expect("hosts"), wanted)
+    }
+
+    /// A certificate it has signed, with more in it.
+    #[must_use]
+    pub fn sign_params(&self, mut params: CertificateParams, wanted: &Wanted<'_>) -> Identity {
+        params.distinguished_name.push(DnType::CommonName, wanted.name);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let now = OffsetDateTime::now_utc();
+        params.not_before = now - Duration::days(100);
+        params.not_after = now + Duration::days(wanted.days);
+        let key = key();
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new([]).expect("no hosts");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params
+}
+
+impl Identity {
+    /// Writes both into a directory; where they are.
+    #[must_use]
+    pub fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let files = ["pem", "key"].map(|end| directory.join(format!("{name}.{end}")));
+        let [certificate, key] = files;
+        std::fs::write(&certificate, &self.certificate).expect("a writable directory");
+        std::fs::write(&key, &self.key).expect("a writable directory");
+        (certificate, key)
+    }
+}
+
+/// A client's socket.
+pub enum Stream {
+    /// Without TLS.
+    Plain(TcpStream),
+    /// With it.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    pub(crate) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A client that trusts an authority, and shows a certificate if it has one.
+#[must_use]
+pub fn client(trusted: &str, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(trusted) {
+        roots.add(certificate).expect("an authority");
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots);
+    Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+            builder
+                .with_client_auth_cert(certificates(&identity.certificate), key)
+                .expect("a certificate and its key")
+        }
+    })
+}
+
+fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+    let all = CertificateDer::pem_slice_iter(pem.as_bytes());
+    all.collect::<Result<_, _>>().expect("certificates")
+}
+
+/// The common name and hosts of PEM don't matter here: the bytes of the first certificate.
+#[must_use]
+pub fn der(pem: &str) -> Vec<u8> {
+    certificates(pem)[0].to_vec()
+}
+
+/// Connects and shakes hands, as a client that wants to talk to that host.
+///
+/// # Errors
+/// When one of the sides wants none of it.
+pub fn connect(address: SocketAddr, client: &Arc<ClientConfig>, host: &str) -> io::Result<Stream> {
+    let host = ServerName::try_from(host.to_owned()).expect("a host");
+    let connection = ClientConnection::new(Arc::clone(client), host).map_err(io::Error::other)?;
+    let socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// The certificate the server has shown: DER.
+#[must_use]
+pub fn shown(stream: &Stream) -> Vec<u8> {
+    let Stream::Tls(stream) = stream else { return Vec::new() };
+    let all = stream.conn.peer_certificates().unwrap_or_default();
+    all.first().map(|certificate| certificate.to_vec()).unwrap_or_default()
+}

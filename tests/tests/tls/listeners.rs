@@ -1,0 +1,117 @@
+//! What is served within TLS, and how it shows.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use leveret_tests::codec::queue;
+use leveret_tests::tls::{self, Wanted};
+use leveret_tests::{consume, declare};
+use serde_json::json;
+
+use crate::{LOCALHOST, Served, get};
+
+#[test]
+fn amqp_works_within_tls() {
+    let Some(served) = Served::with("") else { return };
+    let channel = served.open(None).unwrap().channel(1);
+    channel.call(&queue::Declare { exclusive: true, ..declare("q") });
+    channel.call(&consume("q", "c"));
+    for size in [1, 1000, 300_000] {
+        let body = vec![7; size];
+        channel.publish("", "q", &body);
+        assert_eq!(channel.recv().body(), body);
+    }
+}
+
+#[test]
+fn operators_see_what_protects_a_connection() {
+    let Some(served) = Served::with("") else { return };
+    let _open = served.open(None).unwrap();
+    let (status, connections) = served.get("/api/connections");
+    assert_eq!(status, 200);
+    let connection = &connections[0];
+    assert_eq!(connection["ssl"], json!(true));
+    assert_eq!(connection["ssl_protocol"], json!("tlsv1.3"));
+    assert_eq!(connection["ssl_cipher"], json!("aes_256_gcm"));
+    assert_eq!(connection["ssl_key_exchange"], json!("any"));
+    assert_eq!(connection["peer_cert_subject"], json!(""));
+    let (_, overview) = served.get("/api/overview");
+    let listeners = overview["listeners"].as_array().unwrap();
+    let shown: Vec<(&str, bool)> = listeners
+        .iter()
+        .map(|one| (one["protocol"].as_str().unwrap(), one["tls"].as_bool().unwrap()))
+        .collect();
+    let expected =
+        [("amqp", false), ("amqp/ssl", true), ("https", true), ("https/prometheus", true)];
+    assert_eq!(shown, expected);
+    let (status, check) = served.get("/api/health/checks/protocol-listener/amqps");
+    assert_eq!((status, &check["status"]), (200, &json!("ok")));
+}
+
+#[test]
+fn metrics_are_served_within_tls() {
+    let Some(served) = Served::with("") else { return };
+    let client = tls::client(&served.authority.pem(), None);
+    let address = served.broker.address_of("metrics over TLS");
+    let stream = tls::connect(address, &client, "localhost").unwrap();
+    assert_eq!(get(stream, "/metrics").0, 200);
+}
+
+#[test]
+fn a_client_without_tls_is_not_served_where_tls_is_spoken() {
+    let Some(served) = Served::with("") else { return };
+    let address = served.broker.address_of("AMQP over TLS");
+    let connection = leveret_tests::Connection::dial(address);
+    connection.send_bytes(&leveret_tests::codec::PROTOCOL_HEADER);
+    served.broker.await_line("TLS handshake: received corrupt message");
+    // What is served within TLS is as it was.
+    served.open(None).unwrap();
+}
+
+#[test]
+fn a_handshake_takes_no_longer_than_allowed() {
+    let Some(served) = Served::with("handshake_timeout = \"100ms\"\n") else { return };
+    let mut silent = TcpStream::connect(served.broker.address_of("AMQP over TLS")).unwrap();
+    silent.write_all(&[22, 3, 1]).unwrap();
+    served.broker.await_line("TLS handshake: timeout");
+}
+
+#[test]
+fn a_client_gets_the_certificate_of_the_host_it_names() {
+    let home = tempfile::TempDir::with_prefix("leveret-tls-").unwrap();
+    let other = tls::Authority::new("another root");
+    let wanted = Wanted { name: "other", hosts: &["*.example.org", "example.org"], ..LOCALHOST };
+    let identity = other.sign(&wanted);
+    let _ = identity.write(home.path(), "other");
+    let other_files = home.path().display();
+    let settings = format!(
+        "cert_file = [\"{{home}}/server.pem\", \"{other_files}/other.pem\"]\n\
+         key_file = [\"{{home}}/server.key\", \"{other_files}/other.key\"]\n"
+    );
+    let Some(served) = Served::without_files(&settings) else { return };
+    let address = served.broker.address_of("AMQP over TLS");
+    let shown = |host| {
+        let client = tls::client(&(served.authority.pem() + &other.pem()), None);
+        tls::connect(address, &client, host).map(|stream| tls::shown(&stream))
+    };
+    assert_eq!(shown("localhost").unwrap(), tls::der(&served.identity.certificate));
+    assert_eq!(shown("mq.example.org").unwrap(), tls::der(&identity.certificate));
+    assert_eq!(shown("example.org").unwrap(), tls::der(&identity.certificate));
+    // A host that nobody knows gets the first one, which is not for it.
+    assert!(shown("deep.mq.example.org").is_err());
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_told_before() {
+    let Some(served) = Served::with("") else { return };
+    let check =
+        |within: &str| served.get(&format!("/api/health/checks/certificate-expiration/{within}"));
+    assert_eq!(check("14/weeks"), (200, json!({ "status": "ok" })));
+    let (status, expiring) = check("15/weeks");
+    assert_eq!((status, &expiring["reason"]), (503, &json!("Certificates expiring")));
+    let expired = expiring["expired"].as_array().unwrap();
+    assert_eq!(expired.len(), 3, "{expiring}");
+    assert_eq!(expired[0]["protocol"], json!("amqp/ssl"));
+    assert_eq!(expired[0]["certificates"][0]["subject"], json!("CN=localhost"));
+    assert_eq!(check("1/fortnights").0, 400);
+}

@@ -1,0 +1,105 @@
+//! TLS as clients meet it: certificates, versions, listeners, and files that change.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod clients;
+mod configuration;
+mod listeners;
+mod openssl;
+mod reload;
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use leveret_tests::codec::PROTOCOL_HEADER;
+use leveret_tests::tls::{self, Authority, Identity, Stream, Wanted};
+use leveret_tests::{Broker, Connection, Login};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const WHY: &str = "serves TLS";
+const LOCALHOST: Wanted<'static> = Wanted { name: "localhost", hosts: &["localhost"], days: 100 };
+
+/// A broker with TLS on all listeners, and who has signed its certificate.
+struct Served {
+    broker: Broker,
+    authority: Authority,
+    identity: Identity,
+    /// Where its files are.
+    home: TempDir,
+}
+
+impl Served {
+    /// With more settings of `[tls]`, in which `{home}` is where the files are.
+    fn with(settings: &str) -> Option<Self> {
+        let files = "cert_file = \"{home}/server.pem\"\nkey_file = \"{home}/server.key\"\n";
+        Self::without_files(&format!("{files}{settings}"))
+    }
+
+    /// With these settings of `[tls]` only.
+    fn without_files(settings: &str) -> Option<Self> {
+        let home = TempDir::with_prefix("leveret-tls-").unwrap();
+        let authority = Authority::new("root");
+        std::fs::write(home.path().join("ca.pem"), authority.pem()).unwrap();
+        let identity = authority.sign(&LOCALHOST);
+        let _ = identity.write(home.path(), "server");
+        let broker = Broker::configured(&configuration(home.path(), settings), WHY)?;
+        Some(Self { broker, authority, identity, home })
+    }
+
+    /// A client that trusts it, shaken hands with.
+    fn connect(&self, identity: Option<&Identity>) -> std::io::Result<Stream> {
+        let client = tls::client(&self.authority.pem(), identity);
+        tls::connect(self.broker.address_of("AMQP over TLS"), &client, "localhost")
+    }
+
+    /// What an AMQP client meets: with TLS 1.3 a refusal comes after the client's last word of the
+    /// handshake.
+    fn open(&self, identity: Option<&Identity>) -> Result<Connection, String> {
+        let mut stream = self.connect(identity).map_err(|error| error.to_string())?;
+        stream.write_all(&PROTOCOL_HEADER).map_err(|error| error.to_string())?;
+        let mut start = [0; 7];
+        stream.read_exact(&mut start).map_err(|error| error.to_string())?;
+        assert_eq!(start[0], 1, "a method");
+        drop(stream);
+        let connection = Connection::within(self.connect(identity).unwrap());
+        connection.open(&Login::default()).map_err(|answer| answer.to_string())?;
+        Ok(connection)
+    }
+
+    /// What a GET of the API answers, over TLS.
+    fn get(&self, path: &str) -> (u16, Value) {
+        let client = tls::client(&self.authority.pem(), None);
+        let address = self.broker.address_of("management over TLS");
+        let stream = tls::connect(address, &client, "localhost").unwrap();
+        get(stream, path)
+    }
+}
+
+fn configuration(home: &Path, settings: &str) -> String {
+    let mut text = String::new();
+    for listener in ["listen", "management", "metrics"] {
+        let plain = if listener == "listen" { "127.0.0.1:0" } else { "none" };
+        writeln!(text, "{listener} = \"{plain}\"\n{listener}_tls = \"127.0.0.1:0\"").unwrap();
+    }
+    text + &format!("[tls]\n{settings}").replace("{home}", &home.display().to_string())
+}
+
+fn get(mut stream: Stream, path: &str) -> (u16, Value) {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}

@@ -1,0 +1,62 @@
+//! What OpenSSL's client makes of the broker: another implementation than the broker's own.
+
+use std::process::{Command, Stdio};
+
+use crate::Served;
+
+/// Whether a handshake with these options works, and what OpenSSL says; `None`, and a note,
+/// without OpenSSL.
+fn handshake(served: &Served, options: &[&str]) -> Option<(bool, String)> {
+    let address = served.broker.address_of("AMQP over TLS").to_string();
+    let ca = served.home.path().join("ca.pem");
+    let output = Command::new("openssl")
+        .args(["s_client", "-brief", "-verify_return_error", "-servername", "localhost"])
+        .args(["-connect", &address, "-CAfile"])
+        .arg(ca)
+        .args(options)
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else {
+        println!("skipped: openssl is not installed");
+        return None;
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some((output.status.success(), text))
+}
+
+#[test]
+fn current_versions_are_spoken_and_old_ones_are_not() {
+    let Some(served) = Served::with("") else { return };
+    for (option, version) in [("-tls1_3", "TLSv1.3"), ("-tls1_2", "TLSv1.2")] {
+        let Some((works, said)) = handshake(&served, &[option]) else { return };
+        assert!(works && said.contains(&format!("Protocol version: {version}")), "{said}");
+        assert!(said.contains("Verification: OK"), "{said}");
+    }
+    for old in ["-tls1_1", "-tls1"] {
+        let (works, said) =
+            handshake(&served, &[old, "-cipher", "ALL:@SECLEVEL=0"]).expect("as before");
+        assert!(!works && !said.contains("Protocol version"), "{old}: {said}");
+    }
+}
+
+#[test]
+fn one_version_is_enough() {
+    let Some(served) = Served::with("versions = [\"1.3\"]\n") else { return };
+    let Some((works, said)) = handshake(&served, &["-tls1_2"]) else { return };
+    assert!(!works, "{said}");
+    assert!(handshake(&served, &[]).expect("as before").0);
+}
+
+#[test]
+fn weak_ciphers_are_not_spoken() {
+    let Some(served) = Served::with("") else { return };
+    for weak in ["AES128-SHA", "ECDHE-ECDSA-AES128-SHA", "DHE-RSA-AES128-SHA", "NULL", "aNULL"] {
+        let cipher = format!("{weak}:@SECLEVEL=0");
+        let Some((works, said)) = handshake(&served, &["-tls1_2", "-cipher", &cipher]) else {
+            return;
+        };
+        assert!(!works, "{weak}: {said}");
+    }
+    let strong = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"];
+    assert!(handshake(&served, &strong).expect("as before").0);
+}
