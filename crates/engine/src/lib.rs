@@ -68,7 +68,7 @@ pub use stream::{
 };
 pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
-    DestinationName, Exchange, ExchangeKind, ExchangeSpec, ExchangeTraffic, InvalidBinding,
-    InvalidExchange, InvalidJmsBinding, InvalidMatch, Keeper, Removed, RemovedBinding,
-    RemovedDestination, Routable, RouteSet, Topology, UnknownKind, delay,
+    DestinationName, Exchange, ExchangeKind, ExchangeSpec, ExchangeTraffic, Explanation,
+    InvalidBinding, InvalidExchange, InvalidJmsBinding, InvalidMatch, Keeper, Removed,
+    RemovedBinding, RemovedDestination, Routable, RouteSet, Topology, UnknownKind, Visit, delay,
 };

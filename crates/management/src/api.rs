@@ -16,5 +16,6 @@ pub(crate) mod parameters;
 pub(crate) mod permissions;
 pub(crate) mod policies;
 pub(crate) mod queues;
+pub(crate) mod route;
 pub(crate) mod users;
 pub(crate) mod vhosts;

@@ -1,6 +1,7 @@
 //! The table of all endpoints: paths, methods, who may use them, and what answers.
 //!
-//! Paths, methods and roles are RabbitMQ 4.3's, as measured on one.
+//! Paths, methods and roles are RabbitMQ 4.3's, as measured on one; below `/api/leveret/` is what
+//! only Leveret has.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,8 @@ use axum::http::Method;
 use crate::answer::Outcome;
 use crate::api::{
     bindings, channels, connections, consumers, control, definitions, exchanges, features, health,
-    node, overview, parameters, permissions, policies, queues, users, vhosts,
+    node, overview, parameters, permissions, policies, queues, route as route_tester, users,
+    vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -148,6 +150,8 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/exchanges/{vhost}/{exchange}/bindings/destination",
         &[get(Vhost, bindings::of_destination)],
     ),
+    // Only Leveret's
+    route("/api/leveret/route/{vhost}/{exchange}", &[post(Vhost, route_tester::explain)]),
     // Queues
     route("/api/queues", &[get(Management, queues::list)]),
     route("/api/queues/detailed", &[get(Management, queues::list_detailed)]),

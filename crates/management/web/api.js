@@ -4,9 +4,10 @@ import { login } from "./session.js";
 
 /** An answer other than a success, with the API's own words. */
 export class ApiError extends Error {
-  constructor(status, reason) {
+  constructor(status, reason, isWrongLogin = false) {
     super(reason);
     this.status = status;
+    this.isWrongLogin = isWrongLogin;
   }
 }
 
@@ -26,18 +27,20 @@ async function send(method, path, body, more) {
   } catch {
     throw new ApiError(0, "The broker does not answer.");
   }
-  if (!response.ok) throw new ApiError(response.status, await reason(response));
+  if (!response.ok) throw await refusal(response);
   return response;
 }
 
-async function reason(response) {
+async function refusal(response) {
   const status = `${response.status} ${response.statusText}`.trim();
   const text = await response.text();
   try {
-    const { reason } = JSON.parse(text);
-    return `${typeof reason === "string" ? reason : JSON.stringify(reason)} (${status})`;
+    const { error, reason } = JSON.parse(text);
+    const words = typeof reason === "string" ? reason : JSON.stringify(reason);
+    // Spelt otherwise where the login is right and the user may not.
+    return new ApiError(response.status, `${words} (${status})`, error === "not_authorized");
   } catch {
-    return text ? `${text} (${status})` : status;
+    return new ApiError(response.status, text ? `${text} (${status})` : status);
   }
 }
 

@@ -6,18 +6,19 @@ import { field, values } from "./form.js";
 import { failed } from "./notice.js";
 import { navigate, route, start, stop } from "./router.js";
 import { currentUser, forgetLogin, keepLogin, login, setUser } from "./session.js";
-import { overview } from "./pages/overview.js";
 import { channel } from "./pages/channel.js";
 import { channels } from "./pages/channels.js";
 import { connection } from "./pages/connection.js";
 import { connections } from "./pages/connections.js";
+import { definitions } from "./pages/definitions.js";
 import { exchange } from "./pages/exchange.js";
 import { exchanges } from "./pages/exchanges.js";
-import { queues } from "./pages/queues.js";
-import { queue } from "./pages/queue.js";
-import { definitions } from "./pages/definitions.js";
 import { features } from "./pages/features.js";
+import { overview } from "./pages/overview.js";
 import { policies } from "./pages/policies.js";
+import { queue } from "./pages/queue.js";
+import { queues } from "./pages/queues.js";
+import { routeTester } from "./pages/route.js";
 import { user } from "./pages/user.js";
 import { users } from "./pages/users.js";
 import { vhost } from "./pages/vhost.js";
@@ -27,6 +28,7 @@ const SECTIONS = [
   ["Overview", "#/"],
   ["Queues", "#/queues"],
   ["Exchanges", "#/exchanges"],
+  ["Routes", "#/routes"],
   ["Connections", "#/connections"],
   ["Channels", "#/channels"],
   ["Admin", "#/admin"],
@@ -37,6 +39,7 @@ route("/queues", queues);
 route("/queues/:vhost/:name", queue);
 route("/exchanges", exchanges);
 route("/exchanges/:vhost/:name", exchange);
+route("/routes", routeTester);
 route("/connections", connections);
 route("/connections/:name", connection);
 route("/channels", channels);

@@ -66,7 +66,10 @@ export async function navigate() {
     page.refreshing = (work) => page.refreshers.push(work);
     content = [await found.show(page)].flat();
   } catch (error) {
-    if (error.status === 401 && current === page && !document.getElementById("who").textContent) return onLogin();
+    if (current === page && error.isWrongLogin) {
+      onLogin(error);
+      return;
+    }
     content = [head("This can't be shown"), failed(error)];
   }
   if (current !== page) return;
@@ -91,6 +94,10 @@ export async function refresh() {
     }
   }
   if (current !== page) return;
+  if (error?.isWrongLogin) {
+    onLogin(error);
+    return;
+  }
   const main = document.getElementById("main");
   main.querySelector(".stale")?.remove();
   if (error) main.prepend(el("div", { class: "stale" }, failed(error)));
@@ -99,7 +106,9 @@ export async function refresh() {
 function mark(path) {
   const first = path.split("/")[1];
   for (const item of document.querySelectorAll("#nav a")) {
-    if (item.hash.split("/")[1] === first) item.setAttribute("aria-current", "page");
+    const isCurrent = item.hash.split("/")[1] === first;
+    if (isCurrent) item.setAttribute("aria-current", "page");
     else item.removeAttribute("aria-current");
+    if (isCurrent) item.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 }

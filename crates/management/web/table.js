@@ -12,9 +12,14 @@ import { refresh } from "./router.js";
 export function table(caption, columns, items, empty = "There are none.") {
   const body = el("tbody");
   fill(body, columns, items, empty);
-  return el("div", { class: "scroll" }, el("table", {},
-    el("caption", { class: "visually-hidden" }, caption),
-    el("thead", {}, el("tr", {}, columns.map((column) => heading(column)))), body));
+  return framed(caption, columns.map((column) => heading(column)), body);
+}
+
+/** A wide table scrolls within its frame, also with the keyboard. */
+function framed(caption, headings, body) {
+  return el("div", { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
+    el("table", {}, el("caption", { class: "visually-hidden" }, caption),
+      el("thead", {}, el("tr", {}, headings)), body));
 }
 
 function heading(column, onclick) {
@@ -123,8 +128,7 @@ export async function liveTable(page, { caption, path, columns, empty, inVhost =
   }
   if (failure) position.textContent = failure.message;
   return el("section", { class: "card" }, tools,
-    el("div", { class: "scroll" }, el("table", {}, el("caption", { class: "visually-hidden" }, caption),
-      el("thead", {}, el("tr", {}, headings)), body)),
+    framed(caption, headings, body),
     pager);
 }
 

@@ -14,6 +14,7 @@ mod firehose;
 mod http;
 mod metrics;
 mod recorded;
+mod route;
 mod stats;
 mod streams;
 mod vhosts;

@@ -1,0 +1,144 @@
+//! Finding out why a message goes where it goes.
+
+use super::binding::BindingId;
+use super::exchange::{Exchange, Routable, Routed};
+use super::keeper::Keep;
+use super::topic::Scratch;
+use super::{BindingRef, RouteSet, Topology};
+
+/// The way of a message that nobody publishes.
+#[derive(Debug)]
+pub struct Explanation<'a> {
+    /// The exchanges it comes by, in the order they are visited.
+    pub visits: Vec<Visit<'a>>,
+    /// The names of the queues it reaches, in the order they are found.
+    pub queues: Vec<&'a str>,
+}
+
+/// What one exchange does with the message.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// The exchange.
+    pub exchange: &'a Exchange,
+    /// All bindings from it, and whether the message takes them.
+    pub bindings: Vec<(BindingRef<'a>, bool)>,
+    /// The alternate exchange it is passed to because no binding matches.
+    pub alternate: Option<&'a str>,
+    /// Whether the exchange delays it, and passes it to nobody yet.
+    pub is_delayed: bool,
+}
+
+impl Topology {
+    /// The way that [`route`](Self::route) takes with such a message, and the bindings on it that
+    /// it does not take.
+    pub fn explain(&self, exchange: &str, message: Routable<'_>) -> Explanation<'_> {
+        let mut routes = RouteSet::new();
+        self.route(exchange, message, &mut routes);
+        let visited = routes.exchanges.as_slice().iter();
+        let exchanges = visited.filter_map(|id| self.exchanges.get(id));
+        let queues = routes.as_slice().iter().filter_map(|id| self.queues.get(id));
+        Explanation {
+            visits: exchanges.map(|exchange| self.visit(exchange, message)).collect(),
+            queues: queues.map(|queue| &*queue.name).collect(),
+        }
+    }
+
+    fn visit<'a>(&'a self, exchange: &'a Exchange, message: Routable<'_>) -> Visit<'a> {
+        let is_delayed = matches!(exchange.keep(&message), Keep::Only(_));
+        let mut taken: Vec<BindingId> = Vec::new();
+        if !is_delayed {
+            let mut scratch = Scratch::default();
+            exchange.for_each_match(&mut Routed::new(message), &mut scratch, |id| taken.push(id));
+        }
+        taken.sort_unstable();
+        let all = exchange.outgoing.as_slice().iter();
+        let bindings = all.filter_map(|id| {
+            let binding = self.binding_ref(self.bindings.get(*id)?)?;
+            Some((binding, taken.binary_search(id).is_ok()))
+        });
+        let is_passed_on = taken.is_empty() && !is_delayed;
+        Visit {
+            exchange,
+            bindings: bindings.collect(),
+            alternate: exchange.alternate().filter(|_| is_passed_on),
+            is_delayed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_codec::{Properties, TableBuf, TableBuilder};
+
+    use super::super::{DestinationName, ExchangeKind, ExchangeSpec};
+    use super::*;
+    use crate::ids::QueueId;
+
+    fn topology() -> Topology {
+        let mut topology = Topology::new();
+        let alternate = TableBuilder::new().put("alternate-exchange", "lost").build();
+        for (name, kind, arguments) in [
+            ("events", ExchangeKind::Topic, alternate),
+            ("all", ExchangeKind::Fanout, TableBuf::default()),
+            ("lost", ExchangeKind::Fanout, TableBuf::default()),
+        ] {
+            topology.add_exchange(ExchangeSpec {
+                name: name.into(),
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                arguments,
+            });
+        }
+        for (id, name) in ["orders", "bills", "rest"].into_iter().enumerate() {
+            topology.add_queue(name.into(), QueueId(id as u64));
+        }
+        for (source, destination, key) in [
+            ("events", DestinationName::Queue("orders"), "order.*"),
+            ("events", DestinationName::Exchange("all"), "order.new"),
+            ("events", DestinationName::Queue("bills"), "bill.#"),
+            ("all", DestinationName::Queue("bills"), ""),
+            ("lost", DestinationName::Queue("rest"), ""),
+        ] {
+            topology.bind(source, destination, key, &TableBuf::default()).unwrap();
+        }
+        topology
+    }
+
+    fn explained(exchange: &str, key: &str) -> (Vec<String>, Vec<String>) {
+        let topology = topology();
+        let properties = Properties::default();
+        let message = Routable { keys: &[key], properties: &properties, drawn: 0 };
+        let explanation = topology.explain(exchange, message);
+        let visits = explanation.visits.iter().map(|visit| {
+            let taken = visit.bindings.iter().map(|(binding, is_taken)| {
+                format!("{}{}", if *is_taken { "+" } else { "-" }, binding.key)
+            });
+            let taken = taken.collect::<Vec<_>>().join(" ");
+            format!("{}: {taken} {}", visit.exchange.name(), visit.alternate.unwrap_or_default())
+        });
+        (visits.collect(), explanation.queues.iter().map(|&name| name.to_owned()).collect())
+    }
+
+    #[test]
+    fn bindings_that_match_are_told_from_those_that_do_not() {
+        let (visits, queues) = explained("events", "order.new");
+        assert_eq!(visits, ["events: +order.* +order.new -bill.# ", "all: + "]);
+        assert_eq!(queues, ["orders", "bills"]);
+    }
+
+    #[test]
+    fn what_no_binding_takes_is_passed_to_the_alternate_exchange() {
+        let (visits, queues) = explained("events", "stock");
+        assert_eq!(visits, ["events: -order.* -order.new -bill.# lost", "lost: + "]);
+        assert_eq!(queues, ["rest"]);
+    }
+
+    #[test]
+    fn the_default_exchange_has_no_bindings_and_a_missing_one_no_way() {
+        assert_eq!(explained("", "rest"), (vec![], vec!["rest".to_owned()]));
+        assert_eq!(explained("", "nope"), (vec![], vec![]));
+        assert_eq!(explained("nope", "rest"), (vec![], vec![]));
+    }
+}
