@@ -12,7 +12,7 @@ const NO_REPLICAS: &str = "Leveret runs as a single node: queues and streams hav
 const NO_LISTENERS: &str = "listeners are changed in the configuration, and at the next start";
 const NO_LOG_FILE: &str = "there is no log file: the log goes to standard error";
 const NO_SECRETS: &str = "encrypted values in the configuration are not understood";
-const NO_TLS: &str = "the listeners serve no TLS";
+const TLS: &str = "what listeners show is what a client sees: ask with 'openssl s_client'";
 const NO_EVENTS: &str = "Leveret has no stream of events";
 
 const fn refused(
@@ -79,9 +79,9 @@ pub(crate) static COMMANDS: &[Command] = &[
     refused("command_line_arguments", "", DIAGNOSTICS, "Shows the runtime's flags", ERLANG),
     refused("log_tail", "", DIAGNOSTICS, "Prints the end of the log", NO_LOG_FILE),
     refused("log_tail_stream", "", DIAGNOSTICS, "Prints the log as it grows", NO_LOG_FILE),
-    refused("certificates", "", DIAGNOSTICS, "Shows the certificates of listeners", NO_TLS),
-    refused("tls_versions", "", DIAGNOSTICS, "Lists the versions of TLS", NO_TLS),
-    refused("cipher_suites", "", DIAGNOSTICS, "Lists the ciphers of TLS", NO_TLS),
+    refused("certificates", "", DIAGNOSTICS, "Shows the certificates of listeners", TLS),
+    refused("tls_versions", "", DIAGNOSTICS, "Lists the versions of TLS", TLS),
+    refused("cipher_suites", "", DIAGNOSTICS, "Lists the ciphers of TLS", TLS),
     refused("consume_event_stream", "", DIAGNOSTICS, "Prints events as they happen", NO_EVENTS),
     refused("resolver_info", "", DIAGNOSTICS, "Shows how names are looked up", ERLANG),
     refused("metadata_store_status", "", DIAGNOSTICS, "Shows the members of a log", NO_REPLICAS),
