@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use leveret_tests::{Channel, Connection, Login, binary};
@@ -12,6 +12,7 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stderr: ChildStderr,
     address: SocketAddr,
+    data: PathBuf,
 }
 
 impl Running {
@@ -46,7 +47,8 @@ impl Running {
             return None;
         };
         let address = rest.split([' ', ';']).next().and_then(|text| text.parse().ok());
-        Some(Self { child, stderr, address: address.expect("an address") })
+        let data = data.to_owned();
+        Some(Self { child, stderr, address: address.expect("an address"), data })
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -59,6 +61,16 @@ impl Running {
         connection
     }
 
+    /// The broker's own process, by its lock, if it is still that.
+    fn pid(&self) -> Option<rustix::process::Pid> {
+        let text = std::fs::read_to_string(self.data.join("lock")).ok()?;
+        let id: i32 = text.trim().parse().ok()?;
+        let words = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        let data = self.data.as_os_str().as_encoded_bytes();
+        let is_it = words.split(|byte| *byte == 0).any(|word| word == data);
+        is_it.then(|| rustix::process::Pid::from_raw(id)).flatten()
+    }
+
     pub(crate) fn channel(&self) -> Channel {
         self.connect().channel(1)
     }
@@ -66,6 +78,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Who watches it may go without it.
+        if let Some(pid) = self.pid() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
         // Both fail when it has ended already, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
