@@ -205,6 +205,25 @@ fn every_line_is_one_of_the_text_format() {
     assert_eq!(Api::new(broker.metrics_address()).send("GET", "/", &[], "").status, 404);
 }
 
+#[test]
+fn alert_rules_use_metrics_that_there_are() {
+    let Some((broker, _)) = managed() else { return };
+    let metrics = scrape(&broker, "/metrics");
+    let rules = include_str!("../../../packaging/monitoring/alerts.yaml");
+    let expressions: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    assert_eq!(expressions.len(), rules.matches("- alert: ").count());
+    let mut found = 0;
+    for expression in expressions {
+        let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for name in words.filter(|w| w.starts_with("rabbitmq_") || w.starts_with("leveret_")) {
+            found += 1;
+            assert!(metrics.keys().any(|key| key.split('{').next() == Some(name)), "{name}");
+        }
+    }
+    assert!(found > 0);
+}
+
 /// Samples by name and labels.
 fn scrape(broker: &Broker, path: &str) -> BTreeMap<String, f64> {
     let api = Api::new(broker.metrics_address()).with_login(None);
