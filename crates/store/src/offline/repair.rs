@@ -19,7 +19,8 @@ use crate::{
     encoding::Reader,
     record::Record,
     recovery::refused,
-    segment::{self, HEADER, MARK_ROOM},
+    recovery::scan::Leftovers,
+    segment::{self, HEADER, MARK_ROOM, Segment},
     store::JOURNAL,
     tables,
     unit::{self, UnitHeader},
@@ -338,6 +339,16 @@ fn mark(disk: &dyn Disk, journal: &Path) -> Result<(), OfflineError> {
         return Ok(());
     }
     let file = disk.open(&tail.path).map_err(refused("open", &tail.path))?;
+    let segment = Segment {
+        number: tail.number,
+        salt: tail.salt,
+        path: tail.path.clone(),
+        file: Arc::clone(&file),
+        capacity: tail.capacity,
+    };
+    // What lies behind, cut off by damage, must not go on from the mark: it may be a later clean stop.
+    let behind = Leftovers::find(&segment, tail.end).map_err(refused("read", &tail.path))?;
+    let session = survey.chain.session.max(behind.session).saturating_add(1);
     let end = tail.end + unit::HEADER as u64;
     file.allocate(end + MARK_ROOM).map_err(refused("allocate", &tail.path))?;
     let last = survey.chain.last();
@@ -346,7 +357,7 @@ fn mark(disk: &dyn Disk, journal: &Path) -> Result<(), OfflineError> {
         first: last + 1,
         previous: last,
         durable: last,
-        session: survey.chain.session,
+        session,
         ..UnitHeader::default()
     };
     file.write_all_at(&[&header.encode()], tail.end).map_err(refused("write to", &tail.path))?;
