@@ -202,16 +202,21 @@ fn what_expires_on_disk_is_dead_lettered_in_order_with_all_its_deaths() {
     assert_empty(&channel, "last");
 }
 
-#[test]
-fn only_what_is_mortal_on_a_page_dies() {
-    let Some(broker) = start() else { return };
-    let channel = broker.connect().channel(1);
+/// The queue `q`, and `dead`, to which its dead letters go.
+fn declare_with_dead_letters(channel: &Channel) {
     let arguments = [
         ("x-dead-letter-exchange", Value::text("")),
         ("x-dead-letter-routing-key", Value::text("dead")),
     ];
-    declare_with(&channel, "q", &arguments);
-    declare_with(&channel, "dead", &[]);
+    declare_with(channel, "q", &arguments);
+    declare_with(channel, "dead", &[]);
+}
+
+#[test]
+fn only_what_is_mortal_on_a_page_dies() {
+    let Some(broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    declare_with_dead_letters(&channel);
     let is_mortal = |number: &usize| number % 7 == 3;
     fill_with(&publisher(&broker), "q", 0..1400, |number| Properties {
         expiration: is_mortal(&number).then_some(b"500"),
@@ -258,12 +263,7 @@ fn purge_and_delete_count_what_is_on_disk() {
 fn what_is_given_back_stands_before_what_is_on_disk() {
     let Some(broker) = start() else { return };
     let channel = broker.connect().channel(1);
-    let arguments = [
-        ("x-dead-letter-exchange", Value::text("")),
-        ("x-dead-letter-routing-key", Value::text("dead")),
-    ];
-    declare_with(&channel, "q", &arguments);
-    declare_with(&channel, "dead", &[]);
+    declare_with_dead_letters(&channel);
     fill(&broker, "q", 0..2000);
     await_paged(&broker, "q", 1700);
     channel.call(&qos(400));

@@ -22,7 +22,7 @@ pub(super) fn measure(size: usize, time: Duration) -> io::Result<Relayed> {
         (join(publishing), join(relaying), received)
     });
     let (seconds, sent) = (began.elapsed().as_secs_f64(), sent? as f64);
-    let _: u64 = received?;
+    received?;
     Ok(Relayed {
         size,
         rate: sent / seconds,
@@ -83,16 +83,11 @@ fn relay(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Duration> {
     Ok(thread_cpu().saturating_sub(before))
 }
 
-/// The number of bytes received.
-fn drain(from: &mut TcpStream) -> io::Result<u64> {
+/// Reads to the end.
+fn drain(from: &mut TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
-    let mut received = 0;
-    loop {
-        match from.read(&mut buffer)? {
-            0 => return Ok(received),
-            count => received += count as u64,
-        }
-    }
+    while from.read(&mut buffer)? > 0 {}
+    Ok(())
 }
 
 fn thread_cpu() -> Duration {
