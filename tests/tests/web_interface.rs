@@ -1,0 +1,67 @@
+//! The web interface in a real browser: `tests/web/interface.js`, whose verdict is the test's.
+//!
+//! Without Chromium and npm, or a way to npm's registry for the first run, it is skipped with a word
+//! about it, unless `LEVERET_REQUIRE_BROWSER` is set.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use leveret_tests::Broker;
+
+#[test]
+fn the_web_interface_works_in_a_browser() {
+    let (folder, chromium) = match prepare() {
+        Ok(prepared) => prepared,
+        Err(missing) => {
+            assert!(env::var_os("LEVERET_REQUIRE_BROWSER").is_none(), "{missing}");
+            println!("skipped: {missing}");
+            return;
+        }
+    };
+    let Some(broker) = Broker::managed() else { return };
+    let output = Command::new("node")
+        .arg("interface.js")
+        .arg(chromium)
+        .arg(format!("http://{}", broker.management_address()))
+        .current_dir(folder)
+        .output()
+        .expect("node runs");
+    assert!(output.status.success(), "{}", shown(&output));
+}
+
+/// The folder with the program and what it needs, and the browser.
+fn prepare() -> Result<(PathBuf, PathBuf), String> {
+    let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(on_path);
+    let chromium = chromium.ok_or("there is no Chromium")?;
+    on_path("npm").ok_or("there is no npm")?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web");
+    fs::create_dir_all(&folder).expect("a folder");
+    for file in ["package.json", "package-lock.json", "interface.js"] {
+        fs::copy(source.join(file), folder.join(file)).expect("a copy");
+    }
+    let installed = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+        .args(["--fetch-retries=0", "--fetch-timeout=60000"])
+        .current_dir(&folder)
+        .output()
+        .expect("npm runs");
+    if installed.status.success() {
+        Ok((folder, chromium))
+    } else {
+        Err(format!("npm installs nothing: {}", shown(&installed)))
+    }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+fn shown(output: &Output) -> String {
+    let text = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    text.concat()
+}
