@@ -40,8 +40,9 @@ fn prepare() -> Result<(PathBuf, PathBuf), String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("web");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web");
     fs::create_dir_all(&folder).expect("a folder");
-    for file in ["package.json", "package-lock.json", "interface.js"] {
-        fs::copy(source.join(file), folder.join(file)).expect("a copy");
+    for file in fs::read_dir(source).expect("the programs") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), folder.join(file.file_name())).expect("a copy");
     }
     let installed = Command::new("npm")
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])

@@ -322,9 +322,9 @@ fn answerable(broker: &Broker, deaths: &[Death]) -> Option<Arc<SharedQueue>> {
     vhost.directory.read().queue_by_id(source.queue).cloned()
 }
 
-/// Asks the queues of dead letters that must not be lost whether they take them.
+/// Asks the queues of messages that must not be lost whether they take them.
 #[derive(Default)]
-struct WayOn {
+pub(crate) struct WayOn {
     /// Queues that have refused one: the next must not overtake it.
     full: SmallVec<[QueueId; 2]>,
     /// What queues are about to get.
@@ -362,7 +362,8 @@ impl WayOn {
         obstacle
     }
 
-    fn takes(&mut self, queue: &SharedQueue, bytes: u64) -> bool {
+    /// Whether a queue has room for one more message, besides those it is about to get.
+    pub(crate) fn takes(&mut self, queue: &SharedQueue, bytes: u64) -> bool {
         if self.full.contains(&queue.id) {
             return false;
         }

@@ -66,13 +66,14 @@ pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;
 pub use queue::{
-    ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals, SharedQueue,
+    Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,
+    SharedQueue,
 };
 pub use queue_type::QueueType;
 pub use session::{
     Client, Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue,
-    Fetched, NewConsumer, Outcome, Prepared, Publish, Repeatable, Session, SessionId, SettleGroup,
-    Settlement, Staged, Ticket, generated_name,
+    Fetched, Moved, Movement, NewConsumer, Outcome, Prepared, Publish, Repeatable, Session,
+    SessionId, SettleGroup, Settlement, Staged, Ticket, generated_name,
 };
 pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};

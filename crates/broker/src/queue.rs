@@ -2,6 +2,7 @@
 //!
 //! Lock order: vhost directory, a stream's order, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
+mod browse;
 mod delivery;
 mod delivery_count;
 mod gate;
@@ -27,6 +28,7 @@ use leveret_engine::{
 use leveret_store::{Lsn, ReadError, Store};
 use parking_lot::Mutex;
 
+pub use self::browse::Browsed;
 use self::delivery::Consumer;
 use self::paging::Paged;
 use self::policies::ConsumerTimeout;

@@ -4,6 +4,7 @@
 //! wait for the disk: what has to be durable before it is answered comes back as an [`Lsn`].
 
 mod bindings;
+mod browse;
 mod consume;
 mod exchanges;
 mod publish;
@@ -18,6 +19,7 @@ use leveret_codec::AmqpError;
 use leveret_engine::Millis;
 use leveret_store::{Batch, Definition, Lsn};
 
+pub use self::browse::{Moved, Movement};
 pub use self::consume::{Consume, Fetched, NewConsumer};
 pub use self::exchanges::DeclareExchange;
 use self::publish::Staging;

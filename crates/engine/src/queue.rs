@@ -1,5 +1,6 @@
 //! The queue: a state machine fed with messages, consumers and time.
 
+mod browse;
 mod consumers;
 mod delayed;
 mod due;
@@ -13,6 +14,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use browse::Standing;
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
 pub use entry::{DropReason, Effect, Entry, PagedEntry, Pushed, Return};

@@ -210,6 +210,25 @@ impl Stream {
         self.readers.served(id, run.len() - before, is_blocked, self.committed);
     }
 
+    /// Shows messages that may be read, from this offset on or from the first: at most `most`, and
+    /// no more once they have `bytes` body bytes. As [`serve`](Self::serve) has them, the
+    /// [`lsn`](Entry::lsn) is the offset.
+    #[must_use]
+    pub fn browse(&self, from: u64, most: usize, bytes: u64) -> Vec<Entry> {
+        let mut left = bytes;
+        let offsets = (from.max(self.log.first())..self.committed).take(most);
+        let entries = offsets.map_while(|offset| {
+            let message = self.log.get(offset)?.message.clone();
+            Some(Entry::new(Lsn(offset), message))
+        });
+        let shown = entries.take_while(|entry| {
+            let is_shown = left > 0;
+            left = left.saturating_sub(entry.bytes().max(1));
+            is_shown
+        });
+        shown.collect()
+    }
+
     /// Whether readers are left that could go on: serve them in another turn.
     #[must_use]
     pub fn is_behind(&self) -> bool {

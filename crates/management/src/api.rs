@@ -1,6 +1,7 @@
 //! The endpoints, one file a topic. Each is a function from a call to an answer or a failure.
 
 pub(crate) mod bindings;
+pub(crate) mod browse;
 pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod consumers;

@@ -16,6 +16,7 @@ mod dispatch;
 mod json_table;
 mod list;
 mod login;
+mod message_filter;
 mod message_stats;
 mod metrics;
 mod node;

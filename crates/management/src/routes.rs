@@ -9,9 +9,9 @@ use axum::http::Method;
 
 use crate::answer::Outcome;
 use crate::api::{
-    bindings, channels, connections, consumers, control, definitions, exchanges, features, health,
-    node, overview, parameters, permissions, policies, queues, route as route_tester, users,
-    vhosts,
+    bindings, browse, channels, connections, consumers, control, definitions, exchanges, features,
+    health, node, overview, parameters, permissions, policies, queues, route as route_tester,
+    users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -152,6 +152,7 @@ pub(crate) static ROUTES: &[Route] = &[
     ),
     // Only Leveret's
     route("/api/leveret/route/{vhost}/{exchange}", &[post(Vhost, route_tester::explain)]),
+    route("/api/leveret/messages/{vhost}/{queue}", &[get(Vhost, browse::browse)]),
     // Queues
     route("/api/queues", &[get(Management, queues::list)]),
     route("/api/queues/detailed", &[get(Management, queues::list_detailed)]),

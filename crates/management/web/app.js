@@ -14,6 +14,7 @@ import { definitions } from "./pages/definitions.js";
 import { exchange } from "./pages/exchange.js";
 import { exchanges } from "./pages/exchanges.js";
 import { features } from "./pages/features.js";
+import { messages } from "./pages/messages.js";
 import { overview } from "./pages/overview.js";
 import { policies } from "./pages/policies.js";
 import { queue } from "./pages/queue.js";
@@ -37,6 +38,7 @@ const SECTIONS = [
 route("/", overview);
 route("/queues", queues);
 route("/queues/:vhost/:name", queue);
+route("/queues/:vhost/:name/messages", messages);
 route("/exchanges", exchanges);
 route("/exchanges/:vhost/:name", exchange);
 route("/routes", routeTester);

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod browse;
 mod definitions;
 mod deprecated;
 mod firehose;

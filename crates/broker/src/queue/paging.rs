@@ -63,7 +63,7 @@ impl SharedQueue {
         let request = state.machine.next_pages(self.agenda.pager.window());
         drop(state);
         let Some(request) = request else { return Ok(()) };
-        let messages = read(store, &request);
+        let messages = read(store, request.lsns());
         let mut state = self.state.lock();
         self.take_pages(&mut state, request, messages)?;
         if state.deleted {
@@ -89,11 +89,11 @@ impl SharedQueue {
     /// Reads the page in front.
     pub(super) fn read_front(&self, store: &Store) -> Result<(), ReadError> {
         let Some(request) = self.state.lock().machine.front_page() else { return Ok(()) };
-        let messages = read(store, &request);
+        let messages = read(store, request.lsns());
         self.take_pages(&mut self.state.lock(), request, messages)
     }
 
-    fn take_pages(
+    pub(super) fn take_pages(
         &self,
         state: &mut MutexGuard<'_, State>,
         request: PageRequest,
@@ -120,11 +120,12 @@ impl SharedQueue {
     }
 }
 
-fn read(
+/// Reads stored messages, ascending by LSN. Those that are gone are left out.
+pub(super) fn read(
     store: &Store,
-    request: &PageRequest,
+    lsns: &[leveret_engine::Lsn],
 ) -> Result<Vec<(leveret_engine::Lsn, Message)>, ReadError> {
-    let lsns: Vec<Lsn> = request.lsns().iter().map(|lsn| Lsn(lsn.0)).collect();
+    let lsns: Vec<Lsn> = lsns.iter().map(|lsn| Lsn(lsn.0)).collect();
     let payloads = store.read(&lsns)?;
     let messages =
         payloads.into_iter().filter_map(|(lsn, payload)| match Message::from_stored(payload) {

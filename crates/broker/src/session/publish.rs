@@ -44,8 +44,8 @@ pub struct Publish<'a> {
 
 /// A checked and routed message, not yet in any queue.
 pub struct Prepared {
-    message: Message,
-    routes: Routes,
+    pub(super) message: Message,
+    pub(super) routes: Routes,
     replies: ReplyTargets,
     /// See [`Session::repeatable`].
     pub(super) is_repeatable: bool,
@@ -110,8 +110,8 @@ pub enum Outcome {
 #[derive(Default)]
 pub(super) struct Staging {
     pub(super) arena: MessageArena,
-    records: Batch,
-    buckets: Buckets,
+    pub(super) records: Batch,
+    pub(super) buckets: Buckets,
     replies: Vec<(Arc<ReplyTarget>, Message)>,
     tickets: Vec<Pending>,
     refused: Vec<u32>,
@@ -348,7 +348,7 @@ impl Session {
     }
 
     /// One journal append for the whole batch, in which are `others` as well.
-    fn append(&mut self, others: Option<&mut Buckets>) -> (Lsn, Option<Lsn>) {
+    pub(super) fn append(&mut self, others: Option<&mut Buckets>) -> (Lsn, Option<Lsn>) {
         let Staging { records, buckets, .. } = &mut self.staging;
         if records.is_empty() {
             return (Lsn(0), None);
@@ -360,7 +360,7 @@ impl Session {
         (appended.first, Some(appended.last))
     }
 
-    fn enqueue(&mut self, first_record: Lsn, confirmations: &mut Vec<Confirmation>) {
+    pub(super) fn enqueue(&mut self, first_record: Lsn, confirmations: &mut Vec<Confirmation>) {
         let staging = &mut self.staging;
         let store = self.broker.store();
         self.turn.fresh_from = Some(first_record);

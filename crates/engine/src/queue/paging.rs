@@ -233,7 +233,7 @@ impl Paging {
         self.due = DuePages::default();
     }
 
-    fn request(&mut self, is_awaited: bool) -> PageRequest {
+    pub(super) fn request(&mut self, is_awaited: bool) -> PageRequest {
         self.last_request = self.last_request.checked_add(1).unwrap_or(1);
         let number = self.last_request;
         PageRequest { number, pages: Vec::new(), lsns: Vec::new(), is_awaited }

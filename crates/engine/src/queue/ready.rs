@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
 use super::level_set::LevelSet;
@@ -335,6 +336,53 @@ impl Ready {
             .iter()
             .rev()
             .flat_map(|row| row.returned.values().map(ring::Slot::Hot).chain(row.ring.slots()))
+    }
+
+    /// Shows entries in delivery order.
+    pub(super) fn browse(&self, view: &mut View) {
+        for row in self.levels.iter().rev() {
+            if !view.passes(row.returned.len()) {
+                row.returned
+                    .values()
+                    .for_each(|entry| view.add(ring::Slot::Hot(entry), entry.bytes()));
+            }
+            row.ring.browse(view);
+            if view.is_full() {
+                return;
+            }
+        }
+    }
+
+    /// Adds the pages to a request on which some of these are, which ascend.
+    pub(super) fn request_pages(&mut self, lsns: &[Lsn], request: &mut PageRequest) {
+        for (level, row) in (0..=u8::MAX).zip(&mut self.levels) {
+            row.ring.pages_with(lsns).for_each(|page| request.add(level, page));
+        }
+    }
+
+    /// Takes entries from wherever they are, in delivery order, if they are in memory and don't
+    /// expire before `now`. The LSNs ascend.
+    pub(super) fn take(&mut self, lsns: &[Lsn], now: Millis) -> Vec<Entry> {
+        let lives = |entry: &Entry| entry.deadline.is_none_or(|deadline| deadline > now);
+        let mut taken = Vec::new();
+        for level in (0..=u8::MAX).take(self.levels.len()).rev() {
+            let Some(row) = self.levels.get_mut(usize::from(level)) else { continue };
+            let mut here: Vec<(DueSlot, Entry)> = Vec::new();
+            for lsn in lsns {
+                if row.returned.get(lsn).is_some_and(lives) {
+                    let entry = row.returned.remove(lsn);
+                    here.extend(entry.map(|entry| (DueSlot::Returned(*lsn), entry)));
+                }
+            }
+            for place in row.ring.places(lsns, lives) {
+                here.extend(row.ring.take(place).map(|entry| (DueSlot::Ring(place), entry)));
+            }
+            for (slot, entry) in here {
+                self.left(level, slot, &entry);
+                taken.push(entry);
+            }
+        }
+        taken
     }
 
     /// Gives memory of past backlogs back.

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::Entry;
 use super::page::{Page, PagedSlot};
@@ -182,6 +183,52 @@ impl Ring {
             let hot = hot.into_iter().flatten().flatten().map(Slot::Hot);
             hot.chain(paged.into_iter().flatten().flatten().map(Slot::Paged))
         })
+    }
+
+    /// Shows entries in their order. What comes before those that are to be shown is passed by the
+    /// chunk.
+    pub(super) fn browse(&self, view: &mut View) {
+        for chunk in &self.chunks {
+            match chunk {
+                _ if view.is_full() => return,
+                Chunk::Hot(chunk) => {
+                    let entries = chunk.slots.iter().flatten();
+                    if !view.passes(entries.clone().count()) {
+                        entries.for_each(|entry| view.add(Slot::Hot(entry), entry.bytes()));
+                    }
+                }
+                Chunk::Paged(page) => {
+                    if !view.passes(usize::try_from(page.len).unwrap_or(usize::MAX)) {
+                        let bytes = page.bytes / u64::from(page.len.max(1));
+                        page.iter().flatten().for_each(|slot| view.add(Slot::Paged(slot), bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pages on which some of these are, which ascend.
+    pub(super) fn pages_with(&mut self, lsns: &[Lsn]) -> impl Iterator<Item = &mut Page> {
+        self.chunks.iter_mut().filter_map(|chunk| match chunk {
+            Chunk::Hot(_) => None,
+            Chunk::Paged(page) => {
+                let has_some = page.iter().flatten().any(|slot| is_among(lsns, slot.lsn));
+                has_some.then_some(page.as_mut())
+            }
+        })
+    }
+
+    /// Where entries in memory are that have one of these LSNs, which ascend, and that `which` is
+    /// true of.
+    pub(super) fn places(&self, lsns: &[Lsn], which: impl Fn(&Entry) -> bool) -> Vec<Place> {
+        let hot = self.chunks.iter().filter_map(|chunk| match chunk {
+            Chunk::Hot(chunk) => Some((chunk.start..).zip(&chunk.slots)),
+            Chunk::Paged(_) => None,
+        });
+        let found = hot.flatten().filter(|(_, slot)| {
+            slot.as_ref().is_some_and(|entry| is_among(lsns, entry.lsn) && which(entry))
+        });
+        found.map(|(place, _)| Place(place)).take(lsns.len()).collect()
     }
 
     /// Gives unused memory back.
@@ -434,6 +481,11 @@ impl PageOut<'_> {
         }
         stays
     }
+}
+
+/// Whether an LSN is one of these, which ascend: mostly it is not even near.
+fn is_among(lsns: &[Lsn], lsn: Lsn) -> bool {
+    lsns.first() <= Some(&lsn) && Some(&lsn) <= lsns.last() && lsns.binary_search(&lsn).is_ok()
 }
 
 /// What an entry takes in memory, about.

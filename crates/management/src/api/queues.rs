@@ -342,14 +342,14 @@ impl AckMode {
 
 /// How bodies are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
+pub(crate) enum Encoding {
     /// As text where they are text.
     Auto,
     Base64,
 }
 
 impl Encoding {
-    fn parse(word: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(word: &str) -> Result<Self, Failure> {
         match word {
             "auto" => Ok(Self::Auto),
             "base64" => Ok(Self::Base64),
@@ -377,12 +377,7 @@ fn message(fetched: &Fetched, encoding: Encoding, truncate: Option<usize>) -> Va
     let raw = queue.delivered_properties(entry, &mut scratch);
     let properties = Properties::parse(raw, &TableLimits::default()).unwrap_or_default();
     let body = entry.message.body();
-    let shown = truncate.and_then(|at| body.get(..at)).unwrap_or(body);
-    let as_text = std::str::from_utf8(shown).ok().filter(|_| encoding == Encoding::Auto);
-    let (payload, encoding) = match as_text {
-        Some(text) => (text.to_owned(), "string"),
-        None => (STANDARD.encode(shown), "base64"),
-    };
+    let (payload, encoding) = payload(body, encoding, truncate);
     json!({
         "payload_bytes": body.len(),
         "redelivered": entry.redelivered,
@@ -395,7 +390,20 @@ fn message(fetched: &Fetched, encoding: Encoding, truncate: Option<usize>) -> Va
     })
 }
 
-fn named(call: &Call) -> Result<Arc<SharedQueue>, Failure> {
+/// A body, or so many bytes of it, as it is shown, and how that is called.
+pub(crate) fn payload(
+    body: &[u8],
+    encoding: Encoding,
+    truncate: Option<usize>,
+) -> (String, &'static str) {
+    let shown = truncate.and_then(|at| body.get(..at)).unwrap_or(body);
+    match std::str::from_utf8(shown).ok().filter(|_| encoding == Encoding::Auto) {
+        Some(text) => (text.to_owned(), "string"),
+        None => (STANDARD.encode(shown), "base64"),
+    }
+}
+
+pub(crate) fn named(call: &Call) -> Result<Arc<SharedQueue>, Failure> {
     call.vhost()?.queue(call.part("queue")).ok_or(Failure::NotFound)
 }
 

@@ -42,6 +42,7 @@ export async function queue(page) {
     head(name, {
       crumb: { text: `Queues · ${vhost}`, href: "#/queues" },
       actions: [
+        el("a", { class: "button", href: to`/queues/${vhost}/${name}/messages` }, "Browse messages"),
         button("Publish", () => publish({ vhost, exchange: "", key: name })),
         button("Bind", () => bindTo({ vhost, kind: "queue", name })),
         button("Purge", () => purge(here, name), "danger"),
@@ -123,7 +124,7 @@ function messages(here) {
       }),
       field({ name: "encoding", label: "Bodies", type: "select", options: [["auto", "as text"], ["base64", "as base64"]] }),
       el("div", { class: "field" }, el("button", { class: "primary" }, "Get"))),
-    el("p", { class: "soft" }, "What is put back counts as delivered once: it is marked as redelivered."));
+    el("p", { class: "soft" }, "What is put back counts as delivered once: it is marked as redelivered. Browsing leaves no trace."));
 
   async function fetchThem(event) {
     event.preventDefault();

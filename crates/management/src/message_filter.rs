@@ -1,0 +1,97 @@
+//! Which messages of a queue are meant.
+
+use leveret_codec::{Array, Properties, Table};
+use leveret_engine::Message;
+
+use crate::properties;
+
+/// What a message has to have; nothing at all stands for every message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// A text in its body, its properties, its routing key or the name of its exchange, whether in
+    /// capitals or not.
+    pub(crate) contains: Option<String>,
+    /// It has died.
+    pub(crate) is_dead: bool,
+    /// It has died for this reason.
+    pub(crate) reason: Option<String>,
+    /// It has died in this queue.
+    pub(crate) died_in: Option<String>,
+}
+
+impl Filter {
+    /// Whether every message is meant.
+    pub(crate) fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn matches(&self, message: &Message, properties: &Properties<'_>) -> bool {
+        let is_dead = self.is_dead || self.reason.is_some() || self.died_in.is_some();
+        let dies_so = |death: Table<'_>| self.is_of(death);
+        (!is_dead || deaths(properties).any(dies_so))
+            && self.contains.as_ref().is_none_or(|text| contains(message, properties, text))
+    }
+
+    fn is_of(&self, death: Table<'_>) -> bool {
+        let says = |key, wanted: &Option<String>| {
+            let said = death.get(key).and_then(|value| value.as_str());
+            wanted.as_deref().is_none_or(|wanted| said == Some(wanted))
+        };
+        says("reason", &self.reason) && says("queue", &self.died_in)
+    }
+}
+
+/// What the `x-death` header tells, the latest death first.
+pub(crate) fn deaths<'a>(properties: &Properties<'a>) -> impl Iterator<Item = Table<'a>> + use<'a> {
+    let header = properties.headers.and_then(|headers| headers.get("x-death"));
+    let deaths: Array<'a> = header.and_then(|value| value.as_array()).unwrap_or_default();
+    deaths.iter().filter_map(|death| death.as_table())
+}
+
+fn contains(message: &Message, properties: &Properties<'_>, text: &str) -> bool {
+    let has = |bytes: &[u8]| {
+        let mut places = bytes.windows(text.len().max(1));
+        text.is_empty() || places.any(|place| place.eq_ignore_ascii_case(text.as_bytes()))
+    };
+    has(message.routing_key_bytes())
+        || has(message.exchange_bytes())
+        || has(message.body())
+        || has(properties::to_json(properties).to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_codec::{ArrayBuilder, TableBuilder};
+    use leveret_engine::{Body, MessageArena, Millis};
+
+    use super::*;
+
+    #[test]
+    fn messages_are_told_by_what_they_have() {
+        let death = TableBuilder::new().put("reason", "rejected").put("queue", "orders").build();
+        let deaths = ArrayBuilder::new().push(death.as_table()).build();
+        let headers = TableBuilder::new().put("tenant", "Acme").put("n", 417_i64);
+        let headers = headers.put("x-death", deaths.as_array()).build();
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        let mut raw = Vec::new();
+        properties.encode(&mut raw);
+        let body = Body::Copy(b"a \xff Body");
+        let message = MessageArena::new().message(Millis(0), "ex", "key", &properties, &raw, body);
+        let meant = |filter: Filter| filter.matches(&message, &properties);
+        let contains =
+            |text: &str| meant(Filter { contains: Some(text.to_owned()), ..Filter::default() });
+        for text in ["", "body", "ACME", "tenant", "417", "ke", "eX"] {
+            assert!(contains(text), "{text}");
+        }
+        assert!(!contains("bodies") && !contains("a body, longer than all there is to be seen"));
+        let died = |reason: &str, queue: &str| {
+            let word = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+            let (reason, died_in) = (word(reason), word(queue));
+            meant(Filter { is_dead: true, reason, died_in, contains: None })
+        };
+        assert!(died("", "") && died("rejected", "") && died("rejected", "orders"));
+        assert!(!died("expired", "") && !died("rejected", "other"));
+        let filter = Filter { is_dead: true, ..Filter::default() };
+        assert!(!filter.matches(&message, &Properties::default()));
+    }
+}
