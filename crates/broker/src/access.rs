@@ -103,10 +103,26 @@ impl AccessControl {
         if !hash.verify(password) {
             return Err(AuthFailure::WrongPassword);
         }
-        if !peer_is_loopback && self.loopback_users.contains(&*user.name) {
-            return Err(AuthFailure::NotLoopback);
-        }
+        self.check_origin(&user, peer_is_loopback)?;
         Ok(user)
+    }
+
+    /// Checks a login of somebody who has proved otherwise who they are, as with a certificate:
+    /// the user need not have a password.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Self::authenticate).
+    pub fn admit(&self, user: &str, peer_is_loopback: bool) -> Result<Arc<User>, AuthFailure> {
+        let user = self.user(user).ok_or(AuthFailure::UnknownUser)?;
+        self.check_origin(&user, peer_is_loopback)?;
+        Ok(user)
+    }
+
+    fn check_origin(&self, user: &User, peer_is_loopback: bool) -> Result<(), AuthFailure> {
+        match !peer_is_loopback && self.loopback_users.contains(&*user.name) {
+            true => Err(AuthFailure::NotLoopback),
+            false => Ok(()),
+        }
     }
 
     /// Counts a login.

@@ -26,6 +26,9 @@ use std::time::Duration;
 use leveret_broker::MESSAGE_MEMORY;
 use leveret_store::SyncPolicy;
 
+use crate::sasl::{CertificateUser, Mechanism};
+use crate::tls::NameKind;
+
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::error::{ConfigError, ConfigWarning};
 pub use self::reference::reference;
@@ -123,6 +126,8 @@ pub struct AmqpConfig {
 /// `[auth]`: who is there on an empty data directory, and who must be local.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
+    /// How clients may log in, the preferred way first.
+    pub mechanisms: Vec<Mechanism>,
     /// Users that may log in from the machine itself only.
     pub loopback_users: Vec<String>,
     /// The administrator made on an empty data directory.
@@ -135,6 +140,12 @@ pub struct AuthConfig {
     pub anonymous_login_user: Option<String>,
     /// Its password.
     pub anonymous_login_pass: String,
+    /// Which name in a client's certificate is its user's, with the mechanism `EXTERNAL`.
+    pub certificate_user: CertificateUser,
+    /// With [`CertificateUser::AlternativeName`], the kind of that name.
+    pub certificate_name_type: NameKind,
+    /// And which one of that kind, from 0.
+    pub certificate_name_index: u16,
 }
 
 /// `[server_properties]`: what `connection.start` says about the broker.
@@ -253,12 +264,16 @@ impl Default for Config {
                 consumer_timeout: None,
             },
             auth: AuthConfig {
+                mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
                 loopback_users: vec!["guest".into()],
                 default_user: "guest".into(),
                 default_pass: "guest".into(),
                 default_vhost: "/".into(),
                 anonymous_login_user: Some("guest".into()),
                 anonymous_login_pass: "guest".into(),
+                certificate_user: CertificateUser::DistinguishedName,
+                certificate_name_type: NameKind::Dns,
+                certificate_name_index: 0,
             },
             server_properties: ServerProperties {
                 product: "RabbitMQ".into(),

@@ -37,7 +37,8 @@ use crate::channel::Channel;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
-use crate::sasl::Anonymous;
+use crate::sasl::{Logins, Transport};
+use crate::tls::Certificate;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
 const INITIAL_FRAME_MAX: u32 = 8192;
@@ -49,8 +50,7 @@ const TURN_PLACES: usize = 4096;
 pub(crate) struct Context {
     pub(crate) broker: Arc<Broker>,
     pub(crate) amqp: AmqpConfig,
-    /// Who comes in without saying who it is, if anyone may.
-    pub(crate) anonymous: Option<Anonymous>,
+    pub(crate) logins: Logins,
     pub(crate) server_properties: ServerProperties,
     /// What is short: told to those who wait for it to be over.
     pub(crate) shortage: watch::Receiver<Shortage>,
@@ -96,6 +96,17 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// What protects the connection, if anything does.
     pub(crate) tls: Option<Arc<TlsAbout>>,
+    /// What the client has shown, until it has logged in.
+    pub(crate) certificate: Option<Box<Certificate>>,
+}
+
+impl Peer {
+    fn transport(&self) -> Transport<'_> {
+        match self.tls {
+            Some(_) => Transport::Tls(self.certificate.as_deref()),
+            None => Transport::Plain,
+        }
+    }
 }
 
 impl fmt::Display for Peer {

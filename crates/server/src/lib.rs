@@ -34,5 +34,8 @@ mod writer;
 pub use alarms::limit_in_bytes;
 pub use clock::now;
 pub use listener::BoundListener;
+pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};
-pub use tls::{Certificate, HandshakeError, Tls, TlsError, TlsListeners, check_tls};
+pub use tls::{
+    AlternativeName, Certificate, HandshakeError, NameKind, Tls, TlsError, TlsListeners, check_tls,
+};

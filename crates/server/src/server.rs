@@ -22,7 +22,7 @@ use crate::driver;
 use crate::listener::BoundListener;
 use crate::pager;
 use crate::resources;
-use crate::sasl::Anonymous;
+use crate::sasl::{Anonymous, Logins};
 use crate::stream_server;
 use crate::ticker;
 use crate::tls::{Tls, TlsError, TlsListeners};
@@ -266,8 +266,9 @@ async fn serve_tls(
     };
     match accepted {
         Ok(stream) => {
-            let (about, _) = tls::about(stream.get_ref().1);
-            let peer = Peer { tls: Some(Arc::new(about)), ..peer };
+            let (about, certificate) = tls::about(stream.get_ref().1);
+            let (tls, certificate) = (Some(Arc::new(about)), certificate.map(Box::new));
+            let peer = Peer { tls, certificate, ..peer };
             driver::serve(socket::tls(stream), peer, context, stop).await;
         }
         Err(error) if error.is_silent() => {
@@ -282,7 +283,7 @@ fn prepared(stream: TcpStream, address: SocketAddr) -> io::Result<(TcpStream, Pe
     // An IPv4 client of a listener for both shows under an IPv6 address.
     let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
     let local = canonical(stream.local_addr()?);
-    Ok((stream, Peer { address: canonical(address), local, tls: None }))
+    Ok((stream, Peer { address: canonical(address), local, tls: None, certificate: None }))
 }
 
 /// The client gave up before it was accepted.
@@ -335,7 +336,7 @@ pub(crate) fn context(
     Context {
         broker: Arc::clone(broker),
         amqp: config.amqp.clone(),
-        anonymous: anonymous(&config.auth),
+        logins: logins(&config.auth),
         server_properties: config.server_properties.clone(),
         shortage,
     }
@@ -347,10 +348,15 @@ fn message_memory(configured: u64) -> u64 {
     resources::memory_available().map_or(configured, |memory| configured.min(memory / PART))
 }
 
-/// Who may come in without saying who it is.
-fn anonymous(auth: &AuthConfig) -> Option<Anonymous> {
-    let user = auth.anonymous_login_user.clone()?;
-    Some(Anonymous { user, password: auth.anonymous_login_pass.clone() })
+fn logins(auth: &AuthConfig) -> Logins {
+    let password = &auth.anonymous_login_pass;
+    let anonymous = |user| Anonymous { user, password: password.clone() };
+    Logins {
+        mechanisms: auth.mechanisms.clone(),
+        anonymous: auth.anonymous_login_user.clone().map(anonymous),
+        certificate_user: auth.certificate_user,
+        alternative_name: (auth.certificate_name_type, auth.certificate_name_index),
+    }
 }
 
 /// What `connection.start` says: clients branch on product, version and capabilities. The cluster has

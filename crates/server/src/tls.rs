@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub use self::certificate::Certificate;
+pub use self::certificate::{AlternativeName, Certificate, NameKind};
 use self::chain::Chain;
 pub use self::error::{HandshakeError, TlsError};
 pub use self::listeners::{TlsListeners, check_tls};

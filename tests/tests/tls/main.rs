@@ -9,6 +9,7 @@
 
 mod clients;
 mod configuration;
+mod external;
 mod listeners;
 mod openssl;
 mod reload;
@@ -68,17 +69,31 @@ impl Served {
         stream.read_exact(&mut start).map_err(|error| error.to_string())?;
         assert_eq!(start[0], 1, "a method");
         drop(stream);
+        self.log_in(identity, &Login::default())
+    }
+
+    /// The same for a client that doesn't log in as usual.
+    fn log_in(&self, identity: Option<&Identity>, login: &Login<'_>) -> Result<Connection, String> {
         let connection = Connection::within(self.connect(identity).unwrap());
-        connection.open(&Login::default()).map_err(|answer| answer.to_string())?;
+        connection.open(login).map_err(|answer| answer.to_string())?;
         Ok(connection)
     }
 
     /// What a GET of the API answers, over TLS.
     fn get(&self, path: &str) -> (u16, Value) {
+        self.request("GET", path, "")
+    }
+
+    /// What a PUT answers.
+    fn put(&self, path: &str, body: &str) -> u16 {
+        self.request("PUT", path, body).0
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let client = tls::client(&self.authority.pem(), None);
         let address = self.broker.address_of("management over TLS");
         let stream = tls::connect(address, &client, "localhost").unwrap();
-        get(stream, path)
+        request(stream, method, path, body)
     }
 }
 
@@ -91,10 +106,15 @@ fn configuration(home: &Path, settings: &str) -> String {
     text + &format!("[tls]\n{settings}").replace("{home}", &home.display().to_string())
 }
 
-fn get(mut stream: Stream, path: &str) -> (u16, Value) {
+fn get(stream: Stream, path: &str) -> (u16, Value) {
+    request(stream, "GET", path, "")
+}
+
+fn request(mut stream: Stream, method: &str, path: &str, body: &str) -> (u16, Value) {
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-         Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Length: {}\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n{body}",
+        body.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

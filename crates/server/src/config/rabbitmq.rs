@@ -49,7 +49,6 @@ struct Gathered {
     listeners: BTreeMap<&'static str, (Vec<Value>, Origin)>,
     lists: BTreeMap<&'static str, (Vec<Value>, Origin)>,
     loopback: Option<(Vec<String>, Origin)>,
-    mechanisms: Option<(Vec<String>, Origin)>,
     apart: BTreeMap<&'static str, Apart>,
 }
 
@@ -99,10 +98,6 @@ impl Entries {
                 Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
                 Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
                 Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),
-                Meaning::Mechanism => {
-                    let all = gathered.mechanisms.get_or_insert_with(|| (Vec::new(), origin));
-                    all.0.push(value.to_uppercase());
-                }
             }
         }
         all.extend(gathered.settings()?);
@@ -181,26 +176,9 @@ impl Gathered {
             let Some(origin) = origin else { continue };
             all.push(setting(key, Form::AsItIs, value, origin));
         }
-        if let Some((mechanisms, origin)) = self.mechanisms {
-            let other = mechanisms.iter().find(|name| !MECHANISMS.contains(&name.as_str()));
-            if let Some(other) = other {
-                return Err(ConfigError::Refused {
-                    origin,
-                    key: "auth_mechanisms".to_owned(),
-                    value: other.clone(),
-                    why: "Leveret has PLAIN, AMQPLAIN and ANONYMOUS",
-                });
-            }
-            if !mechanisms.iter().any(|name| name == "ANONYMOUS") {
-                let key = "auth.anonymous_login_user";
-                all.push(setting(key, Form::AsItIs, "none".to_owned(), origin));
-            }
-        }
         Ok(all)
     }
 }
-
-const MECHANISMS: [&str; 3] = ["PLAIN", "AMQPLAIN", "ANONYMOUS"];
 
 #[cfg(test)]
 mod tests;

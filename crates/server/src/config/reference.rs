@@ -77,7 +77,6 @@ fn of_setting(meaning: Meaning) -> Option<&'static str> {
         | Meaning::Listener(key)
         | Meaning::OneOf(key) => Some(key),
         Meaning::LoopbackUser => Some("auth.loopback_users"),
-        Meaning::Mechanism => Some("auth.anonymous_login_user"),
         Meaning::Ignored(_) | Meaning::Only(..) | Meaning::Refused(_) => None,
     }
 }

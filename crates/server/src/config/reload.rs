@@ -59,7 +59,7 @@ mod tests {
         let (new, _) = Config::load(&sources).unwrap();
         let reloaded = running.reload(&new);
         assert_eq!(reloaded.changed, ["amqp.heartbeat", "log.level"]);
-        assert_eq!(reloaded.at_next_start, ["data_dir", "auth.anonymous_login_pass", "store.sync"]);
+        assert_eq!(reloaded.at_next_start, ["data_dir", "store.sync", "auth.anonymous_login_pass"]);
         let expected = Config {
             amqp: new.amqp.clone(),
             log: super::super::LogConfig { level: LogLevel::Debug, ..Config::default().log },

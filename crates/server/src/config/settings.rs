@@ -1,5 +1,6 @@
 //! Every setting, defined once.
 
+mod auth;
 mod tls;
 
 use std::fmt::Display;
@@ -71,7 +72,12 @@ const NAME: &str = "a text of 1 to 255 bytes";
 
 /// All of them, in the order in which they are shown: settings without a section come first.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().chain(&tls::AMQP).chain(&tls::MANAGEMENT).chain(&tls::METRICS)
+    SETTINGS
+        .iter()
+        .chain(&auth::AUTH)
+        .chain(&tls::AMQP)
+        .chain(&tls::MANAGEMENT)
+        .chain(&tls::METRICS)
 }
 
 /// Those without a section of their own.
@@ -311,76 +317,6 @@ static SETTINGS: &[Setting] = &[
             None => "none".into(),
             Some(timeout) => show_duration(timeout).into(),
         },
-    },
-    Setting {
-        key: "auth.loopback_users",
-        about: "Users that may come from this machine only",
-        live: false,
-        allowed: "a list of user names, or \"none\"",
-        apply: |config, value| {
-            config.auth.loopback_users = value.texts()?;
-            Ok(())
-        },
-        show: |config| match config.auth.loopback_users.as_slice() {
-            [] => "none".into(),
-            users => texts(users),
-        },
-    },
-    Setting {
-        key: "auth.default_user",
-        about: "The administrator made on an empty data directory",
-        live: false,
-        allowed: NAME,
-        apply: |config, value| {
-            config.auth.default_user = value.name()?;
-            Ok(())
-        },
-        show: |config| config.auth.default_user.as_str().into(),
-    },
-    Setting {
-        key: DEFAULT_PASS,
-        about: "Their password",
-        live: false,
-        allowed: "a text",
-        apply: |config, value| {
-            value.text()?.clone_into(&mut config.auth.default_pass);
-            Ok(())
-        },
-        show: |config| show_password(&config.auth.default_pass),
-    },
-    Setting {
-        key: "auth.default_vhost",
-        about: "The vhost made on an empty data directory",
-        live: false,
-        allowed: NAME,
-        apply: |config, value| {
-            config.auth.default_vhost = value.name()?;
-            Ok(())
-        },
-        show: |config| config.auth.default_vhost.as_str().into(),
-    },
-    Setting {
-        key: "auth.anonymous_login_user",
-        about: "Who comes in without a login",
-        live: true,
-        allowed: "a user's name, or \"none\"",
-        apply: |config, value| {
-            let none = value.word(&[("none", ())]).map(|()| None);
-            config.auth.anonymous_login_user = none.or_else(|_| value.name().map(Some))?;
-            Ok(())
-        },
-        show: |config| config.auth.anonymous_login_user.as_deref().unwrap_or("none").into(),
-    },
-    Setting {
-        key: ANONYMOUS_PASS,
-        about: "Their password",
-        live: false,
-        allowed: "a text",
-        apply: |config, value| {
-            value.text()?.clone_into(&mut config.auth.anonymous_login_pass);
-            Ok(())
-        },
-        show: |config| show_password(&config.auth.anonymous_login_pass),
     },
     Setting {
         key: "server_properties.product",

@@ -3,6 +3,8 @@ use std::fs;
 use leveret_store::SyncPolicy;
 
 use super::*;
+use crate::sasl::{CertificateUser, Mechanism};
+use crate::tls::NameKind;
 
 fn from_file(text: &str) -> Result<(Config, Vec<ConfigWarning>), String> {
     let folder = tempfile::tempdir().unwrap();
@@ -69,12 +71,16 @@ fn a_file_sets_everything() {
         consumer_max_per_channel = "10"
         consumer_timeout = "30m"
         [auth]
+        mechanisms = ["external", "PLAIN", "plain"]
         loopback_users = "none"
         default_user = "anna"
         default_pass = "secret"
         default_vhost = "shop"
         anonymous_login_user = "nobody"
         anonymous_login_pass = "anything"
+        certificate_user = "subject_alternative_name"
+        certificate_name_type = "email"
+        certificate_name_index = 1
         [server_properties]
         product = "Leveret"
         version = "4.3.0"
@@ -138,12 +144,16 @@ fn a_file_sets_everything() {
             consumer_timeout: Some(Duration::from_secs(1800)),
         },
         auth: AuthConfig {
+            mechanisms: vec![Mechanism::External, Mechanism::Plain],
             loopback_users: vec![],
             default_user: "anna".into(),
             default_pass: "secret".into(),
             default_vhost: "shop".into(),
             anonymous_login_user: Some("nobody".into()),
             anonymous_login_pass: "anything".into(),
+            certificate_user: CertificateUser::AlternativeName,
+            certificate_name_type: NameKind::Email,
+            certificate_name_index: 1,
         },
         server_properties: ServerProperties {
             product: "Leveret".into(),
@@ -405,14 +415,6 @@ exchange_max = "none"
 consumer_max_per_channel = "none"
 consumer_timeout = "none"
 
-[auth]
-loopback_users = ["guest"]
-default_user = "guest"
-default_pass = "guest"
-default_vhost = "/"
-anonymous_login_user = "guest"
-anonymous_login_pass = "guest"
-
 [server_properties]
 product = "RabbitMQ"
 version = "4.2.1"
@@ -432,6 +434,18 @@ disk_free_limit = "50MB"
 [log]
 level = "info"
 format = "text"
+
+[auth]
+mechanisms = ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
+loopback_users = ["guest"]
+default_user = "guest"
+default_pass = "guest"
+default_vhost = "/"
+anonymous_login_user = "guest"
+anonymous_login_pass = "guest"
+certificate_user = "distinguished_name"
+certificate_name_type = "dns"
+certificate_name_index = 0
 
 [tls]
 cert_file = "none"

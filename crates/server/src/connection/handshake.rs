@@ -7,7 +7,8 @@ use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
 use super::{Connection, Context, Next, Phase};
-use crate::{clock, sasl, server};
+use crate::sasl::Identity;
+use crate::{clock, server};
 
 /// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
 const FRAME_MAX_MIN: u32 = 4096;
@@ -51,11 +52,12 @@ impl Connection {
     pub(super) fn start(&mut self) {
         let Context { broker, server_properties, .. } = &*self.context;
         let server_properties = server::server_properties(server_properties, broker.cluster_name());
+        let mechanisms = self.context.logins.offered(self.peer.transport());
         let start = connection::Start {
             version_major: 0,
             version_minor: 9,
             server_properties: server_properties.as_table(),
-            mechanisms: sasl::mechanisms(self.context.anonymous.as_ref()).as_bytes(),
+            mechanisms: mechanisms.as_bytes(),
             locales: b"en_US",
         };
         self.outbox.write(|out| start.encode_frame(0, out));
@@ -64,20 +66,22 @@ impl Connection {
     pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
         self.client = Client::new(start_ok.client_properties, start_ok.mechanism);
         let mechanism = start_ok.mechanism;
-        let anonymous = self.context.anonymous.as_ref();
-        let user = match sasl::credentials(mechanism, start_ok.response, anonymous) {
-            Ok(credentials) => {
+        let transport = self.peer.transport();
+        let user = match self.context.logins.identity(mechanism, start_ok.response, transport) {
+            Ok(identity) => {
                 let access = self.context.broker.access();
                 let is_local = is_loopback(self.peer.address.ip());
-                access.authenticate(credentials.user, credentials.password, is_local).map_err(
-                    |failure| {
-                        let user = credentials.user.escape_debug();
-                        (format!("user '{user}': {failure}"), true)
-                    },
-                )
+                let (name, user) = match &identity {
+                    Identity::Password { user, password } => {
+                        (*user, access.authenticate(user, password, is_local))
+                    }
+                    Identity::Certificate { user } => (user.as_str(), access.admit(user, is_local)),
+                };
+                user.map_err(|failure| (format!("user '{}': {failure}", name.escape_debug()), true))
             }
-            Err(error) => Err((error.to_string(), false)),
+            Err(error) => Err((error.to_string(), error.is_login())),
         };
+        self.peer.certificate = None;
         self.context.broker.access().count_attempt(Entrance::Amqp091, user.is_ok());
         match user {
             Ok(user) => {

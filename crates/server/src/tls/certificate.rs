@@ -13,7 +13,7 @@ use super::distinguished_name as name;
 use super::error::TlsError;
 
 /// A certificate, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
     /// The file it is in; none for a client's.
     pub file: Option<PathBuf>,

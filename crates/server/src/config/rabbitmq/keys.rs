@@ -31,13 +31,9 @@ pub(in crate::config) enum Meaning {
     Port(&'static str),
     /// A user who has to be local, or doesn't.
     LoopbackUser,
-    /// A way to log in.
-    Mechanism,
 }
 
-use Meaning::{
-    Ignored, Ip, Listener, LoopbackUser, Mechanism, OneOf, Only, Port, Refused, Setting,
-};
+use Meaning::{Ignored, Ip, Listener, LoopbackUser, OneOf, Only, Port, Refused, Setting};
 
 const fn key(name: &'static str, meaning: Meaning) -> Key {
     Key { name, meaning }
@@ -53,7 +49,6 @@ const STORE: &str = "the store has its own settings";
 const TUNING: &str = "it tunes what isn't here";
 const TLS_TUNING: &str = "it tunes another implementation of TLS";
 const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user read it";
-const NO_EXTERNAL: &str = "the mechanism EXTERNAL is not offered";
 const NO_LIMIT: &str = "such limits are not supported";
 const NO_BACKENDS: &str = "users are kept in the broker only";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
@@ -85,9 +80,9 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("ssl_options.ciphers.*", OneOf("tls.ciphers")),
     key("ssl_options.password", Refused(ENCRYPTED_KEY)),
     key("ssl_options.**", Ignored(TLS_TUNING)),
-    key("ssl_cert_login_from", Ignored(NO_EXTERNAL)),
-    key("ssl_cert_login_san_type", Ignored(NO_EXTERNAL)),
-    key("ssl_cert_login_san_index", Ignored(NO_EXTERNAL)),
+    setting("ssl_cert_login_from", "auth.certificate_user"),
+    setting("ssl_cert_login_san_type", "auth.certificate_name_type"),
+    setting("ssl_cert_login_san_index", "auth.certificate_name_index"),
     key("ssl_allow_poodle_attack", Ignored(TLS_TUNING)),
     key("socket_writer.**", Ignored(ERLANG)),
     // AMQP
@@ -124,7 +119,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("loopback_users.*", LoopbackUser),
     setting("anonymous_login_user", "auth.anonymous_login_user"),
     setting("anonymous_login_pass", "auth.anonymous_login_pass"),
-    key("auth_mechanisms.*", Mechanism),
+    key("auth_mechanisms.*", OneOf("auth.mechanisms")),
     key("auth_backends.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
     key("auth_backends.*.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
     key(

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::sasl::{CertificateUser, Mechanism};
+
 use super::super::{
     Config, ConfigWarning, Limit, LogFormat, LogLevel, PartOfMemory, Sources, Storage, TlsConfig,
     TlsVersion,
@@ -228,13 +230,18 @@ fn what_would_make_a_difference_is_refused() {
 }
 
 #[test]
-fn mechanisms_without_anonymous_let_nobody_in_without_a_name() {
+fn mechanisms_are_those_that_are_named() {
+    use Mechanism::{Amqplain, Anonymous, External, Plain};
+    let mechanisms = |text: &str| value_of(text, |config| config.auth.mechanisms.clone());
+    assert_eq!(mechanisms(""), [Plain, Amqplain, Anonymous]);
+    let two = "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = plain";
+    assert_eq!(mechanisms(two), [External, Plain]);
+    let error = conf("auth_mechanisms.1 = RABBIT-CR-DEMO").unwrap_err();
+    assert!(error.contains("must be a list of \"PLAIN\", \"AMQPLAIN\""), "{error}");
+    let user = |text: &str| value_of(text, |config| config.auth.certificate_user);
+    assert_eq!(user("ssl_cert_login_from = common_name"), CertificateUser::CommonName);
     let anonymous = |text: &str| value_of(text, |config| config.auth.anonymous_login_user.clone());
-    assert_eq!(anonymous(""), Some("guest".to_owned()));
-    assert_eq!(anonymous("auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = AMQPLAIN"), None);
-    assert_eq!(anonymous("auth_mechanisms.1 = ANONYMOUS"), Some("guest".to_owned()));
     assert_eq!(anonymous("anonymous_login_user = none"), None);
-    assert!(conf("auth_mechanisms.1 = EXTERNAL").unwrap_err().contains("can't be honoured"));
 }
 
 #[test]

@@ -1,0 +1,151 @@
+//! `[auth]`: who may come in, and how.
+
+use super::{ANONYMOUS_PASS, DEFAULT_PASS, NAME, Refused, Setting, show_password, texts, word};
+use crate::config::value::Value;
+use crate::sasl::{CertificateUser, Mechanism};
+use crate::tls::NameKind;
+
+pub(super) static AUTH: [Setting; 10] = [
+    Setting {
+        key: "auth.mechanisms",
+        about: "How clients may log in, the preferred way first",
+        live: true,
+        allowed: "a list of \"PLAIN\", \"AMQPLAIN\", \"ANONYMOUS\" and \"EXTERNAL\"",
+        apply: |config, value| {
+            config.auth.mechanisms = mechanisms(value)?;
+            Ok(())
+        },
+        show: |config| {
+            texts(&config.auth.mechanisms.iter().map(|one| one.name()).collect::<Vec<_>>())
+        },
+    },
+    Setting {
+        key: "auth.loopback_users",
+        about: "Users that may come from this machine only",
+        live: false,
+        allowed: "a list of user names, or \"none\"",
+        apply: |config, value| {
+            config.auth.loopback_users = value.texts()?;
+            Ok(())
+        },
+        show: |config| match config.auth.loopback_users.as_slice() {
+            [] => "none".into(),
+            users => texts(users),
+        },
+    },
+    Setting {
+        key: "auth.default_user",
+        about: "The administrator made on an empty data directory",
+        live: false,
+        allowed: NAME,
+        apply: |config, value| {
+            config.auth.default_user = value.name()?;
+            Ok(())
+        },
+        show: |config| config.auth.default_user.as_str().into(),
+    },
+    Setting {
+        key: DEFAULT_PASS,
+        about: "Their password",
+        live: false,
+        allowed: "a text",
+        apply: |config, value| {
+            value.text()?.clone_into(&mut config.auth.default_pass);
+            Ok(())
+        },
+        show: |config| show_password(&config.auth.default_pass),
+    },
+    Setting {
+        key: "auth.default_vhost",
+        about: "The vhost made on an empty data directory",
+        live: false,
+        allowed: NAME,
+        apply: |config, value| {
+            config.auth.default_vhost = value.name()?;
+            Ok(())
+        },
+        show: |config| config.auth.default_vhost.as_str().into(),
+    },
+    Setting {
+        key: "auth.anonymous_login_user",
+        about: "Who comes in without a login",
+        live: true,
+        allowed: "a user's name, or \"none\"",
+        apply: |config, value| {
+            let none = value.word(&[("none", ())]).map(|()| None);
+            config.auth.anonymous_login_user = none.or_else(|_| value.name().map(Some))?;
+            Ok(())
+        },
+        show: |config| config.auth.anonymous_login_user.as_deref().unwrap_or("none").into(),
+    },
+    Setting {
+        key: ANONYMOUS_PASS,
+        about: "Their password",
+        live: false,
+        allowed: "a text",
+        apply: |config, value| {
+            value.text()?.clone_into(&mut config.auth.anonymous_login_pass);
+            Ok(())
+        },
+        show: |config| show_password(&config.auth.anonymous_login_pass),
+    },
+    Setting {
+        key: "auth.certificate_user",
+        about: "Which name in a certificate is the user's, with EXTERNAL",
+        live: true,
+        allowed: "one of \"distinguished_name\", \"common_name\", \"subject_alternative_name\"",
+        apply: |config, value| {
+            config.auth.certificate_user = value.word(&USERS)?;
+            Ok(())
+        },
+        show: |config| word(&USERS, config.auth.certificate_user),
+    },
+    Setting {
+        key: "auth.certificate_name_type",
+        about: "The kind of alternative name that is",
+        live: true,
+        allowed: "one of \"dns\", \"ip\", \"email\", \"uri\", \"other_name\"",
+        apply: |config, value| {
+            config.auth.certificate_name_type = value.word(&KINDS)?;
+            Ok(())
+        },
+        show: |config| word(&KINDS, config.auth.certificate_name_type),
+    },
+    Setting {
+        key: "auth.certificate_name_index",
+        about: "Which one of that kind, from 0",
+        live: true,
+        allowed: "a number from 0 to 65535",
+        apply: |config, value| {
+            config.auth.certificate_name_index = value.integer(0..=u16::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.certificate_name_index).into(),
+    },
+];
+
+const USERS: [(&str, CertificateUser); 3] = [
+    ("distinguished_name", CertificateUser::DistinguishedName),
+    ("common_name", CertificateUser::CommonName),
+    ("subject_alternative_name", CertificateUser::AlternativeName),
+];
+
+const KINDS: [(&str, NameKind); 5] = [
+    ("dns", NameKind::Dns),
+    ("ip", NameKind::Ip),
+    ("email", NameKind::Email),
+    ("uri", NameKind::Uri),
+    ("other_name", NameKind::Other),
+];
+
+fn mechanisms(value: &Value) -> Result<Vec<Mechanism>, Refused> {
+    let words = Mechanism::ALL.map(|one| (one.name(), one));
+    let mut mechanisms = Vec::new();
+    for text in value.texts()? {
+        let mechanism = Value::Text(text).word(&words)?;
+        if !mechanisms.contains(&mechanism) {
+            mechanisms.push(mechanism);
+        }
+    }
+    if mechanisms.is_empty() { Err(Refused::NotAllowed) } else { Ok(mechanisms) }
+}
