@@ -21,7 +21,7 @@ use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::channel::Way;
-pub(crate) use self::channel::{ChannelOut, TakenSlots};
+pub(crate) use self::channel::{ChannelOut, Overdue, TakenSlots};
 pub(crate) use self::overdue::AckTimeouts;
 pub(crate) use self::segments::Segments;
 pub(crate) use self::unacked::UnknownTag;

@@ -1,7 +1,7 @@
 //! Deliveries whose acknowledgement takes too long.
 
-use leveret_tests::codec::{Value, basic};
-use leveret_tests::{Broker, ack, consume, declare, get, table};
+use leveret_tests::codec::{Value, basic, queue};
+use leveret_tests::{Broker, Channel, Login, ack, consume, declare, get, reject, table};
 
 const CONFIG: &str = "[amqp]\nconsumer_timeout = \"1s\"\n";
 const BECAUSE: &str = "needs a short timeout";
@@ -108,4 +108,71 @@ fn a_bad_timeout_is_refused() {
         );
         channel.reopen();
     }
+}
+
+/// Publishes these, and consumes them as `c` with room for all.
+fn hold(channel: &Channel, bodies: &[&str]) {
+    let arguments =
+        table([("x-queue-type", Value::text("quorum")), ("x-consumer-timeout", Value::I32(1000))]);
+    let quorum = queue::Declare { durable: true, arguments: arguments.as_table(), ..declare("q") };
+    assert_eq!(channel.call(&quorum), "queue.declare-ok q 0 0");
+    for body in bodies {
+        channel.publish("", "q", body);
+    }
+    assert_eq!(channel.call(&consume("q", "c")), "basic.consume-ok c");
+    for (body, tag) in bodies.iter().zip(1..) {
+        assert_eq!(channel.recv(), format!("basic.deliver c {tag} '' q: {body}"));
+    }
+}
+
+/// As 4.3 does: what is late goes back, and the consumer is cancelled; its channel stays.
+#[test]
+fn a_late_consumer_of_a_quorum_queue_is_cancelled() {
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let (channel, other) = (connection.channel(1), connection.channel(2));
+    hold(&channel, &["one", "two", "three"]);
+    channel.send(&ack(2));
+    assert_eq!(channel.recv(), "basic.cancel c nowait");
+    let got = other.call(&get("q"));
+    assert_eq!(got, "basic.get-ok 1 redelivered '' q 1: one");
+    let properties = got.properties();
+    let headers = properties.headers.unwrap_or_default();
+    assert_eq!(headers.get("x-acquired-count"), Some(Value::I64(1)));
+    assert_eq!(headers.get("x-delivery-count"), Some(Value::I64(1)));
+    // Settling what is no longer its own means nothing, once; so does doing it twice, to its cost.
+    channel.send(&ack(1));
+    channel.send(&reject(3));
+    assert_eq!(channel.call(&consume("q", "c")), "basic.consume-ok c");
+    assert_eq!(channel.recv(), "basic.deliver c 4 redelivered '' q: three");
+    channel.send(&ack(1));
+    assert_eq!(
+        channel.recv(),
+        "channel.close 406 basic.ack PRECONDITION_FAILED - unknown delivery tag 1"
+    );
+}
+
+/// All up to a tag means what of it is still held.
+#[test]
+fn what_was_taken_back_counts_in_ranges() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    hold(&channel, &["one", "two"]);
+    assert_eq!(channel.recv(), "basic.cancel c nowait");
+    channel.send(&basic::Ack { delivery_tag: 2, multiple: true });
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 3 redelivered '' q 1: one");
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 4 redelivered '' q 0: two");
+}
+
+/// Who doesn't understand a cancel, or got a message without a consumer, loses the channel.
+#[test]
+fn without_a_consumer_to_cancel_the_channel_goes() {
+    let broker = Broker::start();
+    let login = Login { capabilities: false, ..Login::default() };
+    let channel = broker.connect_as(&login).unwrap().channel(1);
+    hold(&channel, &["one"]);
+    assert_eq!(channel.recv(), timed_out(1, 1000));
+    let channel = broker.connect().channel(1);
+    assert_eq!(channel.call(&get("q")), "basic.get-ok 1 redelivered '' q 0: one");
+    assert_eq!(channel.recv(), timed_out(1, 1000));
 }

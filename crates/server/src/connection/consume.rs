@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::{
-    Consume, DIRECT_REPLY_TO, DeprecatedFeature, NewConsumer, generated_name, refusal,
+    Consume, DIRECT_REPLY_TO, DeprecatedFeature, NewConsumer, Session, generated_name, refusal,
 };
 use leveret_codec::{AmqpError, basic};
 
@@ -159,25 +159,41 @@ impl Connection {
 
     /// Cancels the consumers of queues that the user may no longer read.
     pub(super) fn cancel_unreadable(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        for (number, channel) in &mut self.channels {
-            let gone = channel.consumers.extract_if(|_, one| !session.may_consume(&one.queue));
-            let gone: Vec<_> = gone.collect();
-            channel.show_consumers();
-            for (tag, subscription) in gone {
-                subscription.sink.end();
-                session.cancel(&subscription.queue, subscription.id);
-                if let (Some(mut out), Some(source)) =
-                    (self.outbox.channel(*number), subscription.source)
-                {
-                    out.close_source(source);
-                }
-                if self.client.consumer_cancel_notify {
-                    let cancel = basic::Cancel { consumer_tag: &tag, nowait: true };
-                    self.outbox.write(|out| cancel.encode_frame(*number, out));
-                }
-            }
+        let numbers: Vec<u16> = self.channels.keys().copied().collect();
+        for number in numbers {
+            self.cancel_where(number, |session, one| !session.may_consume(&one.queue));
         }
+    }
+
+    /// Cancels the consumers of a channel for which that holds, and tells the client if it
+    /// understands. Returns their tags.
+    pub(super) fn cancel_where(
+        &mut self,
+        number: u16,
+        mut is_meant: impl FnMut(&mut Session, &Subscription) -> bool,
+    ) -> Vec<Arc<str>> {
+        let (Some(session), Some(channel)) = (&mut self.session, self.channels.get_mut(&number))
+        else {
+            return Vec::new();
+        };
+        let gone = channel.consumers.extract_if(|_, one| is_meant(session, one));
+        let gone: Vec<_> = gone.collect();
+        channel.show_consumers();
+        let cancel = |(tag, subscription): (Arc<str>, Subscription)| {
+            subscription.sink.end();
+            session.cancel(&subscription.queue, subscription.id);
+            if let (Some(mut out), Some(source)) =
+                (self.outbox.channel(number), subscription.source)
+            {
+                out.close_source(source);
+            }
+            if self.client.consumer_cancel_notify {
+                let cancel = basic::Cancel { consumer_tag: &tag, nowait: true };
+                self.outbox.write(|out| cancel.encode_frame(number, out));
+            }
+            tag
+        };
+        gone.into_iter().map(cancel).collect()
     }
 
     pub(super) fn get(&mut self, number: u16, get: &basic::Get<'_>) -> Result<(), AmqpError> {

@@ -1,11 +1,16 @@
-//! Deliveries that wait too long for their acknowledgement: RabbitMQ's consumer timeout, as up to 4.2.
+//! Deliveries that wait too long for their acknowledgement: RabbitMQ's consumer timeout.
+//!
+//! As in 4.3, a consumer of a quorum queue loses what it has held for too long and is cancelled, if
+//! its client understands that. For everybody else it is as up to 4.2: the channel is closed, and
+//! with it all goes back. RabbitMQ 4.3 has no timeout at all for classic queues.
 
 use std::time::Duration;
 
-use leveret_broker::refusal;
-use leveret_engine::Millis;
+use leveret_broker::{Settlement, refusal};
+use leveret_engine::{Millis, Return};
 
 use super::Connection;
+use crate::outbox::Overdue;
 
 /// A timeout is noticed late by a quarter of it, or by the longest interval, whichever is less.
 const CHECKS_PER_TIMEOUT: u32 = 4;
@@ -27,21 +32,49 @@ impl Connection {
         self.check_interval
     }
 
-    /// Closes the channels on which a delivery has waited too long. `uptime` is the time by a clock
-    /// that nobody sets, from any fixed moment.
+    /// Cancels the consumers that have held a delivery for too long, or closes their channels.
+    /// `uptime` is the time by a clock that nobody sets, from any fixed moment.
     pub(crate) fn check_timeouts(&mut self, uptime: Duration, now: Millis) {
         if let Some(session) = &mut self.session {
             session.begin(now);
         }
         let overdue = self.channels.keys().filter_map(|number| {
-            let timeout = self.outbox.channel(*number)?.overdue(uptime)?;
-            Some((*number, timeout))
+            let overdue = self.outbox.channel(*number)?.overdue(uptime)?;
+            Some((*number, overdue))
         });
-        let overdue: Vec<(u16, Duration)> = overdue.collect();
-        for (number, timeout) in overdue {
-            self.fail_channel(number, refusal::delivery_timed_out(number, timeout));
+        let overdue: Vec<(u16, Overdue)> = overdue.collect();
+        for (number, overdue) in overdue {
+            if overdue.is_quorum && self.client.consumer_cancel_notify {
+                self.take_back(number, &overdue);
+            } else {
+                let error = refusal::delivery_timed_out(number, overdue.timeout);
+                self.fail_channel(number, error);
+            }
         }
         self.end_turn();
+    }
+
+    /// The consumers are cancelled, and what they have held for too long goes back.
+    fn take_back(&mut self, number: u16, overdue: &Overdue) {
+        let is_late = |source| overdue.sources.contains(&source);
+        for tag in self.cancel_where(number, |_, one| one.source.is_some_and(is_late)) {
+            tracing::warn!(
+                "cancelling consumer '{tag}' of channel {number} of connection ({}): a delivery \
+                 was not acknowledged within {} ms; the consumer timeout can be configured",
+                self.label(),
+                overdue.timeout.as_millis()
+            );
+        }
+        let Some(mut out) = self.outbox.channel(number) else { return };
+        let mut groups = out.take_back(&overdue.tags);
+        let unblocked = out.unblocked();
+        drop(out);
+        if let Some(session) = &mut self.session {
+            for group in &mut groups {
+                session.settle(Settlement::Requeue(Return::Released), group);
+            }
+        }
+        self.unblock(unblocked);
     }
 
     /// Some deliveries of the channel may wait for so long only.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{OpenChannel, SettleGroup, SharedQueue};
+use leveret_broker::{OpenChannel, QueueType, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, ConsumerId, Entry};
 use leveret_store::Lsn;
 
@@ -38,6 +38,18 @@ pub(super) enum Way {
     Get,
 }
 
+/// Deliveries that have waited longer than they may.
+pub(crate) struct Overdue {
+    /// How long one of them could have.
+    pub(crate) timeout: Duration,
+    /// Their tags, in order.
+    pub(crate) tags: Vec<u64>,
+    /// Where they came from.
+    pub(crate) sources: Vec<u32>,
+    /// Whether all came to consumers of quorum queues.
+    pub(crate) is_quorum: bool,
+}
+
 /// Deliveries taken out for settlement, with their tags.
 pub(crate) type TakenSlots = Vec<(u64, Slot)>;
 
@@ -57,6 +69,10 @@ impl Source {
     /// How long a delivery may wait for its settlement, as policies have it now.
     fn ack_timeout(&self) -> Option<Duration> {
         self.ack_timeouts.with(self.queue.consumer_timeout())
+    }
+
+    fn is_quorum_consumer(&self) -> bool {
+        self.consumer.is_some() && self.queue.queue_type() == QueueType::Quorum
     }
 }
 
@@ -164,7 +180,7 @@ impl ChannelOut {
         let result = if multiple {
             self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)))
         } else {
-            self.unacked.take(tag).map(|slot| taken.push((tag, slot)))
+            self.unacked.take(tag).map(|slot| taken.extend(slot.map(|slot| (tag, slot))))
         };
         if self.got > 0 {
             let got = taken.iter().skip(before).filter(|(_, slot)| self.was_got(slot)).count();
@@ -234,8 +250,8 @@ impl ChannelOut {
         }
     }
 
-    /// The timeout of a delivery that has waited longer than it may, if there is one.
-    pub(crate) fn overdue(&mut self, now: Duration) -> Option<Duration> {
+    /// Deliveries that have waited longer than they may, if there are any.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Option<Overdue> {
         let timeouts = self.sources.iter().flatten().filter_map(Source::ack_timeout);
         let Some(longest) = timeouts.max() else {
             self.tag_ages.clear();
@@ -250,10 +266,35 @@ impl ChannelOut {
         let sources: Vec<Option<(Duration, u64)>> = sources.collect();
         let last = sources.iter().flatten().map(|(_, older)| *older).max()?;
         let candidates = self.unacked.iter().take_while(|(tag, _)| *tag < last);
-        candidates.into_iter().find_map(|(tag, slot)| {
-            let (timeout, older) = (*sources.get(slot.source as usize)?)?;
-            (tag < older).then_some(timeout)
-        })
+        let mut overdue: Option<Overdue> = None;
+        for (tag, slot) in candidates {
+            let Some(Some((timeout, older))) = sources.get(slot.source as usize) else { continue };
+            if tag >= *older {
+                continue;
+            }
+            let all = overdue.get_or_insert_with(|| Overdue {
+                timeout: *timeout,
+                tags: Vec::new(),
+                sources: Vec::new(),
+                is_quorum: true,
+            });
+            all.tags.push(tag);
+            if !all.sources.contains(&slot.source) {
+                all.sources.push(slot.source);
+                let source = self.sources.get(slot.source as usize).and_then(Option::as_ref);
+                all.is_quorum &= source.is_some_and(Source::is_quorum_consumer);
+            }
+        }
+        overdue
+    }
+
+    /// Takes deliveries back that their client may still settle, to no effect.
+    pub(crate) fn take_back(&mut self, tags: &[u64]) -> Vec<SettleGroup> {
+        let mut groups = Vec::new();
+        let taken: Vec<Slot> = tags.iter().filter_map(|tag| self.unacked.take_back(*tag)).collect();
+        self.group(taken, &mut groups, &mut Vec::new());
+        self.show_unacked();
+        groups
     }
 
     /// The shortest time a delivery of the channel may wait.

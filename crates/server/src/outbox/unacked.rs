@@ -14,13 +14,44 @@ pub(crate) struct Slot {
 /// A channel's delivery tags: counted from 1, each given once, found again without hashing.
 ///
 /// A deque over the tags from the oldest outstanding one on; settled and `no_ack` deliveries leave
-/// holes that go when they reach the front.
+/// holes that go when they reach the front. So do those that were taken back, once the client has
+/// settled them, which then means nothing.
 #[derive(Default)]
 pub(crate) struct Unacked {
     /// The tag of the first slot, less one: how many tags lie before it.
     base: u64,
-    slots: VecDeque<Option<Slot>>,
+    places: VecDeque<Place>,
     outstanding: usize,
+}
+
+/// What became of a tag.
+enum Place {
+    /// Its delivery is settled.
+    Settled,
+    /// Its delivery waits for its settlement.
+    Held(Slot),
+    /// Its delivery went back to the queue, which the client need not know.
+    TakenBack,
+}
+
+impl Place {
+    fn slot(&self) -> Option<&Slot> {
+        match self {
+            Self::Held(slot) => Some(slot),
+            Self::Settled | Self::TakenBack => None,
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        matches!(self, Self::Settled)
+    }
+
+    fn replace(&mut self, with: Self) -> Option<Slot> {
+        match std::mem::replace(self, with) {
+            Self::Held(slot) => Some(slot),
+            Self::Settled | Self::TakenBack => None,
+        }
+    }
 }
 
 /// The tag isn't outstanding.
@@ -30,7 +61,7 @@ pub(crate) struct UnknownTag(pub(crate) u64);
 impl Unacked {
     /// The tag the next delivery gets.
     pub(crate) fn next_tag(&self) -> u64 {
-        self.base + self.slots.len() as u64 + 1
+        self.base + self.places.len() as u64 + 1
     }
 
     /// How many deliveries wait for their settlement.
@@ -40,31 +71,38 @@ impl Unacked {
 
     /// Deliveries that wait for their settlement, by tag.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Slot)> {
-        (self.base + 1..).zip(&self.slots).filter_map(|(tag, slot)| Some((tag, slot.as_ref()?)))
+        (self.base + 1..).zip(&self.places).filter_map(|(tag, place)| Some((tag, place.slot()?)))
     }
 
     /// Gives the next tag to a delivery that waits for its settlement.
     pub(crate) fn push(&mut self, slot: Slot) {
         self.outstanding += 1;
-        self.slots.push_back(Some(slot));
+        self.places.push_back(Place::Held(slot));
     }
 
     /// Uses up the next tag for a delivery that is settled already.
     pub(crate) fn skip(&mut self) {
-        if self.slots.is_empty() {
+        if self.places.is_empty() {
             self.base += 1;
         } else {
-            self.slots.push_back(None);
+            self.places.push_back(Place::Settled);
         }
     }
 
-    /// Takes one delivery out.
-    pub(crate) fn take(&mut self, tag: u64) -> Result<Slot, UnknownTag> {
-        let index = self.index(tag).ok_or(UnknownTag(tag))?;
-        let slot = self.slots.get_mut(index).and_then(Option::take).ok_or(UnknownTag(tag))?;
-        self.outstanding -= 1;
+    /// Takes one delivery out; nothing if it was taken back before.
+    pub(crate) fn take(&mut self, tag: u64) -> Result<Option<Slot>, UnknownTag> {
+        let place = self.place(tag)?;
+        let slot = place.replace(Place::Settled);
+        self.outstanding -= usize::from(slot.is_some());
         self.trim();
         Ok(slot)
+    }
+
+    /// Takes one delivery out that its client may still settle, to no effect.
+    pub(crate) fn take_back(&mut self, tag: u64) -> Option<Slot> {
+        let slot = self.place(tag).ok()?.replace(Place::TakenBack);
+        self.outstanding -= usize::from(slot.is_some());
+        slot
     }
 
     /// Takes all deliveries up to and including `tag`, which itself has to be outstanding; 0 takes
@@ -75,17 +113,14 @@ impl Unacked {
         mut each: impl FnMut(u64, Slot),
     ) -> Result<(), UnknownTag> {
         let count = if tag == 0 {
-            self.slots.len()
+            self.places.len()
         } else {
-            let index = self.index(tag).ok_or(UnknownTag(tag))?;
-            if self.slots.get(index).is_none_or(Option::is_none) {
-                return Err(UnknownTag(tag));
-            }
-            index + 1
+            self.place(tag)?;
+            self.index(tag).map_or(0, |index| index + 1)
         };
-        for slot in self.slots.drain(..count) {
+        for place in self.places.drain(..count) {
             self.base += 1;
-            if let Some(slot) = slot {
+            if let Place::Held(slot) = place {
                 self.outstanding -= 1;
                 each(self.base, slot);
             }
@@ -97,12 +132,12 @@ impl Unacked {
     /// Puts a taken delivery back under its tag: a transaction was rolled back.
     pub(crate) fn restore(&mut self, tag: u64, slot: Slot) {
         while tag <= self.base {
-            self.slots.push_front(None);
+            self.places.push_front(Place::Settled);
             self.base -= 1;
         }
-        if let Some(place) = self.index(tag).and_then(|index| self.slots.get_mut(index)) {
-            debug_assert!(place.is_none(), "only a taken delivery is put back");
-            *place = Some(slot);
+        if let Some(place) = self.index(tag).and_then(|index| self.places.get_mut(index)) {
+            debug_assert!(place.is_settled(), "only a taken delivery is put back");
+            *place = Place::Held(slot);
             self.outstanding += 1;
         }
     }
@@ -111,13 +146,19 @@ impl Unacked {
         usize::try_from(tag.checked_sub(self.base + 1)?).ok()
     }
 
+    /// The place of a tag that the client has not settled.
+    fn place(&mut self, tag: u64) -> Result<&mut Place, UnknownTag> {
+        let place = self.index(tag).and_then(|index| self.places.get_mut(index));
+        place.filter(|place| !place.is_settled()).ok_or(UnknownTag(tag))
+    }
+
     fn trim(&mut self) {
-        while let Some(None) = self.slots.front() {
-            self.slots.pop_front();
+        while let Some(Place::Settled) = self.places.front() {
+            self.places.pop_front();
             self.base += 1;
         }
-        if self.slots.is_empty() && self.slots.capacity() > IDLE_SLOTS {
-            self.slots.shrink_to(IDLE_SLOTS);
+        if self.places.is_empty() && self.places.capacity() > IDLE_SLOTS {
+            self.places.shrink_to(IDLE_SLOTS);
         }
     }
 }
@@ -148,6 +189,7 @@ mod tests {
         Take(u64),
         TakeThrough(u64),
         TakeAndRestore(u64),
+        TakeBack(u64),
     }
 
     fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -157,6 +199,7 @@ mod tests {
             2 => (0..40u64).prop_map(Operation::Take),
             1 => (0..40u64).prop_map(Operation::TakeThrough),
             1 => (0..40u64).prop_map(Operation::TakeAndRestore),
+            1 => (0..40u64).prop_map(Operation::TakeBack),
         ];
         proptest::collection::vec(operation, 0..80)
     }
@@ -172,7 +215,7 @@ mod tests {
                     Operation::Push => {
                         prop_assert_eq!(unacked.next_tag(), next);
                         unacked.push(slot(next));
-                        model.insert(next, next);
+                        model.insert(next, Some(next));
                         next += 1;
                     }
                     Operation::Skip => {
@@ -180,7 +223,7 @@ mod tests {
                         next += 1;
                     }
                     Operation::Take(tag) => {
-                        let taken = unacked.take(tag).map(|slot| slot.entry.lsn.0).ok();
+                        let taken = unacked.take(tag).map(|slot| Some(slot?.entry.lsn.0)).ok();
                         prop_assert_eq!(taken, model.remove(&tag));
                     }
                     Operation::TakeThrough(tag) => {
@@ -191,7 +234,7 @@ mod tests {
                             prop_assert!(result.is_ok());
                             let limit = if tag == 0 { u64::MAX } else { tag };
                             let expected: Vec<_> =
-                                model.iter().filter(|(t, _)| **t <= limit).map(|(t, l)| (*t, *l)).collect();
+                                model.range(..=limit).filter_map(|(t, l)| Some((*t, (*l)?))).collect();
                             model.retain(|t, _| *t > limit);
                             prop_assert_eq!(taken, expected);
                         } else {
@@ -200,13 +243,21 @@ mod tests {
                         }
                     }
                     Operation::TakeAndRestore(tag) => {
-                        if let Ok(slot) = unacked.take(tag) {
-                            unacked.restore(tag, slot);
+                        match unacked.take(tag) {
+                            Ok(Some(slot)) => unacked.restore(tag, slot),
+                            Ok(None) => prop_assert_eq!(model.remove(&tag), Some(None)),
+                            Err(_) => prop_assert!(!model.contains_key(&tag)),
                         }
+                    }
+                    Operation::TakeBack(tag) => {
+                        let taken = unacked.take_back(tag).map(|slot| slot.entry.lsn.0);
+                        let held = model.get_mut(&tag).and_then(Option::take);
+                        prop_assert_eq!(taken, held);
                     }
                 }
                 prop_assert_eq!(unacked.next_tag(), next);
-                prop_assert_eq!(unacked.outstanding(), model.len());
+                let held = model.values().filter(|held| held.is_some()).count();
+                prop_assert_eq!(unacked.outstanding(), held);
             }
         }
     }
