@@ -29,7 +29,7 @@ use leveret_codec::{
 };
 use leveret_engine::Millis;
 use leveret_store::Lsn;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
@@ -54,6 +54,10 @@ pub(crate) struct Context {
     pub(crate) server_properties: ServerProperties,
     /// What is short: told to those who wait for it to be over.
     pub(crate) shortage: watch::Receiver<Shortage>,
+    /// As many connections with long work as there are processors may be at it at a time: the others
+    /// wait for their turn outside the runtime's queue, where everybody else's short work would be
+    /// behind them.
+    pub(crate) long_work: Arc<Semaphore>,
 }
 
 /// One client's connection.

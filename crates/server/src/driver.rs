@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,8 @@ struct Driver {
     read_size: usize,
     /// Bytes worked on since others had their turn.
     spent: usize,
+    /// Held while its turns are long.
+    long_work: Option<OwnedSemaphorePermit>,
     heartbeat: watch::Sender<Duration>,
     writer_gone: CancellationToken,
     stop: CancellationToken,
@@ -142,6 +144,7 @@ impl Driver {
             buffer: BytesMut::new(),
             read_size: READ_MIN,
             spent: 0,
+            long_work: None,
             heartbeat,
             writer_gone,
             stop,
@@ -169,6 +172,7 @@ impl Driver {
             let received = self.connection.receive(&self.buffer, clock::now());
             self.buffer.advance(received.consumed);
             self.spent += received.consumed;
+            self.long_work = None;
             match received.next {
                 Next::Read => {
                     if self.spent >= SHARE {
@@ -176,11 +180,14 @@ impl Driver {
                     }
                 }
                 Next::Yield => {
-                    self.let_others_go_on().await;
                     if let Room::Never = self.wait_for_room().await {
                         return;
                     }
-                    if !self.told.is_cancelled() {
+                    let may_go_on = self.may_go_on().await;
+                    // Behind that wait: before it comes back to this task the runtime runs the
+                    // others and looks for input, which it rarely does while there is work.
+                    self.let_others_go_on().await;
+                    if may_go_on {
                         continue;
                     }
                 }
@@ -255,6 +262,20 @@ impl Driver {
     async fn let_others_go_on(&mut self) {
         self.spent = 0;
         tokio::task::yield_now().await;
+    }
+
+    /// Waits until there are few enough others whose turns are long. `false` if the broker stops
+    /// meanwhile, or an operator closes the connection.
+    async fn may_go_on(&mut self) -> bool {
+        let long_work = Arc::clone(&self.context.long_work);
+        tokio::select! {
+            biased;
+            () = self.told.cancelled() => false,
+            permit = long_work.acquire_owned() => {
+                self.long_work = permit.ok();
+                true
+            }
+        }
     }
 
     fn set_deadline(&mut self) {

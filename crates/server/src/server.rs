@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError, Shortage};
@@ -11,7 +13,7 @@ use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -204,7 +206,9 @@ impl Server {
         alarms::set_limits(&self.broker, &config.alarms);
         self.tls.reload(&config);
         let shortage = self.context.borrow().shortage.clone();
-        self.context.send_replace(Arc::new(context(&self.broker, &config, shortage)));
+        let long_work = Arc::clone(&self.context.borrow().long_work);
+        let context = Context { long_work, ..context(&self.broker, &config, shortage) };
+        self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
     }
@@ -339,6 +343,7 @@ pub(crate) fn context(
         logins: logins(&config.auth),
         server_properties: config.server_properties.clone(),
         shortage,
+        long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
     }
 }
 
