@@ -1,8 +1,11 @@
-//! A disk that loses power, for tests.
+//! A disk that loses power, fails and fills up, for tests.
 //!
 //! [`SimDisk`] keeps for each file what a reader sees and what a loss of power would leave, in
 //! blocks of 512 bytes. Everything not synced may or may not survive, each block and each name by
-//! itself.
+//! itself. After a failed sync some blocks count as synced without being so, as in Linux: readers see
+//! them until the power goes.
+
+mod contents;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,6 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+use self::contents::{BLOCK, File, Keep, NameChange, Random};
 use crate::{Disk, DiskFile, DiskLock, LockError};
 
 /// A disk whose losses come from a seed. Clones are the same disk.
@@ -32,6 +36,15 @@ pub enum Operation {
     Name,
     /// Syncing a folder.
     SyncDir,
+}
+
+/// What is wrong with what a read gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misread {
+    /// It ends early.
+    Short,
+    /// One bit of it is another.
+    FlippedBit,
 }
 
 impl SimDisk {
@@ -59,11 +72,65 @@ impl SimDisk {
         self.0.lock().changes
     }
 
-    /// Makes the `count`-th operation of this kind from now fail with an I/O error, counted from 0.
+    /// Makes the `count`-th operation of this kind from now fail with `EIO`, counted from 0. Of a write
+    /// the first part is done all the same.
     pub fn fail_after(&self, operation: Operation, count: u64) {
         let mut state = self.0.lock();
         let at = state.done.get(&operation).copied().unwrap_or_default() + count;
         state.failing.insert((operation, at));
+    }
+
+    /// Makes the `count`-th read from now, counted from 0, give something else than what is there.
+    pub fn misread_after(&self, count: u64, misread: Misread) {
+        let mut state = self.0.lock();
+        let at = state.done.get(&Operation::Read).copied().unwrap_or_default() + count;
+        state.misreads.insert(at, misread);
+    }
+
+    /// Whether something has failed, or was misread, because a test wanted it.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        !self.0.lock().failed.is_empty()
+    }
+
+    /// Whether a change or a sync has.
+    #[must_use]
+    pub fn has_failed_to_write(&self) -> bool {
+        self.0.lock().failed.iter().any(|operation| *operation != Operation::Read)
+    }
+
+    /// Writes to and syncs of files for which one has failed, by the same process.
+    #[must_use]
+    pub fn retries(&self) -> u64 {
+        self.0.lock().retries
+    }
+
+    /// Bytes all files have together.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.lock().used()
+    }
+
+    /// Lets nothing of what the present process asks for be done any more.
+    pub fn end_process(&self) {
+        self.0.lock().down = true;
+    }
+
+    /// Ends the process and returns the disk as the next one finds it: with all that was written, synced
+    /// or not, and without the faults to come. Handles of this disk fail from now on.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let mut old = self.0.lock();
+        let mut new = std::mem::take(&mut *old);
+        *old = State { down: true, retries: new.retries, ..State::default() };
+        new.files.iter_mut().for_each(|file| file.has_failed = false);
+        new.locks.clear();
+        new.failing.clear();
+        new.misreads.clear();
+        new.crash_at = None;
+        new.failed.clear();
+        (new.down, new.retries) = (false, 0);
+        Self(Arc::new(Mutex::new(new)))
     }
 
     /// Limits the bytes all files may have together; `None` for no limit.
@@ -106,7 +173,7 @@ impl SimDisk {
             let State { files, random, .. } = &mut *old;
             if let Some(file) = files.get(id) {
                 let left = file.after_crash(keep, random);
-                let file = File { durable: left.clone(), live: left, dirty: BTreeSet::new() };
+                let file = File { durable: left.clone(), live: left, ..File::default() };
                 new.durable_names.insert(path.clone(), new.files.len());
                 new.names.insert(path, new.files.len());
                 new.files.push(file);
@@ -221,28 +288,65 @@ impl Drop for SimLock {
     }
 }
 
+/// What a full disk leaves of what was to be added to a file.
+#[derive(Clone, Copy)]
+enum Grow {
+    /// All or nothing.
+    Whole,
+    /// As much as there is space for.
+    Part,
+}
+
 struct SimFile {
     disk: Arc<Mutex<State>>,
     id: usize,
 }
 
 impl SimFile {
+    /// Changes the file, if it is not to fail and there is space for it.
     fn change(
         &self,
-        operation: Operation,
+        grow: Grow,
         change: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut state = self.disk.lock();
-        state.start(operation)?;
+        self.note_retry(&mut state);
+        let failure = state.start(Operation::Write).err();
+        if state.down {
+            return failure.map_or(Ok(()), Err);
+        }
         let free = state.capacity.map(|capacity| capacity.saturating_sub(state.used()));
-        let file = state.files.get_mut(self.id).ok_or(io::ErrorKind::NotFound)?;
-        let before = file.live.len() as u64;
+        let State { files, random, .. } = &mut *state;
+        let file = files.get_mut(self.id).ok_or(io::ErrorKind::NotFound)?;
+        let before = file.live.len();
+        if let Some(failure) = failure {
+            // Of what was to be written some is.
+            let mut tried = File { live: file.live.clone(), ..File::default() };
+            change(&mut tried)?;
+            for block in tried.dirty.into_iter().filter(|_| random.next() % 2 == 0) {
+                let range = block * BLOCK..((block + 1) * BLOCK).min(tried.live.len()).min(before);
+                file.write(range.start, tried.live.get(range).unwrap_or_default());
+            }
+            file.has_failed = true;
+            return Err(failure);
+        }
         change(file)?;
-        if free.is_some_and(|free| (file.live.len() as u64).saturating_sub(before) > free) {
-            file.live.truncate(usize::try_from(before).map_err(io::Error::other)?);
+        let grown = file.live.len().saturating_sub(before) as u64;
+        if let Some(free) = free.filter(|free| grown > *free) {
+            let part = match grow {
+                Grow::Whole => 0,
+                Grow::Part => usize::try_from(free).map_err(io::Error::other)?,
+            };
+            file.live.truncate(before + part);
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
+    }
+
+    fn note_retry(&self, state: &mut State) {
+        if !state.down && state.files.get(self.id).is_some_and(|file| file.has_failed) {
+            state.retries += 1;
+        }
     }
 }
 
@@ -255,16 +359,27 @@ impl DiskFile for SimFile {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
-        state.start(Operation::Read)?;
+        let misread = state.start_read()?;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let file = state.files.get(self.id).ok_or(io::ErrorKind::NotFound)?;
         let bytes = file.live.get(start..start + buffer.len());
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        match misread {
+            None => Ok(()),
+            Some(Misread::Short) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(Misread::FlippedBit) => {
+                let random = state.random.next();
+                let at = (random >> 3) % (buffer.len() as u64).max(1);
+                if let Some(byte) = usize::try_from(at).ok().and_then(|at| buffer.get_mut(at)) {
+                    *byte ^= 1 << (random & 7);
+                }
+                Ok(())
+            }
+        }
     }
 
     fn write_all_at(&self, slices: &[&[u8]], offset: u64) -> io::Result<()> {
-        self.change(Operation::Write, |file| {
+        self.change(Grow::Part, |file| {
             let mut at = usize::try_from(offset).map_err(io::Error::other)?;
             for slice in slices {
                 file.write(at, slice);
@@ -275,21 +390,32 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.change(Operation::Sync, |file| {
-            let File { live, durable, dirty } = file;
-            durable.resize(live.len(), 0);
-            for block in std::mem::take(dirty) {
-                let range = block * BLOCK..((block + 1) * BLOCK).min(live.len());
-                if let (Some(to), Some(from)) = (durable.get_mut(range.clone()), live.get(range)) {
-                    to.copy_from_slice(from);
-                }
+        let mut state = self.disk.lock();
+        self.note_retry(&mut state);
+        let failure = state.start(Operation::Sync).err();
+        if state.down {
+            return failure.map_or(Ok(()), Err);
+        }
+        let State { files, random, .. } = &mut *state;
+        let file = files.get_mut(self.id).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(failure) = failure {
+            file.dirty.retain(|_| random.next() % 2 == 0);
+            file.has_failed = true;
+            return Err(failure);
+        }
+        let File { live, durable, dirty, .. } = file;
+        durable.resize(live.len(), 0);
+        for block in std::mem::take(dirty) {
+            let range = block * BLOCK..((block + 1) * BLOCK).min(live.len());
+            if let (Some(to), Some(from)) = (durable.get_mut(range.clone()), live.get(range)) {
+                to.copy_from_slice(from);
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change(Operation::Write, |file| {
+        self.change(Grow::Part, |file| {
             let len = usize::try_from(len).map_err(io::Error::other)?;
             let zeros = vec![0; len.saturating_sub(file.live.len())];
             file.write(file.live.len(), &zeros);
@@ -298,7 +424,7 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Operation::Write, |file| {
+        self.change(Grow::Whole, |file| {
             file.set_len(usize::try_from(len).map_err(io::Error::other)?);
             Ok(())
         })
@@ -318,6 +444,10 @@ struct State {
     down: bool,
     done: BTreeMap<Operation, u64>,
     failing: BTreeSet<(Operation, u64)>,
+    misreads: BTreeMap<u64, Misread>,
+    /// What has failed because a test wanted it.
+    failed: BTreeSet<Operation>,
+    retries: u64,
     capacity: Option<u64>,
 }
 
@@ -335,7 +465,20 @@ impl State {
         let done = self.done.entry(operation).or_default();
         let failing = self.failing.remove(&(operation, *done));
         *done += 1;
-        if failing { Err(io::Error::other("injected I/O error")) } else { Ok(()) }
+        if failing {
+            self.failed.insert(operation);
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        Ok(())
+    }
+
+    /// As [`start`](Self::start), for a read; answers how it goes wrong without failing.
+    fn start_read(&mut self) -> io::Result<Option<Misread>> {
+        let number = self.done.get(&Operation::Read).copied().unwrap_or_default();
+        self.start(Operation::Read)?;
+        let misread = self.misreads.remove(&number);
+        self.failed.extend(misread.map(|_| Operation::Read));
+        Ok(misread)
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -349,125 +492,7 @@ impl State {
     }
 }
 
-#[derive(Default)]
-struct File {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    /// Numbers of the blocks of `live` that were written since the last sync.
-    dirty: BTreeSet<usize>,
-}
-
-impl File {
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        let end = at + bytes.len();
-        if self.live.len() < end {
-            self.live.resize(end, 0);
-        }
-        if let Some(target) = self.live.get_mut(at..end) {
-            target.copy_from_slice(bytes);
-        }
-        self.dirty.extend(at / BLOCK..end.div_ceil(BLOCK));
-    }
-
-    fn set_len(&mut self, len: usize) {
-        if len < self.live.len() {
-            // What comes there later is not what was there before.
-            self.dirty.extend(len / BLOCK..self.live.len().div_ceil(BLOCK));
-        }
-        self.live.resize(len, 0);
-    }
-
-    fn after_crash(&self, keep: Keep, random: &mut Random) -> Vec<u8> {
-        let mut left = self.durable.clone();
-        if self.live.len() != left.len() && keep.decide(random) {
-            left.resize(self.live.len(), 0);
-        }
-        for block in &self.dirty {
-            let start = block * BLOCK;
-            let end = (start + BLOCK).min(self.live.len()).min(left.len());
-            if start < end
-                && keep.decide(random)
-                && let (Some(to), Some(from)) =
-                    (left.get_mut(start..end), self.live.get(start..end))
-            {
-                to.copy_from_slice(from);
-            }
-        }
-        left
-    }
-}
-
-enum NameChange {
-    Create(PathBuf, usize),
-    Rename(PathBuf, PathBuf),
-    Remove(PathBuf),
-}
-
-impl NameChange {
-    fn dir(&self) -> Option<&Path> {
-        match self {
-            Self::Create(path, _) | Self::Rename(_, path) | Self::Remove(path) => path.parent(),
-        }
-    }
-
-    /// Makes the change if it is possible: those before it may not have survived.
-    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
-        match self {
-            Self::Create(path, id) => drop(names.insert(path.clone(), *id)),
-            Self::Rename(from, to) => {
-                if let Some(id) = names.remove(from) {
-                    names.insert(to.clone(), id);
-                }
-            }
-            Self::Remove(path) => drop(names.remove(path)),
-        }
-    }
-}
-
-/// How much of what was not synced survives.
-#[derive(Clone, Copy)]
-enum Keep {
-    Nothing,
-    Everything,
-    /// Out of 256.
-    Some(u64),
-}
-
-impl Keep {
-    fn any(random: &mut Random) -> Self {
-        match random.next() % 8 {
-            0 => Self::Nothing,
-            1 => Self::Everything,
-            2 => Self::Some(250),
-            3 => Self::Some(6),
-            _ => Self::Some(random.next() % 256),
-        }
-    }
-
-    fn decide(self, random: &mut Random) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Everything => true,
-            Self::Some(share) => random.next() % 256 < share,
-        }
-    }
-}
-
-/// `SplitMix64`.
-#[derive(Default)]
-struct Random(u64);
-
-impl Random {
-    const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-const BLOCK: usize = 512;
+const EIO: i32 = 5;
 
 #[cfg(test)]
 mod tests {
