@@ -7,7 +7,6 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::atomic::Ordering::Relaxed,
     thread,
     time::{Duration, Instant},
 };
@@ -82,7 +81,9 @@ impl Store {
         // What goes from here on stays for us, what went before has reached the tables.
         let pin = Pin::new(self);
         self.wait_readable()?;
-        let database = self.upkeep.database().ok_or(BackupError::Stopping)?;
+        let database = self.upkeep.database();
+        self.may_go_on()?;
+        let database = database.ok_or(BackupError::Stopping)?;
         if let Some(database) = database {
             let copied = tables::copy(&database, &*self.disk, &target.dir);
             copied.map_err(|source| BackupError::Definitions {
@@ -118,7 +119,7 @@ impl Store {
         if self.shared.failed() || self.shared.pending.lock().closing {
             return Err(BackupError::Stopping);
         }
-        if self.shared.counters.no_space.load(Relaxed) {
+        if self.shared.counters.is_full() {
             return Err(BackupError::NoSpace);
         }
         Ok(())

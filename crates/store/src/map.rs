@@ -86,6 +86,13 @@ impl Map {
         self.segments.push_back(Mapped { segment, first, marks: Vec::new(), end: HEADER });
     }
 
+    /// Where in the last segment the unit begins that has the record `lsn`, or one before it.
+    pub(crate) fn unit_before(&self, lsn: u64) -> u64 {
+        let marks = self.segments.back().map_or(&[][..], |mapped| &mapped.marks);
+        let before = marks.iter().rfind(|mark| mark.left == 0 && mark.lsn <= lsn);
+        before.map_or(HEADER, |mark| mark.at())
+    }
+
     /// Notes which segments go from now on, or no longer.
     pub(crate) fn watch(&mut self, watch: bool) {
         self.gone = watch.then(Vec::new);

@@ -32,6 +32,9 @@ pub struct StoreOptions {
     /// How long definition changes may wait for their table; they are durable in the journal
     /// before.
     pub apply_definitions: Duration,
+    /// How long what a full disk refused waits to be tried again, and how long the last segment of it is
+    /// held back: publishers are stopped well within the default's second.
+    pub full_disk_retry: Duration,
     /// Reads what queues have to know of a message out of its payload, for recovery. The default
     /// takes all of the payload for its body.
     pub outline: fn(&[u8]) -> Outline,
@@ -51,6 +54,7 @@ impl Default for StoreOptions {
             max_lazy_bytes: 256 << 10,
             compaction_bytes_per_second: 32 << 20,
             apply_definitions: Duration::from_millis(500),
+            full_disk_retry: Duration::from_secs(1),
             outline: |payload| Outline { bytes: payload.len() as u64, ..Outline::default() },
             on_fatal: Arc::new(|_| process::abort()),
         }

@@ -54,16 +54,33 @@ fn read_moved(
             }
             return Err(ReadError { path: segment.path.clone(), source });
         }
-        let mut reader = Reader(&bytes);
-        while let Some(record) = Record::read(&mut reader) {
-            if let Some(Entry::Moved { lsn, payload, .. }) = record.entry()
-                && wanted.binary_search(&lsn).is_ok()
-            {
-                messages.push((Lsn(lsn), Bytes::copy_from_slice(payload)));
+        if !take_moved(&bytes, wanted, messages)
+            && segment.file.read_exact_at(&mut bytes, at).is_ok()
+        {
+            // Perhaps it was only read wrongly.
+            messages.retain(|(lsn, _)| wanted.binary_search(&lsn.0).is_err());
+            if !take_moved(&bytes, wanted, messages) && map.lock().has(&segment) {
+                tracing::error!(
+                    "{} is damaged after byte {at}: messages moved there cannot be read",
+                    segment.path.display()
+                );
             }
         }
     }
     Ok(())
+}
+
+/// Adds those of `wanted` that are among moved messages. Answers false if some of these are damaged.
+fn take_moved(bytes: &[u8], wanted: &[u64], messages: &mut Vec<(Lsn, Bytes)>) -> bool {
+    let mut reader = Reader(bytes);
+    while let Some(record) = Record::read(&mut reader) {
+        if let Some(Entry::Moved { lsn, payload, .. }) = record.entry()
+            && wanted.binary_search(&lsn).is_ok()
+        {
+            messages.push((Lsn(lsn), Bytes::copy_from_slice(payload)));
+        }
+    }
+    reader.0.is_empty()
 }
 
 /// Adds those of `wanted`, which ascend, that are where they were written first.

@@ -3,6 +3,7 @@
 
 mod backlog;
 mod fold;
+mod rewrite;
 pub(crate) mod scan;
 
 use std::{
@@ -75,8 +76,13 @@ pub(crate) fn recover(
         if let Some(tail) = live.tail() {
             // Units a killed process left to the system count from now on, so they must not get
             // lost any more.
-            tail.segment.file.sync_data().map_err(refused("sync", &tail.segment.path))?;
+            let start = map.unit_before(chain.durable + 1);
+            rewrite::rewrite(&tail.segment, start, tail.used)?;
         }
+    }
+    if !segments.is_empty() {
+        // A process may have ended between giving a segment its name and making that durable.
+        disk.sync_dir(dir).map_err(refused("sync", dir))?;
     }
 
     let mut rest: VecDeque<Segment> = segments.into_iter().skip(found).collect();
@@ -180,7 +186,7 @@ fn scan_segment(
     loop {
         let next = window.unit(at, chain).map_err(refused("read", &segment.path))?;
         let Some((header, body)) = next else { return Ok(at > HEADER) };
-        if header.session > chain.session && !chain.clean_stop {
+        if chain.crashed_before(&header) {
             fold.crashed(chain.last());
         }
         if at == HEADER {

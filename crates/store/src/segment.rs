@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Disk, DiskFile, encoding::Reader, unit};
+use crate::{Disk, DiskFile, encoding::Reader, unit, upkeep::is_no_space};
 
 /// Bytes before the first unit.
 pub(crate) const HEADER: u64 = HEADER_SIZE as u64;
@@ -55,7 +55,14 @@ impl Segment {
     pub(crate) fn create(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> io::Result<Self> {
         let path = dir.join(new_name(number));
         let file = disk.create(&path)?;
-        file.allocate(size)?;
+        if let Err(error) = file.allocate(size) {
+            if is_no_space(&error) {
+                // What there is of space is left to those who need less. If this fails too, the next
+                // attempt begins with it.
+                let _ = file.set_len(0);
+            }
+            return Err(error);
+        }
         Self::put_in_place(disk, dir, number, file, size)
     }
 

@@ -30,8 +30,8 @@ pub struct StoreStats {
     pub live_bytes: u64,
     /// Bytes of messages that were written again to free the segment they were in.
     pub moved_bytes: u64,
-    /// The next segment could not be made because the disk is full. Publishers must be held back;
-    /// settling goes on.
+    /// The next segment could not be made, or definitions could not reach their tables, because the disk
+    /// is full. Publishers must be held back; settling goes on.
     pub no_space: bool,
 }
 
@@ -48,7 +48,10 @@ pub(crate) struct Counters {
     pub(crate) live_places: AtomicU64,
     pub(crate) live_bytes: AtomicU64,
     pub(crate) moved_bytes: AtomicU64,
+    /// The next segment could not be made.
     pub(crate) no_space: AtomicBool,
+    /// Definitions wait for their tables to have space.
+    pub(crate) tables_wait: AtomicBool,
 }
 
 impl Counters {
@@ -65,8 +68,13 @@ impl Counters {
             live_places: self.live_places.load(Relaxed),
             live_bytes: self.live_bytes.load(Relaxed),
             moved_bytes: self.moved_bytes.load(Relaxed),
-            no_space: self.no_space.load(Relaxed),
+            no_space: self.is_full(),
         }
+    }
+
+    /// Whether the disk refused something because it is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.no_space.load(Relaxed) || self.tables_wait.load(Relaxed)
     }
 
     pub(crate) fn synced(&self, took: Duration) {

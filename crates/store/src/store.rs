@@ -38,7 +38,7 @@ pub struct Store {
 
 /// What an open store holds until it is closed.
 struct Running {
-    writer: JoinHandle<()>,
+    writer: JoinHandle<Option<Writer>>,
     upkeep: JoinHandle<()>,
     _lock: DiskLock,
 }
@@ -207,9 +207,12 @@ impl Store {
         self.shared.pending.lock().closing = true;
         self.shared.writer_wake.notify_one();
         // A thread that panicked has said so; there is nothing to add.
-        let _ = running.writer.join();
+        let writer = running.writer.join();
         self.upkeep.close();
         let _ = running.upkeep.join();
+        if let Ok(Some(writer)) = writer {
+            writer.finish();
+        }
     }
 }
 
@@ -261,11 +264,11 @@ fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Re
     Recovered { definitions, backlogs, report: journal.report.clone() }
 }
 
-fn spawn(
+fn spawn<T: Send + 'static>(
     name: &str,
     dir: &Path,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, OpenError> {
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, OpenError> {
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)

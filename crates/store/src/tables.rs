@@ -3,17 +3,22 @@
 //! The tables trail the journal. `applied` in the table `store` says up to which LSN its changes
 //! are in, and is written in the same transaction as they are.
 
+mod backend;
+
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    io,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use self::backend::{Backend, Notes, settle};
 use crate::{
     Definition, Disk, DiskFile, OpenError, Table, definitions::DefinitionsIter, encoding::Reader,
+    recovery::refused,
 };
 
 /// The full state of the definitions.
@@ -28,13 +33,35 @@ pub(crate) struct Tables {
     dir: PathBuf,
     path: PathBuf,
     database: Option<Arc<Database>>,
+    /// Of what is in the tables.
+    digest: u64,
+    /// The file is there, and could not be opened again after the disk was full.
+    is_shut: bool,
+    notes: Arc<Notes>,
+}
+
+/// Why changes did not reach their tables.
+#[derive(Debug)]
+pub(crate) enum ApplyError {
+    /// The disk is full. The tables are as before; to be tried again.
+    Full(redb::Error),
+    /// The disk failed.
+    Failed(redb::Error),
 }
 
 impl Tables {
     /// Opens the tables in `dir` and reads them. Also returns the LSN up to which they are.
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, State, u64), OpenError> {
         let path = dir.join(FILE);
-        let mut tables = Self { disk, dir: dir.to_owned(), path, database: None };
+        let mut tables = Self {
+            disk,
+            dir: dir.to_owned(),
+            path,
+            database: None,
+            digest: 0,
+            is_shut: false,
+            notes: Arc::default(),
+        };
         let file = match tables.disk.open(&tables.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -44,14 +71,20 @@ impl Tables {
                 return Err(OpenError::Io { operation: "open", path: tables.path, source });
             }
         };
+        let settled = settle(&*file).map_err(refused("write again", &tables.path));
+        settled.and_then(|()| tables.disk.sync_dir(dir).map_err(refused("sync", dir)))?;
         let read = |tables: &mut Self| -> Result<(State, u64, u64), redb::Error> {
-            let database = open_database(file)?;
+            let database = tables.open_database(file)?;
             let found = read_all(&database)?;
             tables.database = Some(Arc::new(database));
             Ok(found)
         };
-        match read(&mut tables) {
+        // It trusts what it reads, and panics where that makes no sense.
+        let read = panic::catch_unwind(AssertUnwindSafe(|| read(&mut tables)));
+        let nonsense = || redb::Error::Corrupted("it makes no sense".to_owned());
+        match read.unwrap_or_else(|_| Err(nonsense())) {
             Ok((state, applied, format)) if format <= u64::from(FORMAT) => {
+                tables.digest = digest_of(&state);
                 Ok((tables, state, applied))
             }
             Ok((_, _, format)) => Err(OpenError::NewerFormat {
@@ -65,6 +98,11 @@ impl Tables {
         }
     }
 
+    /// Whether nobody can tell what is in the tables, because the disk is full.
+    pub(crate) const fn is_shut(&self) -> bool {
+        self.is_shut
+    }
+
     /// The database, unless nothing has been applied yet.
     pub(crate) fn database(&self) -> Option<Arc<Database>> {
         self.database.clone()
@@ -75,31 +113,92 @@ impl Tables {
     }
 
     /// Applies `changes`, ascending by LSN, in one durable transaction.
-    pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
+    pub(crate) fn apply(&mut self, changes: &[Change]) -> Result<(), ApplyError> {
+        self.notes.is_full.store(false, Relaxed);
+        let failed = match self.commit(changes) {
+            Ok(()) if self.notes.has_failed.load(Relaxed) => redb::Error::PreviousIo,
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if self.notes.has_failed.load(Relaxed) || !self.notes.is_full.load(Relaxed) {
+            return Err(ApplyError::Failed(failed));
+        }
+        // After any error the database does nothing more. Opened again it is as before.
+        self.is_shut |= self.database.take().is_some();
+        if self.is_shut {
+            match self.reopen() {
+                Err(error) if !self.notes.is_full.load(Relaxed) => {
+                    return Err(ApplyError::Failed(error));
+                }
+                _ => {}
+            }
+        }
+        Err(ApplyError::Full(failed))
+    }
+
+    /// Closes the tables, if nobody else has them.
+    ///
+    /// # Errors
+    /// When the disk failed on the way.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        self.database = None;
+        if self.notes.has_failed.load(Relaxed) {
+            return Err(io::Error::other("the disk refused"));
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), redb::Error> {
+        let database = self.open_database(self.disk.open(&self.path)?)?;
+        self.database = Some(Arc::new(database));
+        self.is_shut = false;
+        Ok(())
+    }
+
+    fn open_database(&self, file: Arc<dyn DiskFile>) -> Result<Database, redb::DatabaseError> {
+        open_database(Backend { file, notes: Arc::clone(&self.notes) })
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
         let Some(&(applied, _)) = changes.last() else { return Ok(()) };
+        if self.is_shut {
+            self.reopen()?;
+        }
         let database = match &mut self.database {
             Some(database) => database,
             none => {
-                let database = create_database(&*self.disk, &self.dir, &self.path)?;
+                let state = State::new();
+                let database = create(&*self.disk, &self.dir, &state, 0, &self.notes)?;
                 none.insert(Arc::new(database))
             }
         };
+        let mut digest = self.digest;
         let transaction = database.begin_write()?;
         for (_, payload) in changes {
             for change in DefinitionsIter::new(Reader(payload)).into_iter().flatten() {
                 match change {
                     Definition::Put { table, key, value } => {
+                        let number = table;
                         let mut table = transaction.open_table(definition_of(table))?;
-                        table.insert(key.as_slice(), value.as_slice())?;
+                        let before = table.insert(key.as_slice(), value.as_slice())?;
+                        digest = digest.wrapping_add(row_digest(number, &key, &value));
+                        if let Some(before) = before {
+                            digest = digest.wrapping_sub(row_digest(number, &key, before.value()));
+                        }
                     }
                     Definition::Delete { table, key } => {
-                        transaction.open_table(definition_of(table))?.remove(key.as_slice())?;
+                        let number = table;
+                        let mut table = transaction.open_table(definition_of(table))?;
+                        if let Some(before) = table.remove(key.as_slice())? {
+                            digest = digest.wrapping_sub(row_digest(number, &key, before.value()));
+                        };
                     }
                 }
             }
         }
-        transaction.open_table(STORE)?.insert("applied", applied)?;
+        put_state_of(&transaction, applied, digest)?;
         transaction.commit()?;
+        self.digest = digest;
         Ok(())
     }
 }
@@ -117,20 +216,14 @@ pub(crate) fn fold(state: &mut State, payload: &[u8]) {
 /// Writes what `database` holds now to tables in `dir`.
 pub(crate) fn copy(database: &Database, disk: &dyn Disk, dir: &Path) -> Result<(), redb::Error> {
     let (state, applied, _) = read_all(database)?;
-    let copy = create_database(disk, dir, &dir.join(FILE))?;
-    let transaction = copy.begin_write()?;
-    for ((table, key), value) in &state {
-        transaction.open_table(definition_of(*table))?.insert(key.as_slice(), value.as_slice())?;
-    }
-    transaction.open_table(STORE)?.insert("applied", applied)?;
-    transaction.commit()?;
-    Ok(())
+    create(disk, dir, &state, applied, &Arc::default()).map(drop)
 }
 
 /// Verifies every checksum of the tables at `path` on `disk`. May change the file as a start would.
 pub(crate) fn verify(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), String> {
     let file = disk.open(path).map_err(|error| error.to_string())?;
-    let mut database = open_database(file).map_err(|error| error.to_string())?;
+    let backend = Backend { file, notes: Arc::default() };
+    let mut database = open_database(backend).map_err(|error| error.to_string())?;
     match database.check_integrity() {
         Ok(true) => Ok(()),
         Ok(false) => Err("a checksum in it is wrong".to_owned()),
@@ -138,20 +231,59 @@ pub(crate) fn verify(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), String> {
     }
 }
 
-fn open_database(file: Arc<dyn DiskFile>) -> Result<Database, redb::DatabaseError> {
-    Database::builder().set_cache_size(CACHE).create_with_backend(Backend(file))
+fn open_database(backend: Backend) -> Result<Database, redb::DatabaseError> {
+    Database::builder().set_cache_size(CACHE).create_with_backend(backend)
 }
 
-/// Makes the file under another name first: an interrupted creation is not mistaken for a database.
-fn create_database(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Database, redb::Error> {
+/// Makes tables in `dir` that hold `state`, up to LSN `applied`. The file gets its name when it is whole.
+fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    state: &State,
+    applied: u64,
+    notes: &Arc<Notes>,
+) -> Result<Database, redb::Error> {
     let unfinished = dir.join(UNFINISHED);
-    let database = open_database(disk.create(&unfinished)?)?;
+    let file = disk.create(&unfinished)?;
+    let database = open_database(Backend { file, notes: Arc::clone(notes) })?;
     let transaction = database.begin_write()?;
+    for ((table, key), value) in state {
+        transaction.open_table(definition_of(*table))?.insert(key.as_slice(), value.as_slice())?;
+    }
     transaction.open_table(STORE)?.insert("format", u64::from(FORMAT))?;
+    put_state_of(&transaction, applied, digest_of(state))?;
     transaction.commit()?;
-    disk.rename(&unfinished, path)?;
+    disk.rename(&unfinished, &dir.join(FILE))?;
     disk.sync_dir(dir)?;
     Ok(database)
+}
+
+/// States up to which LSN the tables are, and what their rows add up to then.
+fn put_state_of(
+    transaction: &WriteTransaction,
+    applied: u64,
+    digest: u64,
+) -> Result<(), redb::Error> {
+    let mut store = transaction.open_table(STORE)?;
+    store.insert("applied", applied)?;
+    store.insert("digest", digest)?;
+    store.insert("digested", applied)?;
+    Ok(())
+}
+
+/// The sum of the checksums of all rows: it can follow each change, and does not depend on their order.
+fn digest_of(state: &State) -> u64 {
+    let rows = state.iter().map(|((table, key), value)| row_digest(*table, key, value));
+    rows.fold(0, u64::wrapping_add)
+}
+
+fn row_digest(table: Table, key: &[u8], value: &[u8]) -> u64 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[table as u8]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().into()
 }
 
 fn read_all(database: &Database) -> Result<(State, u64, u64), redb::Error> {
@@ -164,6 +296,7 @@ fn read_all(database: &Database) -> Result<(State, u64, u64), redb::Error> {
         }
     };
     let (applied, format) = (number("applied")?, number("format")?);
+    let (digest, digested) = (number("digest")?, number("digested")?);
     let mut state = State::new();
     for table in Table::ALL {
         let rows = match transaction.open_table(definition_of(table)) {
@@ -176,42 +309,15 @@ fn read_all(database: &Database) -> Result<(State, u64, u64), redb::Error> {
             state.insert((table, key.value().to_vec()), value.value().to_vec());
         }
     }
+    // An older release left it as it was. A newer one may mean something else by it.
+    if digested == applied && format <= u64::from(FORMAT) && digest != digest_of(&state) {
+        return Err(redb::Error::Corrupted("its rows do not add up to its digest".to_owned()));
+    }
     Ok((state, applied, format))
 }
 
 const fn definition_of(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
-}
-
-/// Shows redb a [`DiskFile`].
-struct Backend(Arc<dyn DiskFile>);
-
-impl fmt::Debug for Backend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Backend")
-    }
-}
-
-impl StorageBackend for Backend {
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_exact_at(out, offset)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(&[data], offset)
-    }
 }
 
 const STORE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("store");

@@ -25,6 +25,9 @@ pub(crate) const MAGIC: [u8; 4] = *b"LVTU";
 /// Flag of the last unit of a process which closed the journal.
 pub(crate) const CLEAN_STOP: u32 = 1;
 
+/// Flag of a mark which took the place of that unit, because the segment had no room for another.
+pub(crate) const REOPENED: u32 = 2;
+
 /// The start of a unit. One without records is a mark: it only states how far the journal is
 /// durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -21,7 +21,7 @@ use crate::{
     compaction::{self, Compaction, Reading, Stretch},
     segment::Segment,
     shared::{FatalPanic, Shared, Tried},
-    tables::{Change, Tables},
+    tables::{ApplyError, Change, Tables},
 };
 
 /// What the writer asks of the background thread.
@@ -60,6 +60,8 @@ pub(crate) struct Work {
     pub(crate) changes: Vec<Change>,
     /// When the oldest of them arrived.
     pub(crate) changes_since: Option<Instant>,
+    /// When to try again to apply them on a disk that was full.
+    pub(crate) apply_retry_at: Option<Instant>,
     pub(crate) closing: bool,
     /// The thread has ended.
     pub(crate) ended: bool,
@@ -114,7 +116,7 @@ impl Upkeep {
         let asked = Instant::now();
         loop {
             let is_reserve = work.spares.len() == 1 && is_full.load(Ordering::Relaxed);
-            let may_take = !is_reserve || work.ended || asked.elapsed() >= RESERVED;
+            let may_take = !is_reserve || work.ended || asked.elapsed() >= options.full_disk_retry;
             if may_take && let Some(segment) = work.spares.pop_front() {
                 work.next_size = work.next_size.max(options.next_segment(segment.capacity));
                 return Some(segment);
@@ -125,7 +127,7 @@ impl Upkeep {
             work.wanted = true;
             self.wake.notify_one();
             if is_reserve {
-                self.ready.wait_for(&mut work, RESERVED);
+                self.ready.wait_for(&mut work, options.full_disk_retry);
             } else {
                 self.ready.wait(&mut work);
             }
@@ -246,7 +248,7 @@ impl UpkeepThread {
                     Ok(Created::GaveUp) => break,
                     other => other.map(drop),
                 },
-                Task::Apply(changes) => self.apply(&changes),
+                Task::Apply(changes) => self.apply(changes),
                 Task::Compact(reading) => self.compact(&reading),
                 Task::End => break,
             };
@@ -254,6 +256,9 @@ impl UpkeepThread {
                 self.shared.fatal(error);
                 break;
             }
+        }
+        if let Err(error) = self.tables.close().tried("closing", self.tables.path()) {
+            self.shared.fatal(error);
         }
         let mut work = self.upkeep.work.lock();
         work.ended = true;
@@ -265,7 +270,9 @@ impl UpkeepThread {
     fn next_task(&self) -> Task {
         let mut work = self.upkeep.work.lock();
         loop {
-            if let Some(inquiry) = work.inquiry.take() {
+            if let Some(inquiry) = work.inquiry.take()
+                && !self.tables.is_shut()
+            {
                 // Who asked may have given up.
                 let _ = inquiry.send(self.tables.database());
             }
@@ -280,8 +287,10 @@ impl UpkeepThread {
             }
             // Before segments are made, of which a flood may want ever more: the old ones wait for it.
             let due = work.changes_since.map(|since| since + self.shared.options.apply_definitions);
-            let heavy = work.changes.len() >= MANY_CHANGES;
+            let due = due.max(work.apply_retry_at);
+            let heavy = work.changes.len() >= MANY_CHANGES && work.apply_retry_at.is_none();
             if due.is_some_and(|due| heavy || work.closing || due <= Instant::now()) {
+                work.apply_retry_at = None;
                 work.changes_since = None;
                 return Task::Apply(std::mem::take(&mut work.changes));
             }
@@ -332,7 +341,7 @@ impl UpkeepThread {
                 let mut work = self.upkeep.work.lock();
                 work.next_number = number;
                 // Meanwhile all else goes on: it makes room.
-                work.retry_at = Some(Instant::now() + NO_SPACE_RETRY);
+                work.retry_at = Some(Instant::now() + self.shared.options.full_disk_retry);
                 Ok(Created::Later)
             }
             Err(error) => Err(error).tried("creating a segment in", &self.dir),
@@ -359,13 +368,43 @@ impl UpkeepThread {
         Ok(())
     }
 
-    fn apply(&mut self, changes: &[Change]) -> Result<(), FatalError> {
-        let applied = self.tables.apply(changes).map_err(io::Error::other);
-        applied.tried("writing definitions to", self.tables.path())?;
-        if let Some(&(lsn, _)) = changes.last() {
-            self.upkeep.applied.store(lsn, Ordering::Release);
+    /// Brings changes to their tables. A full disk is waited out: they are in the journal, whose segments
+    /// stay as long.
+    fn apply(&mut self, mut changes: Vec<Change>) -> Result<(), FatalError> {
+        let wait = &self.shared.counters.tables_wait;
+        match self.tables.apply(&changes) {
+            Ok(()) => {
+                if wait.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the definitions have space again");
+                }
+                if let Some(&(lsn, _)) = changes.last() {
+                    self.upkeep.applied.store(lsn, Ordering::Release);
+                }
+                Ok(())
+            }
+            Err(ApplyError::Full(error)) => {
+                if !wait.swap(true, Ordering::Relaxed) {
+                    let path = self.tables.path().display();
+                    tracing::error!("no space for the definitions in {path}: {error}");
+                }
+                let mut work = self.upkeep.work.lock();
+                if work.closing {
+                    // The journal has them. Later ones must not go without those before them.
+                    work.changes = Vec::new();
+                    work.changes_since = None;
+                } else {
+                    changes.append(&mut work.changes);
+                    work.changes = changes;
+                    work.changes_since.get_or_insert_with(Instant::now);
+                    work.apply_retry_at =
+                        Some(Instant::now() + self.shared.options.full_disk_retry);
+                }
+                Ok(())
+            }
+            Err(ApplyError::Failed(error)) => {
+                Err(io::Error::other(error)).tried("writing definitions to", self.tables.path())
+            }
         }
-        Ok(())
     }
 }
 
@@ -383,8 +422,5 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
 
 /// Empty segments kept for later: the next one, and one that a full disk leaves for settlements.
 const SPARES: usize = 2;
-/// How long the last segment of a full disk is held back. Publishers are stopped well within this time.
-const RESERVED: Duration = Duration::from_secs(1);
 /// Definition records that do not wait for their time.
 const MANY_CHANGES: usize = 10_000;
-const NO_SPACE_RETRY: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use ahash::AHashMap;
@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     has_rolled: bool,
     /// The journal ends with the mark of a clean stop.
     must_mark: bool,
+    /// It ends with a mark that took the place of such a one.
+    ends_reopened: bool,
     /// What is being written; swapped with the shared buffers.
     bytes: Vec<u8>,
     units: Vec<Unit>,
@@ -99,6 +101,7 @@ impl Writer {
             asked: false,
             has_rolled: false,
             must_mark: after_clean_stop,
+            ends_reopened: false,
             bytes: Vec::new(),
             units: Vec::new(),
             changes: Vec::new(),
@@ -118,13 +121,37 @@ impl Writer {
             return Ok(());
         }
         if self.room() < unit::HEADER as u64 {
-            self.make_room(self.written + 1, unit::HEADER as u64)?;
+            return self.replace_mark(0);
         }
         self.mark(0)
     }
 
-    /// Works until the store is closed or the disk fails.
-    pub(crate) fn run(mut self) {
+    /// Writes another mark in the place of a clean stop's: a start must not wait for another segment,
+    /// which a full disk has none of.
+    fn replace_mark(&mut self, flags: u32) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        let bytes = self.empty_unit(tail.segment.salt, flags | unit::REOPENED).encode();
+        let at = tail.used.saturating_sub(unit::HEADER as u64);
+        tail.segment.file.write_all_at(&[&bytes], at).tried("writing", &tail.segment.path)?;
+        self.ends_reopened = true;
+        self.sync()
+    }
+
+    fn empty_unit(&self, salt: u64, flags: u32) -> UnitHeader {
+        UnitHeader {
+            salt,
+            first: self.written + 1,
+            previous: self.written,
+            durable: self.synced,
+            session: self.session,
+            flags,
+            ..UnitHeader::default()
+        }
+    }
+
+    /// Works until the store is closed or the disk fails. Returns itself in the first case, all that was
+    /// appended being durable.
+    pub(crate) fn run(mut self) -> Option<Self> {
         let shared = Arc::clone(&self.shared);
         let _guard = FatalPanic { shared: &shared, thread: "journal" };
         self.compact();
@@ -133,9 +160,9 @@ impl Writer {
                 Work::Units(sync) => self.write(sync),
                 Work::Mark => self.mark(0),
                 Work::Close => {
-                    let done = self.write(Sync::Now).and_then(|()| self.mark(unit::CLEAN_STOP));
+                    let done = self.write(Sync::Now);
                     if done.is_ok() {
-                        return;
+                        return Some(self);
                     }
                     done
                 }
@@ -144,8 +171,19 @@ impl Writer {
                 if let Some(error) = stop {
                     self.shared.fatal(error);
                 }
-                return;
+                return None;
             }
+        }
+    }
+
+    /// Ends the journal with the mark of a clean stop: nothing has failed, and nothing will be written
+    /// any more, to the tables of definitions neither.
+    pub(crate) fn finish(mut self) {
+        if self.shared.failed() {
+            return;
+        }
+        if let Err(Some(error)) = self.mark(unit::CLEAN_STOP) {
+            self.shared.fatal(error);
         }
     }
 
@@ -419,6 +457,7 @@ impl Writer {
     fn write_slices(&mut self, slices: &[&[u8]], size: u64) -> Result<(), Stop> {
         let Some(tail) = self.live.tail() else { return Err(None) };
         tail.segment.file.write_all_at(slices, tail.used).tried("writing", &tail.segment.path)?;
+        self.ends_reopened = false;
         self.live.wrote(size);
         self.shared.counters.writes.fetch_add(1, Relaxed);
         self.shared.counters.bytes.fetch_add(size, Relaxed);
@@ -449,7 +488,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives an oversize unit the room it needs. A full disk is waited out.
+    /// Gives an oversize unit the room it needs. A full disk is waited out, unless the store is closing.
     fn enlarge(&mut self, capacity: u64) -> Result<(), Stop> {
         let Some(tail) = self.live.tail() else { return Err(None) };
         loop {
@@ -457,7 +496,11 @@ impl Writer {
                 Err(error) if upkeep::is_no_space(&error) && !self.shared.failed() => {
                     tracing::error!("no space for a large message in the journal: {error}");
                     self.shared.counters.no_space.store(true, Relaxed);
-                    thread::sleep(NO_SPACE_RETRY);
+                    if self.shared.pending.lock().closing {
+                        // What is not written was never promised.
+                        return Err(None);
+                    }
+                    thread::sleep(self.shared.options.full_disk_retry);
                 }
                 done => break done.tried("enlarging", &tail.segment.path)?,
             }
@@ -493,17 +536,13 @@ impl Writer {
             _ => tail.segment.capacity.saturating_sub(tail.used),
         };
         if room < unit::HEADER as u64 {
-            return Ok(());
+            return if flags != 0 && self.ends_reopened {
+                self.replace_mark(flags)
+            } else {
+                Ok(())
+            };
         }
-        let header = UnitHeader {
-            salt: tail.segment.salt,
-            first: self.written + 1,
-            previous: self.written,
-            durable: self.synced,
-            session: self.session,
-            flags,
-            ..UnitHeader::default()
-        };
+        let header = self.empty_unit(tail.segment.salt, flags);
         self.write_slices(&[&header.encode()], unit::HEADER as u64)?;
         self.sync()
     }
@@ -617,4 +656,3 @@ fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
 const POOL: usize = 8;
 /// Bytes of a buffer worth keeping.
 const MAX_KEPT: usize = 4 << 20;
-const NO_SPACE_RETRY: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     segment::{HEADER, Segment},
-    unit::{self, CLEAN_STOP, MAGIC, UnitHeader},
+    unit::{self, CLEAN_STOP, MAGIC, REOPENED, UnitHeader},
 };
 
 /// What the units taken so far say.
@@ -30,6 +30,11 @@ impl Chain {
         self.previous.is_none_or(|previous| previous == header.previous)
             && header.first > header.previous
             && header.session >= self.session
+    }
+
+    /// Whether the process before the one that wrote `header` ended without a clean stop.
+    pub(crate) fn crashed_before(&self, header: &UnitHeader) -> bool {
+        header.session > self.session && !self.clean_stop && header.flags & REOPENED == 0
     }
 
     pub(crate) fn accept(&mut self, header: &UnitHeader) {
