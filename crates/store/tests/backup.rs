@@ -164,7 +164,7 @@ fn an_unfinished_backup_is_refused() {
         disk.fail_after(operation, at / 2);
         let made = store.backup(Path::new("/backup"));
         store.close();
-        let opened = Store::open(shared, Path::new("/backup"), options());
+        let opened = Store::open(Arc::new(disk.restart()), Path::new("/backup"), options());
         match (made, opened) {
             (Ok(_), Ok((_, recovered))) => assert_eq!(count(&recovered), 1),
             (Err(_), Err(OpenError::UnfinishedBackup { .. })) => {}

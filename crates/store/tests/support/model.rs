@@ -134,6 +134,11 @@ impl State {
         here.map(|(lsn, _)| *lsn).collect()
     }
 
+    /// The messages, ascending.
+    pub(crate) fn payloads(&self) -> Vec<(Lsn, Vec<u8>)> {
+        self.messages.iter().map(|(lsn, message)| (*lsn, message.payload.clone())).collect()
+    }
+
     fn highest_queue(&self) -> u64 {
         let queues = self.messages.values().flat_map(|message| message.places.keys());
         queues.copied().max().unwrap_or_default()
