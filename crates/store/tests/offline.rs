@@ -361,7 +361,9 @@ fn usage_says_what_takes_space_and_what_keeps_it() {
     drop(store);
     let usage = offline::usage(&disk, dir()).expect("can be read");
     let queue = usage.queues[&7];
-    assert_eq!((queue.live_messages, queue.dead_messages, queue.oldest), (1, 0, Some(stays)));
+    assert_eq!((queue.live_messages, queue.oldest), (1, Some(stays)));
+    // The store may have been closed while it moved the message, and both copies are there.
+    assert!(queue.dead_messages <= 1, "{queue:?}");
     for id in [8, 9] {
         let queue = usage.queues[&id];
         assert_eq!((queue.live_messages, queue.dead_messages), (0, 20));
