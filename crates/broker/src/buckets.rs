@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use leveret_engine::Message;
+use ahash::HashMap;
+use leveret_engine::{Message, QueueId};
 use leveret_store::{Appended, Batch, Lsn, Store};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -15,6 +16,10 @@ use crate::turn::Turn;
 pub(crate) struct Buckets {
     buckets: Vec<Bucket>,
     used: usize,
+    /// The one that was given something last.
+    last: usize,
+    /// Where those of queues are, once there are too many for a search.
+    index: HashMap<QueueId, usize>,
     /// Messages the journal gets no record of.
     transient: u64,
     /// Whether some are for streams.
@@ -100,6 +105,7 @@ impl Buckets {
             count => store.reserve(count),
         };
         self.has_streams = false;
+        self.index.clear();
         for bucket in self.buckets.iter_mut().take(std::mem::take(&mut self.used)) {
             let Some(queue) = bucket.queue.take() else { continue };
             for incoming in &mut bucket.incoming {
@@ -122,18 +128,19 @@ impl Buckets {
         }
     }
 
-    /// The bucket of a queue; a batch goes to few queues, so a search finds it fast.
+    /// The bucket of a queue.
     fn bucket(&mut self, queue: &Arc<SharedQueue>) -> &mut Vec<Incoming> {
-        let of_queue =
-            |bucket: &Bucket| bucket.queue.as_ref().is_some_and(|other| other.id == queue.id);
-        let found = self.buckets.iter().take(self.used).position(of_queue);
-        let index = found.unwrap_or_else(|| {
+        let index = self.find(queue.id).unwrap_or_else(|| {
             if self.used == self.buckets.len() {
                 self.buckets.push(Bucket { queue: None, incoming: Vec::new() });
             }
             self.used += 1;
+            if self.used > SEARCHED {
+                self.index.insert(queue.id, self.used - 1);
+            }
             self.used - 1
         });
+        self.last = index;
         #[expect(clippy::indexing_slicing, reason = "found, or just made sure to exist")]
         let bucket = &mut self.buckets[index];
         if bucket.queue.is_none() {
@@ -142,7 +149,24 @@ impl Buckets {
         }
         &mut bucket.incoming
     }
+
+    /// Where the bucket of a queue is, if it has one.
+    ///
+    /// Messages of a batch tend to go the same way, so it is looked for behind the last one first.
+    fn find(&self, queue: QueueId) -> Option<usize> {
+        let guess = if self.last + 1 < self.used { self.last + 1 } else { 0 };
+        let is_of = |bucket: &Bucket| bucket.queue.as_ref().is_some_and(|other| other.id == queue);
+        let used = self.buckets.get(..self.used)?;
+        if used.get(guess).is_some_and(is_of) {
+            return Some(guess);
+        }
+        let searched = used.get(..SEARCHED).unwrap_or(used);
+        searched.iter().position(is_of).or_else(|| self.index.get(&queue).copied())
+    }
 }
+
+/// Buckets among which a search finds one fast.
+const SEARCHED: usize = 16;
 
 /// Appends `records`, among them those of the messages in `buckets`, to the journal as one unit.
 ///

@@ -1,9 +1,11 @@
 //! Which messages reach which queues.
 
+use std::collections::BTreeMap;
+
 use leveret_tests::codec::{ArrayBuilder, Properties, TableBuf, Value, basic, exchange, queue};
 use leveret_tests::{
-    Broker, Channel, bind, bind_exchange, declare, declare_exchange, delete, get, publish, purge,
-    table, unbind,
+    Broker, Channel, ack, bind, bind_exchange, consume, declare, declare_exchange, delete, get,
+    nack, publish, purge, table, unbind,
 };
 
 use crate::check;
@@ -316,4 +318,51 @@ fn reaches(channel: &Channel, key: &str, headers: Option<&TableBuf>) -> bool {
 
 fn mark(reached: bool) -> char {
     if reached { 'y' } else { '.' }
+}
+
+/// Each queue gets what is for it, in order, also when it comes back, however many there are.
+#[test]
+fn one_batch_goes_to_many_queues() {
+    const QUEUES: usize = 40;
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare_exchange("x", "direct"));
+    let names: Vec<String> = (0..QUEUES).map(|number| format!("q{number}")).collect();
+    for name in &names {
+        channel.call(&declare(name));
+        channel.call(&bind(name, "x", "all"));
+        channel.call(&bind(name, "x", name));
+    }
+    let keys = ["q39", "all", "q5", "q20", "all", "q39", "q0", "all", "q20"];
+    for (number, key) in keys.iter().enumerate() {
+        channel.publish("x", key, number.to_string());
+    }
+    let expected = |name: &str| -> Vec<String> {
+        let meant = keys.iter().enumerate().filter(|(_, key)| **key == "all" || **key == name);
+        meant.map(|(number, _)| number.to_string()).collect()
+    };
+    let total = names.iter().map(|name| expected(name).len()).sum();
+    // By the consumer's tag, which is the queue's name.
+    let received = || {
+        let mut received: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for answer in channel.recv_many(total) {
+            let answer = answer.to_string();
+            let tag = answer.split(' ').nth(1).unwrap().to_owned();
+            let body = answer.rsplit(' ').next().unwrap().to_owned();
+            received.entry(tag).or_default().push(body);
+        }
+        received
+    };
+    for name in &names {
+        channel.send(&basic::Consume { nowait: true, ..consume(name, name) });
+    }
+    let all: BTreeMap<_, _> = names.iter().map(|name| (name.clone(), expected(name))).collect();
+    assert_eq!(received(), all);
+    channel.send(&basic::Nack { multiple: true, ..nack(0) });
+    assert_eq!(received(), all);
+    channel.send(&basic::Ack { multiple: true, ..ack(0) });
+    for name in &names {
+        assert_eq!(channel.call(&delete(name)), "queue.delete-ok 0");
+        assert_eq!(channel.recv(), format!("basic.cancel {name} nowait"));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::HashMap;
 use leveret_broker::{OpenChannel, QueueType, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, ConsumerId, Entry};
 use leveret_store::Lsn;
@@ -30,6 +31,9 @@ pub(crate) struct ChannelOut {
     /// Consumers waiting for room under the limit.
     blocked: Vec<Blocked>,
 }
+
+/// Groups among which a search finds one fast.
+const SEARCHED: usize = 16;
 
 /// How a delivery came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,6 +231,8 @@ impl ChannelOut {
         groups: &mut Vec<SettleGroup>,
         spare: &mut Vec<Vec<Entry>>,
     ) {
+        // Where groups are, by source, once there are too many for a search.
+        let mut index = HashMap::default();
         for slot in taken {
             let Some(place) = self.sources.get_mut(slot.source as usize) else { continue };
             let Some(source) = place else {
@@ -234,15 +240,23 @@ impl ChannelOut {
                 continue;
             };
             source.outstanding = source.outstanding.saturating_sub(1);
-            let same = |group: &&mut SettleGroup| {
+            let same = |group: &SettleGroup| {
                 group.consumer == source.consumer && group.queue.id() == source.queue.id()
             };
-            match groups.iter_mut().rev().find(same) {
+            let searched = groups.get(..SEARCHED).unwrap_or(groups);
+            let found = match groups.last() {
+                Some(last) if same(last) => Some(groups.len() - 1),
+                _ => searched.iter().position(same).or_else(|| index.get(&slot.source).copied()),
+            };
+            match found.and_then(|at| groups.get_mut(at)) {
                 Some(group) => group.entries.push(slot.entry),
                 None => {
                     let mut entries = spare.pop().unwrap_or_default();
                     entries.push(slot.entry);
                     let (queue, consumer) = (Arc::clone(&source.queue), source.consumer);
+                    if groups.len() >= SEARCHED {
+                        index.insert(slot.source, groups.len());
+                    }
                     groups.push(SettleGroup { queue, consumer, entries });
                 }
             }
