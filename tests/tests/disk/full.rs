@@ -2,11 +2,14 @@
 //! they.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use leveret_tests::codec::{Method, Properties, queue};
-use leveret_tests::{ack, confirm_select, consume, declare, eventually, publish, qos};
+use leveret_tests::codec::{Method, Properties, Value, basic, queue};
+use leveret_tests::{
+    ack, bind, confirm_select, consume, declare, eventually, passive, publish, qos, table,
+};
 
 use crate::running::Running;
 
@@ -97,4 +100,57 @@ fn a_full_disk_holds_publishers_and_nobody_else_and_is_over_by_itself() {
             confirmed = confirm.delivery_tag;
         }
     }
+}
+
+#[test]
+fn definitions_that_a_full_disk_has_no_room_for_wait_in_the_journal() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let Some(_disk) = Tmpfs::mount(&data, "24m") else { return };
+    let config = home.path().join("leveret.toml");
+    let settings = "store.segment_size = \"4MiB\"\nalarms.disk_free_limit = \"none\"\n";
+    fs::write(&config, settings).unwrap();
+    let mut running = Running::start(&[], &data, &config).expect("starts");
+    let log = running.log();
+    let channel = running.channel();
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    // The tables and the next segments are made before space is short.
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    channel.publish_with(&publish("", "q"), &properties, &vec![7; 600_000]);
+    assert_eq!(channel.recv(), "basic.ack 1");
+    eventually(|| data.join("definitions.redb").exists());
+    let is_segment = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".seg");
+    let segments = || fs::read_dir(data.join("journal")).unwrap().flatten();
+    eventually(|| segments().filter(|entry| is_segment(&entry.file_name())).count() == 3);
+    let filler = data.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    drop(file);
+
+    // More than the tables have room for.
+    let long = "x".repeat(4000);
+    for number in 0..600 {
+        let key = format!("{number:04}{}", "k".repeat(200));
+        let arguments = table([("why", Value::LongStr(long.as_bytes()))]);
+        let bind = queue::Bind { arguments: arguments.as_table(), ..bind("q", "amq.topic", &key) };
+        channel.send(&queue::Bind { nowait: true, ..bind });
+    }
+    eventually(|| log.lock().contains("no space for the definitions in "));
+    // Meanwhile the broker goes on.
+    assert_eq!(running.channel().call(&passive("q")), "queue.declare-ok q 1 0");
+    fs::remove_file(&filler).unwrap();
+    eventually(|| log.lock().contains("the definitions have space again"));
+    channel.publish_with(&publish("", "q"), &properties, b"body");
+    assert_eq!(channel.recv(), "basic.ack 2");
+    drop(running);
+
+    let running = Running::start(&[], &data, &config).expect("starts");
+    let channel = running.channel();
+    channel.call(&confirm_select());
+    let key = format!("{:04}{}", 599, "k".repeat(200));
+    let mandatory = basic::Publish { mandatory: true, ..publish("amq.topic", &key) };
+    channel.publish_with(&mandatory, &properties, b"body");
+    assert_eq!(channel.recv(), "basic.ack 1");
 }

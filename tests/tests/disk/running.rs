@@ -4,13 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 
 use leveret_tests::{Channel, Connection, Login, binary};
+use parking_lot::Mutex;
 
 /// A broker that listens; dropping it kills it.
 pub(crate) struct Running {
     pub(crate) child: Child,
-    pub(crate) stderr: ChildStderr,
+    pub(crate) stderr: Option<ChildStderr>,
     address: SocketAddr,
     data: PathBuf,
 }
@@ -38,7 +41,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .expect("starts");
-        let stderr = child.stderr.take().expect("a pipe");
+        let stderr = child.stderr.take();
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a pipe");
@@ -69,6 +72,17 @@ impl Running {
         let data = self.data.as_os_str().as_encoded_bytes();
         let is_it = words.split(|byte| *byte == 0).any(|word| word == data);
         is_it.then(|| rustix::process::Pid::from_raw(id)).flatten()
+    }
+
+    /// What it logs, as it comes.
+    pub(crate) fn log(&mut self) -> Arc<Mutex<String>> {
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(self.stderr.take().expect("a pipe")).lines();
+        let text = Arc::clone(&log);
+        thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| *text.lock() += &(line + "\n"));
+        });
+        log
     }
 
     pub(crate) fn channel(&self) -> Channel {

@@ -146,7 +146,7 @@ fn a_failed_sync_or_write_ends_the_process_and_its_last_line_says_why() {
             assert!(confirmed < 1000, "the error goes unnoticed");
         }
         let mut text = String::new();
-        running.stderr.read_to_string(&mut text).unwrap();
+        running.stderr.as_mut().unwrap().read_to_string(&mut text).unwrap();
         assert!(!running.child.wait().unwrap().success());
         let last = text.lines().last().unwrap_or_default();
         assert!(last.contains("[error]") && last.contains(what), "{call}: {text}");
