@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
-    StoreOptions, StoreStats, Writable, backup,
+    StoreOptions, StoreStats, Syncs, Writable, backup,
     read::read,
     recovery::{Journal, recover, refused},
     segment::Segment,
@@ -185,6 +185,11 @@ impl Store {
             batch.drop_queue(*queue);
         }
         self.append(&mut batch);
+    }
+
+    /// How the journal was synced since the store was opened.
+    pub fn syncs(&self) -> Syncs {
+        self.shared.counters.read_syncs()
     }
 
     /// Reads the counters.

@@ -519,7 +519,7 @@ impl Writer {
         let Some(tail) = self.live.tail() else { return Err(None) };
         let start = Instant::now();
         tail.segment.file.sync_data().tried("syncing", &tail.segment.path)?;
-        self.shared.counters.synced(start.elapsed());
+        self.shared.counters.synced(start.elapsed(), self.written.saturating_sub(self.synced));
         self.synced = self.written;
         self.lazy_since = None;
         self.urgent_since = None;

@@ -205,6 +205,30 @@ fn every_line_is_one_of_the_text_format() {
     assert_eq!(Api::new(broker.metrics_address()).send("GET", "/", &[], "").status, 404);
 }
 
+/// How long syncs take and what they gather, and how long messages wait.
+#[test]
+fn the_journal_and_waiting_messages_are_measured() {
+    let Some((broker, _)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&queue::Declare { durable: true, ..declare("empty") });
+    channel.call(&confirm_select());
+    channel.publish_persistent("q", "one");
+    assert!(channel.recv().starts_with("basic.ack"));
+    let metrics = scrape(&broker, "/metrics");
+    for name in ["leveret_journal_sync_seconds", "leveret_journal_sync_records"] {
+        let all = metrics[&format!("{name}_bucket{{le=\"+Inf\"}}")];
+        assert!(all >= 1.0 && metrics[&format!("{name}_count")] >= all);
+        assert!(metrics[&format!("{name}_sum")] > 0.0);
+    }
+    let metrics = scrape(&broker, "/metrics/per-object");
+    let age = |queue| {
+        metrics.get(&format!("leveret_queue_head_age_seconds{{vhost=\"/\",queue=\"{queue}\"}}"))
+    };
+    assert!(age("q").is_some_and(|age| (0.0..60.0).contains(age)), "{:?}", age("q"));
+    assert_eq!(age("empty"), None);
+}
+
 #[test]
 fn alert_rules_use_metrics_that_there_are() {
     let Some((broker, _)) = managed() else { return };

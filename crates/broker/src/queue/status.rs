@@ -71,6 +71,8 @@ pub struct QueueStatus {
     pub policies: AppliedPolicies,
     /// The `timestamp` property of the message next to be delivered, in seconds since 1970.
     pub head_timestamp: Option<u64>,
+    /// When that message was published; unknown while it is on disk only.
+    pub head_published: Option<Millis>,
     /// How often a message may come back, if that is limited.
     pub delivery_limit: Option<u32>,
     /// Which returned messages wait, and how long, in RabbitMQ's words.
@@ -126,6 +128,7 @@ impl SharedQueue {
             totals: state.totals.as_deref().copied(),
             policies: state.policies.clone(),
             head_timestamp: machine.head().and_then(|head| properties(&head.message).timestamp),
+            head_published: machine.head().map(|head| head.message.timestamp()),
             delivery_limit: machine.settings().delivery_limit,
             delayed_retry: delayed_retry::described(machine.settings().delayed_retry),
         };

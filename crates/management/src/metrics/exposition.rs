@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use leveret_store::Distribution;
+
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -74,6 +76,19 @@ impl Exposition {
         let _ = writeln!(self.out, " {value}");
     }
 
+    /// Adds a histogram under a name without the prefix: values are shown divided by `unit`.
+    pub(crate) fn distribution(&mut self, name: &str, distribution: &Distribution, unit: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+        let scaled = |value: u64| value as f64 / unit;
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in &distribution.up_to {
+            self.sample_named(&bucket, &[("le", &scaled(*bound).to_string())], count);
+        }
+        self.sample_named(&bucket, &[("le", "+Inf")], distribution.count);
+        self.sample_named(&format!("{name}_sum"), &[], scaled(distribution.sum));
+        self.sample_named(&format!("{name}_count"), &[], distribution.count);
+    }
+
     /// A metric with one sample.
     pub(crate) fn single(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
         self.metric(name, kind, help);
@@ -89,6 +104,16 @@ impl Exposition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn histograms_end_with_all_there_is() {
+        let mut out = Exposition::new("p_");
+        let distribution = Distribution { up_to: vec![(500, 1), (1000, 3)], count: 4, sum: 5000 };
+        out.distribution("m", &distribution, 1000.0);
+        let expected = "m_bucket{le=\"0.5\"} 1\nm_bucket{le=\"1\"} 3\nm_bucket{le=\"+Inf\"} 4\n\
+                        m_sum 5\nm_count 4\n";
+        assert_eq!(out.finish(), expected);
+    }
 
     #[test]
     fn labels_are_escaped() {

@@ -17,6 +17,9 @@ const FAMILIES: &[Family] = &[
     ("auth_attempt_metrics", logins),
 ];
 
+/// Nanoseconds of a second.
+const NANOS: f64 = 1e9;
+
 /// All of the node.
 pub(super) fn write(call: &Call, endpoint: &str, out: &mut Exposition) {
     for (_, write) in FAMILIES {
@@ -160,7 +163,6 @@ fn alarms(call: &Call, out: &mut Exposition) {
 fn journal(call: &Call, out: &mut Exposition) {
     let stats = call.broker().store().stats();
     let counters = [
-        ("leveret_journal_syncs_total", "Syncs of the journal", stats.syncs),
         ("leveret_journal_writes_total", "Writes to the journal", stats.writes),
         ("leveret_journal_records_total", "Records written to the journal", stats.records),
         ("leveret_journal_bytes_total", "Bytes written to the journal", stats.bytes),
@@ -169,9 +171,13 @@ fn journal(call: &Call, out: &mut Exposition) {
         out.metric_named(name, Kind::Counter, help);
         out.sample_named(name, &[], value);
     }
-    let name = "leveret_journal_sync_seconds_total";
-    out.metric_named(name, Kind::Counter, "Time spent in syncs of the journal");
-    out.sample_named(name, &[], stats.total_sync.as_secs_f64());
+    let syncs = call.broker().store().syncs();
+    let name = "leveret_journal_sync_seconds";
+    out.metric_named(name, Kind::Histogram, "How long syncs of the journal take");
+    out.distribution(name, &syncs.nanos, NANOS);
+    let name = "leveret_journal_sync_records";
+    out.metric_named(name, Kind::Histogram, "Records that a sync of the journal makes durable");
+    out.distribution(name, &syncs.records, 1.0);
     let gauges = [
         ("leveret_journal_segments", "Segments of the journal in use", stats.segments),
         ("leveret_journal_segment_bytes", "Bytes of the segments in use", stats.segment_bytes),

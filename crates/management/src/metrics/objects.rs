@@ -1,6 +1,7 @@
 //! Metrics of queues, channels, connections and exchanges: by object, or summed up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{
     OpenChannel, OpenConnection, QueueStatus, QueueTotals, QueueType, SharedQueue, Vhost,
@@ -370,6 +371,14 @@ fn write_queue_metrics(call: &Call, vhosts: &[Arc<Vhost>], out: &mut Exposition)
     for queue in &queues {
         let at = queue.1.head_timestamp.map_or_else(|| "NaN".to_owned(), |at| at.to_string());
         queue_labels(queue, &mut |labels| out.sample(name, labels, &at));
+    }
+    let name = "leveret_queue_head_age_seconds";
+    let help = "How long ago the message next to be delivered was published, if it is in memory";
+    out.metric_named(name, Kind::Gauge, help);
+    for queue in &queues {
+        let Some(published) = queue.1.head_published else { continue };
+        let age = Duration::from_millis(call.now.0.saturating_sub(published.0)).as_secs_f64();
+        queue_labels(queue, &mut |labels| out.sample_named(name, labels, age));
     }
     let name = "queue_info";
     out.metric(name, Kind::Gauge, "A metric with a constant '1' value and labels about the queue");
