@@ -32,9 +32,7 @@ pub(crate) fn per_object(call: &Call) -> Outcome {
     let mut out = Exposition::new("rabbitmq_");
     node::write(call, "per_object", &mut out);
     let vhosts = call.broker().vhosts();
-    for family in objects::FAMILIES {
-        (family.write)(call, &vhosts, &mut out);
-    }
+    objects::write_families(call, &vhosts, |_| true, &mut out);
     global::write(call, &mut out);
     Ok(Answer::text(CONTENT_TYPE, out.finish()))
 }
@@ -47,9 +45,7 @@ pub(crate) fn detailed(call: &Call) -> Outcome {
     let mut vhosts: Vec<Arc<Vhost>> = call.broker().vhosts();
     vhosts.retain(|vhost| names.is_empty() || names.contains(&vhost.name().as_ref()));
     node::write_families(call, &wanted, &mut out);
-    for family in objects::FAMILIES.iter().filter(|family| wanted.contains(&family.name)) {
-        (family.write)(call, &vhosts, &mut out);
-    }
+    objects::write_families(call, &vhosts, |name| wanted.contains(&name), &mut out);
     objects::write_cluster(&wanted, &vhosts, &mut out);
     node::write_identity(call, "detailed", &mut out);
     Ok(Answer::text(CONTENT_TYPE, out.finish()))

@@ -1,6 +1,6 @@
 //! What Prometheus scrapes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_tests::codec::{Value, basic, queue};
 use leveret_tests::{Api, Broker, ack, confirm_select, consume, declare, get, qos, table};
@@ -186,13 +186,16 @@ fn objects_are_told_apart() {
 fn every_line_is_one_of_the_text_format() {
     let Some((broker, _)) = managed() else { return };
     let _connection = broker.connect().channel(1);
-    for path in ["/metrics", "/metrics/per-object", "/metrics/memory-breakdown"] {
+    let both = "/metrics/detailed?family=queue_consumer_count&family=queue_metrics";
+    for path in ["/metrics", "/metrics/per-object", "/metrics/memory-breakdown", both] {
+        let mut seen = BTreeSet::new();
         let reply = Api::new(broker.metrics_address()).send("GET", path, &[], "");
         assert_eq!(reply.header("content-type"), "text/plain; version=0.0.4");
         let mut declared = "";
         for line in reply.text.lines() {
             if let Some(name) = line.strip_prefix("# TYPE ") {
                 declared = name.split(' ').next().unwrap();
+                assert!(seen.insert(declared), "{declared} is there twice");
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
                 assert!(rest.starts_with(&format!("{declared} ")), "{line}");
             } else {

@@ -36,16 +36,13 @@ struct Exchange {
     traffic: Arc<ExchangeTraffic>,
 }
 
-pub(super) const FAMILIES: &[Family] = &[
+const FAMILIES: &[Family] = &[
     Family {
         name: "queue_coarse_metrics",
         write: |_, vhosts, out| write_queues(vhosts, COARSE, out),
     },
-    Family {
-        name: "queue_consumer_count",
-        write: |_, vhosts, out| write_queues(vhosts, CONSUMERS, out),
-    },
-    Family { name: "queue_metrics", write: write_queue_metrics },
+    Family { name: CONSUMER_COUNT, write: |_, vhosts, out| write_queues(vhosts, CONSUMERS, out) },
+    Family { name: QUEUE_METRICS, write: write_queue_metrics },
     Family {
         name: "queue_delivery_metrics",
         write: |_, vhosts, out| write_queues(vhosts, DELIVERIES, out),
@@ -76,6 +73,24 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family { name: "exchange_metrics", write: |_, vhosts, out| write_exchanges(vhosts, out) },
 ];
+
+const QUEUE_METRICS: &str = "queue_metrics";
+/// The one metric of this family is in [`QUEUE_METRICS`] as well, and may be on a page once.
+const CONSUMER_COUNT: &str = "queue_consumer_count";
+
+/// The families that are wanted.
+pub(super) fn write_families(
+    call: &Call,
+    vhosts: &[Arc<Vhost>],
+    is_wanted: impl Fn(&str) -> bool,
+    out: &mut Exposition,
+) {
+    for Family { name, write } in FAMILIES.iter().filter(|family| is_wanted(family.name)) {
+        if *name != CONSUMER_COUNT || !is_wanted(QUEUE_METRICS) {
+            write(call, vhosts, out);
+        }
+    }
+}
 
 const fn gauge<T>(name: &'static str, help: &'static str, get: fn(&T) -> u64) -> Metric<T> {
     Metric { name, kind: Kind::Gauge, help, get }
