@@ -2,6 +2,7 @@
 // What is waited for is what the page shows; a wait that is too long is a failure.
 
 import { browser, open } from "./browser.js";
+import { replay } from "./dead_letters.js";
 import { look } from "./look.js";
 import { browse } from "./messages.js";
 import { work } from "./work.js";
@@ -14,6 +15,7 @@ const overdue = setTimeout(() => {
 const WIDE = { width: 1400, height: 900 };
 await work(await open(WIDE, "light"));
 await browse(await open(WIDE, "light"));
+await replay(await open(WIDE, "light"));
 await look(await open(WIDE, "dark"), "wide-dark");
 await look(await open({ width: 360, height: 740 }, "light"), "phone-light");
 await browser.close();

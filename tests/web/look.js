@@ -14,7 +14,8 @@ export async function look({ page, wrong }, name) {
   const pages = {
     "/": "Overview", "/queues": "Queues", "/queues/%2F/looked-at": "looked-at",
     "/queues/%2F/looked-at/messages": "Messages in looked-at", "/exchanges": "Exchanges", "/exchanges/%2F/amq.topic": "amq.topic",
-    "/exchanges/%2F/": "(default)", "/routes": "Route tester", "/connections": "Connections", "/channels": "Channels",
+    "/exchanges/%2F/": "(default)", "/dead-letters": "Dead letters",
+    "/dead-letters/%2F/looked-at": "Dead letters in looked-at", "/routes": "Route tester", "/connections": "Connections", "/channels": "Channels",
     "/admin": "Virtual hosts", "/admin/vhosts/%2F": "/", "/admin/users": "Users", "/admin/users/guest": "guest",
     "/admin/policies": "Policies", "/admin/features": "Features", "/admin/definitions": "Definitions",
   };

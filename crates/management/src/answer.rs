@@ -96,6 +96,11 @@ impl Answer {
         Self { location: Some(location), ..Self::created() }
     }
 
+    /// 201 with a JSON value, and where the new object is.
+    pub(crate) fn created_with(value: &Value, location: String) -> Self {
+        Self { body: value.to_string().into_bytes(), ..Self::created_at(location) }
+    }
+
     /// 204.
     pub(crate) fn done() -> Self {
         Self::empty(StatusCode::NO_CONTENT)

@@ -6,6 +6,7 @@ pub(crate) mod channels;
 pub(crate) mod connections;
 pub(crate) mod consumers;
 pub(crate) mod control;
+pub(crate) mod dead_letters;
 pub(crate) mod definitions;
 pub(crate) mod exchanges;
 pub(crate) mod features;

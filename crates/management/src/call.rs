@@ -87,8 +87,15 @@ impl Call {
     /// 401 `Access refused.` without a permission there, whatever the user's tags; the control socket
     /// needs none.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
+        self.session_in(self.part("vhost"))
+    }
+
+    /// As [`session`](Self::session), in another vhost.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn session_in(&self, vhost: &str) -> Result<Session, Failure> {
         let user = Arc::clone(self.user()?);
-        let vhost = self.part("vhost");
         let mut session = match self.peer {
             Peer::Operator => Session::of_system(self.broker(), vhost)?,
             Peer::Address(_) => Session::of_operator(self.broker(), user, vhost)?,

@@ -23,6 +23,7 @@ mod node;
 mod order;
 mod properties;
 mod rates;
+mod replay;
 mod routes;
 mod sampler;
 mod service;

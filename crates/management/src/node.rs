@@ -9,9 +9,11 @@ use leveret_engine::Millis;
 use leveret_server::Tls;
 use leveret_server::config::{Config, ServerProperties};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::order::Orders;
 use crate::rates::Rates;
+use crate::replay::Replays;
 
 /// A node and the broker it runs.
 pub(crate) struct Node {
@@ -23,6 +25,7 @@ pub(crate) struct Node {
     version: String,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
+    pub(crate) replays: Replays,
     pub(crate) started: Instant,
     /// The way to the process, if it takes orders.
     pub(crate) orders: Option<Orders>,
@@ -42,11 +45,13 @@ impl Node {
         config: watch::Receiver<Arc<Config>>,
         listeners: Vec<Listening>,
         orders: Option<Orders>,
+        stop: CancellationToken,
     ) -> Self {
         let name = config.borrow().node_name();
         let ServerProperties { product, version, .. } = config.borrow().server_properties.clone();
         let (rates, started) = (Rates::default(), Instant::now());
-        Self { broker, name, config, product, version, listeners, rates, started, orders }
+        let replays = Replays::new(stop);
+        Self { broker, name, config, product, version, listeners, rates, replays, started, orders }
     }
 
     /// The settings in force.

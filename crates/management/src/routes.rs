@@ -9,9 +9,9 @@ use axum::http::Method;
 
 use crate::answer::Outcome;
 use crate::api::{
-    bindings, browse, channels, connections, consumers, control, definitions, exchanges, features,
-    health, node, overview, parameters, permissions, policies, queues, route as route_tester,
-    users, vhosts,
+    bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
+    exchanges, features, health, node, overview, parameters, permissions, policies, queues,
+    route as route_tester, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -153,6 +153,17 @@ pub(crate) static ROUTES: &[Route] = &[
     // Only Leveret's
     route("/api/leveret/route/{vhost}/{exchange}", &[post(Vhost, route_tester::explain)]),
     route("/api/leveret/messages/{vhost}/{queue}", &[get(Vhost, browse::browse)]),
+    route("/api/leveret/dead-letters", &[get(Management, dead_letters::list)]),
+    route("/api/leveret/dead-letters/{vhost}", &[get(Vhost, dead_letters::list)]),
+    route("/api/leveret/replays", &[get(Management, dead_letters::replays)]),
+    route(
+        "/api/leveret/replays/{id}",
+        &[
+            get(Management, dead_letters::show_replay),
+            delete(Management, dead_letters::cancel_replay),
+        ],
+    ),
+    route("/api/leveret/replays/{vhost}/{queue}", &[post(Vhost, dead_letters::replay)]),
     // Queues
     route("/api/queues", &[get(Management, queues::list)]),
     route("/api/queues/detailed", &[get(Management, queues::list_detailed)]),

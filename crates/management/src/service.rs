@@ -120,7 +120,8 @@ impl Bound {
             addresses.iter().map(listening)
         });
         let broker = Arc::clone(server.broker());
-        let node = Node::new(broker, server.config(), listening.collect(), orders);
+        let node =
+            Node::new(broker, server.config(), listening.collect(), orders, serving.stop.clone());
         let node = Arc::new(node);
         if !api.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));

@@ -10,6 +10,8 @@ import { channel } from "./pages/channel.js";
 import { channels } from "./pages/channels.js";
 import { connection } from "./pages/connection.js";
 import { connections } from "./pages/connections.js";
+import { deadLetterQueue } from "./pages/dead_letter_queue.js";
+import { deadLetters } from "./pages/dead_letters.js";
 import { definitions } from "./pages/definitions.js";
 import { exchange } from "./pages/exchange.js";
 import { exchanges } from "./pages/exchanges.js";
@@ -29,6 +31,7 @@ const SECTIONS = [
   ["Overview", "#/"],
   ["Queues", "#/queues"],
   ["Exchanges", "#/exchanges"],
+  ["Dead letters", "#/dead-letters"],
   ["Routes", "#/routes"],
   ["Connections", "#/connections"],
   ["Channels", "#/channels"],
@@ -41,6 +44,8 @@ route("/queues/:vhost/:name", queue);
 route("/queues/:vhost/:name/messages", messages);
 route("/exchanges", exchanges);
 route("/exchanges/:vhost/:name", exchange);
+route("/dead-letters", deadLetters);
+route("/dead-letters/:vhost/:name", deadLetterQueue);
 route("/routes", routeTester);
 route("/connections", connections);
 route("/connections/:name", connection);

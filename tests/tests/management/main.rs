@@ -9,6 +9,7 @@
 
 mod access;
 mod browse;
+mod dead_letters;
 mod definitions;
 mod deprecated;
 mod firehose;

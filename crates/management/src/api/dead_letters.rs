@@ -1,0 +1,153 @@
+//! `/api/leveret/dead-letters` and `/api/leveret/replays`: where messages are that have died, and their way
+//! back. RabbitMQ has no such endpoints.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use leveret_broker::{Session, SharedQueue};
+use leveret_codec::{Properties, TableLimits};
+use serde_json::{Map, Value, json};
+
+use super::queues;
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::{Call, flag};
+use crate::json_table;
+use crate::login;
+use crate::message_filter::{Filter, deaths};
+use crate::replay::{Order, Replay, Target, plan};
+
+/// Messages in front of a queue that say whether it has dead letters.
+const LOOKED_AT: usize = 10;
+const LOOKED_AT_BYTES: u64 = 1 << 20;
+/// Queues that are listed.
+const QUEUES_MAX: usize = 1000;
+/// Messages a second, unless the request says otherwise, and at most.
+const RATE: u32 = 100;
+const RATE_MAX: u32 = 100_000;
+
+/// The queues that have dead letters in front, of those the user may read.
+///
+/// # Errors
+/// 404 for a vhost that is not there.
+pub(crate) fn list(call: &Call) -> Outcome {
+    let mut found = Vec::new();
+    for vhost in call.vhosts()? {
+        // One that sees the vhost for its tag may have no permission there.
+        let Ok(mut session) = call.session_in(vhost.name()) else { continue };
+        let mut queues = vhost.queues();
+        queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let dead = queues.iter().filter_map(|queue| dead_letters(&mut session, queue));
+        found.extend(dead.take(QUEUES_MAX - found.len()));
+    }
+    Ok(Answer::json(&Value::Array(found)))
+}
+
+fn dead_letters(session: &mut Session, queue: &Arc<SharedQueue>) -> Option<Value> {
+    let browsed = session.browse(queue.name(), 0, LOOKED_AT, LOOKED_AT_BYTES).ok()?;
+    let first = browsed.messages.iter().find_map(|(_, entry)| {
+        let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
+        let death = deaths(&properties.ok()?).next().map(json_table::to_json)?;
+        Some((death, entry.message.timestamp().0))
+    });
+    let (death, arrived_at) = first?;
+    Some(json!({
+        "vhost": queue.vhost().as_ref(),
+        "queue": queue.name().as_ref(),
+        "type": queue.queue_type().as_str(),
+        "messages": browsed.end - browsed.first,
+        "first_death": death,
+        "first_arrived_at": arrived_at,
+    }))
+}
+
+/// Begins a replay, or says what it would do.
+///
+/// # Errors
+/// 400 for a body that says something else, 404 for a queue that is not there, 400 while too many
+/// replays are running.
+pub(crate) fn replay(call: &Call) -> Outcome {
+    let body = call.object()?;
+    queues::named(call)?;
+    let order = order(call, &body)?;
+    if flag(&body, "dry_run", false)? {
+        return Ok(Answer::json(&plan(call, &order)?));
+    }
+    // What the user may not is said at once.
+    call.session()?.browse(&order.queue, 0, 0, 0)?;
+    let (node, user) = (&call.node, Arc::clone(call.user()?));
+    let replay = node.replays.start(node, user, call.peer, order, call.now)?;
+    Ok(Answer::created_with(&replay.to_json(), format!("/api/leveret/replays/{}", replay.id())))
+}
+
+fn order(call: &Call, body: &Map<String, Value>) -> Result<Order, Failure> {
+    let text = |key: &str| match body.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(_) => Err(Failure::bad_request(format!("{key} should be a string"))),
+    };
+    let ids = match body.get("ids") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(ids)) => {
+            let ids: Option<BTreeSet<u64>> = ids.iter().map(Value::as_u64).collect();
+            Some(ids.ok_or_else(|| Failure::bad_request("ids should be numbers"))?)
+        }
+        Some(_) => return Err(Failure::bad_request("ids should be a list")),
+    };
+    let rate = match body.get("rate") {
+        None | Some(Value::Null) => RATE,
+        Some(rate) => {
+            let rate = rate.as_u64().and_then(|rate| u32::try_from(rate).ok());
+            rate.filter(|rate| (1..=RATE_MAX).contains(rate)).ok_or_else(|| {
+                Failure::bad_request(format!("rate should be a number from 1 to {RATE_MAX}"))
+            })?
+        }
+    };
+    let target = match text("to")?.as_deref() {
+        None | Some("exchange") => Target::Exchange,
+        Some("queue") => Target::Queue,
+        Some(_) => return Err(Failure::bad_request("to should be exchange or queue")),
+    };
+    Ok(Order {
+        vhost: call.part("vhost").to_owned(),
+        queue: call.part("queue").to_owned(),
+        filter: Filter {
+            contains: text("contains")?,
+            is_dead: true,
+            reason: text("reason")?,
+            died_in: text("died_in")?,
+        },
+        ids,
+        target,
+        rate,
+    })
+}
+
+/// # Errors
+/// 401 where nobody has logged in.
+pub(crate) fn replays(call: &Call) -> Outcome {
+    let user = call.user()?;
+    let all = call.node.replays.all();
+    let theirs = all.iter().filter(|one| one.is_of(user) || login::is_administrator(user));
+    Ok(Answer::json(&theirs.map(|replay| replay.to_json()).collect()))
+}
+
+/// # Errors
+/// 404 for a replay that is not there, or not the user's.
+pub(crate) fn show_replay(call: &Call) -> Outcome {
+    Ok(Answer::json(&named(call)?.to_json()))
+}
+
+/// # Errors
+/// As [`show_replay`].
+pub(crate) fn cancel_replay(call: &Call) -> Outcome {
+    named(call)?.cancel();
+    Ok(Answer::done())
+}
+
+fn named(call: &Call) -> Result<Arc<Replay>, Failure> {
+    let user = call.user()?;
+    let id = call.part("id").parse().map_err(|_| Failure::NotFound)?;
+    let replay = call.node.replays.get(id).ok_or(Failure::NotFound)?;
+    let is_theirs = replay.is_of(user) || login::is_administrator(user);
+    is_theirs.then_some(replay).ok_or(Failure::NotFound)
+}

@@ -1,0 +1,213 @@
+//! Replaying dead letters: back to where they came from, some at a time.
+//!
+//! A replay goes through a queue from the front and publishes what is meant again, as its user would.
+//! Each message leaves the queue in the same unit of the journal in which it reaches its new ones: it
+//! is neither lost nor doubled, whatever happens. What can't go stays in its place.
+
+mod origin;
+mod plan;
+mod running;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use leveret_broker::Session;
+use leveret_broker::access::User;
+use leveret_engine::Millis;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::origin::Target;
+pub(crate) use self::plan::plan;
+use crate::answer::Failure;
+use crate::dispatch::Peer;
+use crate::message_filter::Filter;
+use crate::node::Node;
+
+/// Replays that run at a time.
+const RUNNING_MAX: usize = 8;
+/// Replays that are remembered when they have ended.
+const ENDED_MAX: usize = 100;
+
+/// What is to be replayed.
+pub(crate) struct Order {
+    pub(crate) vhost: String,
+    pub(crate) queue: String,
+    pub(crate) filter: Filter,
+    /// Only those with these ids.
+    pub(crate) ids: Option<BTreeSet<u64>>,
+    pub(crate) target: Target,
+    /// Messages a second.
+    pub(crate) rate: u32,
+}
+
+/// A replay that somebody has asked for.
+pub(crate) struct Replay {
+    id: u64,
+    user: Arc<User>,
+    peer: Peer,
+    order: Order,
+    started_at: Millis,
+    /// Messages with greater ids have come later: what dies again is not replayed again.
+    until: u64,
+    progress: Mutex<Progress>,
+    cancelled: CancellationToken,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    state: State,
+    looked_at: u64,
+    replayed: u64,
+    unroutable: u64,
+    no_room: u64,
+    refused: u64,
+    last_refusal: Option<String>,
+    error: Option<String>,
+    ended_at: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Running,
+    Done,
+    Cancelled,
+    Failed,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// All replays, those that run and the latest that have ended.
+pub(crate) struct Replays {
+    last: AtomicU64,
+    all: Mutex<BTreeMap<u64, Arc<Replay>>>,
+    stop: CancellationToken,
+}
+
+impl Replays {
+    /// All of them end with `stop`.
+    pub(crate) fn new(stop: CancellationToken) -> Self {
+        Self { last: AtomicU64::new(0), all: Mutex::default(), stop }
+    }
+
+    /// Starts a replay. Called within a runtime.
+    ///
+    /// # Errors
+    /// 400 while as many run as may.
+    pub(crate) fn start(
+        &self,
+        node: &Arc<Node>,
+        user: Arc<User>,
+        peer: Peer,
+        order: Order,
+        now: Millis,
+    ) -> Result<Arc<Replay>, Failure> {
+        let mut all = self.all.lock();
+        let (running, ended): (Vec<u64>, Vec<u64>) =
+            all.keys().partition(|id| all.get(id).is_some_and(|replay| replay.is_running()));
+        if running.len() >= RUNNING_MAX {
+            let reason = format!("{RUNNING_MAX} replays are running already");
+            return Err(Failure::bad_request(reason));
+        }
+        for id in ended.iter().rev().skip(ENDED_MAX) {
+            all.remove(id);
+        }
+        let replay = Arc::new(Replay {
+            id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+            user,
+            peer,
+            order,
+            started_at: now,
+            until: node.broker.store().reserve(1).0,
+            progress: Mutex::default(),
+            cancelled: self.stop.child_token(),
+        });
+        all.insert(replay.id, Arc::clone(&replay));
+        drop(all);
+        tokio::spawn(running::run(Arc::clone(&replay), Arc::clone(node)));
+        Ok(replay)
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Replay>> {
+        self.all.lock().get(&id).cloned()
+    }
+
+    /// The latest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Replay>> {
+        self.all.lock().values().rev().cloned().collect()
+    }
+}
+
+impl Replay {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn is_of(&self, user: &User) -> bool {
+        self.user.name == user.name
+    }
+
+    /// Has it end after the step it is at.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    fn is_running(&self) -> bool {
+        self.progress.lock().state == State::Running
+    }
+
+    fn session(&self, node: &Node, now: Millis) -> Result<Session, Failure> {
+        session(node, &self.user, self.peer, &self.order.vhost, now)
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let Order { vhost, queue, target, rate, .. } = &self.order;
+        let progress = self.progress.lock().clone();
+        json!({
+            "id": self.id,
+            "user": self.user.name,
+            "vhost": vhost,
+            "queue": queue,
+            "to": target.as_str(),
+            "rate": rate,
+            "started_at": self.started_at.0,
+            "ended_at": progress.ended_at.map(|at| at.0),
+            "state": progress.state.as_str(),
+            "error": progress.error,
+            "looked_at": progress.looked_at,
+            "replayed": progress.replayed,
+            "unroutable": progress.unroutable,
+            "no_room": progress.no_room,
+            "refused": progress.refused,
+            "last_refusal": progress.last_refusal,
+        })
+    }
+}
+
+/// A session of whoever asks.
+fn session(
+    node: &Node,
+    user: &Arc<User>,
+    peer: Peer,
+    vhost: &str,
+    now: Millis,
+) -> Result<Session, Failure> {
+    let mut session = match peer {
+        Peer::Operator => Session::of_system(&node.broker, vhost)?,
+        Peer::Address(_) => Session::of_operator(&node.broker, Arc::clone(user), vhost)?,
+    };
+    session.begin(now);
+    Ok(session)
+}

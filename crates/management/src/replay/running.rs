@@ -1,0 +1,176 @@
+//! A replay, step by step.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use leveret_broker::{Moved, Publish};
+use leveret_codec::{Properties, TableLimits};
+use leveret_engine::{Body, Entry};
+use leveret_store::Lsn;
+
+use super::origin::Origin;
+use super::{Replay, State};
+use crate::answer::Failure;
+use crate::call::CHANNEL;
+use crate::node::{Node, now};
+
+/// Messages, and bytes of their bodies, that one step looks at.
+const AT_ONCE: usize = 256;
+const AT_ONCE_BYTES: u64 = 4 << 20;
+/// Steps a second, if the rate allows for as many messages.
+const STEPS_PER_SECOND: u32 = 10;
+
+/// How far a replay has got.
+#[derive(Default)]
+struct Cursor {
+    position: u64,
+    /// Messages that have gone since it was last at the front.
+    moved: u64,
+    /// Those that can't go.
+    left: HashSet<u64>,
+    /// Of those that were named, how many are dealt with.
+    dealt_with: usize,
+}
+
+/// What a step came to.
+struct Step {
+    replayed: u64,
+    commit: Option<Lsn>,
+    is_last: bool,
+}
+
+/// Runs until nothing is left to replay, or it is cancelled.
+pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>) {
+    let mut cursor = Cursor::default();
+    let ended = loop {
+        if replay.cancelled.is_cancelled() {
+            break State::Cancelled;
+        }
+        let began = Instant::now();
+        let (this, its_node) = (Arc::clone(&replay), Arc::clone(&node));
+        let stepped = tokio::task::spawn_blocking(move || {
+            let step = this.step(&its_node, &mut cursor);
+            (cursor, step)
+        });
+        let step = match stepped.await {
+            Ok((then, step)) => {
+                cursor = then;
+                step
+            }
+            Err(_) => break State::Failed,
+        };
+        let Ok(Step { replayed, commit, is_last }) =
+            step.inspect_err(|failure| replay.progress.lock().error = Some(failure.to_string()))
+        else {
+            break State::Failed;
+        };
+        if let Some(lsn) = commit {
+            node.broker.store().durable(lsn).await;
+        }
+        replay.progress.lock().replayed += replayed;
+        if is_last {
+            break State::Done;
+        }
+        let takes = Duration::from_secs(replayed) / replay.order.rate;
+        tokio::select! {
+            () = tokio::time::sleep(takes.saturating_sub(began.elapsed())) => {}
+            () = replay.cancelled.cancelled() => {}
+        }
+    };
+    let mut progress = replay.progress.lock();
+    progress.state = ended;
+    progress.ended_at = Some(now());
+}
+
+impl Replay {
+    /// Looks at the next messages and moves those that are meant.
+    fn step(&self, node: &Node, cursor: &mut Cursor) -> Result<Step, Failure> {
+        let queue = &self.order.queue;
+        let most = (self.order.rate / STEPS_PER_SECOND).max(1) as usize;
+        let mut session = self.session(node, now())?;
+        let browsed = session.browse(queue, cursor.position, AT_ONCE, AT_ONCE_BYTES)?;
+        let mut position = browsed.next;
+        let mut is_end = browsed.next <= cursor.position || browsed.next >= browsed.end;
+        let mut prepared = Vec::new();
+        let (mut looked_at, mut refused, mut last_refusal) = (0, 0, None);
+        for (at, entry) in &browsed.messages {
+            looked_at += 1;
+            let Some(origin) = self.meant(entry, cursor) else { continue };
+            let Origin { exchange, routing_key, properties: raw_properties } = origin;
+            let properties = Properties::parse(&raw_properties, &TableLimits::default())?;
+            let publish = Publish {
+                channel: CHANNEL,
+                exchange: &exchange,
+                routing_key: &routing_key,
+                properties: &properties,
+                raw_properties: &raw_properties,
+                body: Body::Shared(entry.message.shared_body()),
+                replies_to: None,
+            };
+            match session.prepare(publish) {
+                Ok(message) => prepared.push((entry.lsn, message)),
+                Err(error) => {
+                    refused += 1;
+                    last_refusal = Some(error.reply_text().to_string());
+                    cursor.stays(entry.lsn.0);
+                }
+            }
+            if prepared.len() == most {
+                (position, is_end) = (at + 1, false);
+                break;
+            }
+        }
+        let ids: Vec<u64> = prepared.iter().map(|(lsn, _)| lsn.0).collect();
+        let movement = session.relocate(queue, prepared)?;
+        session.finish();
+        let count = |wanted| movement.moved.iter().filter(|moved| **moved == wanted).count() as u64;
+        let [replayed, gone] = [Moved::There, Moved::Gone].map(count);
+        for (id, moved) in ids.into_iter().zip(&movement.moved) {
+            match moved {
+                Moved::There | Moved::Gone => cursor.dealt_with += 1,
+                Moved::Unroutable | Moved::NoRoom => cursor.stays(id),
+            }
+        }
+        cursor.position = position.saturating_sub(replayed + gone);
+        cursor.moved += replayed;
+        let is_last = match &self.order.ids {
+            Some(ids) if cursor.dealt_with >= ids.len() => true,
+            // Those that others have taken meanwhile have brought it forward past some.
+            _ if is_end && cursor.moved > 0 => {
+                (cursor.position, cursor.moved) = (0, 0);
+                false
+            }
+            _ => is_end,
+        };
+        let mut progress = self.progress.lock();
+        progress.looked_at += looked_at;
+        progress.refused += refused;
+        progress.unroutable += count(Moved::Unroutable);
+        progress.no_room += count(Moved::NoRoom);
+        progress.last_refusal = last_refusal.or_else(|| progress.last_refusal.take());
+        Ok(Step { replayed, commit: movement.commit, is_last })
+    }
+
+    /// What a message was, if it is one of those to be replayed.
+    fn meant(&self, entry: &Entry, cursor: &Cursor) -> Option<Origin> {
+        let id = entry.lsn.0;
+        let is_named = self.order.ids.as_ref().is_none_or(|ids| ids.contains(&id));
+        if id > self.until || !is_named || cursor.left.contains(&id) {
+            return None;
+        }
+        let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
+        let properties = properties.unwrap_or_default();
+        if !self.order.filter.matches(&entry.message, &properties) {
+            return None;
+        }
+        Origin::of(&properties, self.order.target)
+    }
+}
+
+impl Cursor {
+    fn stays(&mut self, id: u64) {
+        self.left.insert(id);
+        self.dealt_with += 1;
+    }
+}

@@ -1,0 +1,244 @@
+//! Dead letters over HTTP, and their way back.
+
+use leveret_tests::codec::{Method, Properties, TableBuilder, Value as Field, basic, queue};
+use leveret_tests::{
+    Answer, Api, Broker, Channel, ack, bind, confirm_select, declare, declare_exchange,
+    delete_exchange, eventually, get, passive, publish, reject, table, unbind,
+};
+use serde_json::{Value, json};
+
+use crate::managed;
+
+const ORDERS: &str = "orders";
+const DEAD: &str = "dead";
+
+/// A durable queue `orders`, bound to `shop` by `order.*`, whose dead letters go to `dead`.
+fn set_up(broker: &Broker) -> Channel {
+    let channel = broker.connect().channel(1);
+    assert_eq!(channel.call(&confirm_select()), "confirm.select-ok");
+    let arguments = table([
+        ("x-dead-letter-exchange", Field::text("")),
+        ("x-dead-letter-routing-key", Field::text(DEAD)),
+    ]);
+    let orders = declare(ORDERS);
+    channel.call(&queue::Declare { durable: true, arguments: arguments.as_table(), ..orders });
+    channel.call(&queue::Declare { durable: true, ..declare(DEAD) });
+    assert_eq!(channel.call(&declare_exchange("shop", "topic")), "exchange.declare-ok");
+    assert_eq!(channel.call(&bind(ORDERS, "shop", "order.*")), "queue.bind-ok");
+    channel
+}
+
+/// Publishes messages through `shop` and has them die in `orders`.
+fn kill(channel: &Channel, bodies: impl IntoIterator<Item = String>) {
+    let headers = TableBuilder::new().put("tenant", "acme").build();
+    let properties = Properties {
+        headers: Some(headers.as_table()),
+        delivery_mode: Some(2),
+        message_id: Some(b"m"),
+        ..Properties::default()
+    };
+    for body in bodies {
+        let way = publish("shop", "order.new");
+        channel.publish_with(&way, &properties, body.as_bytes());
+        assert!(channel.recv().starts_with("basic.ack"));
+        let got = channel.call(&get(ORDERS));
+        channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    }
+    channel.call(&passive(DEAD));
+}
+
+fn numbers(range: std::ops::Range<usize>) -> impl Iterator<Item = String> {
+    range.map(|number| format!("order {number}."))
+}
+
+/// Takes everything.
+fn all(channel: &Channel, queue: &str) -> Vec<Answer> {
+    let mut all = Vec::new();
+    loop {
+        let answer = channel.call(&get(queue));
+        let Method::BasicGetOk(got) = answer.method() else { return all };
+        channel.send(&ack(got.delivery_tag));
+        all.push(answer);
+    }
+}
+
+fn bodies(answers: &[Answer]) -> Vec<String> {
+    answers.iter().map(|one| String::from_utf8_lossy(one.body()).into_owned()).collect()
+}
+
+/// Asks for a replay and waits for its end.
+fn replay(api: &Api, order: &Value) -> Value {
+    let reply = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), order);
+    assert_eq!(reply.status, 201, "{}", reply.text);
+    let path = reply.header("location").trim_start_matches("/api").to_owned();
+    eventually(|| api.get(&path)["state"] != "running");
+    api.get(&path)
+}
+
+/// The counts of a replay that is done.
+fn counts(replay: &Value) -> [u64; 4] {
+    assert_eq!(replay["state"], "done", "{replay}");
+    ["replayed", "unroutable", "no_room", "refused"].map(|key| replay[key].as_u64().unwrap())
+}
+
+#[test]
+fn dead_letters_are_found_and_go_back_as_they_were() {
+    let Some((mut broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    channel.publish_persistent("dead", "not dead");
+    assert!(channel.recv().starts_with("basic.ack"));
+    kill(&channel, numbers(0..300));
+
+    let found = api.get("/leveret/dead-letters");
+    let [queue] = found.as_array().unwrap().as_slice() else { panic!("{found}") };
+    assert_eq!((&queue["queue"], &queue["messages"]), (&json!(DEAD), &json!(301)));
+    let death = &queue["first_death"];
+    assert_eq!((&death["queue"], &death["reason"]), (&json!(ORDERS), &json!("rejected")));
+    assert_eq!(api.get("/leveret/dead-letters/%2F"), found);
+
+    let plan = json!({ "dry_run": true });
+    let plan = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &plan);
+    let way = json!({
+        "exchange": "shop", "routing_key": "order.new", "queues": [ORDERS],
+        "exchange_is_missing": false, "messages": 300,
+    });
+    let expected = json!({
+        "messages": 300, "looked_at": 301, "is_whole": true, "ways": [way], "ways_total": 1,
+    });
+    assert_eq!(plan.json(), expected);
+    assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 301 0");
+
+    assert_eq!(counts(&replay(&api, &json!({ "rate": 100_000 }))), [300, 0, 0, 0]);
+    // What was counted is on disk, once.
+    broker.kill9();
+    broker.restart();
+    let channel = broker.connect().channel(1);
+    assert_eq!(bodies(&all(&channel, DEAD)), ["not dead"]);
+    let back = all(&channel, ORDERS);
+    assert_eq!(bodies(&back), numbers(0..300).collect::<Vec<_>>());
+    for answer in &back {
+        let Method::BasicGetOk(got) = answer.method() else { unreachable!() };
+        assert_eq!((got.exchange, got.routing_key), ("shop", "order.new"));
+        let properties = answer.properties();
+        let expected = TableBuilder::new().put("tenant", "acme").build();
+        assert_eq!(properties.headers, Some(expected.as_table()));
+        assert_eq!(properties.message_id, Some(&b"m"[..]));
+    }
+}
+
+#[test]
+fn one_or_some_dead_letters_are_replayed_from_where_they_stand() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..30));
+    let letters = api.get(&format!("/leveret/messages/%2F/{DEAD}?dead=true&count=30"));
+    let id = &letters["messages"][17]["id"];
+    assert_eq!(counts(&replay(&api, &json!({ "ids": [id] }))), [1, 0, 0, 0]);
+    let back = channel.call(&get(ORDERS));
+    assert_eq!(back, "basic.get-ok 31 'shop' order.new 0: order 17.".replace('\'', "").as_str());
+    channel.send(&ack(back.delivery_tag()));
+    assert_eq!(counts(&replay(&api, &json!({ "ids": [id] }))), [0, 0, 0, 0], "it is gone");
+
+    let none = json!({ "reason": "expired" });
+    assert_eq!(counts(&replay(&api, &none)), [0, 0, 0, 0]);
+    let none = json!({ "died_in": "elsewhere" });
+    assert_eq!(counts(&replay(&api, &none)), [0, 0, 0, 0]);
+    let some = json!({ "contains": "ORDER 2", "reason": "rejected", "died_in": ORDERS });
+    assert_eq!(counts(&replay(&api, &some)), [11, 0, 0, 0]);
+    let expected: Vec<String> = numbers(2..3).chain(numbers(20..30)).collect();
+    assert_eq!(bodies(&all(&channel, ORDERS)), expected);
+    let left = all(&channel, DEAD);
+    let expected: Vec<String> = numbers(0..20)
+        .filter(|body| ![2, 17].map(|n| format!("order {n}.")).contains(body))
+        .collect();
+    assert_eq!(bodies(&left), expected);
+}
+
+#[test]
+fn what_cannot_go_back_stays_in_its_place() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..3));
+    assert_eq!(channel.call(&unbind(ORDERS, "shop", "order.*")), "queue.unbind-ok");
+    assert_eq!(counts(&replay(&api, &json!({}))), [0, 3, 0, 0]);
+    assert_eq!(channel.call(&delete_exchange("shop")), "exchange.delete-ok");
+    let refused = replay(&api, &json!({}));
+    assert_eq!(counts(&refused), [0, 0, 0, 3]);
+    assert_eq!(refused["last_refusal"], "NOT_FOUND - no exchange 'shop' in vhost '/'");
+    let plan = json!({ "dry_run": true });
+    let plan = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &plan).json();
+    assert_eq!(plan["ways"][0]["exchange_is_missing"], true);
+
+    let policy = json!({
+        "pattern": "^orders$", "definition": { "max-length": 1, "overflow": "reject-publish" },
+    });
+    api.put("/policies/%2F/short", &policy);
+    let to_queue = json!({ "to": "queue" });
+    assert_eq!(counts(&replay(&api, &to_queue)), [1, 0, 2, 0]);
+    assert_eq!(bodies(&all(&channel, ORDERS)), ["order 0."]);
+    let left = all(&channel, DEAD);
+    assert_eq!(bodies(&left), ["order 1.", "order 2."]);
+}
+
+#[test]
+fn a_replay_is_cancelled_and_loses_nothing() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..50));
+    let order = json!({ "rate": 1 });
+    let reply = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &order);
+    let path = format!("/leveret/replays/{}", reply.json()["id"]);
+    eventually(|| api.get(&path)["replayed"].as_u64().unwrap() > 0);
+    assert_eq!(api.get("/leveret/replays")[0]["state"], "running");
+    assert_eq!(api.call("DELETE", &path, &Value::Null).status, 204);
+    eventually(|| api.get(&path)["state"] == "cancelled");
+    let back = bodies(&all(&channel, ORDERS));
+    assert_eq!(back.len(), usize::try_from(api.get(&path)["replayed"].as_u64().unwrap()).unwrap());
+    assert!(back.len() < 50);
+    let all: Vec<String> = back.into_iter().chain(bodies(&all(&channel, DEAD))).collect();
+    assert_eq!(all, numbers(0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn dead_letters_on_disk_go_back_in_order() {
+    let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\n";
+    let because = "needs little memory for messages";
+    let Some(broker) = Broker::configured(settings, because) else { return };
+    let api = Api::new(broker.management_address());
+    let channel = set_up(&broker);
+    let body = |number: usize| format!("{number:4}{}", ".".repeat(4092));
+    kill(&channel, (0..600).map(body));
+    eventually(|| api.get("/queues/%2F/dead")["messages_ram"].as_u64().unwrap() < 300);
+    assert_eq!(counts(&replay(&api, &json!({ "rate": 100_000 }))), [600, 0, 0, 0]);
+    assert!(bodies(&all(&channel, ORDERS)) == (0..600).map(body).collect::<Vec<_>>());
+    assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 0 0");
+}
+
+#[test]
+fn a_replay_may_what_its_user_may() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..1));
+    for (name, read, write) in [("reader", "dead", "x"), ("nobody", "x", ".*")] {
+        api.put(&format!("/users/{name}"), &json!({ "password": "p", "tags": "management" }));
+        let permission = json!({ "configure": "", "write": write, "read": read });
+        api.put(&format!("/permissions/%2F/{name}"), &permission);
+    }
+    let reader = api.with_login(Some("reader:p"));
+    let refused = replay(&reader, &json!({}));
+    assert_eq!(counts(&refused), [0, 0, 0, 1]);
+    let id = &refused["id"];
+    assert_eq!(reader.get("/leveret/replays").as_array().unwrap().len(), 1);
+    let nobody = api.with_login(Some("nobody:p"));
+    assert_eq!(nobody.get("/leveret/replays"), json!([]));
+    assert_eq!(nobody.get("/leveret/dead-letters"), json!([]));
+    let status = |method: &str, path: &str, body: &Value| nobody.call(method, path, body).status;
+    assert_eq!(status("GET", &format!("/leveret/replays/{id}"), &Value::Null), 404);
+    assert_eq!(status("POST", "/leveret/replays/%2F/dead", &json!({})), 401);
+    assert_eq!(status("POST", "/leveret/replays/%2F/dead", &json!({ "dry_run": true })), 401);
+    for wrong in [json!({ "rate": 0 }), json!({ "ids": ["x"] }), json!({ "to": "there" })] {
+        assert_eq!(api.call("POST", "/leveret/replays/%2F/dead", &wrong).status, 400, "{wrong}");
+    }
+    assert_eq!(api.call("POST", "/leveret/replays/%2F/nope", &json!({})).status, 404);
+    assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 1 0");
+}
