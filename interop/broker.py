@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The user named in the client's certificate.
+CERTIFIED = "interop"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
@@ -40,6 +42,9 @@ class BrokerFailed(Exception):
 class Given:
     """A broker that runs already, and that nobody here may stop."""
 
+    # Where TLS is spoken, and where the certificates for that are, is not known.
+    tls = {}
+
     def __init__(self, address):
         self.address = address
 
@@ -63,14 +68,47 @@ class Own:
         # What steers the programs is no setting of the broker.
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LEVERET_")}
         self.environment |= {f"LEVERET_{name}": value for name, value in settings.items()}
-        self.address = "127.0.0.1:0"
+        self.address = self.tls_address = "127.0.0.1:0"
+        self.certificates = Path(data, "tls")
+        self.serve_tls(binary)
         self.start()
+        self.add_certified_user()
+
+    def serve_tls(self, binary):
+        """Has it speak TLS as well, and take a client's certificate for its login."""
+        make = [binary, "tls", "self-signed", self.certificates, "--client", CERTIFIED]
+        subprocess.run(make, check=True, capture_output=True)
+        self.environment |= {
+            "LEVERET_TLS_CERT_FILE": str(self.certificates / "cert.pem"),
+            "LEVERET_TLS_KEY_FILE": str(self.certificates / "key.pem"),
+            "LEVERET_TLS_CA_FILE": str(self.certificates / "ca.pem"),
+            "LEVERET_TLS_VERIFY": "peer",
+            "LEVERET_AUTH_MECHANISMS": "PLAIN,AMQPLAIN,ANONYMOUS,EXTERNAL",
+            "LEVERET_AUTH_CERTIFICATE_USER": "common_name",
+        }
+
+    def add_certified_user(self):
+        """Adds the user of the client's certificate, who can't come in otherwise."""
+        everything = [".*", ".*", ".*"]
+        for command in (
+            ["add_user", CERTIFIED, "not for long"],
+            ["clear_password", CERTIFIED],
+            ["set_permissions", CERTIFIED, *everything],
+        ):
+            subprocess.run([*self.tool, *command], check=True, capture_output=True)
+
+    @property
+    def tls(self):
+        """For programs: where TLS is spoken, and where the certificates for that are."""
+        return {"AMQPS_ADDRESS": self.tls_address, "AMQPS_CERTIFICATES": str(self.certificates)}
 
     def start(self, **settings):
         """Starts it, at the address it had before if it had one, with more settings if need be."""
         self.process = subprocess.Popen(
             [*self.command, "--listen", self.address],
-            env=self.environment | {f"LEVERET_{name}": value for name, value in settings.items()},
+            env=self.environment
+            | {"LEVERET_LISTEN_TLS": self.tls_address}
+            | {f"LEVERET_{name}": value for name, value in settings.items()},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -78,8 +116,8 @@ class Own:
         self.printed = []
         for line in self.process.stdout:
             self.printed.append(line)
-            if ready := re.search(r"Server startup complete.*?(\d+\.\d+\.\d+\.\d+:\d+)", line):
-                self.address = ready[1]
+            if "Server startup complete" in line:
+                self.address, self.tls_address = re.findall(r"\d+\.\d+\.\d+\.\d+:\d+", line)
                 break
         else:
             raise BrokerFailed(f"the broker did not get ready:\n{''.join(self.printed)}")

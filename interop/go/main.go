@@ -3,7 +3,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -33,6 +37,7 @@ func main() {
 		{"update-secret", updateSecret},
 		{"a forced close is seen", forcedClose},
 		{"recovery after a forced close", recovery},
+		{"tls, and a certificate as the login", overTLS},
 	})
 }
 
@@ -495,4 +500,35 @@ func recovery() {
 	}
 	publish(channel, exchange, "", body("after"))
 	equal(string(next(deliveries).Body), "after")
+}
+
+func overTLS() {
+	address := os.Getenv("AMQPS_ADDRESS")
+	if address == "" {
+		panic(skipped("nobody said where TLS is spoken"))
+	}
+	directory := os.Getenv("AMQPS_CERTIFICATES")
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(must(os.ReadFile(filepath.Join(directory, "ca.pem")))) {
+		panic("no authority")
+	}
+	own := must(tls.LoadX509KeyPair(filepath.Join(directory, "client.pem"), filepath.Join(directory, "client.key")))
+	plain := &tls.Config{RootCAs: authorities, ServerName: "localhost"}
+	certified := plain.Clone()
+	certified.Certificates = []tls.Certificate{own}
+	for user, connection := range map[string]*amqp.Connection{
+		"guest":   must(amqp.DialTLS("amqps://guest:guest@"+address, plain)),
+		"interop": must(amqp.DialTLS_ExternalAuth("amqps://"+address, certified)),
+	} {
+		channel := must(connection.Channel())
+		queue := must(channel.QueueDeclare("", false, false, true, false, nil)).Name
+		publish(channel, "", queue, amqp.Publishing{UserId: user, Body: []byte("x")})
+		if got := get(channel, queue); got.UserId != user {
+			panic(fmt.Sprintf("%s is %q", user, got.UserId))
+		}
+		ok(connection.Close())
+	}
+	if _, err := amqp.DialTLS_ExternalAuth("amqps://"+address, plain); err == nil {
+		panic("a client without a certificate was let in")
+	}
 }

@@ -87,4 +87,4 @@ async function restartBroker(settings = '') {
   }
 }
 
-module.exports = { Inbox, restartBroker, run, soon, unique };
+module.exports = { Inbox, Skipped, restartBroker, run, soon, unique };

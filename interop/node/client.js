@@ -97,6 +97,7 @@ function closing(code, text) {
 module.exports = {
   NAME,
   URL,
+  amqplib,
   closing,
   connect,
   consume,

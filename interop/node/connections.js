@@ -1,13 +1,16 @@
 // How connections open, live and end.
 
 const assert = require('node:assert/strict');
+const { readFileSync } = require('node:fs');
+const { join } = require('node:path');
 const { once } = require('node:events');
 const { setTimeout: delay } = require('node:timers/promises');
 
-const { Inbox, restartBroker, unique } = require('./checks');
+const { Inbox, Skipped, restartBroker, unique } = require('./checks');
 const {
   NAME,
   URL,
+  amqplib,
   closing,
   connect,
   consume,
@@ -22,6 +25,28 @@ const SHUTDOWN = closing(
 );
 
 const checks = {
+  'tls, and a certificate as the login': async () => {
+    const address = process.env.AMQPS_ADDRESS;
+    if (!address) throw new Skipped('nobody said where TLS is spoken');
+    const file = (name) => readFileSync(join(process.env.AMQPS_CERTIFICATES, name));
+    const tls = { ca: [file('ca.pem')], servername: 'localhost' };
+    const certified = { ...tls, cert: file('client.pem'), key: file('client.key') };
+    const external = { ...certified, credentials: amqplib.credentials.external() };
+    for (const [user, url, options] of [
+      ['guest', `amqps://guest:guest@${address}`, tls],
+      ['interop', `amqps://${address}`, external],
+    ]) {
+      const connection = await amqplib.connect(url, options);
+      const channel = await connection.createChannel();
+      const { queue } = await channel.assertQueue('', { exclusive: true });
+      channel.sendToQueue(queue, Buffer.from('x'), { userId: user });
+      assert.equal(await take(channel, queue), 'x');
+      await connection.close();
+    }
+    const bare = { ...tls, credentials: amqplib.credentials.external() };
+    await assert.rejects(amqplib.connect(`amqps://${address}`, bare), /ACCESS.REFUSED/);
+  },
+
   'the broker introduces itself as clients expect': () =>
     withConnection(async ({ connection }) => {
       const { capabilities, product, version, ...texts } = connection.serverProperties;
