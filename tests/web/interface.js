@@ -4,6 +4,7 @@
 import { browser, open } from "./browser.js";
 import { replay } from "./dead_letters.js";
 import { look } from "./look.js";
+import { chart } from "./map.js";
 import { browse } from "./messages.js";
 import { work } from "./work.js";
 
@@ -16,6 +17,7 @@ const WIDE = { width: 1400, height: 900 };
 await work(await open(WIDE, "light"));
 await browse(await open(WIDE, "light"));
 await replay(await open(WIDE, "light"));
+await chart(await open(WIDE, "light"));
 await look(await open(WIDE, "dark"), "wide-dark");
 await look(await open({ width: 360, height: 740 }, "light"), "phone-light");
 await browser.close();

@@ -9,13 +9,14 @@ export async function look({ page, wrong }, name) {
   await put("looked-at", JSON.stringify({ order: 4711, lines: Array(40).fill("a long line") }), {
     headers: { "x-tenant": "a-name-that-is-quite-long-for-a-telephone-in-portrait" },
   });
+  await api("POST", "/bindings/%2F/e/amq.topic/q/looked-at", { routing_key: "#" });
   await logIn(page);
   await title(page, "Overview");
   const pages = {
     "/": "Overview", "/queues": "Queues", "/queues/%2F/looked-at": "looked-at",
     "/queues/%2F/looked-at/messages": "Messages in looked-at", "/exchanges": "Exchanges", "/exchanges/%2F/amq.topic": "amq.topic",
     "/exchanges/%2F/": "(default)", "/dead-letters": "Dead letters",
-    "/dead-letters/%2F/looked-at": "Dead letters in looked-at", "/routes": "Route tester", "/connections": "Connections", "/channels": "Channels",
+    "/dead-letters/%2F/looked-at": "Dead letters in looked-at", "/map": "Map", "/routes": "Route tester", "/connections": "Connections", "/channels": "Channels",
     "/admin": "Virtual hosts", "/admin/vhosts/%2F": "/", "/admin/users": "Users", "/admin/users/guest": "guest",
     "/admin/policies": "Policies", "/admin/features": "Features", "/admin/definitions": "Definitions",
   };

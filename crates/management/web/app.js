@@ -16,6 +16,7 @@ import { definitions } from "./pages/definitions.js";
 import { exchange } from "./pages/exchange.js";
 import { exchanges } from "./pages/exchanges.js";
 import { features } from "./pages/features.js";
+import { map } from "./pages/map.js";
 import { messages } from "./pages/messages.js";
 import { overview } from "./pages/overview.js";
 import { policies } from "./pages/policies.js";
@@ -32,6 +33,7 @@ const SECTIONS = [
   ["Queues", "#/queues"],
   ["Exchanges", "#/exchanges"],
   ["Dead letters", "#/dead-letters"],
+  ["Map", "#/map"],
   ["Routes", "#/routes"],
   ["Connections", "#/connections"],
   ["Channels", "#/channels"],
@@ -46,6 +48,7 @@ route("/exchanges", exchanges);
 route("/exchanges/:vhost/:name", exchange);
 route("/dead-letters", deadLetters);
 route("/dead-letters/:vhost/:name", deadLetterQueue);
+route("/map", map);
 route("/routes", routeTester);
 route("/connections", connections);
 route("/connections/:name", connection);

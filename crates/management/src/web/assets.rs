@@ -52,6 +52,7 @@ pub(super) static ASSETS: &[Asset] = &[
     asset!("pages/exchange.js", SCRIPT),
     asset!("pages/exchanges.js", SCRIPT),
     asset!("pages/features.js", SCRIPT),
+    asset!("pages/map.js", SCRIPT),
     asset!("pages/messages.js", SCRIPT),
     asset!("pages/overview.js", SCRIPT),
     asset!("pages/policies.js", SCRIPT),

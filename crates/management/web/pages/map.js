@@ -1,0 +1,104 @@
+// The topology of a virtual host as a picture: exchanges, bindings, queues, consumers.
+
+import { at, get, vhostNames } from "../api.js";
+import { argumentText } from "../bindings.js";
+import { card, el, head, svg } from "../dom.js";
+import { field } from "../form.js";
+import { count, rate } from "../format.js";
+import { refresh, to } from "../router.js";
+
+/** Queues, and exchanges, that are drawn at most: more would be a picture of nothing. */
+const DRAWN = 100;
+const [WIDTH, BOX, HEIGHT, STEP, TOP] = [960, 250, 40, 54, 10];
+const COLUMNS = { exchange: 0, queue: (WIDTH - BOX) / 2, consumers: WIDTH - BOX };
+
+export async function map(page) {
+  const vhosts = await vhostNames();
+  const picture = el("div", { class: "scroll map", role: "region", "aria-label": "Map", tabindex: "0" });
+  const note = el("p", { class: "soft", role: "status" });
+  const vhost = field({ name: "vhost", label: "Virtual host", type: "select", options: vhosts, onchange: () => refresh() });
+  const name = field({ name: "name", label: "Queues whose name contains", type: "search", onchange: () => refresh() });
+
+  async function load() {
+    const chosen = vhost.querySelector("select").value;
+    const query = new URLSearchParams({ page: 1, page_size: DRAWN, name: name.querySelector("input").value });
+    const [queues, exchanges, bindings] = await Promise.all([
+      get(`${at`/queues/${chosen}`}?${query}`), get(at`/exchanges/${chosen}`), get(at`/bindings/${chosen}`),
+    ]);
+    const drawing = place(queues.items, exchanges, bindings.filter((one) => one.source !== ""));
+    note.textContent = `${count(drawing.queues.length)} of ${count(queues.total_count)} queues, `
+      + `${count(drawing.exchanges.length)} of ${count(exchanges.length)} exchanges: those that are bound. `
+      + "The default exchange reaches every queue by its name and is not drawn.";
+    const focused = picture.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    picture.replaceChildren(draw(drawing, chosen));
+    if (focused) [...picture.querySelectorAll("a")].find((one) => one.getAttribute("href") === focused)?.focus();
+  }
+
+  page.refreshing(load);
+  await load();
+  return [head("Map"), card(null, el("div", { class: "tools" }, vhost, name), note, picture)];
+}
+
+/** What is drawn, and in which row: a queue stands near the exchanges it gets its messages from. */
+function place(queues, exchanges, bindings) {
+  const known = new Set(queues.map((one) => one.name));
+  const drawn = new Set();
+  const reaches = (one) => (one.destination_type === "queue" ? known : drawn).has(one.destination);
+  // From the queues backwards, as exchanges may be bound to exchanges.
+  for (let before = -1; before !== drawn.size;) {
+    before = drawn.size;
+    for (const one of bindings) if (drawn.size < DRAWN && reaches(one)) drawn.add(one.source);
+  }
+  const shown = exchanges.filter((one) => drawn.has(one.name));
+  const row = new Map(shown.map((one, index) => [one.name, index]));
+  const between = bindings.filter((one) => row.has(one.source) && reaches(one));
+  const sources = Map.groupBy(between.filter((one) => one.destination_type === "queue"), (one) => one.destination);
+  const middle = (queue) => {
+    const rows = (sources.get(queue.name) ?? []).map((one) => row.get(one.source));
+    return rows.length > 0 ? rows.reduce((sum, one) => sum + one, 0) / rows.length : Infinity;
+  };
+  const sorted = queues.map((queue) => [middle(queue), queue]).sort(([a], [b]) => (a === b ? 0 : a - b));
+  return { exchanges: shown, queues: sorted.map(([, queue]) => queue), bindings: between };
+}
+
+function draw({ exchanges, queues, bindings }, vhost) {
+  const rows = Math.max(exchanges.length, queues.length, 1);
+  const height = TOP * 2 + rows * STEP;
+  const y = (all, name) => TOP + all.findIndex((one) => one.name === name) * STEP + HEIGHT / 2;
+  const lines = bindings.map((one) => {
+    const from = y(exchanges, one.source);
+    const isToQueue = one.destination_type === "queue";
+    const path = isToQueue
+      ? curve(COLUMNS.exchange + BOX, from, COLUMNS.queue, y(queues, one.destination))
+      : bow(COLUMNS.exchange + BOX, from, y(exchanges, one.destination));
+    return svg("path", { class: "line", d: path }, svg("title", {},
+      `${one.source} to ${one.destination}: ${one.routing_key || "no key"} ${argumentText(one.arguments)}`));
+  });
+  const consumed = queues.filter((one) => one.consumers > 0);
+  const deliveries = consumed.map((one) => svg("path", {
+    class: "line", d: curve(COLUMNS.queue + BOX, y(queues, one.name), COLUMNS.consumers, y(queues, one.name)),
+  }));
+  const stats = (one, key) => rate(one.message_stats?.[key]?.rate ?? 0);
+  const boxes = [
+    ...exchanges.map((one) => box("exchange", y(exchanges, one.name), to`/exchanges/${vhost}/${one.name}`,
+      one.name, `${one.type}, ${stats(one, "publish_in_details")} in`)),
+    ...queues.map((one) => box("queue", y(queues, one.name), to`/queues/${vhost}/${one.name}`,
+      one.name, `${count(one.messages)} ${one.messages === 1 ? "message" : "messages"}, ${stats(one, "publish_details")} in`)),
+    ...consumed.map((one) => box("consumers", y(queues, one.name), to`/queues/${vhost}/${one.name}`,
+      `${count(one.consumers)} ${one.consumers === 1 ? "consumer" : "consumers"}`, `${stats(one, "deliver_get_details")} out`)),
+  ];
+  return svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, width: WIDTH, height }, lines, deliveries, boxes);
+}
+
+const curve = (x1, y1, x2, y2) => `M${x1} ${y1}C${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;
+const bow = (x, y1, y2) => `M${x} ${y1}C${x + 45} ${y1} ${x + 45} ${y2} ${x} ${y2}`;
+
+function box(kind, middle, href, name, about) {
+  const x = COLUMNS[kind];
+  const short = name.length > 30 ? `${name.slice(0, 29)}…` : name;
+  return svg("a", { href, class: kind },
+    svg("title", {}, name),
+    svg("rect", { x: x + 1, y: middle - HEIGHT / 2, width: BOX - 2, height: HEIGHT, rx: 8 }),
+    svg("text", { x: x + 12, y: middle - 3 }, short),
+    svg("text", { x: x + 12, y: middle + 13, class: "about" }, about));
+}
