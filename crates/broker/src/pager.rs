@@ -27,6 +27,8 @@ pub(crate) struct Pager {
     memory: AtomicU64,
     /// The memory exceeds the budget, and somebody has been told.
     is_over: AtomicBool,
+    /// The last attempt to write messages to disk that the journal does not have has failed.
+    could_not_spill: AtomicBool,
     /// Queues that hold messages.
     holders: AtomicU64,
     lists: Mutex<Lists>,
@@ -73,6 +75,7 @@ impl Pager {
             budget,
             memory: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            could_not_spill: AtomicBool::new(false),
             holders: AtomicU64::new(0),
             lists: Mutex::default(),
             wake: Condvar::new(),
@@ -227,6 +230,27 @@ impl Broker {
         self.agenda.pager.memory()
     }
 
+    /// Has a queue write to disk what the journal does not have. Whether anything went.
+    fn spill(&self, queue: &SharedQueue, most: usize) -> bool {
+        let could_not = &self.agenda.pager.could_not_spill;
+        match queue.spill(self.store(), most) {
+            Ok(has_gone) => {
+                if has_gone {
+                    could_not.store(false, Ordering::Relaxed);
+                }
+                has_gone
+            }
+            Err(error) => {
+                if !could_not.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        "transient messages stay in memory, the disk takes none: {error}"
+                    );
+                }
+                false
+            }
+        }
+    }
+
     fn carry_out_paging(&self, task: Task, now: impl Fn() -> Millis, turn: &mut Turn) -> Paging {
         match task {
             Task::Read(queue) => {
@@ -243,7 +267,9 @@ impl Broker {
             Task::PageOut(queue) => {
                 let queue: Option<Arc<SharedQueue>> = queue.upgrade();
                 let readable = self.store().readable_lsn();
-                if queue.is_some_and(|queue| queue.page_out(readable, AT_ONCE)) {
+                if queue.is_some_and(|queue| {
+                    queue.page_out(readable, AT_ONCE) | self.spill(&queue, AT_ONCE)
+                }) {
                     self.agenda.pager.has_progress();
                 }
             }

@@ -59,7 +59,7 @@ pub use message::{
 pub use queue::{
     Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason,
     ENTRY_MEMORY, Effect, Entry, Gate, Got, Overflow, PageRequest, PagedEntry, Pushed, Queue,
-    QueueSettings, RemovedConsumer, Return, Standing,
+    QueueSettings, RemovedConsumer, Return, SpillBlock, Spilled, Standing,
 };
 pub use selector::InvalidSelector;
 pub use stream::{

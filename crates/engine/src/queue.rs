@@ -11,6 +11,7 @@ mod paging;
 mod ready;
 mod ring;
 mod settings;
+mod spill;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use entry::{DropReason, Effect, Entry, PagedEntry, Pushed, Return};
 pub use paging::{Got, PageRequest};
 pub use ring::ENTRY_MEMORY;
 pub use settings::{Overflow, QueueSettings};
+pub use spill::{SpillBlock, Spilled};
 
 use crate::ids::{ConsumerId, Lsn, Millis};
 use consumers::Consumers;

@@ -18,6 +18,7 @@ use crate::{
     recovery::{Journal, recover, refused},
     segment::Segment,
     shared::Shared,
+    spill::{Spill, SpilledBlock},
     tables::{State, Tables, fold},
     upkeep::{Upkeep, UpkeepThread, Work},
     writer::{Stop, Writer},
@@ -31,6 +32,7 @@ pub struct Store {
     pub(crate) upkeep: Arc<Upkeep>,
     pub(crate) disk: Arc<dyn Disk>,
     dir: PathBuf,
+    spill: Spill,
     /// Backups, one at a time.
     pub(crate) backups: Mutex<()>,
     running: Mutex<Option<Running>>,
@@ -123,6 +125,7 @@ impl Store {
             upkeep,
             disk,
             dir: dir.to_owned(),
+            spill: Spill::default(),
             backups: Mutex::default(),
             running: Mutex::new(Some(running)),
         };
@@ -166,6 +169,18 @@ impl Store {
     /// When the system cannot read.
     pub fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
         read(&self.shared.map, lsns)
+    }
+
+    /// Writes payloads that shall not be in the journal to disk, each in two pieces, as long as the answer
+    /// is kept; never synced. Blocks for the disk.
+    ///
+    /// # Errors
+    /// When the disk is full or fails, which costs nothing else.
+    pub fn spill<'a>(
+        &self,
+        payloads: impl Iterator<Item = (Lsn, [&'a [u8]; 2])>,
+    ) -> io::Result<SpilledBlock> {
+        self.spill.write(&*self.disk, &self.dir, payloads)
     }
 
     /// Bytes appended but not yet handed to the disk.

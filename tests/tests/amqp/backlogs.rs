@@ -59,7 +59,7 @@ fn declare_with(channel: &Channel, name: &str, with: &[(&str, Value<'_>)]) {
     assert_eq!(channel.call(&queue), format!("queue.declare-ok {name} 0 0"));
 }
 
-/// Publishes persistent messages with these numbers and waits until all are confirmed.
+/// Publishes messages with these numbers, persistent unless they say something else, and waits until all are confirmed.
 fn fill_with<'a>(
     channel: &Channel,
     queue: &str,
@@ -69,7 +69,9 @@ fn fill_with<'a>(
     let mut unconfirmed = Unconfirmed::default();
     for number in numbers {
         unconfirmed.add();
-        let properties = Properties { delivery_mode: Some(2), ..properties(number) };
+        let properties = properties(number);
+        let properties =
+            Properties { delivery_mode: properties.delivery_mode.or(Some(2)), ..properties };
         channel.publish_with(&publish("", queue), &properties, &body(number));
         while unconfirmed.len() > 200 {
             unconfirmed.confirm(&channel.recv());
@@ -109,6 +111,47 @@ fn take(channel: &Channel, queue: &str, count: usize) -> Vec<usize> {
 
 fn assert_empty(channel: &Channel, queue: &str) {
     assert_eq!(channel.call(&get(queue)), "basic.get-empty");
+}
+
+/// Transient messages, and persistent ones in a queue that is not durable.
+#[test]
+fn memory_stays_flat_with_messages_that_are_not_kept() {
+    const COUNT: usize = 10_000;
+    let Some(broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    declare_with(&channel, "mixed", &[("x-max-priority", Value::I32(2))]);
+    assert_eq!(channel.call(&declare("own")), "queue.declare-ok own 0 0");
+    let modes = |number: usize| Properties {
+        delivery_mode: Some(if number.is_multiple_of(5) { 2 } else { 1 }),
+        ..Properties::default()
+    };
+    fill_with(&publisher(&broker), "mixed", 0..500, modes);
+    await_paged(&broker, "mixed", 200);
+    let before = broker.resident_memory();
+    fill_with(&publisher(&broker), "mixed", 500..COUNT, modes);
+    fill(&broker, "own", 0..COUNT);
+    await_paged(&broker, "mixed", (COUNT - 300) as u64);
+    await_paged(&broker, "own", (COUNT - 300) as u64);
+    let grown = broker.resident_memory().saturating_sub(before);
+    // Of 80 MB of bodies.
+    assert!(grown < 24 << 20, "{grown} bytes");
+    let files = std::fs::read_dir(broker.data_dir()).unwrap().flatten();
+    assert!(files.map(|file| file.file_name()).all(|name| name != "spill"));
+
+    // Got, purged and consumed as from memory.
+    assert_eq!(take(&channel, "own", 600), (0..600).collect::<Vec<_>>());
+    assert_eq!(channel.call(&purge("own")), format!("queue.purge-ok {}", COUNT - 600));
+    channel.call(&qos(100));
+    assert_eq!(channel.call(&consume("mixed", "c")), "basic.consume-ok c");
+    for expected in 0..COUNT {
+        let delivery = channel.recv();
+        assert_eq!((number(&delivery), is_redelivered(&delivery)), (expected, false));
+        if expected % 50 == 49 {
+            channel.send(&basic::Ack { multiple: true, ..ack(delivery.delivery_tag()) });
+        }
+    }
+    channel.call(&cancel("c"));
+    assert_empty(&channel, "mixed");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Looking at messages where they stand, and taking some from there.
 
-use leveret_engine::{Entry, Lsn};
+use std::sync::Arc;
+
+use leveret_engine::{Entry, Lsn, Spilled, Standing};
 use leveret_store::{ReadError, Store};
 
 use super::paging::read;
@@ -49,8 +51,13 @@ impl SharedQueue {
         let shown = state.machine.browse(from, most, bytes);
         drop(state);
         let paged = shown.iter().filter(|standing| standing.message.is_none());
-        let paged: Vec<Lsn> = paged.map(|standing| standing.lsn).collect();
-        let read = if paged.is_empty() { Vec::new() } else { read(store, &paged)? };
+        let (spilled, stored): (Vec<&Standing>, Vec<&Standing>) =
+            paged.partition(|standing| standing.spilled.is_some());
+        let stored: Vec<Lsn> = stored.iter().map(|standing| standing.lsn).collect();
+        let mut spilled: Vec<Spilled> =
+            spilled.iter().filter_map(|standing| standing.spilled.clone()).collect();
+        spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let read = read(store, &stored, &spilled)?;
         let next = from.min(end) + shown.len() as u64;
         let messages = (from..).zip(shown).filter_map(|(position, mut standing)| {
             let message = standing.message.take().or_else(|| {
@@ -78,7 +85,7 @@ impl SharedQueue {
         for _ in 0..ATTEMPTS {
             let Some(request) = state.machine.pages_of(lsns) else { break };
             drop(state);
-            let messages = read(store, request.lsns());
+            let messages = read(store, request.lsns(), request.spilled());
             state = self.state.lock();
             self.take_pages(&mut state, request, messages)?;
         }

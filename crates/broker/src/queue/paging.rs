@@ -1,7 +1,11 @@
 //! What of a queue's messages is in memory.
 
-use leveret_engine::{Message, PageRequest};
-use leveret_store::{Lsn, ReadError, Store};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use leveret_engine::{Message, PageRequest, Spilled};
+use leveret_store::{Lsn, ReadError, SpilledBlock, Store};
 use parking_lot::MutexGuard;
 
 use super::{Purpose, SharedQueue, State};
@@ -53,6 +57,28 @@ impl SharedQueue {
         gone > 0
     }
 
+    /// Writes to disk what the journal doesn't have, but for what is delivered next if there are consumers.
+    /// Whether anything went.
+    ///
+    /// # Errors
+    /// When the disk is full or fails: the messages stay in memory.
+    pub(crate) fn spill(&self, store: &Store, most: usize) -> io::Result<bool> {
+        let state = self.state.lock();
+        let keep = if state.consumers.is_empty() { 0 } else { self.agenda.pager.window() };
+        let blocks = state.machine.spill(keep, most);
+        drop(state);
+        let mut gone = 0;
+        for block in blocks {
+            let messages = block.messages().iter();
+            let payloads = messages.map(|(lsn, message)| (Lsn(lsn.0), message.stored_parts()));
+            let spilled: Spilled = Arc::new(store.spill(payloads)?);
+            let mut state = self.state.lock();
+            gone += state.machine.spilled(&block, &spilled);
+            self.tell_pager(&mut state);
+        }
+        Ok(gone > 0)
+    }
+
     /// Reads what the queue wants, and hands out what it can.
     ///
     /// # Errors
@@ -63,7 +89,7 @@ impl SharedQueue {
         let request = state.machine.next_pages(self.agenda.pager.window());
         drop(state);
         let Some(request) = request else { return Ok(()) };
-        let messages = read(store, request.lsns());
+        let messages = read(store, request.lsns(), request.spilled());
         let mut state = self.state.lock();
         self.take_pages(&mut state, request, messages)?;
         if state.deleted {
@@ -89,7 +115,7 @@ impl SharedQueue {
     /// Reads the page in front.
     pub(super) fn read_front(&self, store: &Store) -> Result<(), ReadError> {
         let Some(request) = self.state.lock().machine.front_page() else { return Ok(()) };
-        let messages = read(store, request.lsns());
+        let messages = read(store, request.lsns(), request.spilled());
         self.take_pages(&mut self.state.lock(), request, messages)
     }
 
@@ -120,13 +146,20 @@ impl SharedQueue {
     }
 }
 
-/// Reads stored messages, ascending by LSN. Those that are gone are left out.
+/// Reads messages that are stored and what was spilled, ascending by LSN. Those that are gone are left out.
 pub(super) fn read(
     store: &Store,
     lsns: &[leveret_engine::Lsn],
+    spilled: &[Spilled],
 ) -> Result<Vec<(leveret_engine::Lsn, Message)>, ReadError> {
     let lsns: Vec<Lsn> = lsns.iter().map(|lsn| Lsn(lsn.0)).collect();
-    let payloads = store.read(&lsns)?;
+    let mut payloads = if lsns.is_empty() { Vec::new() } else { store.read(&lsns)? };
+    if !spilled.is_empty() {
+        let blocks = spilled.iter().filter_map(|block| block.downcast_ref::<SpilledBlock>());
+        payloads.extend(blocks.flat_map(read_block));
+        payloads.sort_unstable_by_key(|(lsn, _)| *lsn);
+        payloads.dedup_by_key(|(lsn, _)| *lsn);
+    }
     let messages =
         payloads.into_iter().filter_map(|(lsn, payload)| match Message::from_stored(payload) {
             Ok(message) => Some((leveret_engine::Lsn(lsn.0), message)),
@@ -136,4 +169,13 @@ pub(super) fn read(
             }
         });
     Ok(messages.collect())
+}
+
+/// Reads a block. One that can't be read is lost, as transient messages may be: to wait for it would
+/// hold up its queue for good.
+fn read_block(block: &SpilledBlock) -> Vec<(Lsn, Bytes)> {
+    block.read().or_else(|_| block.read()).unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        Vec::new()
+    })
 }

@@ -189,7 +189,8 @@ impl World {
     ) -> Staged {
         self.sequence += 1;
         let ticket = Ticket { channel: 1, sequence: self.sequence };
-        let properties = Properties { delivery_mode: Some(2), ..properties };
+        let delivery_mode = properties.delivery_mode.or(Some(2));
+        let properties = Properties { delivery_mode, ..properties };
         let mut raw_properties = Vec::new();
         properties.encode(&mut raw_properties);
         let body = Body::Copy(body.as_bytes());

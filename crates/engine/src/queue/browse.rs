@@ -5,8 +5,10 @@
 
 use super::Queue;
 use super::entry::Entry;
+use super::page::PagedSlot;
 use super::paging::PageRequest;
 use super::ring::Slot;
+use super::spill::Spilled;
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
 
@@ -17,6 +19,8 @@ pub struct Standing {
     pub lsn: Lsn,
     /// The message, unless it is paged out.
     pub message: Option<Message>,
+    /// Where it is then, if not in the journal.
+    pub spilled: Option<Spilled>,
     /// As [`Entry::deadline`].
     pub deadline: Option<Millis>,
     /// As [`Entry::deliveries`].
@@ -42,6 +46,7 @@ impl From<Slot<'_>> for Standing {
             Slot::Hot(entry) => Self {
                 lsn: entry.lsn,
                 message: Some(entry.message.clone()),
+                spilled: None,
                 deadline: entry.deadline,
                 deliveries: entry.deliveries,
                 redelivered: entry.redelivered,
@@ -50,6 +55,7 @@ impl From<Slot<'_>> for Standing {
             Slot::Paged(slot) => Self {
                 lsn: slot.lsn,
                 message: None,
+                spilled: None,
                 deadline: slot.deadline,
                 deliveries: slot.deliveries,
                 redelivered: slot.redelivered,
@@ -91,6 +97,15 @@ impl View {
         }
     }
 
+    /// As [`add`](Self::add), of a message that was perhaps spilled.
+    pub(super) fn add_paged(&mut self, slot: PagedSlot, bytes: u64, spilled: Option<&Spilled>) {
+        let before = self.shown.len();
+        self.add(Slot::Paged(slot), bytes);
+        if let Some(standing) = self.shown.get_mut(before) {
+            standing.spilled = spilled.cloned();
+        }
+    }
+
     /// Whether everything is there that is to be shown.
     pub(super) const fn is_full(&self) -> bool {
         self.shown.len() >= self.most || self.bytes == 0
@@ -116,7 +131,7 @@ impl Queue {
         }
         let mut request = self.paging.request(false);
         self.ready.request_pages(lsns, &mut request);
-        (!request.lsns().is_empty()).then_some(request)
+        (!request.is_empty()).then_some(request)
     }
 
     /// Takes ready messages from wherever they stand, as [`get`](Self::get) does from the front:

@@ -10,12 +10,13 @@
 //! | varint | distance of the deadline from the one before, zigzag, if the flags say there is one |
 
 use super::entry::{Entry, PagedEntry};
+use super::spill::Spilled;
 use crate::ids::{Lsn, Millis};
 
 /// Most places on a page.
 pub(super) const PAGE_SLOTS: u32 = 256;
 /// Body bytes on a page, unless a single message has more.
-const PAGE_BYTES: u64 = 256 * 1024;
+pub(super) const PAGE_BYTES: u64 = 256 * 1024;
 
 const STORED: u8 = 1;
 const REDELIVERED: u8 = 2;
@@ -41,6 +42,8 @@ pub(super) struct Page {
     pub(super) deadline: Option<Millis>,
     /// Number of the request it is being read for; 0 if it isn't.
     pub(super) request: u32,
+    /// Where the messages are, if not in the journal.
+    pub(super) spilled: Option<Spilled>,
     last: Last,
     code: Vec<u8>,
 }
@@ -85,6 +88,7 @@ impl Page {
             bytes: 0,
             deadline: None,
             request: 0,
+            spilled: None,
             last: Last { lsn: 0, deadline: 0, flags: 0 },
             code: Vec::new(),
         }
@@ -93,6 +97,7 @@ impl Page {
     /// Whether an entry in `place` with so many body bytes can be added.
     pub(super) const fn takes(&self, place: u64, bytes: u64) -> bool {
         self.request == 0
+            && self.spilled.is_none()
             && self.start + self.slots as u64 == place
             && self.slots < PAGE_SLOTS
             && (self.len == 0 || self.bytes + bytes <= PAGE_BYTES)
@@ -121,6 +126,11 @@ impl Page {
             self.last.deadline = deadline.0;
             self.deadline = Some(self.deadline.map_or(deadline, |other| other.min(deadline)));
         }
+    }
+
+    /// As [`takes`](Self::takes), of a page that is being made of what was spilled.
+    pub(super) const fn goes_on_at(&self, place: u64) -> bool {
+        self.start + self.slots as u64 == place && self.slots < PAGE_SLOTS
     }
 
     /// Lets go of room for more entries.

@@ -6,12 +6,14 @@
 //! is not there waits for the next [`dispatch`](Queue::dispatch).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::Queue;
 use super::entry::{Entry, PagedEntry};
 use super::page::Page;
 use super::ready::PageId;
 use super::ring::{ENTRY_MEMORY, Place};
+use super::spill::Spilled;
 use crate::ids::Lsn;
 use crate::message::Message;
 
@@ -70,8 +72,10 @@ impl DuePages {
 pub struct PageRequest {
     number: u32,
     pages: Vec<PageId>,
-    /// The messages on them.
+    /// The messages on them that are in the journal.
     lsns: Vec<Lsn>,
+    /// Where the others are.
+    spilled: Vec<Spilled>,
     is_awaited: bool,
 }
 
@@ -79,13 +83,26 @@ impl PageRequest {
     pub(super) fn add(&mut self, level: u8, page: &mut Page) {
         page.request = self.number;
         self.pages.push((level, Place(page.start)));
-        self.lsns.extend(page.iter().flatten().map(|slot| slot.lsn));
+        match &page.spilled {
+            Some(spilled) => self.spilled.push(Arc::clone(spilled)),
+            None => self.lsns.extend(page.iter().flatten().map(|slot| slot.lsn)),
+        }
     }
 
-    /// The messages to be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
+    }
+
+    /// The messages to be read from the journal.
     #[must_use]
     pub fn lsns(&self) -> &[Lsn] {
         &self.lsns
+    }
+
+    /// Where messages to be read are that were [spilled](Queue::spill), perhaps others with them.
+    #[must_use]
+    pub fn spilled(&self) -> &[Spilled] {
+        &self.spilled
     }
 }
 
@@ -236,6 +253,6 @@ impl Paging {
     pub(super) fn request(&mut self, is_awaited: bool) -> PageRequest {
         self.last_request = self.last_request.checked_add(1).unwrap_or(1);
         let number = self.last_request;
-        PageRequest { number, pages: Vec::new(), lsns: Vec::new(), is_awaited }
+        PageRequest { number, pages: Vec::new(), lsns: Vec::new(), spilled: Vec::new(), is_awaited }
     }
 }

@@ -8,7 +8,8 @@ use super::entry::{Entry, PagedEntry};
 use super::level_set::LevelSet;
 use super::page::PagedSlot;
 use super::paging::{DuePages, PageRequest};
-use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring};
+use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring, Spill};
+use super::spill::{SpillBlock, Spilled};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
 
@@ -164,6 +165,33 @@ impl Ready {
         gone
     }
 
+    /// Blocks of entries that are not stored and could be written elsewhere, about `most` entries, but
+    /// for what takes about `keep` bytes in front.
+    pub(super) fn spill(&self, keep: u64, most: usize) -> Vec<SpillBlock> {
+        let mut blocks = Vec::new();
+        if self.len - self.paged == self.stored {
+            return blocks;
+        }
+        let mut how = Spill { keep, most };
+        for (level, row) in (0..=u8::MAX).zip(&self.levels).rev() {
+            row.ring.spill(level, &mut how, &mut blocks);
+        }
+        blocks
+    }
+
+    /// Pages out what is left of a block that was written elsewhere. Returns how many entries went.
+    pub(super) fn spilled(&mut self, block: &SpillBlock, spilled: &Spilled) -> u64 {
+        let level = block.level;
+        let Some(row) = self.levels.get_mut(usize::from(level)) else { return 0 };
+        let (can_go, due) = (&|_: &Entry| true, &mut self.due);
+        let (keep, most, gone, gone_bytes) = (0, usize::MAX, 0, 0);
+        let mut how = PageOut { can_go, keep, most, level, due, gone, gone_bytes };
+        row.ring.spilled(block, spilled, &mut how);
+        self.paged += how.gone;
+        self.paged_bytes = self.paged_bytes.saturating_add(how.gone_bytes);
+        how.gone
+    }
+
     /// Entries next to be delivered that are in memory, counted until there are `most`; and whether
     /// a page that isn't being read follows earlier.
     pub(super) fn window(&self, most: usize) -> (usize, bool) {
@@ -225,7 +253,7 @@ impl Ready {
             self.occupied.remove(level);
         }
         self.paged -= paged.len;
-        self.stored += paged.len - paged.lost.len() as u64;
+        self.stored += paged.stored;
         self.paged_bytes = self.paged_bytes.saturating_sub(paged.bytes);
         self.len -= paged.lost.len() as u64;
         self.bytes = self.bytes.saturating_sub(paged.lost_bytes);

@@ -6,11 +6,13 @@
 //! is paged out and in.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::Entry;
-use super::page::{Page, PagedSlot};
+use super::page::{PAGE_BYTES, Page, PagedSlot};
+use super::spill::{SpillBlock, Spilled};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
 
@@ -88,12 +90,22 @@ pub(super) struct PageOut<'a> {
     pub(super) gone_bytes: u64,
 }
 
+/// What spilling is told.
+pub(super) struct Spill {
+    /// Memory of the entries in front that shall stay.
+    pub(super) keep: u64,
+    /// Entries to be named, at most about.
+    pub(super) most: usize,
+}
+
 /// What came in with a page.
 #[derive(Debug, Default)]
 pub(super) struct PagedIn {
     /// Entries of the page, and their body bytes.
     pub(super) len: u64,
     pub(super) bytes: u64,
+    /// Those that are in memory now and stored.
+    pub(super) stored: u64,
     /// The page's deadline.
     pub(super) deadline: Option<Millis>,
     /// Entries that go back to the due index.
@@ -200,7 +212,9 @@ impl Ring {
                 Chunk::Paged(page) => {
                     if !view.passes(usize::try_from(page.len).unwrap_or(usize::MAX)) {
                         let bytes = page.bytes / u64::from(page.len.max(1));
-                        page.iter().flatten().for_each(|slot| view.add(Slot::Paged(slot), bytes));
+                        let spilled = page.spilled.as_ref();
+                        let slots = page.iter().flatten();
+                        slots.for_each(|slot| view.add_paged(slot, bytes, spilled));
                     }
                 }
             }
@@ -291,7 +305,7 @@ impl Ring {
         let mut at = 0;
         while at < self.chunks.len() && how.most > 0 {
             let stays = match self.chunks.get(at) {
-                Some(Chunk::Hot(chunk)) => how.stay(chunk),
+                Some(Chunk::Hot(chunk)) => stay(&mut how.keep, chunk),
                 _ => {
                     // What is behind a page is not in front.
                     how.keep = 0;
@@ -351,6 +365,83 @@ impl Ring {
             self.chunks.insert(index, piece);
         }
         next
+    }
+
+    /// Adds blocks of entries in memory that are not stored, except for what shall stay in front, and
+    /// about `most` entries.
+    pub(super) fn spill(&self, level: u8, how: &mut Spill, blocks: &mut Vec<SpillBlock>) {
+        for chunk in &self.chunks {
+            let chunk = match chunk {
+                _ if how.most == 0 => return,
+                Chunk::Paged(_) => {
+                    // What is behind a page is not in front.
+                    how.keep = 0;
+                    continue;
+                }
+                Chunk::Hot(chunk) => chunk,
+            };
+            let stays = stay(&mut how.keep, chunk);
+            let mut bytes = 0;
+            let mut block: Option<SpillBlock> = None;
+            for (place, slot) in (chunk.start..).zip(&chunk.slots).skip(stays) {
+                let Some(entry) = slot.as_ref().filter(|entry| !entry.stored) else { continue };
+                bytes += entry.bytes();
+                if bytes > PAGE_BYTES {
+                    blocks.extend(block.take());
+                    bytes = entry.bytes();
+                }
+                let (first, last) = (Place(place), Place(place));
+                let messages = Vec::new;
+                let block = block.get_or_insert_with(|| SpillBlock {
+                    level,
+                    first,
+                    last,
+                    messages: messages(),
+                });
+                block.last = last;
+                block.messages.push((entry.lsn, entry.message.clone()));
+                how.most = how.most.saturating_sub(1);
+            }
+            blocks.extend(block);
+        }
+    }
+
+    /// Pages out what is left in memory of a block that was written.
+    pub(super) fn spilled(&mut self, block: &SpillBlock, spilled: &Spilled, how: &mut PageOut<'_>) {
+        let Some(at) = self.chunk_of(block.last) else { return };
+        let Some(Chunk::Hot(Slots { start, slots })) = self.chunks.get_mut(at) else { return };
+        let (start, slots) = (*start, std::mem::take(slots));
+        let places = block.first.0..=block.last.0;
+        // In the order of their places; and a place may be another entry's since, in a ring made anew.
+        let mut written = block.messages.iter().map(|(lsn, _)| *lsn);
+        let mut pieces: Vec<Chunk> = Vec::new();
+        for (place, slot) in (start..).zip(slots) {
+            match slot {
+                None => put_hole(&mut pieces, place),
+                Some(entry)
+                    if places.contains(&place)
+                        && !entry.stored
+                        && written.any(|lsn| lsn == entry.lsn) =>
+                {
+                    put_spilled(&mut pieces, place, &entry, spilled, how);
+                }
+                Some(entry) => put_hot(&mut pieces, place, entry),
+            }
+        }
+        for piece in &mut pieces {
+            match piece {
+                Chunk::Paged(page) => {
+                    page.seal();
+                    how.due.change_page(how.level, Place(page.start), None, page.deadline);
+                }
+                Chunk::Hot(chunk) => chunk.slots.shrink_to_fit(),
+            }
+        }
+        self.chunks.remove(at);
+        for (index, piece) in (at..).zip(pieces) {
+            self.chunks.insert(index, piece);
+        }
+        self.drop_holes();
     }
 
     /// The first pages, of about so many bytes together.
@@ -421,6 +512,7 @@ impl Ring {
                 stored: slot.stored,
             };
             found_bytes += entry.bytes();
+            paged.stored += u64::from(entry.stored);
             Some(entry)
         });
         let slots: VecDeque<Option<Entry>> = slots.collect();
@@ -464,23 +556,35 @@ impl Ring {
 }
 
 impl PageOut<'_> {
-    /// How many of the first slots of a chunk stay.
-    fn stay(&mut self, chunk: &Slots) -> usize {
-        if self.keep == 0 {
-            return 0;
-        }
-        let mut stays = 0;
-        for slot in &chunk.slots {
-            let memory = slot.as_ref().map_or(0, memory_of);
-            if memory > self.keep {
-                self.keep = 0;
-                break;
-            }
-            self.keep -= memory;
-            stays += 1;
-        }
-        stays
+    /// Counts an entry that goes, and says what is kept of it.
+    fn goes(&mut self, place: u64, entry: &Entry) -> PagedSlot {
+        self.gone += 1;
+        self.gone_bytes = self.gone_bytes.saturating_add(entry.bytes());
+        self.most = self.most.saturating_sub(1);
+        let is_watched = entry.deadline.is_some_and(|deadline| {
+            let slot = DueSlot::Ring(Place(place));
+            self.due.remove(&Due { deadline, level: self.level, slot })
+        });
+        PagedSlot::of(entry, is_watched)
     }
+}
+
+/// How many of the first slots of a chunk stay, if so much memory of entries in front shall.
+fn stay(keep: &mut u64, chunk: &Slots) -> usize {
+    if *keep == 0 {
+        return 0;
+    }
+    let mut stays = 0;
+    for slot in &chunk.slots {
+        let memory = slot.as_ref().map_or(0, memory_of);
+        if memory > *keep {
+            *keep = 0;
+            break;
+        }
+        *keep -= memory;
+        stays += 1;
+    }
+    stays
 }
 
 /// Whether an LSN is one of these, which ascend: mostly it is not even near.
@@ -499,7 +603,7 @@ pub const ENTRY_MEMORY: u64 = 200;
 fn put_hole(pieces: &mut [Chunk], place: u64) {
     match pieces.last_mut() {
         Some(Chunk::Hot(chunk)) => chunk.slots.push_back(None),
-        Some(Chunk::Paged(page)) if page.takes(place, 0) => page.push(None),
+        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push(None),
         // Places may be left out between chunks.
         _ => {}
     }
@@ -515,16 +619,29 @@ fn put_hot(pieces: &mut Vec<Chunk>, place: u64, entry: Entry) {
     }
 }
 
-fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageOut<'_>) {
+fn put_spilled(
+    pieces: &mut Vec<Chunk>,
+    place: u64,
+    entry: &Entry,
+    spilled: &Spilled,
+    how: &mut PageOut<'_>,
+) {
+    let slot = how.goes(place, entry);
     let bytes = entry.bytes();
-    how.gone += 1;
-    how.gone_bytes = how.gone_bytes.saturating_add(bytes);
-    how.most = how.most.saturating_sub(1);
-    let is_watched = entry.deadline.is_some_and(|deadline| {
-        let slot = DueSlot::Ring(Place(place));
-        how.due.remove(&Due { deadline, level: how.level, slot })
-    });
-    let slot = PagedSlot::of(entry, is_watched);
+    match pieces.last_mut() {
+        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push(Some((slot, bytes))),
+        _ => {
+            let mut page = Box::new(Page::new(place));
+            page.spilled = Some(Arc::clone(spilled));
+            page.push(Some((slot, bytes)));
+            pieces.push(Chunk::Paged(page));
+        }
+    }
+}
+
+fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageOut<'_>) {
+    let slot = how.goes(place, entry);
+    let bytes = entry.bytes();
     match pieces.last_mut() {
         Some(Chunk::Paged(page)) if page.takes(place, bytes) => page.push(Some((slot, bytes))),
         _ => {

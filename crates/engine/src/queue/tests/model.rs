@@ -2,6 +2,7 @@
 //! and searches them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -43,6 +44,11 @@ enum Step {
         keep: u64,
         most: usize,
         unwritten: u64,
+    },
+    /// What is not stored is named, and what was named before is paged out.
+    Spill {
+        keep: u64,
+        most: usize,
     },
     Trim,
     /// Room is taken by what has left the queue.
@@ -289,6 +295,8 @@ struct Pair {
     effects: Vec<Effect>,
     /// What can be read back.
     disk: Vec<(Lsn, Message)>,
+    /// What is being written elsewhere.
+    spilling: Vec<SpillBlock>,
 }
 
 /// Bytes of messages that the queue may read ahead.
@@ -305,6 +313,7 @@ impl Pair {
             next_consumer: 0,
             effects: Vec::new(),
             disk: Vec::new(),
+            spilling: Vec::new(),
         }
     }
 
@@ -375,6 +384,7 @@ impl Pair {
                 self.model.expire(self.now, &mut expected);
             }
             Step::PageOut { keep, most, unwritten } => self.page_out(keep, most, unwritten),
+            Step::Spill { keep, most } => self.spill(keep, most),
             Step::Trim => self.queue.trim(),
             Step::Reserve { count, bytes } => {
                 self.queue.reserve(count, bytes);
@@ -404,7 +414,7 @@ impl Pair {
             if let Some(entry) = self.queue.ready.pop() {
                 entries.push(entry);
             } else if let Some(request) = self.queue.front_page() {
-                assert!(self.queue.page_in(request, &self.disk).is_empty());
+                assert!(answer(&mut self.queue, request, &self.disk).is_empty());
             } else {
                 break;
             }
@@ -546,7 +556,7 @@ impl Pair {
                 Got::Nothing => break None,
                 Got::Paged => {
                     let request = self.queue.front_page().expect("a page in front");
-                    prop_assert!(self.queue.page_in(request, &self.disk).is_empty());
+                    prop_assert!(answer(&mut self.queue, request, &self.disk).is_empty());
                 }
             }
         };
@@ -581,6 +591,18 @@ impl Pair {
         let gone = self.queue.page_out(Lsn(readable), keep, most);
         assert_eq!(self.queue.paged_len(), paged + gone);
         assert!(self.queue.memory() + gone * 200 <= before);
+    }
+
+    fn spill(&mut self, keep: u64, most: usize) {
+        let blocks = self.queue.spill(keep, most);
+        for block in std::mem::replace(&mut self.spilling, blocks) {
+            let (before, paged) = (self.queue.memory(), self.queue.paged_len());
+            let written: Spilled = Arc::new(block.messages().to_vec());
+            let gone = self.queue.spilled(&block, &written);
+            assert!(gone <= block.messages().len() as u64);
+            assert_eq!(self.queue.paged_len(), paged + gone);
+            assert!(self.queue.memory() + gone * 200 <= before);
+        }
     }
 
     /// Compares what happened and all that can be seen from outside.
@@ -672,11 +694,23 @@ fn leaves_at((ready_at, line): &(u64, Line)) -> u64 {
     line.deadline.map_or(*ready_at, |deadline| (deadline + 1).min(*ready_at))
 }
 
+/// Reads a request: from the journal what is there, the rest from where it was written.
+fn answer(queue: &mut Queue, request: PageRequest, disk: &[(Lsn, Message)]) -> Vec<Lsn> {
+    let stored = disk.iter().filter(|(lsn, _)| request.lsns().contains(lsn)).cloned();
+    let spilled = request.spilled().iter().flat_map(|written| {
+        written.downcast_ref::<Vec<(Lsn, Message)>>().cloned().unwrap_or_default()
+    });
+    let mut messages: Vec<(Lsn, Message)> = stored.chain(spilled).collect();
+    messages.sort_unstable_by_key(|(lsn, _)| *lsn);
+    messages.dedup_by_key(|(lsn, _)| *lsn);
+    queue.page_in(request, &messages)
+}
+
 /// Reads what the queue asks for. Answers whether it asked.
 fn page_in(queue: &mut Queue, disk: &[(Lsn, Message)]) -> bool {
     let Some(request) = queue.next_pages(WINDOW) else { return false };
     assert!(queue.next_pages(WINDOW).is_none(), "one at a time");
-    assert!(queue.page_in(request, disk).is_empty());
+    assert!(answer(queue, request, disk).is_empty());
     true
 }
 
@@ -755,6 +789,7 @@ proptest! {
                 pair.check(expected)?;
             }
             pair.page_out(300 * (pushes as u64 % 5), pushes, gets as u64 % 10);
+            pair.spill(200 * (gets as u64 % 4), pushes);
             pair.step(&Step::Expire)?;
         }
         pair.step(&Step::Purge)?;
@@ -830,6 +865,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Expire),
         6 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize, 0..4_u64)
             .prop_map(|(keep, most, unwritten)| Step::PageOut { keep, most, unwritten }),
+        4 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize)
+            .prop_map(|(keep, most)| Step::Spill { keep, most }),
         1 => Just(Step::Trim),
         1 => (0..3_u64, 0..6_u64).prop_map(|(count, bytes)| Step::Reserve { count, bytes }),
         1 => Just(Step::Restart),
