@@ -36,6 +36,7 @@ public final class Main {
             new Checks.Check("Spring's many channels", Spring::manyChannels),
             new Checks.Check("Spring's transacted listener", Spring::transactedListener),
             new Checks.Check("Spring's direct replies", Spring::directReplies),
+            new Checks.Check("tls, and a certificate as the login", Tls::passwordsAndCertificates),
             new Checks.Check("server properties", Connections::serverProperties),
             new Checks.Check("negotiation", Connections::negotiation),
             new Checks.Check("heartbeats", Connections::heartbeats),
