@@ -44,5 +44,14 @@ export async function browse({ page, wrong }) {
   const taken = await api("POST", `/queues/%2F/${QUEUE}/get`, { ackmode: "ack_requeue_false", count: 9, encoding: "auto" });
   assert.deepEqual(taken.map((one) => [one.payload, one.redelivered]), MESSAGES.map((one) => [one.payload, false]));
   await api("DELETE", `/queues/%2F/${QUEUE}`);
+
+  await api("PUT", "/queues/%2F/log", { durable: true, arguments: { "x-queue-type": "stream" } });
+  for (const payload of ["first", "second"]) await put("log", payload);
+  await visit(page, "/queues/%2F/log", "log");
+  await page.getByText("0 to 1", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Get" }).count(), 0, "streams have no basic.get");
+  await page.getByRole("link", { name: "Browse messages" }).click();
+  await items.getByText("second").first().waitFor();
+  await api("DELETE", "/queues/%2F/log");
   assert.deepEqual(wrong, []);
 }

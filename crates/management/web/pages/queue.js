@@ -20,10 +20,13 @@ export async function queue(page) {
   const queued = chart({ key: `queued ${key}`, title: "Queued messages", names: ["Ready", "Unacknowledged", "Total"], format: count });
   const rates = chart({ key: `rates ${key}`, title: "Message rates", names: ["Published", "Delivered", "Acknowledged"], format: rate });
   const [numbers, about, consumers, bindings] = [el("div"), el("div"), el("div"), el("div")];
+  let isStream = false;
 
   async function load() {
     const [one, all] = await Promise.all([get(here), get(`${here}/bindings`)]);
     const stats = one.message_stats ?? {};
+    isStream = one.type === "stream";
+    const offsets = isStream ? await stretch(vhost, name) : null;
     queued.add([one.messages_ready, one.messages_unacknowledged, one.messages]);
     rates.add(["publish_details", "deliver_get_details", "ack_details"].map((part) => stats[part]?.rate));
     numbers.replaceChildren(figures([
@@ -31,7 +34,7 @@ export async function queue(page) {
       ["Total", count(one.messages)], ["In memory", count(one.messages_ram)],
       ["Consumers", count(one.consumers)], ["Bodies", bytes(one.message_bytes)],
     ]));
-    about.replaceChildren(facts(described(one)));
+    about.replaceChildren(facts([...described(one), ["Offsets", offsets]]));
     consumers.replaceChildren(table("Consumers", CONSUMER, one.consumer_details ?? [], "No consumers."));
     bindings.replaceChildren(bindingTable("Bindings", all, "destination"));
   }
@@ -51,10 +54,21 @@ export async function queue(page) {
     }),
     card(null, numbers),
     el("div", { class: "cards" }, queued.element, rates.element),
-    el("div", { class: "cards" }, card("About", about), messages(here)),
+    el("div", { class: "cards" }, card("About", about), isStream ? null : messages(here)),
     card("Consumers", consumers),
     card("Bindings", bindings),
   ];
+}
+
+/** From which offset to which a stream has messages; nothing for who may not read it. */
+async function stretch(vhost, name) {
+  try {
+    const { first, end } = await get(`${at`/leveret/messages/${vhost}/${name}`}?count=0`);
+    return first === end ? `none; the next is ${count(end)}` : `${count(first)} to ${count(end - 1)}`;
+  } catch (error) {
+    if (error.isWrongLogin) throw error;
+    return null;
+  }
 }
 
 const CONSUMER = [
