@@ -2,7 +2,8 @@
 
 use leveret_tests::codec::{Method, Properties, TableBuf, TableBuilder, Value as Field, queue};
 use leveret_tests::{
-    Api, Broker, Channel, Unconfirmed, ack, confirm_select, declare, get, nack, publish, qos, table,
+    Api, Broker, Channel, Unconfirmed, ack, confirm_select, declare, eventually, get, nack,
+    publish, qos, table,
 };
 use serde_json::{Value, json};
 
@@ -158,6 +159,8 @@ fn a_stream_is_shown_by_offset() {
     for body in ["a", "b", "c"] {
         put(&channel, "s", body, &Properties::default());
     }
+    // A confirm may leave before the stream has heard that its messages are on disk.
+    eventually(|| browse(&api, "s", "count=0")["end"] == 3);
     let found = browse(&api, "s", "offset=1");
     assert_eq!(payloads(&found), ["b", "c"]);
     assert_eq!(found["messages"][0]["position"], 1);
@@ -185,7 +188,7 @@ fn messages_on_disk_are_shown_as_well() {
     while !unconfirmed.is_empty() {
         unconfirmed.confirm(&channel.recv());
     }
-    leveret_tests::eventually(|| {
+    eventually(|| {
         let queue = api.get("/queues/%2F/q");
         queue["messages_ram"].as_u64().unwrap() < 500
     });
