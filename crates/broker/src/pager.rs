@@ -29,6 +29,8 @@ pub(crate) struct Pager {
     is_over: AtomicBool,
     /// The last attempt to write messages to disk that the journal does not have has failed.
     could_not_spill: AtomicBool,
+    /// The memory exceeds what is reason to write messages that the journal does not have.
+    must_spill: AtomicBool,
     /// Queues that hold messages.
     holders: AtomicU64,
     lists: Mutex<Lists>,
@@ -63,6 +65,9 @@ enum Task {
 const WINDOW_MAX: u64 = 1 << 20;
 /// Messages that go at a time: nobody should wait long for their queue.
 const AT_ONCE: usize = 4096;
+/// How many times the budget messages that the journal does not have may take: to write them is work that
+/// the others have been done already, and a backlog of some milliseconds is none.
+const SPILL: u64 = 4;
 /// How long the pager rests when all that is over the budget has to stay: twice as long each time.
 const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
@@ -76,6 +81,7 @@ impl Pager {
             memory: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             could_not_spill: AtomicBool::new(false),
+            must_spill: AtomicBool::new(false),
             holders: AtomicU64::new(0),
             lists: Mutex::default(),
             wake: Condvar::new(),
@@ -101,6 +107,21 @@ impl Pager {
             self.lists.lock().left_to_ask = usize::MAX;
             self.wake.notify_one();
         }
+        if now > before
+            && memory > self.spill_limit()
+            && !self.must_spill.swap(true, Ordering::Relaxed)
+        {
+            let mut lists = self.lists.lock();
+            lists.left_to_ask = usize::MAX;
+            lists.rest_until = None;
+            drop(lists);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Above this messages are written that the journal does not have.
+    const fn spill_limit(&self) -> u64 {
+        self.budget.saturating_mul(SPILL)
     }
 
     /// A queue holds messages; it is told before it is asked for them.
@@ -232,7 +253,14 @@ impl Broker {
 
     /// Has a queue write to disk what the journal does not have. Whether anything went.
     fn spill(&self, queue: &SharedQueue, most: usize) -> bool {
-        let could_not = &self.agenda.pager.could_not_spill;
+        let pager = &self.agenda.pager;
+        if pager.memory() <= pager.spill_limit() / 8 * 7 {
+            pager.must_spill.store(false, Ordering::Relaxed);
+        }
+        if !pager.must_spill.load(Ordering::Relaxed) {
+            return false;
+        }
+        let could_not = &pager.could_not_spill;
         match queue.spill(self.store(), most) {
             Ok(has_gone) => {
                 if has_gone {

@@ -161,7 +161,7 @@ fn fill_transient(world: &mut World, queue: &str, numbers: std::ops::Range<usize
         world.publish_with("", queue, properties, &body(number));
         if number % 100 == 99 {
             world.page();
-            assert!(world.broker.message_memory() <= BUDGET, "{number}");
+            assert!(world.broker.message_memory() <= 4 * BUDGET, "{number}");
         }
     }
     world.page();
@@ -172,16 +172,18 @@ fn transient_messages_on_disk_are_shown_got_and_put_back_in_order() {
     let mut world = world();
     world.declare("q", &[]);
     fill_transient(&mut world, "q", 0..1000);
-    let shown = world.session.browse("q", 400, 50, 1 << 20).unwrap();
+    let resident = world.broker.message_memory();
+    assert!(resident > BUDGET, "{resident}: some milliseconds of a backlog stay");
+    let shown = world.session.browse("q", 100, 50, 1 << 20).unwrap();
     let bodies = shown.messages.iter().map(|(_, entry)| entry.message.body());
     assert_eq!(
         bodies.collect::<Vec<_>>(),
-        (400..450).map(|n| body(n).into_bytes()).collect::<Vec<_>>()
+        (100..150).map(|n| body(n).into_bytes()).collect::<Vec<_>>()
     );
     let held: Vec<_> = (0..10).map(|_| world.get("q").unwrap()).collect();
     world.settle(Settlement::Requeue(Return::Released), held);
     world.page();
-    assert!(world.broker.message_memory() <= BUDGET);
+    assert!(world.broker.message_memory() <= 4 * BUDGET);
     assert!(world.drain("q").into_iter().eq((0..1000).map(body)));
     assert_eq!(world.broker.message_memory(), 0);
     assert_eq!(world.broker.store().stats().live_places, 0);
