@@ -20,8 +20,12 @@ pub(crate) struct Buckets {
     last: usize,
     /// Where those of queues are, once there are too many for a search.
     index: HashMap<QueueId, usize>,
-    /// Messages the journal gets no record of.
+    /// Messages the journal gets no record of, ahead of those that it does.
     transient: u64,
+    /// The first of their LSNs, once they have any.
+    first_transient: Option<Lsn>,
+    /// Whether there is a message the journal gets a record of.
+    has_recorded: bool,
     /// Whether some are for streams.
     has_streams: bool,
 }
@@ -59,6 +63,9 @@ impl Buckets {
     }
 
     /// Adds a message for its queues, and its record to `records` if one of them keeps it.
+    ///
+    /// LSNs ascend in the order of the messages, recorded or not, as what comes back to a queue goes
+    /// where its LSN belongs.
     pub(crate) fn add(
         &mut self,
         message: Message,
@@ -73,14 +80,21 @@ impl Buckets {
             let stored: SmallVec<[u64; 8]> = keepers.map(|queue| queue.id.0).collect();
             let index = records.message(&stored, &message.stored_parts());
             record = Some(Recorded { index, places: stored.len() });
+            self.has_recorded = true;
         }
-        let transient = self.transient;
-        self.transient += u64::from(record.is_none());
-        // The LSN is an index into the batch until the batch has been appended.
-        let lsn = Lsn(record.map_or(transient, |record| record.index as u64));
+        // The LSN is an index until the batch has been appended.
+        let (index, is_in_batch) = match record {
+            Some(record) => (record.index as u64, true),
+            None if self.has_recorded => (records.nothing() as u64, true),
+            None => {
+                self.transient += 1;
+                (self.transient - 1, false)
+            }
+        };
+        let lsn = Lsn(index);
         let mut put = |queue: &Arc<SharedQueue>, message: Message| {
             let stored = record.is_some() && queue.keeps(&message);
-            let incoming = Incoming { message, lsn, stored, recorded: record.is_some(), origin };
+            let incoming = Incoming { message, lsn, stored, is_in_batch, origin };
             self.bucket(queue).push(incoming);
         };
         for queue in others {
@@ -100,19 +114,26 @@ impl Buckets {
         turn: &mut Turn,
         refused: &mut Vec<u32>,
     ) {
-        let first_transient = match std::mem::take(&mut self.transient) {
-            0 => Lsn(0),
-            count => store.reserve(count),
-        };
+        self.reserve(store);
+        let first_transient = self.first_transient.take().unwrap_or_default();
+        self.has_recorded = false;
         self.has_streams = false;
         self.index.clear();
         for bucket in self.buckets.iter_mut().take(std::mem::take(&mut self.used)) {
             let Some(queue) = bucket.queue.take() else { continue };
             for incoming in &mut bucket.incoming {
-                let first = if incoming.recorded { first_record } else { first_transient };
+                let first = if incoming.is_in_batch { first_record } else { first_transient };
                 incoming.lsn = Lsn(first.0 + incoming.lsn.0);
             }
             queue.publish(&mut bucket.incoming, turn, refused);
+        }
+    }
+
+    /// Gives the messages ahead of those that are recorded their LSNs.
+    fn reserve(&mut self, store: &Store) {
+        let count = std::mem::take(&mut self.transient);
+        if count > 0 {
+            self.first_transient = Some(store.reserve(count));
         }
     }
 
@@ -179,6 +200,9 @@ pub(crate) fn append(
     buckets: &mut [&mut Buckets],
     turn: &mut Turn,
 ) -> Appended {
+    for buckets in buckets.iter_mut() {
+        buckets.reserve(store);
+    }
     if buckets.iter().all(|buckets| !buckets.has_streams) {
         return store.append(records);
     }

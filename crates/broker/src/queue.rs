@@ -127,8 +127,8 @@ pub(crate) struct Incoming {
     pub(crate) lsn: Lsn,
     /// Kept in the journal for this queue.
     pub(crate) stored: bool,
-    /// Kept in the journal for some queue: its LSN is its record's.
-    pub(crate) recorded: bool,
+    /// Its LSN is a record's, of its own or of none.
+    pub(crate) is_in_batch: bool,
     pub(crate) origin: Origin,
 }
 
@@ -285,7 +285,7 @@ impl SharedQueue {
             return;
         }
         state.count().publish += incoming.len() as u64;
-        for Incoming { message, lsn, stored, recorded: _, origin } in incoming.drain(..) {
+        for Incoming { message, lsn, stored, is_in_batch: _, origin } in incoming.drain(..) {
             if let Some(deduplicator) = &mut state.deduplicator
                 && !deduplicator.admits(&properties(&message), turn.now)
             {

@@ -110,12 +110,15 @@ impl Batch {
         });
     }
 
-    /// Adds a record that says nothing: it settles no message.
-    pub(crate) fn nothing(&mut self) {
+    /// Adds a record that says nothing: it settles no message. Its LSN is taken by what is not
+    /// recorded and has its place among what is. Synced lazily. Returns its index in the batch.
+    pub fn nothing(&mut self) -> usize {
+        let index = self.count as usize;
         self.record(Kind::Ack, |into| {
             into.extend_from_slice(&[0; 8]);
             put_ranges(into, &[]);
         });
+        index
     }
 
     /// Asks for durability although the records would wait.

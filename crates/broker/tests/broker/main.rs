@@ -16,6 +16,7 @@ mod dead_letters;
 mod delayed_retry;
 mod expiry;
 mod limits;
+mod order;
 mod paging;
 mod policies;
 mod streams;
