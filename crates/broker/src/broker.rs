@@ -81,6 +81,9 @@ pub struct BrokerOptions {
     pub limits: NodeLimits,
     /// What ready messages may take in memory, about, in bytes; others are on disk only.
     pub message_memory: u64,
+    /// What messages that the journal does not have may take in memory, about, in bytes, before they
+    /// are written to files.
+    pub transient_memory: u64,
 }
 
 /// See [`BrokerOptions::message_memory`].
@@ -98,6 +101,7 @@ impl Default for BrokerOptions {
             node: "rabbit@localhost".to_owned(),
             limits: NodeLimits::default(),
             message_memory: MESSAGE_MEMORY,
+            transient_memory: 4 * MESSAGE_MEMORY,
         }
     }
 }
@@ -175,7 +179,7 @@ impl Broker {
             limits: options.limits,
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
-            agenda: Arc::new(QueueAgenda::new(options.message_memory)),
+            agenda: Arc::new(QueueAgenda::new(options.message_memory, options.transient_memory)),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),

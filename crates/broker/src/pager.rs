@@ -23,6 +23,8 @@ use crate::turn::Turn;
 /// queue's.
 pub(crate) struct Pager {
     budget: u64,
+    /// Above this messages are written that the journal does not have.
+    spill_limit: u64,
     /// What the ready messages of all queues take in memory, about, in bytes.
     memory: AtomicU64,
     /// The memory exceeds the budget, and somebody has been told.
@@ -65,9 +67,6 @@ enum Task {
 const WINDOW_MAX: u64 = 1 << 20;
 /// Messages that go at a time: nobody should wait long for their queue.
 const AT_ONCE: usize = 4096;
-/// How many times the budget messages that the journal does not have may take: to write them is work that
-/// the others have been done already, and a backlog of some milliseconds is none.
-const SPILL: u64 = 4;
 /// How long the pager rests when all that is over the budget has to stay: twice as long each time.
 const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
@@ -75,9 +74,12 @@ const REST_MAX: Duration = Duration::from_millis(256);
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Pager {
-    pub(crate) fn new(budget: u64) -> Self {
+    /// A pager for a budget, and for what messages that the journal does not have may take before they
+    /// are written: that is work which for the others has been done already.
+    pub(crate) fn new(budget: u64, spill_limit: u64) -> Self {
         Self {
             budget,
+            spill_limit,
             memory: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             could_not_spill: AtomicBool::new(false),
@@ -108,7 +110,7 @@ impl Pager {
             self.wake.notify_one();
         }
         if now > before
-            && memory > self.spill_limit()
+            && memory > self.spill_limit
             && !self.must_spill.swap(true, Ordering::Relaxed)
         {
             let mut lists = self.lists.lock();
@@ -117,11 +119,6 @@ impl Pager {
             drop(lists);
             self.wake.notify_one();
         }
-    }
-
-    /// Above this messages are written that the journal does not have.
-    const fn spill_limit(&self) -> u64 {
-        self.budget.saturating_mul(SPILL)
     }
 
     /// A queue holds messages; it is told before it is asked for them.
@@ -254,7 +251,7 @@ impl Broker {
     /// Has a queue write to disk what the journal does not have. Whether anything went.
     fn spill(&self, queue: &SharedQueue, most: usize) -> bool {
         let pager = &self.agenda.pager;
-        if pager.memory() <= pager.spill_limit() / 8 * 7 {
+        if pager.memory() <= pager.spill_limit / 8 * 7 {
             pager.must_spill.store(false, Ordering::Relaxed);
         }
         if !pager.must_spill.load(Ordering::Relaxed) {

@@ -174,6 +174,9 @@ pub struct StoreConfig {
     /// What messages that wait in queues may take in memory, about, in bytes. Never more than a
     /// quarter of the memory there is.
     pub message_memory: u64,
+    /// What messages that are not in the journal may take in memory, about, in bytes, before they are
+    /// written to files; without it an eighth of the memory there is.
+    pub transient_memory: Option<u64>,
 }
 
 /// When a publish counts as durable.
@@ -286,6 +289,7 @@ impl Default for Config {
                 segment_bytes: 64 << 20,
                 compaction_bytes_per_second: 32 << 20,
                 message_memory: MESSAGE_MEMORY,
+                transient_memory: None,
             },
             alarms: AlarmConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alarms;
-use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage};
+use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig};
 use crate::connection::{Context, Peer};
 use crate::driver;
 use crate::listener::BoundListener;
@@ -328,6 +328,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             exchanges: config.amqp.exchange_max,
         },
         message_memory: message_memory(config.store.message_memory),
+        transient_memory: transient_memory(&config.store),
     }
 }
 
@@ -345,6 +346,14 @@ pub(crate) fn context(
         shortage,
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
     }
+}
+
+/// What messages that are not in the journal may take in memory: by default so much that a backlog of
+/// some seconds is not written, and well below the memory alarm.
+fn transient_memory(store: &StoreConfig) -> u64 {
+    const PART: u64 = 8;
+    let part = || resources::memory_available().unwrap_or_default() / PART;
+    store.transient_memory.unwrap_or_else(|| part().max(4 * store.message_memory))
 }
 
 /// What messages may take in memory: no more than a part of what there is.

@@ -13,6 +13,7 @@ use crate::check;
 /// The least there can be: a few hundred of the messages here.
 const SETTINGS: &str = "management = \"127.0.0.1:0\"\n\
                         store.message_memory = \"1MiB\"\n\
+                        store.transient_memory = \"4MiB\"\n\
                         store.segment_size = \"1MiB\"\n";
 const BUDGET: u64 = 1 << 20;
 const BODY: usize = 4096;

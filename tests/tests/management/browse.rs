@@ -170,7 +170,7 @@ fn a_stream_is_shown_by_offset() {
 
 #[test]
 fn messages_on_disk_are_shown_as_well() {
-    let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\n";
+    let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\nstore.transient_memory = \"4MiB\"\n";
     let because = "needs little memory for messages";
     let Some(broker) = Broker::configured(settings, because) else { return };
     let api = Api::new(broker.management_address());

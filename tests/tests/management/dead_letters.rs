@@ -201,7 +201,7 @@ fn a_replay_is_cancelled_and_loses_nothing() {
 
 #[test]
 fn dead_letters_on_disk_go_back_in_order() {
-    let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\n";
+    let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\nstore.transient_memory = \"4MiB\"\n";
     let because = "needs little memory for messages";
     let Some(broker) = Broker::configured(settings, because) else { return };
     let api = Api::new(broker.management_address());

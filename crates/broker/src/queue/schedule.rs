@@ -22,9 +22,9 @@ pub(crate) struct QueueAgenda {
 
 impl QueueAgenda {
     /// `budget` is that of the [pager](Pager).
-    pub(crate) fn new(budget: u64) -> Self {
+    pub(crate) fn new(budget: u64, spill_limit: u64) -> Self {
         let (due, streams) = Default::default();
-        Self { due, streams, pager: Pager::new(budget) }
+        Self { due, streams, pager: Pager::new(budget, spill_limit) }
     }
 
     /// The queues with a deadline. A leaf among the locks, taken under a queue's.

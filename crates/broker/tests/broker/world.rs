@@ -70,7 +70,12 @@ impl World {
             on_fatal: Arc::new(|_| {}),
             ..StoreOptions::default()
         };
-        let options = BrokerOptions { store, message_memory, ..BrokerOptions::default() };
+        let options = BrokerOptions {
+            store,
+            message_memory,
+            transient_memory: 4 * message_memory,
+            ..BrokerOptions::default()
+        };
         Broker::open(disk, Path::new("/data"), &options)
     }
 

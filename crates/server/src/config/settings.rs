@@ -415,6 +415,22 @@ static SETTINGS: &[Setting] = &[
         show: |config| show_bytes(config.store.message_memory).into(),
     },
     Setting {
+        key: "store.transient_memory",
+        about: "What messages that are not in the journal may take in memory before they are written to files",
+        live: false,
+        allowed: "a size from 1MiB, such as \"256MiB\", or \"auto\" for an eighth of the memory",
+        apply: |config, value| {
+            let auto = value.word(&[("auto", None)]);
+            let size = |_| value.bytes(1 << 20..=1 << 40).map(Some);
+            config.store.transient_memory = auto.or_else(size)?;
+            Ok(())
+        },
+        show: |config| match config.store.transient_memory {
+            None => "auto".into(),
+            Some(bytes) => show_bytes(bytes).into(),
+        },
+    },
+    Setting {
         key: alarms::MEMORY,
         about: "From how much memory on publishers wait",
         live: true,

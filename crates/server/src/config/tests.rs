@@ -91,6 +91,7 @@ fn a_file_sets_everything() {
         segment_size = "16MiB"
         compaction_rate = "8MiB"
         message_memory = "32MiB"
+        transient_memory = "256MiB"
         [alarms]
         vm_memory_high_watermark = 0.4
         disk_free_limit = "1GB"
@@ -166,6 +167,7 @@ fn a_file_sets_everything() {
             segment_bytes: 16 << 20,
             compaction_bytes_per_second: 8 << 20,
             message_memory: 32 << 20,
+            transient_memory: Some(256 << 20),
         },
         alarms: AlarmConfig {
             vm_memory_high_watermark: Limit::OfMemory(PartOfMemory::percent(40)),
@@ -426,6 +428,7 @@ sync_interval = "100ms"
 segment_size = "64MiB"
 compaction_rate = "32MiB"
 message_memory = "16MiB"
+transient_memory = "auto"
 
 [alarms]
 vm_memory_high_watermark = 0.6
