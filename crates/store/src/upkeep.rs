@@ -209,6 +209,19 @@ pub(crate) struct UpkeepThread {
     pub(crate) tables: Tables,
 }
 
+/// Says that the thread has ended, also if it panicked: nobody must wait for it.
+struct End<'a>(&'a Upkeep);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut work = self.0.work.lock();
+        work.ended = true;
+        work.inquiry = None;
+        drop(work);
+        self.0.ready.notify_all();
+    }
+}
+
 enum Task {
     Remove(Segment),
     Recycle(Segment, u64),
@@ -230,6 +243,8 @@ enum Created {
 impl UpkeepThread {
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let upkeep = Arc::clone(&self.upkeep);
+        let _end = End(&upkeep);
         let _guard = FatalPanic { shared: &shared, thread: "journal-upkeep" };
         loop {
             let done = match self.next_task() {
@@ -260,11 +275,6 @@ impl UpkeepThread {
         if let Err(error) = self.tables.close().tried("closing", self.tables.path()) {
             self.shared.fatal(error);
         }
-        let mut work = self.upkeep.work.lock();
-        work.ended = true;
-        work.inquiry = None;
-        drop(work);
-        self.upkeep.ready.notify_all();
     }
 
     fn next_task(&self) -> Task {
