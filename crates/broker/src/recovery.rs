@@ -253,8 +253,8 @@ fn restore_backlogs(
 
 /// What the messages of queues would take in memory, about, in bytes.
 fn memory(backlogs: &[Backlog]) -> u64 {
-    let messages = backlogs.iter().flat_map(Backlog::messages);
-    messages.map(|message| message.outline.bytes + ENTRY_MEMORY).sum()
+    let memory = |backlog: &Backlog| backlog.bytes().saturating_add(backlog.len() * ENTRY_MEMORY);
+    backlogs.iter().map(memory).fold(0, u64::saturating_add)
 }
 
 /// What recovery has to know of a stored message.

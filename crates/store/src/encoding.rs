@@ -2,7 +2,7 @@
 
 /// Reads from the front of a slice; every method answers `None` when the bytes do not hold what was
 /// asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -34,7 +34,19 @@ impl<'a> Reader<'a> {
         Some(head)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        // Most are small.
+        if let Some((&byte, rest)) = self.0.split_first()
+            && byte < 0x80
+        {
+            self.0 = rest;
+            return Some(byte.into());
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.u8()?;
@@ -49,6 +61,19 @@ impl<'a> Reader<'a> {
         }
         None
     }
+
+    /// A number given as the [difference](put_difference) to `from`.
+    pub(crate) fn difference(&mut self, from: u64) -> Option<u64> {
+        let zigzag = self.varint()?;
+        Some(from.wrapping_add((zigzag >> 1) ^ (zigzag & 1).wrapping_neg()))
+    }
+}
+
+/// Appends the difference from one number to another, negative or not: twice the difference, and
+/// for a negative one the complement of that.
+pub(crate) fn put_difference(into: &mut Vec<u8>, from: u64, to: u64) {
+    let difference = to.wrapping_sub(from).cast_signed();
+    put_varint(into, ((difference << 1) ^ (difference >> 63)).cast_unsigned());
 }
 
 /// Appends `value` in LEB128: seven bits a byte, lowest first, the top bit set on all but the last.
@@ -79,6 +104,17 @@ mod tests {
             let mut reader = Reader(&bytes);
             prop_assert_eq!(reader.varint(), Some(value));
             prop_assert!(reader.0.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn differences_come_back(from: u64, to: u64, is_near: bool) {
+            let to = if is_near { from.wrapping_add(to % 100).wrapping_sub(50) } else { to };
+            let mut bytes = Vec::new();
+            put_difference(&mut bytes, from, to);
+            prop_assert!(!is_near || bytes.len() == 1);
+            prop_assert_eq!(Reader(&bytes).difference(from), Some(to));
         }
     }
 

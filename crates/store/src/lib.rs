@@ -34,6 +34,7 @@ pub mod simulation;
 mod spill;
 mod stats;
 mod store;
+mod summary;
 mod tables;
 mod unit;
 mod upkeep;

@@ -29,6 +29,18 @@ pub(crate) struct Live {
     totals: Totals,
     /// What is at or below may have been delivered by a process that ended without a clean stop.
     crashed_at: u64,
+    /// Messages of the unit that is being counted, to be added together.
+    run: Run,
+}
+
+/// Consecutive messages of one queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    queue: u64,
+    first: u64,
+    count: u64,
+    /// Their bytes.
+    bytes: u64,
 }
 
 /// Sums over the segments in use.
@@ -66,6 +78,18 @@ pub(crate) enum Moves {
     /// They were read back. As long as a message's older record is there that one counts, since not
     /// all of its segment need have been moved.
     Found,
+}
+
+impl Run {
+    /// Whether `lsn` is the next one.
+    const fn takes(&self, queue: u64, lsn: u64) -> bool {
+        self.queue == queue && self.count > 0 && self.first.saturating_add(self.count) == lsn
+    }
+
+    const fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl Live {
@@ -127,56 +151,76 @@ impl Live {
     ) {
         let mut reader = Reader(body);
         let mut lsn = first;
-        loop {
-            let before = reader.0.len();
-            let Some(record) = Record::read_own(&mut reader) else { break };
-            let bytes = (before - reader.0.len()) as u64;
-            match record.entry() {
-                Some(Entry::Message { queues, .. }) => {
-                    let share = bytes / (queues.clone().count() as u64).max(1);
-                    for queue in queues {
-                        self.add(queue, lsn, share);
-                    }
-                }
-                Some(Entry::Ack { queue, ranges }) => {
-                    for (start, count) in ranges {
-                        self.settle(queue, start, count);
-                    }
-                }
-                Some(Entry::Returned { queue, returns }) => {
-                    for (lsn, deliveries) in returns {
-                        self.note(queue, lsn, |place| {
-                            place.deliveries = deliveries;
-                            place.redelivered = true;
-                            place.delayed_until = 0;
-                        });
-                    }
-                }
-                Some(Entry::Delayed { queue, delays }) => {
-                    for (lsn, until) in delays {
-                        self.note(queue, lsn, |place| place.delayed_until = until);
-                    }
-                }
-                Some(Entry::DropQueue { queue }) => self.drop_queue(queue),
-                Some(Entry::Define { payload }) => {
-                    if let Some(segment) = self.segment_of(lsn) {
-                        segment.last_definition = lsn;
-                    }
+        while let Some(record) = Record::read_own(&mut reader) {
+            if let Some(entry) = record.entry() {
+                if let Entry::Define { payload } = entry {
                     definition(lsn, payload);
                 }
-                Some(Entry::Moved { from, lsn, places, .. }) => {
-                    let places: SmallVec<[_; 1]> = places.collect();
-                    match moves {
-                        Moves::Made => self.moved(from, lsn, &places, bytes),
-                        Moves::Found => self.found_moved(from, lsn, &places, bytes),
-                    }
-                }
-                None => {}
+                self.record(lsn, record.length(), entry, moves);
             }
             lsn += 1;
         }
+        self.end_unit(first, lsn);
+    }
+
+    /// Counts what a record of `bytes` adds and settles.
+    pub(crate) fn record(&mut self, lsn: u64, bytes: u64, entry: Entry<'_>, moves: Moves) {
+        if let Entry::Message { queues, .. } = entry {
+            let count = queues.clone().count() as u64;
+            let share = bytes / count.max(1);
+            for queue in queues {
+                if count == 1 && self.run.takes(queue, lsn) {
+                    self.run.add(share);
+                    continue;
+                }
+                self.end_run();
+                self.run = Run { queue, first: lsn, count: 1, bytes: share };
+            }
+            return;
+        }
+        self.end_run();
+        match entry {
+            Entry::Message { .. } => {}
+            Entry::Ack { queue, ranges } => {
+                for (start, count) in ranges {
+                    self.settle(queue, start, count);
+                }
+            }
+            Entry::Returned { queue, returns } => {
+                for (lsn, deliveries) in returns {
+                    self.note(queue, lsn, |place| {
+                        place.deliveries = deliveries;
+                        place.redelivered = true;
+                        place.delayed_until = 0;
+                    });
+                }
+            }
+            Entry::Delayed { queue, delays } => {
+                for (lsn, until) in delays {
+                    self.note(queue, lsn, |place| place.delayed_until = until);
+                }
+            }
+            Entry::DropQueue { queue } => self.drop_queue(queue),
+            Entry::Define { .. } => {
+                if let Some(segment) = self.segment_of(lsn) {
+                    segment.last_definition = lsn;
+                }
+            }
+            Entry::Moved { from, lsn, places, .. } => {
+                let places: SmallVec<[_; 1]> = places.collect();
+                match moves {
+                    Moves::Made => self.moved(from, lsn, &places, bytes),
+                    Moves::Found => self.found_moved(from, lsn, &places, bytes),
+                }
+            }
+        }
+    }
+
+    /// All records of a unit have been counted, from `first` up to below `next`.
+    pub(crate) fn end_unit(&mut self, first: u64, next: u64) {
+        self.end_run();
         if let Some(segment) = self.segment_of(first) {
-            segment.last = segment.last.max(lsn.saturating_sub(1));
+            segment.last = segment.last.max(next.saturating_sub(1));
         }
     }
 
@@ -236,6 +280,11 @@ impl Live {
         self.areas.values().flat_map(move |area| area.places(queue))
     }
 
+    /// How many places of a queue are not settled, if nothing more is known of any of them.
+    pub(crate) fn plain_in(&self, queue: u64) -> Option<u64> {
+        self.areas.values().map(|area| area.plain(queue)).sum()
+    }
+
     /// The places in which the message `lsn`, read in `segment` with these `queues`, is not settled;
     /// none if it was moved elsewhere.
     pub(crate) fn places(
@@ -267,11 +316,16 @@ impl Live {
         Some(area).filter(|area| lsn <= area.last)
     }
 
-    fn add(&mut self, queue: u64, lsn: u64, bytes: u64) {
-        let Some((_, area)) = self.areas.range_mut(..=lsn).next_back() else { return };
-        area.add(queue, lsn, bytes);
+    /// Adds the places of the messages of [`Live::run`].
+    fn end_run(&mut self) {
+        if self.run.count == 0 {
+            return;
+        }
+        let Run { queue, first, count, bytes } = std::mem::take(&mut self.run);
+        let Some((_, area)) = self.areas.range_mut(..=first).next_back() else { return };
+        area.add(queue, first, count, bytes);
         let number = area.segment;
-        self.count_in(number, Amount { places: 1, bytes });
+        self.count_in(number, Amount { places: count, bytes });
     }
 
     fn settle(&mut self, queue: u64, start: u64, count: u64) {
@@ -346,7 +400,7 @@ impl Live {
         let segment = old.segment;
         let share = bytes / (places.len() as u64).max(1);
         for place in places {
-            old.add(place.queue, lsn, share);
+            old.add(place.queue, lsn, 1, share);
             old.note(place.queue, lsn, |new| *new = *place);
         }
         let amount = Amount { places: places.len() as u64, bytes: share * places.len() as u64 };
@@ -366,7 +420,7 @@ impl Live {
         area.last = lsn;
         let share = bytes / (places.len() as u64).max(1);
         for place in places {
-            area.add(place.queue, lsn, share);
+            area.add(place.queue, lsn, 1, share);
             area.note(place.queue, lsn, |new| *new = *place);
         }
         let amount = Amount { places: places.len() as u64, bytes: share * places.len() as u64 };

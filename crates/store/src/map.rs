@@ -52,6 +52,16 @@ pub(crate) struct MovedStretch {
     pub(crate) end: u64,
 }
 
+/// The record of a moved message, from `at` to `end`: no other message with a number from `from` up to
+/// `lsn` is unsettled and elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct Move {
+    pub(crate) from: u64,
+    pub(crate) lsn: u64,
+    pub(crate) at: u64,
+    pub(crate) end: u64,
+}
+
 /// The part of a segment that has been written and counted.
 struct Mapped {
     segment: Arc<Segment>,
@@ -123,22 +133,32 @@ impl Map {
     /// Adds a unit with `count` records, of which `first` is the first LSN, whose header is at
     /// `at`; `body` follows.
     pub(crate) fn unit(&mut self, first: u64, count: u32, at: u64, body: &[u8]) {
-        let Some(mapped) = self.segment_of(first).and_then(|at| self.segments.get_mut(at)) else {
-            return;
-        };
-        let start = at + unit::HEADER as u64;
-        mapped.end = mapped.end.max(start + body.len() as u64);
-        mapped.mark(first, at, 0);
-        if body.len() as u64 <= SPACING {
+        if !self.begin_unit(first, at, body.len() as u64) {
             return;
         }
+        let mut at = at + unit::HEADER as u64;
         let mut reader = Reader(body);
         for index in 0..count {
-            let at = start + (body.len() - reader.0.len()) as u64;
-            mapped.mark(first + u64::from(index), at, count - index);
-            if Record::read_own(&mut reader).is_none() {
-                return;
-            }
+            self.record(first + u64::from(index), at, count - index);
+            let Some(record) = Record::read_own(&mut reader) else { return };
+            at += record.length();
+        }
+    }
+
+    /// Adds a unit whose records take `length` bytes. Answers whether they are to be added, too.
+    pub(crate) fn begin_unit(&mut self, first: u64, at: u64, length: u64) -> bool {
+        let Some(mapped) = self.segment_of(first).and_then(|at| self.segments.get_mut(at)) else {
+            return false;
+        };
+        mapped.end = mapped.end.max(at + unit::HEADER as u64 + length);
+        mapped.mark(first, at, 0);
+        length > SPACING
+    }
+
+    /// Adds the record at `at`, with which its unit has `left` more.
+    pub(crate) fn record(&mut self, lsn: u64, at: u64, left: u32) {
+        if let Some(mapped) = self.segment_of(lsn).and_then(|at| self.segments.get_mut(at)) {
+            mapped.mark(lsn, at, left);
         }
     }
 
@@ -147,18 +167,25 @@ impl Map {
         if !record::is_moved(body) {
             return;
         }
+        let mut at = at + unit::HEADER as u64;
+        let mut reader = Reader(body);
+        let mut moves = Vec::new();
+        while let Some(record) = Record::read_own(&mut reader) {
+            let end = at + record.length();
+            let Some(Entry::Moved { from, lsn, .. }) = record.entry() else { break };
+            moves.push(Move { from, lsn, at, end });
+            at = end;
+        }
+        self.moved(number, &moves);
+    }
+
+    /// Adds the moved messages of a unit in segment `number`.
+    pub(crate) fn moved(&mut self, number: u64, moves: &[Move]) {
         let mapped = self.segments.iter().rfind(|mapped| mapped.segment.number == number);
         let Some(segment) = mapped.map(|mapped| Arc::clone(&mapped.segment)) else { return };
-        let start = at + unit::HEADER as u64;
-        let mut reader = Reader(body);
         // By the number that would go on with it; several may lie between each other.
         let mut open: BTreeMap<u64, (u64, MovedStretch)> = BTreeMap::new();
-        loop {
-            let at = start + (body.len() - reader.0.len()) as u64;
-            let record = Record::read_own(&mut reader);
-            let end = start + (body.len() - reader.0.len()) as u64;
-            let entry = record.and_then(|record| record.entry());
-            let Some(Entry::Moved { from, lsn, .. }) = entry else { break };
+        for &Move { from, lsn, at, end } in moves {
             let next = lsn.saturating_add(1);
             match open.remove(&from) {
                 Some((first, stretch)) if end - stretch.at <= SPACING => {

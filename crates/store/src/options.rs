@@ -14,6 +14,8 @@ pub struct StoreOptions {
     /// Size in bytes of the first segment of a fresh store; each next one is eight times larger up
     /// to `segment_bytes`.
     pub first_segment_bytes: u64,
+    /// Segments of fewer bytes have no summary: they are read as quickly.
+    pub summary_from_bytes: u64,
     /// When appends that ask for durability are synced.
     pub sync: SyncPolicy,
     /// How long acknowledgements and returns alone may wait for the disk: what a loss of
@@ -47,6 +49,7 @@ impl Default for StoreOptions {
         Self {
             segment_bytes: 64 << 20,
             first_segment_bytes: 1 << 20,
+            summary_from_bytes: 256 << 10,
             sync: SyncPolicy::Always,
             lazy_sync: Duration::from_millis(200),
             lazy_write: Duration::from_millis(5),

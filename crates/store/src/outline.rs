@@ -1,6 +1,6 @@
 //! Messages in outline: what a queue has to know of a message that stays on disk.
 
-use crate::encoding::{Reader, put_varint};
+use crate::encoding::{Reader, put_difference, put_varint};
 
 /// What is known of a message without its payload, which is its owner's to read: see
 /// [`StoreOptions::outline`](crate::StoreOptions::outline).
@@ -22,6 +22,8 @@ pub struct Outline {
 pub(crate) struct Outlines {
     code: Vec<u8>,
     last: (u64, u64),
+    count: u64,
+    bytes: u64,
 }
 
 const HAS_PRIORITY: u64 = 1;
@@ -39,14 +41,25 @@ impl Outlines {
         let flags = flag(priority.is_some(), HAS_PRIORITY) | flag(life.is_some(), HAS_LIFE);
         put_varint(&mut self.code, (lsn - last_lsn) << 2 | flags);
         put_varint(&mut self.code, bytes);
-        let distance = time.wrapping_sub(last_time).cast_signed();
-        put_varint(&mut self.code, ((distance << 1) ^ (distance >> 63)).cast_unsigned());
+        put_difference(&mut self.code, last_time, time);
         self.code.extend(priority);
         if let Some(life) = life {
             put_varint(&mut self.code, life);
         }
         self.last = (lsn, time);
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
         true
+    }
+
+    /// How many there are.
+    pub(crate) const fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes of their bodies.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The messages, ascending.
@@ -67,11 +80,10 @@ impl Iterator for Iter<'_> {
         let Self { reader, last: (last_lsn, last_time) } = self;
         let number = reader.varint()?;
         let bytes = reader.varint()?;
-        let distance = reader.varint()?;
+        *last_time = reader.difference(*last_time)?;
         let priority = if number & HAS_PRIORITY != 0 { Some(reader.u8()?) } else { None };
         let life = if number & HAS_LIFE != 0 { Some(reader.varint()?) } else { None };
         *last_lsn = last_lsn.wrapping_add(number >> 2);
-        *last_time = last_time.wrapping_add((distance >> 1) ^ (distance & 1).wrapping_neg());
         Some((*last_lsn, Outline { bytes, time: *last_time, life, priority }))
     }
 }

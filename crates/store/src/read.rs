@@ -1,5 +1,7 @@
 //! Reads messages back.
 
+use std::path::PathBuf;
+
 use ahash::AHashSet;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -61,7 +63,7 @@ fn read_moved(
             messages.retain(|(lsn, _)| wanted.binary_search(&lsn.0).is_err());
             if !take_moved(&bytes, wanted, messages) && map.lock().has(&segment) {
                 tracing::error!(
-                    "{} is damaged after byte {at}: messages moved there cannot be read",
+                    "{} is damaged after byte {at}: messages moved there cannot be read; {WHAT_TO_DO}",
                     segment.path.display()
                 );
             }
@@ -101,13 +103,15 @@ fn read_written(
         if !read_stretch(map, &stretch, here, messages)? {
             // What is damaged must not cost what can still be found from another mark.
             messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
+            let mut lost = Lost::default();
             for lsn in here {
                 let alone = map.lock().find(&[*lsn]);
                 let Some(stretch) = alone.first() else { continue };
                 if !read_stretch(map, stretch, &[*lsn], messages)? {
-                    report(stretch, *lsn);
+                    lost.add(stretch, *lsn);
                 }
             }
+            lost.report();
         }
     }
     Ok(())
@@ -194,10 +198,33 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
     walk
 }
 
-fn report(stretch: &Stretch, lsn: u64) {
-    tracing::error!(
-        "{} is damaged after byte {}: the message at LSN {lsn} cannot be read",
-        stretch.segment.path.display(),
-        stretch.from.at()
-    );
+/// Messages that cannot be read because of a damage.
+#[derive(Default)]
+struct Lost {
+    first: Option<(PathBuf, u64, u64)>,
+    last: u64,
+    count: u64,
 }
+
+impl Lost {
+    fn add(&mut self, stretch: &Stretch, lsn: u64) {
+        self.first.get_or_insert_with(|| (stretch.segment.path.clone(), stretch.from.at(), lsn));
+        self.last = lsn;
+        self.count += 1;
+    }
+
+    fn report(self) {
+        let Some((path, at, first)) = self.first else { return };
+        let path = path.display();
+        let (last, count) = (self.last, self.count);
+        let which = if count == 1 {
+            format!("the message at LSN {first}")
+        } else {
+            format!("{count} messages from LSN {first} to {last}")
+        };
+        tracing::error!("{path} is damaged after byte {at}: {which} cannot be read; {WHAT_TO_DO}");
+    }
+}
+
+const WHAT_TO_DO: &str = "stop the broker and restore the data directory from a backup, or go on without what is \
+    damaged: `leveret store check` shows what is lost, `leveret store repair` keeps the rest";

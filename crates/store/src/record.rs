@@ -64,6 +64,25 @@ impl<'a> Record<'a> {
         Self::split(reader).map(|(record, _)| record)
     }
 
+    /// A record of this kind, whose checksum is not known.
+    pub(crate) const fn new(kind: u8, payload: &'a [u8]) -> Self {
+        Self { crc: 0, kind, payload }
+    }
+
+    pub(crate) const fn kind(&self) -> u8 {
+        self.kind
+    }
+
+    pub(crate) const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Bytes it takes in its unit.
+    pub(crate) const fn length(&self) -> u64 {
+        let payload = self.payload.len() as u64;
+        HEADER as u64 + payload + padding(payload)
+    }
+
     /// What it says; `None` if this release cannot read it.
     pub(crate) fn entry(&self) -> Option<Entry<'a>> {
         let mut reader = Reader(self.payload);

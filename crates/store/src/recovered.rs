@@ -33,7 +33,7 @@ pub struct RecoveredMessage {
 }
 
 /// A message's place in one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredPlace {
     /// The queue.
     pub queue: u64,
@@ -57,9 +57,11 @@ pub struct RecoveryReport {
     pub torn_bytes: u64,
     /// Segment files found.
     pub segments: usize,
-    /// Records read.
+    /// Those of them that were taken by their summaries and not read.
+    pub summaries: usize,
+    /// Records found.
     pub records: u64,
-    /// Bytes of records read.
+    /// Their bytes.
     pub bytes: u64,
     /// The last LSN in the journal.
     pub last_lsn: Lsn,

@@ -3,8 +3,10 @@
 
 mod backlog;
 mod fold;
+mod reading;
 mod rewrite;
 pub(crate) mod scan;
+mod taken;
 
 use std::{
     collections::VecDeque,
@@ -14,16 +16,17 @@ use std::{
 
 pub use self::backlog::Backlog;
 use self::{
-    fold::Fold,
-    scan::{Chain, Leftovers, Window},
+    reading::{Found, Reading, first_unit},
+    scan::{Chain, Leftovers},
+    taken::Taken,
 };
 use crate::{
-    Disk, Lsn, OpenError, Outline, RecoveryReport,
-    live::{Live, Moves},
+    Disk, Lsn, OpenError, RecoveryReport, StoreOptions,
+    live::Live,
     map::Map,
     segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
+    summary::Summary,
     tables::Change,
-    unit,
 };
 
 /// The journal as it was found.
@@ -32,6 +35,8 @@ pub(crate) struct Journal {
     pub(crate) live: Live,
     /// Where the messages in these lie.
     pub(crate) map: Map,
+    /// Of the last of them; none if it has no units.
+    pub(crate) summary: Option<Summary>,
     /// Empty segments after them.
     pub(crate) spares: VecDeque<Segment>,
     /// Number the next segment to be made will have.
@@ -53,18 +58,17 @@ pub(crate) fn recover(
     disk: &dyn Disk,
     dir: &Path,
     applied: u64,
-    outline: fn(&[u8]) -> Outline,
+    options: &StoreOptions,
 ) -> Result<Journal, OpenError> {
-    let segments = open_segments(disk, dir)?;
-    let mut chain = Chain::default();
-    let mut fold = Fold::new(applied, outline);
-    let mut live = Live::default();
-    let mut map = Map::default();
-    for segment in &segments {
-        if !scan_segment(segment, &mut chain, &mut fold, &mut live, &mut map)? {
-            break;
-        }
+    let found = open_segments(disk, dir)?;
+    let mut reading = Reading::new(applied);
+    if !reading.read(&found, options, true)? {
+        reading = Reading::new(applied);
+        reading.read(&found, options, false)?;
     }
+    let Reading { taken, mut summary, summaries, unwritten } = reading;
+    let segments: Vec<Segment> = found.into_iter().map(|found| found.segment).collect();
+    let Taken { mut chain, mut fold, mut live, mut map, records, bytes, .. } = taken;
     let found = live.len();
     let largest = segments.iter().map(|segment| segment.capacity).max().unwrap_or_default();
 
@@ -91,8 +95,9 @@ pub(crate) fn recover(
         clean_stop: chain.clean_stop,
         torn_bytes,
         segments: found,
-        records: fold.records,
-        bytes: fold.bytes,
+        summaries,
+        records,
+        bytes,
         last_lsn: Lsn(chain.last()),
         folded_definitions: fold.changes.len() as u64,
         took: Default::default(),
@@ -107,6 +112,10 @@ pub(crate) fn recover(
     }
     if !chain.clean_stop {
         fold.crashed(chain.last());
+        summary.iter_mut().for_each(Summary::crashed);
+    }
+    if let Some(tail) = live.tail() {
+        unwritten.write(tail.segment.number)?;
     }
     let changes = std::mem::take(&mut fold.changes);
     live.crashed(fold.crashed_at);
@@ -114,6 +123,7 @@ pub(crate) fn recover(
     Ok(Journal {
         live,
         map,
+        summary,
         spares: rest,
         next_number,
         largest,
@@ -126,7 +136,7 @@ pub(crate) fn recover(
 }
 
 /// Opens the segment files, ascending, and checks that none is missing in between.
-fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError> {
+fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, OpenError> {
     let mut numbers = Vec::new();
     let mut removed = false;
     for name in disk.list(dir).map_err(refused("list", dir))? {
@@ -143,12 +153,12 @@ fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError>
         disk.sync_dir(dir).map_err(refused("sync", dir))?;
     }
     numbers.sort_unstable();
-    let mut segments: Vec<Segment> = Vec::with_capacity(numbers.len());
+    let mut segments: Vec<Found> = Vec::with_capacity(numbers.len());
     for number in numbers {
-        if let Some(before) = segments.last()
-            && before.number + 1 != number
+        if let Some(before) = segments.last().map(|before| before.segment.number)
+            && before + 1 != number
         {
-            let path = dir.join(segment::name(before.number + 1));
+            let path = dir.join(segment::name(before + 1));
             return Err(OpenError::MissingSegment { path });
         }
         segments.push(open_segment(disk, dir.join(segment::name(number)), number)?);
@@ -156,7 +166,7 @@ fn open_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, OpenError>
     Ok(segments)
 }
 
-fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Segment, OpenError> {
+fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Found, OpenError> {
     let file = disk.open(&path).map_err(refused("open", &path))?;
     let capacity = file.len().map_err(refused("measure", &path))?;
     if capacity < HEADER {
@@ -165,45 +175,15 @@ fn open_segment(disk: &dyn Disk, path: PathBuf, number: u64) -> Result<Segment, 
     let mut header = [0; HEADER_SIZE];
     file.read_exact_at(&mut header, 0).map_err(refused("read", &path))?;
     match segment::decode_header(&header, number) {
-        Ok(salt) => Ok(Segment { number, salt, path, file, capacity }),
+        Ok(salt) => {
+            let segment = Segment { number, salt, path, file, capacity };
+            let first = first_unit(&segment).map_err(refused("read", &segment.path))?;
+            Ok(Found { segment, first })
+        }
         Err(HeaderError::Bad(reason)) => Err(OpenError::BadSegment { path, reason }),
         Err(HeaderError::Newer(found)) => {
             Err(OpenError::NewerFormat { path, found, supported: segment::VERSION })
         }
-    }
-}
-
-/// Takes the units of `segment` that continue the chain. Answers false if there are none.
-fn scan_segment(
-    segment: &Segment,
-    chain: &mut Chain,
-    fold: &mut Fold,
-    live: &mut Live,
-    map: &mut Map,
-) -> Result<bool, OpenError> {
-    let mut window = Window::new(segment);
-    let mut at = HEADER;
-    loop {
-        let next = window.unit(at, chain).map_err(refused("read", &segment.path))?;
-        let Some((header, body)) = next else { return Ok(at > HEADER) };
-        if chain.crashed_before(&header) {
-            fold.crashed(chain.last());
-        }
-        if at == HEADER {
-            map.push(segment.clone(), header.first);
-            live.push(segment.clone(), header.first);
-        }
-        chain.accept(&header);
-        if !fold.unit(&header, body) {
-            let reason = "it holds a record of a kind only newer releases know";
-            return Err(OpenError::BadSegment { path: segment.path.clone(), reason });
-        }
-        let length = unit::HEADER as u64 + header.length;
-        live.wrote(length);
-        live.unit(header.first, body, Moves::Found, |_, _| {});
-        map.unit(header.first, header.count, at, body);
-        map.moves(segment.number, at, body);
-        at += length;
     }
 }
 

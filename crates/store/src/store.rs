@@ -73,7 +73,7 @@ impl Store {
         }
         let lock = lock(&*disk, dir)?;
         let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
-        let mut journal = recover(&*disk, &journal_dir, applied, options.outline)?;
+        let mut journal = recover(&*disk, &journal_dir, applied, &options)?;
         if journal.live.len() == 0 {
             create_first(&*disk, dir, &journal_dir, &options, applied, &mut journal)?;
         }
@@ -98,11 +98,11 @@ impl Store {
             dir: journal_dir,
             tables,
         };
-        let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
         let mut writer = Writer::new(
             Arc::clone(&shared),
             Arc::clone(&upkeep),
             journal.live,
+            journal.summary,
             journal.session,
             // Units are chained by what is in the journal, even if the tables know of higher
             // numbers.
@@ -118,6 +118,8 @@ impl Store {
             };
             writer.reopen().map_err(failed)?;
         }
+        // Not before all that can be refused: nothing would end it.
+        let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
         let writer = spawn("journal", dir, move || writer.run())?;
         let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
         let store = Self {

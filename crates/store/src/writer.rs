@@ -11,13 +11,14 @@ use ahash::AHashMap;
 use smallvec::SmallVec;
 
 use crate::{
-    Batch, FatalError, SyncPolicy,
+    Batch, FatalError, StoreOptions, SyncPolicy,
     compaction::{Pace, Stretch},
     encoding::Reader,
     live::{Live, Moves},
     record::{Entry, Record},
     segment::{HEADER, MARK_ROOM},
     shared::{Body, FatalPanic, Parked, Shared, Tried, Unit},
+    summary::Summary,
     tables::Change,
     unit::{self, UnitHeader},
     upkeep::{self, Upkeep},
@@ -28,6 +29,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     upkeep: Arc<Upkeep>,
     live: Live,
+    /// Of the segment that is being written.
+    summary: Summary,
     session: u32,
     /// The last LSN handed to the disk, and the last synced.
     written: u64,
@@ -83,14 +86,18 @@ impl Writer {
         shared: Arc<Shared>,
         upkeep: Arc<Upkeep>,
         live: Live,
+        summary: Option<Summary>,
         session: u32,
         last: u64,
         after_clean_stop: bool,
     ) -> Self {
+        let capacity = live.tail().map_or(0, |tail| tail.segment.capacity);
+        let summary = summary.unwrap_or_else(|| new_summary(&shared.options, capacity));
         let writer = Self {
             shared,
             upkeep,
             live,
+            summary,
             session,
             written: last,
             synced: last,
@@ -130,23 +137,17 @@ impl Writer {
     /// which a full disk has none of.
     fn replace_mark(&mut self, flags: u32) -> Result<(), Stop> {
         let Some(tail) = self.live.tail() else { return Err(None) };
-        let bytes = self.empty_unit(tail.segment.salt, flags | unit::REOPENED).encode();
+        let header = self.mark_header(flags | unit::REOPENED);
         let at = tail.used.saturating_sub(unit::HEADER as u64);
-        tail.segment.file.write_all_at(&[&bytes], at).tried("writing", &tail.segment.path)?;
+        let written = tail.segment.file.write_all_at(&[&header.encode()], at);
+        written.tried("writing", &tail.segment.path)?;
+        self.summary.replace_mark(&header);
         self.ends_reopened = true;
         self.sync()
     }
 
-    fn empty_unit(&self, salt: u64, flags: u32) -> UnitHeader {
-        UnitHeader {
-            salt,
-            first: self.written + 1,
-            previous: self.written,
-            durable: self.synced,
-            session: self.session,
-            flags,
-            ..UnitHeader::default()
-        }
+    fn mark_header(&self, flags: u32) -> UnitHeader {
+        UnitHeader { flags, ..self.header(self.written + 1, 0, 0, &[]) }
     }
 
     /// Works until the store is closed or the disk fails. Returns itself in the first case, all that was
@@ -289,12 +290,14 @@ impl Writer {
         }
         let mut batch = std::mem::take(&mut self.moved);
         collect_needed(&self.live, &stretch, &mut batch);
-        let length = batch.bytes.len() as u64;
         if batch.count > 0 {
             self.reopen()?;
             let is_full = self.shared.counters.no_space.load(Relaxed);
-            let must_roll =
-                length > self.room() || self.live.tail().is_some_and(|tail| tail.has_copies);
+            let body = batch.bytes.get(unit::HEADER..).unwrap_or_default();
+            let digest = batch.digest.clone().finalize();
+            let mut header = self.header(stretch.first, batch.count, digest, body);
+            let must_roll = self.live.tail().is_some_and(|tail| tail.has_copies)
+                || !self.note(&header, body, 0);
             if must_roll && is_full {
                 // What is left of the space is for settlements, which free some.
                 batch.clear();
@@ -304,9 +307,9 @@ impl Writer {
                 return Ok(());
             }
             if must_roll {
-                self.make_room(stretch.first, length)?;
+                header = self.roll(header, body)?;
             }
-            self.write_moved(stretch.first, &mut batch)?;
+            self.write_moved(&header, &mut batch)?;
         }
         batch.clear();
         self.moved = batch;
@@ -324,21 +327,10 @@ impl Writer {
         Ok(())
     }
 
-    fn write_moved(&mut self, first: u64, batch: &mut Batch) -> Result<(), Stop> {
+    fn write_moved(&mut self, header: &UnitHeader, batch: &mut Batch) -> Result<(), Stop> {
         let Some(tail) = self.live.tail() else { return Err(None) };
         let (number, at) = (tail.segment.number, tail.used);
-        let length = batch.bytes.len() as u64;
-        let header = UnitHeader {
-            digest: batch.digest.clone().finalize(),
-            count: batch.count,
-            salt: tail.segment.salt,
-            first,
-            previous: self.written,
-            durable: self.synced,
-            length: length - unit::HEADER as u64,
-            session: self.session,
-            flags: 0,
-        };
+        let (first, length) = (header.first, batch.bytes.len() as u64);
         if let Some(room) = batch.bytes.first_chunk_mut() {
             *room = header.encode();
         }
@@ -381,34 +373,23 @@ impl Writer {
         let mut start = 0;
         let mut size = 0;
         for at in 0..units.len() {
-            let Some(unit) = units.get(at) else { break };
-            let length = unit.body.len() as u64;
-            if size + length > self.room() {
-                let first = unit.first;
+            let Some(Unit { first, count, digest, body, .. }) = units.get(at) else { break };
+            let body = body.bytes(&bytes).get(unit::HEADER..).unwrap_or_default();
+            let mut header = self.header(*first, *count, *digest, body);
+            if !self.note(&header, body, size) {
                 self.write_run(units.get(start..at).unwrap_or_default(), &bytes, size)?;
-                self.make_room(first, length)?;
+                header = self.roll(header, body)?;
                 start = at;
                 size = 0;
             }
             if let (Some(unit), Some(tail)) = (units.get_mut(at), self.live.tail()) {
-                let header = UnitHeader {
-                    digest: unit.digest,
-                    count: unit.count,
-                    salt: tail.segment.salt,
-                    first: unit.first,
-                    previous: self.written,
-                    durable: self.synced,
-                    length: length - unit::HEADER as u64,
-                    session: self.session,
-                    flags: 0,
-                };
                 if let Some(room) = unit.body.bytes_mut(&mut bytes).first_chunk_mut() {
                     *room = header.encode();
                 }
                 unit.at = tail.used + size;
                 self.written = header.last();
             }
-            size += length;
+            size += unit::HEADER as u64 + header.length;
         }
         self.write_run(units.get(start..).unwrap_or_default(), &bytes, size)?;
         self.units = units;
@@ -464,27 +445,68 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes on in the next segment, whose first unit has `length` bytes and starts with LSN
-    /// `first`. No segment is left empty: recovery takes that for the end of the journal.
-    fn make_room(&mut self, first: u64, length: u64) -> Result<(), Stop> {
-        if self.live.tail().is_none_or(|tail| tail.used > HEADER) {
-            // A segment is durable before anything goes into the next: only the last can have a
-            // torn end.
-            if self.unsynced() {
-                self.sync()?;
-            }
-            let segment = self
-                .upkeep
-                .take(&self.shared.options, &self.shared.counters.no_space)
-                .ok_or(None)?;
-            self.asked = false;
-            self.has_rolled = true;
-            self.shared.map.lock().push(segment.clone(), first);
-            self.live.push(segment, first);
+    /// The header of the next unit, which has these records.
+    fn header(&self, first: u64, count: u32, digest: u32, records: &[u8]) -> UnitHeader {
+        UnitHeader {
+            digest,
+            count,
+            salt: self.live.tail().map_or(0, |tail| tail.segment.salt),
+            first,
+            previous: self.written,
+            durable: self.synced,
+            length: records.len() as u64,
+            session: self.session,
+            flags: 0,
         }
+    }
+
+    /// Adds the next unit to the summary if the segment has room for both, behind `before` bytes that
+    /// are not written yet. Answers whether it has.
+    fn note(&mut self, header: &UnitHeader, records: &[u8], before: u64) -> bool {
+        let end = self.summary.end();
+        self.summary.unit(header, records);
+        let fits = before + unit::HEADER as u64 + header.length <= self.room();
+        if !fits {
+            self.summary.go_back(end);
+        }
+        fits
+    }
+
+    /// Goes on in the next segment with the unit that did not fit. Returns its header for there.
+    fn roll(&mut self, header: UnitHeader, records: &[u8]) -> Result<UnitHeader, Stop> {
+        self.next_segment(header.first)?;
+        let header = self.header(header.first, header.count, header.digest, records);
+        self.summary.unit(&header, records);
+        let length = unit::HEADER as u64 + header.length;
         if length > self.room() {
-            self.enlarge(HEADER + length + MARK_ROOM)?;
+            self.enlarge(HEADER + length + MARK_ROOM + self.summary.room())?;
         }
+        Ok(header)
+    }
+
+    /// Goes on in the next segment, whose first unit starts with LSN `first`. No segment is left
+    /// empty: recovery takes that for the end of the journal.
+    fn next_segment(&mut self, first: u64) -> Result<(), Stop> {
+        if self.live.tail().is_some_and(|tail| tail.used <= HEADER) {
+            return Ok(());
+        }
+        // A segment is durable before anything goes into the next: only the last can have a
+        // torn end.
+        if self.unsynced() {
+            self.sync()?;
+        }
+        let next = self.upkeep.take(&self.shared.options, &self.shared.counters.no_space);
+        let next = next.ok_or(None)?;
+        if let Some(tail) = self.live.tail() {
+            // Not before it is durable, and not to be waited for: without it the segment is read.
+            let written = self.summary.write(&tail.segment);
+            written.tried("writing the summary of", &tail.segment.path)?;
+        }
+        self.summary = new_summary(&self.shared.options, next.capacity);
+        self.asked = false;
+        self.has_rolled = true;
+        self.shared.map.lock().push(next.clone(), first);
+        self.live.push(next, first);
         Ok(())
     }
 
@@ -542,7 +564,8 @@ impl Writer {
                 Ok(())
             };
         }
-        let header = self.empty_unit(tail.segment.salt, flags);
+        let header = self.mark_header(flags);
+        self.summary.unit(&header, &[]);
         self.write_slices(&[&header.encode()], unit::HEADER as u64)?;
         self.sync()
     }
@@ -608,10 +631,13 @@ impl Writer {
     }
 
     fn room(&self) -> u64 {
-        self.live
-            .tail()
-            .map_or(0, |tail| tail.segment.capacity.saturating_sub(tail.used + MARK_ROOM))
+        let taken = MARK_ROOM + self.summary.room();
+        self.live.tail().map_or(0, |tail| tail.segment.capacity.saturating_sub(tail.used + taken))
     }
+}
+
+fn new_summary(options: &StoreOptions, capacity: u64) -> Summary {
+    Summary::new(options.outline, capacity, options.summary_from_bytes)
 }
 
 /// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else.

@@ -29,8 +29,7 @@ impl SharedQueue {
         let mut state = self.state.lock();
         let stays_on_disk =
             stays_on_disk && state.stream.is_none() && self.purpose == Purpose::Clients;
-        let delayed = backlog.messages().filter(|message| message.delayed_until > 0);
-        let last_delayed = delayed.map(|message| message.lsn).last();
+        let last_delayed = backlog.last_delayed();
         let mut needed = Vec::new();
         for message in backlog.messages() {
             let is_letter = Reason::marked(message.deliveries).is_some();

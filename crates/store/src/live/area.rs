@@ -46,12 +46,21 @@ impl Area {
         Self { segment, last, queues: AHashMap::new() }
     }
 
-    /// Adds an unsettled place of a message, and its share of the message's bytes.
-    pub(super) fn add(&mut self, queue: u64, lsn: u64, bytes: u64) {
+    /// Adds unsettled places of the `count` messages from `first` on, and their share of the messages'
+    /// bytes.
+    pub(super) fn add(&mut self, queue: u64, first: u64, count: u64, bytes: u64) {
         let places = self.queues.entry(queue).or_default();
-        places.lsns.insert(lsn);
-        places.count += 1;
+        places.lsns.insert(first, count);
+        places.count += count;
         places.bytes += bytes;
+    }
+
+    /// How many places of a queue are not settled, if nothing more is known of any of them.
+    pub(super) fn plain(&self, queue: u64) -> Option<u64> {
+        match self.queues.get(&queue) {
+            Some(places) => places.seen.is_none().then_some(places.count),
+            None => Some(0),
+        }
     }
 
     /// Settles what is there of the `count` messages from `start` on.
@@ -103,7 +112,7 @@ impl Area {
         let Some(places) = self.queues.get_mut(&queue).filter(|_| new != old) else { return };
         let seen = places.seen.get_or_insert_default();
         if new.redelivered {
-            seen.redelivered.insert(lsn);
+            seen.redelivered.insert(lsn, 1);
         }
         match (new.deliveries, new.delayed_until) {
             (0, 0) => drop(seen.noted.remove(&lsn)),

@@ -17,18 +17,25 @@ impl Default for LsnSet {
 }
 
 impl LsnSet {
-    pub(super) fn insert(&mut self, lsn: u64) {
-        match self {
-            Self::Few(few) => {
-                if let Err(at) = few.binary_search(&lsn) {
-                    few.insert(at, lsn);
-                    if few.len() > FEW {
-                        *self = Self::Many(Box::new(few.iter().copied().collect()));
+    /// Adds the `count` numbers from `first` on.
+    pub(super) fn insert(&mut self, first: u64, count: u64) {
+        let end = first.saturating_add(count);
+        if let Self::Few(few) = self {
+            if few.len() as u64 + count <= FEW {
+                for lsn in first..end {
+                    if let Err(at) = few.binary_search(&lsn) {
+                        few.insert(at, lsn);
                     }
                 }
+                return;
             }
-            Self::Many(many) => {
-                many.insert(lsn);
+            *self = Self::Many(Box::new(few.iter().copied().collect()));
+        }
+        if let Self::Many(many) = self {
+            if count == 1 {
+                many.insert(first);
+            } else {
+                many.insert_range(first..end);
             }
         }
     }
@@ -71,7 +78,7 @@ impl LsnSet {
     }
 }
 
-const FEW: usize = 16;
+const FEW: u64 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -84,21 +91,21 @@ mod tests {
     proptest! {
         #[test]
         fn it_holds_what_a_plain_set_holds(
-            inserted in vec(0..200_u64, 0..100),
+            inserted in vec((0..200_u64, prop_oneof![4 => Just(1), 1 => 0..30_u64]), 0..100),
             removed in vec((0..200_u64, 1..20_u64), 0..20),
         ) {
             let mut set = LsnSet::default();
             let mut plain = BTreeSet::new();
-            for lsn in inserted {
-                set.insert(lsn);
-                plain.insert(lsn);
+            for (first, count) in inserted {
+                set.insert(first, count);
+                plain.extend(first..first + count);
             }
             for (start, count) in removed {
                 let before = plain.len();
                 plain.retain(|lsn| !(start..start + count).contains(lsn));
                 prop_assert_eq!(set.remove(start, count), (before - plain.len()) as u64);
             }
-            for lsn in 0..200 {
+            for lsn in 0..230 {
                 prop_assert_eq!(set.contains(lsn), plain.contains(&lsn));
             }
             prop_assert_eq!(set.is_empty(), plain.is_empty());

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use crate::{
     Lsn, Outline, RecoveredMessage, RecoveredPlace,
     encoding::{Reader, put_varint},
+    live::Live,
     outline::{self, Outlines},
 };
 
@@ -12,7 +13,6 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     queue: u64,
-    count: u64,
     outlines: Outlines,
     /// Of some of the messages, ascending: number, deliveries, whether it was returned, and until
     /// when it is delayed.
@@ -22,9 +22,19 @@ pub struct Backlog {
 }
 
 impl Backlog {
+    /// Those of the messages of a queue that still wait there.
+    pub(super) fn of(queue: u64, known: Known, live: &Live, crashed_at: u64) -> Self {
+        if known.moved.is_empty() && live.plain_in(queue) == Some(known.written.len()) {
+            // Nothing has happened to any of them.
+            let outlines = known.written;
+            return Self { queue, outlines, notes: Vec::new(), crashed_at };
+        }
+        Self::gather(queue, &known, live.waiting_in(queue), crashed_at)
+    }
+
     /// Puts together what is known of the messages of a queue, `known`, with those that still wait
     /// there, ascending.
-    pub(super) fn gather(
+    fn gather(
         queue: u64,
         known: &Known,
         waiting: impl Iterator<Item = (u64, RecoveredPlace)>,
@@ -38,7 +48,6 @@ impl Backlog {
             // Whoever needs it will find out what is wrong with it.
             let outline = outline.map(|(_, outline)| outline).unwrap_or_default();
             backlog.outlines.push(lsn, &outline);
-            backlog.count += 1;
             let RecoveredPlace { deliveries, redelivered, delayed_until, .. } = place;
             if redelivered || deliveries > 0 || delayed_until > 0 {
                 put_varint(&mut backlog.notes, lsn);
@@ -59,31 +68,63 @@ impl Backlog {
     /// How many messages there are.
     #[must_use]
     pub const fn len(&self) -> u64 {
-        self.count
+        self.outlines.len()
+    }
+
+    /// Bytes of their bodies.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.outlines.bytes()
     }
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
+    }
+
+    /// The last of them that is delayed, if one is.
+    #[must_use]
+    pub fn last_delayed(&self) -> Option<Lsn> {
+        let delayed = self.notes().filter(|note| note.delayed_until > 0);
+        delayed.last().map(|note| Lsn(note.lsn))
     }
 
     /// The messages, ascending by LSN.
     pub fn messages(&self) -> impl Iterator<Item = RecoveredMessage> + '_ {
-        let mut reader = Reader(&self.notes);
-        let notes = std::iter::from_fn(move || {
-            let (lsn, deliveries) = (reader.varint()?, reader.varint()?);
-            let (redelivered, delayed_until) = (reader.varint()? != 0, reader.varint()?);
-            Some((lsn, u32::try_from(deliveries).ok()?, redelivered, delayed_until))
-        });
-        let mut notes = notes.peekable();
+        let mut notes = self.notes();
+        let mut next = notes.next();
         self.outlines.iter().map(move |(lsn, outline)| {
-            let note = notes.next_if(|(noted, ..)| *noted == lsn);
-            let (_, deliveries, redelivered, delayed_until) = note.unwrap_or_default();
+            let Note { deliveries, redelivered, delayed_until, .. } = match next {
+                Some(note) if note.lsn == lsn => std::mem::replace(&mut next, notes.next()),
+                _ => None,
+            }
+            .unwrap_or_default();
             let redelivered = redelivered || lsn <= self.crashed_at;
             RecoveredMessage { lsn: Lsn(lsn), outline, deliveries, redelivered, delayed_until }
         })
     }
+
+    fn notes(&self) -> impl Iterator<Item = Note> + '_ {
+        let mut reader = Reader(&self.notes);
+        std::iter::from_fn(move || {
+            Some(Note {
+                lsn: reader.varint()?,
+                deliveries: u32::try_from(reader.varint()?).ok()?,
+                redelivered: reader.varint()? != 0,
+                delayed_until: reader.varint()?,
+            })
+        })
+    }
+}
+
+/// What is known of a message beyond its outline.
+#[derive(Clone, Copy, Default)]
+struct Note {
+    lsn: u64,
+    deliveries: u32,
+    redelivered: bool,
+    delayed_until: u64,
 }
 
 /// All the journal has of a queue's messages, settled or not.

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::{
     segment::{HEADER, Segment},
+    summary::Sealed,
     unit::{self, CLEAN_STOP, MAGIC, REOPENED, UnitHeader},
 };
 
@@ -26,7 +27,7 @@ impl Chain {
 
     /// Whether a unit may follow. What an earlier session left behind in the room of torn units may
     /// not.
-    fn continues_with(&self, header: &UnitHeader) -> bool {
+    pub(super) fn continues_with(&self, header: &UnitHeader) -> bool {
         self.previous.is_none_or(|previous| previous == header.previous)
             && header.first > header.previous
             && header.session >= self.session
@@ -35,6 +36,17 @@ impl Chain {
     /// Whether the process before the one that wrote `header` ended without a clean stop.
     pub(crate) fn crashed_before(&self, header: &UnitHeader) -> bool {
         header.session > self.session && !self.clean_stop && header.flags & REOPENED == 0
+    }
+
+    /// The chain behind a segment that was taken by its summary.
+    pub(super) fn after(&self, sealed: &Sealed) -> Self {
+        Self {
+            previous: Some(sealed.last),
+            // It was, before the unit after it was written.
+            durable: self.durable.max(sealed.last),
+            session: sealed.session,
+            clean_stop: sealed.clean_stop,
+        }
     }
 
     pub(crate) fn accept(&mut self, header: &UnitHeader) {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{Batch, DiskFile, MemDisk, RecoveredPlace, unit::UnitHeader};
+use crate::{
+    Batch, DiskFile, MemDisk, RecoveredPlace,
+    unit::{self, UnitHeader},
+};
 
 const SIZE: u64 = 4096;
 
@@ -70,7 +73,7 @@ impl Hand {
     }
 
     fn recover(&self) -> Result<Journal, OpenError> {
-        recover(&self.disk, dir(), 0, |_| Outline::default())
+        recover(&self.disk, dir(), 0, &StoreOptions::default())
     }
 
     /// Numbers of the recovered messages.
@@ -245,4 +248,55 @@ proptest! {
             prop_assert!(found.len() as u64 <= units);
         }
     }
+}
+
+/// Writes the summary of the first segment of two units, with so many bytes of the second counted as the
+/// first's.
+fn summarise(hand: &Hand, shifted: u64) {
+    let (segment, _) = &hand.segments[0];
+    let mut summary = Summary::new(StoreOptions::default().outline, segment.capacity, 0);
+    let length = usize::try_from(UNIT).unwrap();
+    let mut bytes = vec![0; 2 * length];
+    segment.file.read_exact_at(&mut bytes, HEADER).unwrap();
+    let (one, two) = bytes.split_at(length);
+    for (unit, is_first) in [(one, true), (two, false)] {
+        let header = UnitHeader::decode(unit).unwrap();
+        let length = if is_first { header.length + shifted } else { header.length - shifted };
+        summary.unit(&UnitHeader { length, ..header }, &unit[unit::HEADER..]);
+    }
+    summary.write(segment).unwrap();
+}
+
+#[test]
+fn a_summary_that_makes_no_sense_is_not_believed_though_its_checksum_is_right() {
+    for (shifted, summaries) in [(0, 1), (8, 0)] {
+        let mut hand = Hand::new();
+        hand.segment().unit(1, 1, 0).unit(1, 2, 1).segment().unit(1, 3, 2);
+        summarise(&hand, shifted);
+        let journal = hand.recover().unwrap();
+        assert_eq!((journal.report.summaries, journal.report.records), (summaries, 3));
+        assert_eq!(found(&journal), [1, 2, 3]);
+    }
+}
+
+#[test]
+fn a_summary_behind_which_something_follows_is_not_believed() {
+    // A mark changes no number: that it is there is seen only where it is.
+    for (has_mark, summaries) in [(false, 1), (true, 0)] {
+        let mut hand = Hand::new();
+        hand.segment().unit(1, 1, 0).unit(1, 2, 1);
+        summarise(&hand, 0);
+        if has_mark {
+            hand.put(UnitHeader { count: 0, session: 2, first: 3, previous: 2, ..one() });
+        }
+        hand.segment().unit(2, 3, 2);
+        assert_eq!(hand.recover().unwrap().report.summaries, summaries);
+    }
+    // One that was written before the last units is behind the times.
+    let mut hand = Hand::new();
+    hand.segment().unit(1, 1, 0).unit(1, 2, 1);
+    summarise(&hand, 0);
+    hand.unit(1, 3, 2).segment().unit(1, 4, 3);
+    assert_eq!(hand.recovered(), [1, 2, 3, 4]);
+    assert_eq!(hand.recover().unwrap().report.summaries, 0);
 }

@@ -34,6 +34,7 @@ pub(crate) fn options(fatal: &Arc<AtomicBool>) -> StoreOptions {
     StoreOptions {
         segment_bytes: 4 << 10,
         first_segment_bytes: 1 << 10,
+        summary_from_bytes: 0,
         lazy_sync: Duration::from_millis(1),
         idle_mark: Duration::from_micros(200),
         max_lazy_bytes: 2 << 10,
@@ -155,7 +156,10 @@ pub(crate) fn live_through(
         let fatal = Arc::new(AtomicBool::new(false));
         let max_lazy_bytes = if rng.random_range(0..2) == 0 { 64 } else { 2 << 10 };
         let lazy_sync = Duration::from_micros(rng.random_range(0..3000));
-        let mut options = StoreOptions { max_lazy_bytes, lazy_sync, ..options(&fatal) };
+        // A life may write no summaries and find those of another.
+        let summary_from_bytes = if rng.random_range(0..4) == 0 { u64::MAX } else { 0 };
+        let mut options =
+            StoreOptions { max_lazy_bytes, lazy_sync, summary_from_bytes, ..options(&fatal) };
         let ending = disk.clone();
         let note = Arc::clone(&options.on_fatal);
         options.on_fatal = Arc::new(move |error| {
