@@ -21,7 +21,7 @@ use crate::{
     spill::{Spill, SpilledBlock},
     tables::{State, Tables, fold},
     upkeep::{Upkeep, UpkeepThread, Work},
-    writer::{Stop, Writer},
+    writer::{JournalEnd, Stop, Writer},
 };
 
 /// An open store: the journal and the definitions in one data directory.
@@ -98,7 +98,7 @@ impl Store {
             dir: journal_dir,
             tables,
         };
-        let mut writer = Writer::new(
+        let mut end = JournalEnd::new(
             Arc::clone(&shared),
             Arc::clone(&upkeep),
             journal.live,
@@ -116,10 +116,11 @@ impl Store {
                 }
                 None => refused("write to", dir)(io::ErrorKind::NotFound.into()),
             };
-            writer.reopen().map_err(failed)?;
+            end.reopen().map_err(failed)?;
         }
         // Not before all that can be refused: nothing would end it.
         let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&upkeep), end);
         let writer = spawn("journal", dir, move || writer.run())?;
         let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
         let store = Self {
