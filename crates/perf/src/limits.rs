@@ -1,7 +1,9 @@
 //! What the machine itself can do, which no broker can exceed: the bytes of messages relayed over the
 //! loopback interface, and syncs of a disk.
 
+mod answers;
 mod disk;
+mod paced;
 mod relay;
 
 use std::io;
@@ -18,6 +20,9 @@ use crate::latency::Percentiles;
 pub struct Limits {
     /// By body size.
     pub relays: Vec<Relayed>,
+    /// From when a few bytes were due to be sent until they came out of a relay, in nanoseconds, at
+    /// 5,000 a second.
+    pub latency: Option<Percentiles>,
     /// What the disk can do.
     pub disk: Synced,
 }
@@ -48,6 +53,9 @@ pub struct Synced {
     pub latency: Option<Percentiles>,
     /// Bytes a second if many records are written at once and synced together.
     pub bulk: f64,
+    /// Records a second if each comes over the loopback interface, and the next only when the answer,
+    /// that it is synced, has arrived.
+    pub answers: f64,
 }
 
 /// Measures a relay for each of the body `sizes`, and the disk that holds `dir`, each for about `time`.
@@ -57,10 +65,14 @@ pub struct Synced {
 pub fn limits(sizes: &[usize], dir: &Path, time: Duration) -> Result<Limits, PerfError> {
     let relays = sizes.iter().map(|size| relay::measure(*size, time));
     let relays = relays.collect::<io::Result<_>>().map_err(PerfError::Loopback)?;
+    let latency = paced::measure(LATENCY_RATE, time).map_err(PerfError::Loopback)?;
     let failed = |source| PerfError::Disk { dir: dir.to_owned(), source };
     let disk = disk::measure(dir, time).map_err(failed)?;
-    Ok(Limits { relays, disk })
+    Ok(Limits { relays, latency, disk })
 }
+
+/// As many messages a second as in the preset `latency-5000`.
+const LATENCY_RATE: u64 = 5000;
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +85,10 @@ mod tests {
         let [small, large] = found.relays.as_slice() else { panic!("{found:?}") };
         assert_eq!((small.size, large.size), (16, 1024));
         assert!(small.rate > 0.0 && large.rate > 0.0, "{found:?}");
-        assert!(found.disk.rate > 0.0 && found.disk.bulk > 0.0, "{found:?}");
+        let disk = &found.disk;
+        assert!(disk.rate > 0.0 && disk.bulk > 0.0 && disk.answers > 0.0, "{found:?}");
+        let passed = found.latency.unwrap();
+        assert!(passed.count > 100 && passed.p50 <= passed.p99, "{found:?}");
         let latency = found.disk.latency.unwrap();
         assert!(latency.count > 0 && latency.p50 <= latency.p99, "{found:?}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the file is removed");

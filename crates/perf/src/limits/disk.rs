@@ -5,54 +5,54 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
-use super::Synced;
+use super::{Synced, answers};
 use crate::latency::Recorder;
 
 /// Writes and syncs in a file of its own, which is removed.
 pub(super) fn measure(dir: &Path, time: Duration) -> io::Result<Synced> {
     let scratch = Scratch::create(dir)?;
-    let file = &scratch.file;
-    let record = [b'x'; RECORD];
     let mut latencies = Recorder::new();
-    let began = Instant::now();
-    let records = repeat(RECORD, time, |at| {
-        let due = Instant::now();
-        file.write_all_at(&record, at)?;
-        file.sync_data()?;
-        latencies.record(due.elapsed().into());
-        Ok(())
-    })?;
-    let rate = records as f64 / began.elapsed().as_secs_f64();
-    let many = vec![b'x'; BULK];
-    let began = Instant::now();
-    let writes = repeat(BULK, time, |at| {
-        file.write_all_at(&many, at)?;
-        file.sync_data()
-    })?;
-    let bulk = (writes * BULK as u64) as f64 / began.elapsed().as_secs_f64();
+    let rate = repeat(&scratch, &[b'x'; RECORD], time, |took| latencies.record(took.into()))?;
+    let bulk = repeat(&scratch, &vec![b'x'; BULK], time, drop)? * BULK as f64;
     let latency = latencies.percentiles();
-    Ok(Synced { dir: dir.to_owned(), size: RECORD, rate, latency, bulk })
+    let answers = answers::measure(&scratch, time)?;
+    Ok(Synced { dir: dir.to_owned(), size: RECORD, rate, latency, bulk, answers })
 }
 
-/// Does something at one place of the file after the other, at least once; how often it was.
+/// Writes the record at one place of the file after the other, each synced; how many a second.
 fn repeat(
-    size: usize,
+    scratch: &Scratch,
+    record: &[u8],
     time: Duration,
-    mut work: impl FnMut(u64) -> io::Result<()>,
-) -> io::Result<u64> {
-    let places = (SPACE / size) as u64;
+    mut took: impl FnMut(Duration),
+) -> io::Result<f64> {
     let began = Instant::now();
-    let mut count = 0;
-    while count == 0 || began.elapsed() < time {
-        work(count % places * size as u64)?;
+    let mut count = 0_u32;
+    for at in places(record.len()) {
+        if count > 0 && began.elapsed() >= time {
+            break;
+        }
+        let start = Instant::now();
+        write_synced(&scratch.file, record, at)?;
+        took(start.elapsed());
         count += 1;
     }
-    Ok(count)
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
+}
+
+pub(super) fn write_synced(file: &File, record: &[u8], at: u64) -> io::Result<()> {
+    file.write_all_at(record, at)?;
+    file.sync_data()
+}
+
+/// Where in the file records of this size go, for ever.
+pub(super) fn places(size: usize) -> impl Iterator<Item = u64> {
+    (0..SPACE / size).cycle().map(move |place| (place * size) as u64)
 }
 
 /// A file that does not outlive its measurement.
-struct Scratch {
-    file: File,
+pub(super) struct Scratch {
+    pub(super) file: File,
     path: PathBuf,
 }
 
@@ -78,6 +78,6 @@ impl Drop for Scratch {
 }
 
 /// About what a broker writes for a message of 1 KiB.
-const RECORD: usize = 1104;
+pub(super) const RECORD: usize = 1104;
 const BULK: usize = 1 << 20;
 const SPACE: usize = 64 << 20;

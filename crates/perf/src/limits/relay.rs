@@ -44,7 +44,7 @@ fn template(size: usize) -> Template {
 }
 
 /// Two ends of a connection.
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
+pub(super) fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, _) = listener.accept()?;
@@ -69,7 +69,7 @@ fn publish(
 }
 
 /// The CPU time it took.
-fn relay(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Duration> {
+pub(super) fn relay(from: &mut TcpStream, to: &mut TcpStream) -> io::Result<Duration> {
     let before = thread_cpu();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -95,7 +95,7 @@ fn thread_cpu() -> Duration {
     Duration::try_from(now).unwrap_or_default()
 }
 
-fn join<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
+pub(super) fn join<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the generator was lost")))
 }
 

@@ -188,8 +188,13 @@ impl fmt::Display for Limits {
         }
         let disk = &self.disk;
         table.row([format!("writes of {} B, each with a sync", disk.size), short(disk.rate)]);
+        let answered = "the same over loopback, the next after the answer";
+        table.row([answered.to_owned(), short(disk.answers)]);
         table.row(["bytes written with a sync every MiB".to_owned(), short(disk.bulk)]);
         write!(f, "{table}")?;
+        if let Some(latency) = &self.latency {
+            writeln!(f, "through a relay, 5,000 a second: {latency}")?;
+        }
         match &disk.latency {
             Some(latency) => writeln!(f, "write and sync in {}: {latency}", disk.dir.display()),
             None => Ok(()),
