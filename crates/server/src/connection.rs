@@ -58,6 +58,8 @@ pub(crate) struct Context {
     /// wait for their turn outside the runtime's queue, where everybody else's short work would be
     /// behind them.
     pub(crate) long_work: Arc<Semaphore>,
+    /// The runtime has more than one thread: others go on if one waits for the disk.
+    pub(crate) may_block: bool,
 }
 
 /// One client's connection.
@@ -537,7 +539,7 @@ impl Connection {
     }
 
     fn end_turn(&mut self) {
-        self.flush();
+        self.flush_at_end();
         if let Some(session) = &mut self.session {
             session.hold_cancels(self.gate.is_some());
             session.finish();

@@ -136,6 +136,11 @@ impl Outbox {
         }
     }
 
+    /// Whether confirms wait for the disk.
+    pub(crate) fn awaits_confirms(&self) -> bool {
+        self.state.lock().awaits_confirms()
+    }
+
     /// Nothing more will come.
     pub(crate) fn finish(&self) {
         self.state.lock().finished = true;

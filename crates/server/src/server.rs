@@ -13,6 +13,7 @@ use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -345,6 +346,7 @@ pub(crate) fn context(
         server_properties: config.server_properties.clone(),
         shortage,
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
+        may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),
     }
 }
 

@@ -35,6 +35,12 @@ impl Batch {
         self.count == 0
     }
 
+    /// Whether a record asks for durability.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.durable
+    }
+
     /// Drops the records added so far, keeping the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

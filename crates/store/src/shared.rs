@@ -7,6 +7,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     thread,
+    time::Instant,
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -48,6 +49,8 @@ pub(crate) struct Pending {
     /// Some unit asks for durability.
     pub(crate) urgent: bool,
     pub(crate) parked: Parked,
+    /// When the writer, parked, looks by itself.
+    pub(crate) parked_until: Option<Instant>,
     /// The writer shall write what there is and end.
     pub(crate) closing: bool,
     /// Messages of an old segment, those of which that are needed are to be written again.

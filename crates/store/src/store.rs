@@ -35,12 +35,13 @@ pub struct Store {
     spill: Spill,
     /// Backups, one at a time.
     pub(crate) backups: Mutex<()>,
+    pub(crate) writer: Arc<Mutex<Writer>>,
     running: Mutex<Option<Running>>,
 }
 
 /// What an open store holds until it is closed.
 struct Running {
-    writer: JoinHandle<Option<Writer>>,
+    writer: JoinHandle<bool>,
     upkeep: JoinHandle<()>,
     _lock: DiskLock,
 }
@@ -121,8 +122,10 @@ impl Store {
         // Not before all that can be refused: nothing would end it.
         let upkeep_thread = spawn("journal-upkeep", dir, move || thread.run())?;
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&upkeep), end);
-        let writer = spawn("journal", dir, move || writer.run())?;
-        let running = Running { writer, upkeep: upkeep_thread, _lock: lock };
+        let writer = Arc::new(Mutex::new(writer));
+        let thread = Arc::clone(&writer);
+        let thread = spawn("journal", dir, move || Writer::run(&thread))?;
+        let running = Running { writer: thread, upkeep: upkeep_thread, _lock: lock };
         let store = Self {
             shared,
             upkeep,
@@ -130,6 +133,7 @@ impl Store {
             dir: dir.to_owned(),
             spill: Spill::default(),
             backups: Mutex::default(),
+            writer,
             running: Mutex::new(Some(running)),
         };
         Ok((store, recovered))
@@ -233,8 +237,8 @@ impl Store {
         let writer = running.writer.join();
         self.upkeep.close();
         let _ = running.upkeep.join();
-        if let Ok(Some(writer)) = writer {
-            writer.finish();
+        if let Ok(true) = writer {
+            self.writer.lock().finish();
         }
     }
 }

@@ -5,10 +5,11 @@ mod journal_end;
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use ahash::AHashMap;
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 pub(crate) use self::journal_end::JournalEnd;
@@ -18,7 +19,7 @@ use crate::{
     encoding::Reader,
     live::{Live, Moves},
     record::{Entry, Record},
-    shared::{Body, FatalPanic, Parked, Shared, Unit},
+    shared::{Body, FatalPanic, Parked, Pending, Shared, Unit},
     tables::Change,
     unit::{self, UnitHeader},
     upkeep::Upkeep,
@@ -42,6 +43,10 @@ pub(crate) struct Writer {
     stretch: Option<Stretch>,
     moved: Batch,
     wakers: Vec<Waker>,
+    /// For how many units written at once the last sync was.
+    last_units: usize,
+    /// The disk failed: nothing is written any more.
+    has_stopped: bool,
 }
 
 /// What a look at the buffers found.
@@ -50,6 +55,8 @@ enum Work {
     Units(Sync),
     Mark,
     Close,
+    /// Nothing to do, before that time at least.
+    Park(Parked, Option<Instant>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,44 +84,69 @@ impl Writer {
             stretch: None,
             moved: Batch::new(),
             wakers: Vec::new(),
+            last_units: 0,
+            has_stopped: false,
         };
         writer.count_live();
         writer
     }
 
-    /// Works until the store is closed or the disk fails. Returns itself in the first case, all that was
+    /// Works until the store is closed or the disk fails. `true` in the first case, all that was
     /// appended being durable.
-    pub(crate) fn run(mut self) -> Option<Self> {
-        let shared = Arc::clone(&self.shared);
+    pub(crate) fn run(writer: &Mutex<Self>) -> bool {
+        let mut held = writer.lock();
+        let shared = Arc::clone(&held.shared);
         let _guard = FatalPanic { shared: &shared, thread: "journal" };
-        self.compact();
+        held.compact();
         loop {
-            let done = match self.wait() {
-                Work::Units(sync) => self.write(sync),
-                Work::Mark => {
-                    self.mark_at = None;
-                    self.end.mark(0)
+            if held.has_stopped {
+                return false;
+            }
+            let mut pending = shared.pending.lock();
+            let work = held.look(&mut pending);
+            if let Work::Park(parked, until) = work {
+                pending.parked = parked;
+                pending.parked_until = until;
+                // Whoever wants to write may do so meanwhile.
+                drop(held);
+                match until {
+                    Some(until) => drop(shared.writer_wake.wait_until(&mut pending, until)),
+                    None => shared.writer_wake.wait(&mut pending),
                 }
-                Work::Close => {
-                    let done = self.write(Sync::Now);
-                    if done.is_ok() {
-                        return Some(self);
-                    }
-                    done
-                }
-            };
-            if let Err(stop) = done {
-                if let Some(error) = stop {
-                    self.shared.fatal(error);
-                }
-                return None;
+                pending.parked = Parked::Busy;
+                drop(pending);
+                held = writer.lock();
+                continue;
+            }
+            drop(pending);
+            if held.work(&work) && matches!(work, Work::Close) {
+                return true;
             }
         }
     }
 
+    /// Does what a look found. `false` if the disk failed, which has been said.
+    fn work(&mut self, work: &Work) -> bool {
+        let done = match *work {
+            Work::Units(sync) => self.write(sync),
+            Work::Mark => {
+                self.mark_at = None;
+                self.end.mark(0)
+            }
+            Work::Close => self.write(Sync::Now),
+            Work::Park(..) => Ok(()),
+        };
+        let Err(stop) = done else { return true };
+        self.has_stopped = true;
+        if let Some(error) = stop {
+            self.shared.fatal(error);
+        }
+        false
+    }
+
     /// Ends the journal with the mark of a clean stop: nothing has failed, and nothing will be written
     /// any more, to the tables of definitions neither.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(&mut self) {
         if self.shared.failed() {
             return;
         }
@@ -123,65 +155,95 @@ impl Writer {
         }
     }
 
-    /// Waits for something to do and takes the units that are there.
-    fn wait(&mut self) -> Work {
-        let options = &self.shared.options;
-        let mut pending = self.shared.pending.lock();
-        loop {
-            let now = Instant::now();
-            if !pending.units.is_empty() && !pending.urgent {
-                self.end.lazy_since.get_or_insert(now);
-                self.unwritten_since.get_or_insert(now);
-            }
-            let write_due = self.unwritten_since.map(|since| since + options.lazy_write);
-            let lazy_due = self.end.lazy_since.map(|since| since + options.lazy_sync);
-            let interval_due = match options.sync {
-                SyncPolicy::Always => None,
-                SyncPolicy::Interval(interval) => {
-                    self.end.urgent_since.map(|since| since + interval)
-                }
-            };
-            let due = [lazy_due, interval_due].into_iter().flatten().min();
-            let is_due = due.is_some_and(|due| due <= now);
-            let must_write =
-                write_due.is_some_and(|due| due <= now) || pending.size >= options.max_lazy_bytes;
-            let has_moves = pending.stretch.is_some();
-            if pending.closing || pending.urgent || is_due || must_write || has_moves {
-                let sync = match options.sync {
-                    _ if is_due || pending.closing => Sync::Now,
-                    SyncPolicy::Always if pending.urgent => Sync::Now,
-                    SyncPolicy::Always => Sync::Later,
-                    SyncPolicy::Interval(_) => {
-                        if pending.urgent {
-                            self.end.urgent_since.get_or_insert(now);
-                        }
-                        Sync::Later
-                    }
-                };
-                std::mem::swap(&mut pending.bytes, &mut self.bytes);
-                std::mem::swap(&mut pending.units, &mut self.units);
-                self.stretch = pending.stretch.take();
-                if let Some(stretch) = &mut self.stretch {
-                    // After all that was taken and before all that comes.
-                    stretch.first = self.shared.reserve(stretch.records).0;
-                }
-                pending.size = 0;
-                pending.urgent = false;
-                self.unwritten_since = None;
-                return if pending.closing { Work::Close } else { Work::Units(sync) };
-            }
-            let until = match [due, write_due].into_iter().flatten().min() {
-                Some(due) => Some(due),
-                None if self.mark_at.is_some_and(|at| at <= now) => return Work::Mark,
-                None => self.mark_at,
-            };
-            pending.parked = if write_due.is_some() { Parked::Lazy } else { Parked::Idle };
-            match until {
-                Some(until) => drop(self.shared.writer_wake.wait_until(&mut pending, until)),
-                None => self.shared.writer_wake.wait(&mut pending),
-            }
-            pending.parked = Parked::Busy;
+    /// Whether another thread may do the writer's work: only if that is short, as far as one can tell.
+    pub(crate) fn may_lend(&self) -> bool {
+        self.end.last_sync <= LENT_SYNC_MAX
+            && self.last_units <= LENT_UNITS_MAX
+            && !self.has_stopped
+    }
+
+    /// Writes what is urgent and what is with it, if the segment certainly has room for it.
+    pub(crate) fn write_urgent(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut pending = shared.pending.lock();
+        let is_short = pending.urgent
+            && !pending.closing
+            && pending.stretch.is_none()
+            && pending.size as u64 <= self.end.room() / 2;
+        if is_short {
+            let work = self.look(&mut pending);
+            drop(pending);
+            self.work(&work);
         }
+    }
+
+    /// Whether the writer's thread, which sleeps, has to look now or sooner than it would.
+    pub(crate) fn must_look(&self, pending: &Pending) -> bool {
+        let due = [self.sync_due(), self.mark_at].into_iter().flatten().min();
+        let is_sooner = due.is_some_and(|due| pending.parked_until.is_none_or(|until| due < until));
+        is_sooner
+            || !pending.units.is_empty()
+            || pending.stretch.is_some()
+            || pending.closing
+            || self.has_stopped
+    }
+
+    /// When what is written and not synced has to be.
+    fn sync_due(&self) -> Option<Instant> {
+        let options = &self.shared.options;
+        let lazy = self.end.lazy_since.map(|since| since + options.lazy_sync);
+        let interval = match options.sync {
+            SyncPolicy::Always => None,
+            SyncPolicy::Interval(interval) => self.end.urgent_since.map(|since| since + interval),
+        };
+        [lazy, interval].into_iter().flatten().min()
+    }
+
+    /// Looks for something to do and takes the units that are there.
+    fn look(&mut self, pending: &mut Pending) -> Work {
+        let options = &self.shared.options;
+        let now = Instant::now();
+        if !pending.units.is_empty() && !pending.urgent {
+            self.end.lazy_since.get_or_insert(now);
+            self.unwritten_since.get_or_insert(now);
+        }
+        let write_due = self.unwritten_since.map(|since| since + options.lazy_write);
+        let due = self.sync_due();
+        let is_due = due.is_some_and(|due| due <= now);
+        let must_write =
+            write_due.is_some_and(|due| due <= now) || pending.size >= options.max_lazy_bytes;
+        let has_moves = pending.stretch.is_some();
+        if pending.closing || pending.urgent || is_due || must_write || has_moves {
+            let sync = match options.sync {
+                _ if is_due || pending.closing => Sync::Now,
+                SyncPolicy::Always if pending.urgent => Sync::Now,
+                SyncPolicy::Always => Sync::Later,
+                SyncPolicy::Interval(_) => {
+                    if pending.urgent {
+                        self.end.urgent_since.get_or_insert(now);
+                    }
+                    Sync::Later
+                }
+            };
+            std::mem::swap(&mut pending.bytes, &mut self.bytes);
+            std::mem::swap(&mut pending.units, &mut self.units);
+            self.stretch = pending.stretch.take();
+            if let Some(stretch) = &mut self.stretch {
+                // After all that was taken and before all that comes.
+                stretch.first = self.shared.reserve(stretch.records).0;
+            }
+            pending.size = 0;
+            pending.urgent = false;
+            self.unwritten_since = None;
+            return if pending.closing { Work::Close } else { Work::Units(sync) };
+        }
+        let until = match [due, write_due].into_iter().flatten().min() {
+            Some(due) => Some(due),
+            None if self.mark_at.is_some_and(|at| at <= now) => return Work::Mark,
+            None => self.mark_at,
+        };
+        let parked = if write_due.is_some() { Parked::Lazy } else { Parked::Idle };
+        Work::Park(parked, until)
     }
 
     /// Writes the units taken, tells, and counts what they changed.
@@ -196,6 +258,7 @@ impl Writer {
         // flood that fills one each time would put that off forever.
         if (sync == Sync::Now || self.end.has_rolled) && self.end.unsynced() {
             self.end.sync()?;
+            self.last_units = self.units.len();
             self.mark_at = Some(Instant::now() + self.shared.options.idle_mark);
         }
         if self.end.unsynced() && self.end.urgent_since.is_none() {
@@ -399,6 +462,10 @@ fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
     }
 }
 
+/// A sync longer than this is the writer's own to wait for.
+const LENT_SYNC_MAX: Duration = Duration::from_millis(1);
+/// After a sync for more units than this, others wait for their next.
+const LENT_UNITS_MAX: usize = 2;
 /// Buffers of large units kept for batches to come.
 const POOL: usize = 8;
 /// Bytes of a buffer worth keeping.

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Definition, Disk, Lsn, MemDisk, OpenError, Outline, RealDisk, Recovered,
+    Batch, Definition, Disk, Lsn, MemDisk, OpenError, Outline, Pen, RealDisk, Recovered,
     RecoveredMessage, Store, StoreOptions, Table,
 };
 use messages::messages;
@@ -231,4 +231,65 @@ fn segments_go_also_under_a_flood_of_what_can_wait() {
     let stats = store.stats();
     // The one being written, and one or two that were not let go of a moment ago.
     assert!(stats.segments <= 3, "{stats:?}");
+}
+
+/// A store whose writer lends its pen: it has synced once, and sleeps.
+fn lending() -> Store {
+    let options = StoreOptions { idle_mark: Duration::ZERO, ..small() };
+    let (store, _) =
+        Store::open(Arc::new(MemDisk::default()), Path::new("/"), options).expect("opens");
+    block_on(store.durable(publish(&store, &[1], b"first")));
+    store
+}
+
+/// The pen, as soon as the writer sleeps.
+fn pen(store: &Store) -> Pen<'_> {
+    loop {
+        if let Some(pen) = store.pen() {
+            return pen;
+        }
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn whoever_has_the_pen_makes_an_append_durable() {
+    let store = lending();
+    let mut pen = pen(&store);
+    let last = publish(&store, &[1], b"second");
+    assert!(store.durable_lsn() < last, "nobody was woken");
+    assert!(store.pen().is_none(), "there is one pen");
+    pen.write();
+    assert_eq!(store.durable_lsn(), last);
+    assert_eq!(store.read(&[last]).unwrap(), [(last, "second".into())]);
+}
+
+#[test]
+fn what_the_pen_did_not_write_is_left_to_the_writer() {
+    let store = lending();
+    let unused = pen(&store);
+    let last = publish(&store, &[1], b"second");
+    drop(unused);
+    block_on(store.durable(last));
+
+    let mut used = pen(&store);
+    let large = publish(&store, &[1], &[0; 32 << 10]);
+    used.write();
+    assert!(store.durable_lsn() < large, "it needs another segment");
+    drop(used);
+    block_on(store.durable(large));
+}
+
+#[test]
+fn after_the_pen_the_writer_keeps_its_times() {
+    let store = lending();
+    let mut used = pen(&store);
+    let last = publish(&store, &[1], b"second");
+    used.write();
+    let mut batch = Batch::new();
+    batch.ack(1, &[last]);
+    let settled = store.append(&mut batch).last;
+    drop(used);
+    // Nothing else is appended: the writer wakes for what can wait.
+    block_on(store.durable(settled));
 }

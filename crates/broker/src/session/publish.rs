@@ -24,6 +24,9 @@ use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 use crate::vhost::Directory;
 
+/// Messages that are written and synced as fast as one.
+const FEW_MESSAGES: usize = 4;
+
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
     /// The channel it comes on.
@@ -273,6 +276,12 @@ impl Session {
     pub fn has_staged(&self) -> bool {
         let Staging { buckets, replies, tickets, .. } = &self.staging;
         !buckets.is_empty() || !replies.is_empty() || !tickets.is_empty()
+    }
+
+    /// Whether what is staged is few messages that are to be confirmed and need the disk.
+    pub fn stages_few_for_disk(&self) -> bool {
+        let Staging { tickets, records, .. } = &self.staging;
+        !tickets.is_empty() && tickets.len() <= FEW_MESSAGES && records.is_urgent()
     }
 
     /// Appends what is staged to the journal, once, and puts it into its queues, each locked once.

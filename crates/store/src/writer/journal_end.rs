@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use smallvec::SmallVec;
@@ -34,6 +34,8 @@ pub(crate) struct JournalEnd {
     /// Since when lazy records wait for a sync; in interval mode, since when urgent ones do.
     pub(super) lazy_since: Option<Instant>,
     pub(super) urgent_since: Option<Instant>,
+    /// How long the last sync took.
+    pub(super) last_sync: Duration,
     /// A next segment has been asked for.
     asked: bool,
     /// A segment was begun and nothing in it is durable yet.
@@ -69,6 +71,7 @@ impl JournalEnd {
             synced: last,
             lazy_since: None,
             urgent_since: None,
+            last_sync: Duration::MAX,
             asked: false,
             has_rolled: false,
             must_mark: after_clean_stop,
@@ -306,7 +309,8 @@ impl JournalEnd {
         let Some(tail) = self.live.tail() else { return Err(None) };
         let start = Instant::now();
         tail.segment.file.sync_data().tried("syncing", &tail.segment.path)?;
-        self.shared.counters.synced(start.elapsed(), self.written.saturating_sub(self.synced));
+        self.last_sync = start.elapsed();
+        self.shared.counters.synced(self.last_sync, self.written.saturating_sub(self.synced));
         self.synced = self.written;
         self.lazy_since = None;
         self.urgent_since = None;
@@ -314,7 +318,7 @@ impl JournalEnd {
         Ok(())
     }
 
-    fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         let taken = MARK_ROOM + self.summary.room();
         self.live.tail().map_or(0, |tail| tail.segment.capacity.saturating_sub(tail.used + taken))
     }

@@ -287,9 +287,16 @@ pub(crate) fn live(
         if batch.is_empty() {
             continue;
         }
+        let pen = if rng.random_bool(0.3) { store.pen() } else { None };
         let appended = store.append(&mut batch);
         state.apply(&steps, appended.first);
         history.appends.push((appended, state.clone()));
+        let writes = rng.random_bool(0.8);
+        if let Some(mut pen) = pen
+            && writes
+        {
+            pen.write();
+        }
         match rng.random_range(0..7) {
             0 | 1 => wait_durable(store, disk, appended.last),
             2 => thread::sleep(Duration::from_micros(rng.random_range(0..800))),
