@@ -76,9 +76,9 @@ pub(crate) struct History {
     /// Each append with the state after it.
     pub(crate) appends: Vec<(Appended, State)>,
     durable: Lsn,
-    /// The mark of a clean stop may have been misread, so that a life took it for a crash, as which a
-    /// later one need not see it: it is not known which messages count as redelivered.
-    pub(crate) is_doubtful: bool,
+    /// The last start misread the mark of a clean stop and took it for a crash, as which the next one need not
+    /// see it: it is not known which messages count as redelivered.
+    is_doubtful: bool,
 }
 
 impl History {
@@ -135,7 +135,6 @@ pub(crate) fn live_through(
     let mut rng = SmallRng::seed_from_u64(seed);
     let mut disk = SimDisk::new(seed);
     let mut history = History::new();
-    history.is_doubtful = trouble == Trouble::Misreads;
     let mut workload = Workload::new(&mut rng);
     let mut was_closed = false;
     for _ in 0..rng.random_range(2..7) {
@@ -146,6 +145,8 @@ pub(crate) fn live_through(
             4 if trouble == Trouble::Misreads => End::Close,
             _ => End::Crash,
         };
+        let ends_clean = trouble == Trouble::Misreads
+            && offline::check(&disk, dir()).is_ok_and(|report| report.clean_stop);
         if end == End::Crash {
             disk.crash_after(rng.random_range(0..120));
         }
@@ -173,6 +174,8 @@ pub(crate) fn live_through(
         match Store::open(Arc::new(disk.clone()), dir(), options) {
             Ok((store, recovered)) => {
                 let is_known = history.check(&store, &recovered, &disk);
+                let is_misread = ends_clean && !recovered.report.clean_stop;
+                history.is_doubtful = is_misread || (history.is_doubtful && !is_known);
                 if is_known {
                     if !disk.is_down() {
                         each(&store, &recovered, &disk);
