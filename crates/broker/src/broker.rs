@@ -127,9 +127,9 @@ pub enum OpenError {
     /// Stored messages can't be read.
     #[error(transparent)]
     Read(#[from] leveret_store::ReadError),
-    /// A message is damaged that can't be left out.
+    /// A message of a stream is damaged.
     #[error(
-        "the message at LSN {lsn}, which its queue needs to start, is damaged: `leveret store check` \
+        "the message at LSN {lsn}, without which the offsets of its stream would be others, is damaged: `leveret store check` \
          says more, `leveret store repair` goes on without it"
     )]
     Unreadable {

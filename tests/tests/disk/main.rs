@@ -1,4 +1,4 @@
-//! The real binary on a disk that is watched, fails, or is full.
+//! The real binary on a disk that is watched, fails, is full, or damaged.
 //!
 //! `strace` shows and injects what the system calls do, and a small tmpfs is soon full; where either
 //! can't be had a test says so and passes.
@@ -10,6 +10,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod damaged;
 mod full;
 mod running;
 mod traced;

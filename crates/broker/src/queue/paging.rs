@@ -134,15 +134,20 @@ impl SharedQueue {
             }
         };
         let lost = state.machine.page_in(request, &messages);
-        if !lost.is_empty() && !state.deleted {
-            tracing::error!(
-                "queue '{}' in vhost '{}' has lost {} messages that cannot be read",
-                self.name,
-                self.vhost,
-                lost.len()
-            );
+        if !state.deleted {
+            self.say_lost(lost.len());
         }
         Ok(())
+    }
+
+    /// Says that messages could not be read, unless there are none.
+    pub(super) fn say_lost(&self, count: usize) {
+        if count > 0 {
+            let (queue, vhost) = (&self.name, &self.vhost);
+            tracing::error!(
+                "queue '{queue}' in vhost '{vhost}' has lost {count} messages that cannot be read"
+            );
+        }
     }
 }
 

@@ -19,7 +19,7 @@ impl SharedQueue {
     /// that are delayed or stand ahead of one that is, and dead letters it keeps.
     ///
     /// # Errors
-    /// When these can't be read.
+    /// When the disk can't be read, or a message of a stream is damaged. Others are left out then.
     pub(crate) fn restore(
         &self,
         backlog: &Backlog,
@@ -69,16 +69,22 @@ impl SharedQueue {
     ) -> Result<(), OpenError> {
         let lsns: Vec<Lsn> = needed.iter().map(|message| message.lsn).collect();
         let mut payloads = store.read(&lsns)?.into_iter().peekable();
+        let mut lost = 0;
         for recovered in needed.drain(..) {
             let lsn = recovered.lsn;
             let Some((_, payload)) = payloads.next_if(|(found, _)| *found == lsn) else {
-                // The offsets of all that follow in a stream would be others.
-                return Err(OpenError::Unreadable { lsn });
+                if state.stream.is_some() {
+                    // The offsets of all that follow would be others.
+                    return Err(OpenError::Unreadable { lsn });
+                }
+                lost += 1;
+                continue;
             };
             let message = Message::from_stored(payload);
             let message = message.map_err(|source| OpenError::Message { lsn, source })?;
             self.restore_entry(state, message, &recovered, last_delayed);
         }
+        self.say_lost(lost);
         if self.purpose == Purpose::Delay {
             state.machine.page_out(leveret_engine::Lsn(u64::MAX), 0, usize::MAX);
         }

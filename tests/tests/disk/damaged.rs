@@ -1,0 +1,81 @@
+//! Damage of what was acknowledged, in a part of the journal that a start does not read: the broker starts,
+//! delivers all other messages, and says what is wrong and what to do.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use leveret_tests::codec::{Method, Properties, queue};
+use leveret_tests::{binary, confirm_select, declare, eventually, get, passive, publish};
+
+use crate::running::Running;
+
+/// More than fits the first segment, of which the last is in the second.
+const MESSAGES: u8 = 20;
+const DAMAGED: u8 = 3;
+
+fn body(number: u8) -> Vec<u8> {
+    vec![b'A' + number; 100_000]
+}
+
+/// Publishes messages, ends the broker, and changes a byte of one of them.
+fn damage(data: &Path, config: &Path) {
+    let running = Running::start(&[], data, config).expect("starts");
+    let channel = running.channel();
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    for number in 0..MESSAGES {
+        channel.publish_with(&publish("", "q"), &properties, &body(number));
+        assert_eq!(channel.recv(), format!("basic.ack {}", number + 1));
+    }
+    drop(running);
+    let segment = data.join("journal/0000000000000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let content = body(DAMAGED);
+    let at = bytes.windows(content.len()).position(|window| window == content).unwrap();
+    bytes[at + 50_000] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+}
+
+fn tool(data: &Path, name: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(binary());
+    let output = command.args(["store", name, "--data-dir"]).arg(data).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_damaged_message_is_left_out_named_and_repaired() {
+    // Read at the start, and when it is its turn.
+    for memory in ["64MiB", "1MiB"] {
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        let config = home.path().join("leveret.toml");
+        fs::write(&config, format!("store.message_memory = \"{memory}\"\n")).unwrap();
+        damage(&data, &config);
+
+        let mut running = Running::start(&[], &data, &config).expect("starts all the same");
+        let log = running.log();
+        let channel = running.channel();
+        for number in (0..MESSAGES).filter(|number| *number != DAMAGED) {
+            let answer = channel.call(&get("q"));
+            let Method::BasicGetOk(_) = answer.method() else { panic!("{number}: {answer}") };
+            assert!(answer.body() == body(number), "{number}");
+        }
+        assert!(channel.call(&get("q")).starts_with("basic.get-empty"));
+        let told = "0000000000000001.seg is damaged after byte ";
+        eventually(|| log.lock().contains("queue 'q' in vhost '/' has lost 1 messages"));
+        for part in [told, "the message at LSN", "leveret store check", "leveret store repair"] {
+            assert!(log.lock().contains(part), "{part}\n{}", log.lock());
+        }
+        drop(running);
+
+        let (code, report) = tool(&data, "check");
+        assert!(code == Some(3) && report.contains("0000000000000001.seg"), "{code:?} {report}");
+        assert_eq!(tool(&data, "repair").0, Some(0));
+        assert_eq!(tool(&data, "check").0, Some(0));
+        let running = Running::start(&[], &data, &config).expect("starts");
+        let left = running.channel().call(&passive("q"));
+        assert_eq!(left, format!("queue.declare-ok q {} 0", MESSAGES - 1));
+    }
+}
