@@ -68,7 +68,7 @@ impl Tables {
                 return Ok((tables, State::new(), 0));
             }
             Err(source) => {
-                return Err(OpenError::Io { operation: "open", path: tables.path, source });
+                return Err(OpenError::Io { operation: "open", path: tables.path.clone(), source });
             }
         };
         let settled = settle(&*file).map_err(refused("write again", &tables.path));
@@ -88,12 +88,12 @@ impl Tables {
                 Ok((tables, state, applied))
             }
             Ok((_, _, format)) => Err(OpenError::NewerFormat {
-                path: tables.path,
+                path: tables.path.clone(),
                 found: u32::try_from(format).unwrap_or(u32::MAX),
                 supported: FORMAT,
             }),
             Err(source) => {
-                Err(OpenError::Definitions { path: tables.path, source: Box::new(source) })
+                Err(OpenError::Definitions { path: tables.path.clone(), source: Box::new(source) })
             }
         }
     }
@@ -139,9 +139,12 @@ impl Tables {
     /// Closes the tables, if nobody else has them.
     ///
     /// # Errors
-    /// When the disk failed on the way.
+    /// When the disk failed on the way, or what was read made no sense.
     pub(crate) fn close(&mut self) -> io::Result<()> {
-        self.database = None;
+        let database = self.database.take();
+        // It writes what it goes on from, and panics where that makes no sense.
+        panic::catch_unwind(AssertUnwindSafe(|| drop(database)))
+            .map_err(|_| io::Error::other("it makes no sense"))?;
         if self.notes.has_failed.load(Relaxed) {
             return Err(io::Error::other("the disk refused"));
         }
@@ -200,6 +203,13 @@ impl Tables {
         transaction.commit()?;
         self.digest = digest;
         Ok(())
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        // Who gives them up without closing them has another error to tell.
+        let _ = self.close();
     }
 }
 
