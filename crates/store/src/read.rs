@@ -132,20 +132,15 @@ fn read_stretch(
     let size = usize::try_from(end.saturating_sub(from.at())).unwrap_or_default();
     let mut bytes = vec![0; size];
     let read = segment.file.read_exact_at(&mut bytes, from.at());
+    // What was settled or moved meanwhile may have left with its segment, whose file may be another's now.
+    if !map.lock().has(segment) {
+        return Ok(true);
+    }
+    read.map_err(|source| ReadError { path: segment.path.clone(), source })?;
     let bytes = Bytes::from(bytes);
-    let walk = match &read {
-        Ok(()) => walk(&bytes, *from, segment.salt, wanted),
-        Err(_) => Walk::default(),
-    };
-    if read.is_err() || walk.is_damaged {
-        // A message that was settled meanwhile may have left with its segment.
-        if !map.lock().has(segment) {
-            return Ok(true);
-        }
-        return match read {
-            Ok(()) => Ok(false),
-            Err(source) => Err(ReadError { path: segment.path.clone(), source }),
-        };
+    let walk = walk(&bytes, *from, segment.salt, wanted);
+    if walk.is_damaged {
+        return Ok(false);
     }
     let taken: usize = walk.found.iter().map(|(_, payload)| payload.len()).sum();
     // A few messages must not keep the memory of all around them.
@@ -159,7 +154,6 @@ fn read_stretch(
 }
 
 /// What was found.
-#[derive(Default)]
 struct Walk<'a> {
     found: Vec<(u64, &'a [u8])>,
     is_damaged: bool,

@@ -322,7 +322,16 @@ fn read_some(rng: &mut SmallRng, store: &Store, disk: &SimDisk, state: &State) {
                 expected.retain(|(lsn, _)| found.iter().any(|(other, _)| lsn == other));
             }
             let found = found.drain(..).map(|(lsn, payload)| (lsn, payload.to_vec()));
-            assert!(found.eq(expected), "something else was read");
+            let found: Vec<(Lsn, Vec<u8>)> = found.collect();
+            let lacking = |all: &[(Lsn, Vec<u8>)], some: &[(Lsn, Vec<u8>)]| -> Vec<Lsn> {
+                all.iter().filter(|one| !some.contains(one)).map(|(lsn, _)| *lsn).collect()
+            };
+            assert!(
+                found == expected,
+                "something else was read up to {readable}: {:?} instead of {:?}",
+                lacking(&found, &expected),
+                lacking(&expected, &found),
+            );
         }
         Err(error) => assert!(disk.is_down() || disk.has_failed(), "{error}"),
     }
