@@ -11,6 +11,19 @@ use std::process::{Command, Output};
 
 use leveret_tests::Broker;
 
+const CONFIG: &str = "\
+management = \"127.0.0.1:0\"
+metrics = \"127.0.0.1:0\"
+
+[alerts]
+interval = \"1s\"
+
+[[alerts.rule]]
+name = \"alone\"
+when = \"no_consumers\"
+queues = \"^alone$\"
+";
+
 #[test]
 fn the_web_interface_works_in_a_browser() {
     let (folder, chromium) = match prepare() {
@@ -21,7 +34,7 @@ fn the_web_interface_works_in_a_browser() {
             return;
         }
     };
-    let Some(broker) = Broker::managed() else { return };
+    let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
     let output = Command::new("node")
         .arg("interface.js")
         .arg(chromium)

@@ -1,6 +1,7 @@
 //! Runs commands; each file here has those of one topic.
 
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod checks;
 pub(crate) mod cluster;
 pub(crate) mod connections;

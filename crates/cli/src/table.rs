@@ -2,8 +2,8 @@
 
 use crate::command::Command;
 use crate::commands::{
-    access, checks, cluster, connections, definitions, features, limits, lists, node, parameters,
-    plugins, policies, queues, refused, status, tool, users, vhosts,
+    access, alerts, checks, cluster, connections, definitions, features, limits, lists, node,
+    parameters, plugins, policies, queues, refused, status, tool, users, vhosts,
 };
 
 /// Every command there is, in the order of the help.
@@ -24,6 +24,7 @@ pub(crate) static COMMANDS: &[&[Command]] = &[
     features::COMMANDS,
     connections::COMMANDS,
     queues::COMMANDS,
+    alerts::COMMANDS,
     plugins::COMMANDS,
     refused::COMMANDS,
 ];

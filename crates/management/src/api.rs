@@ -1,5 +1,6 @@
 //! The endpoints, one file a topic. Each is a function from a call to an answer or a failure.
 
+pub(crate) mod alerts;
 pub(crate) mod bindings;
 pub(crate) mod browse;
 pub(crate) mod channels;

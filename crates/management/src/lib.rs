@@ -7,6 +7,7 @@
 //!
 //! Read first: [`Management`], `routes.rs`, then a file of `api/`.
 
+mod alerts;
 mod answer;
 mod api;
 mod call;

@@ -11,6 +11,7 @@ use leveret_server::config::{Config, ServerProperties};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Alerts;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
     pub(crate) replays: Replays,
+    pub(crate) alerts: Alerts,
     pub(crate) started: Instant,
     /// The way to the process, if it takes orders.
     pub(crate) orders: Option<Orders>,
@@ -51,12 +53,29 @@ impl Node {
         let ServerProperties { product, version, .. } = config.borrow().server_properties.clone();
         let (rates, started) = (Rates::default(), Instant::now());
         let replays = Replays::new(stop);
-        Self { broker, name, config, product, version, listeners, rates, replays, started, orders }
+        Self {
+            broker,
+            name,
+            config,
+            product,
+            version,
+            listeners,
+            rates,
+            replays,
+            alerts: Alerts::default(),
+            started,
+            orders,
+        }
     }
 
     /// The settings in force.
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.borrow())
+    }
+
+    /// Tells when there are other settings.
+    pub(crate) fn config_changes(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.clone()
     }
 
     /// The version of RabbitMQ that is announced.

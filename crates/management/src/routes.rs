@@ -9,7 +9,7 @@ use axum::http::Method;
 
 use crate::answer::Outcome;
 use crate::api::{
-    bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
+    alerts, bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
     exchanges, features, health, node, overview, parameters, permissions, policies, queues,
     route as route_tester, users, vhosts,
 };
@@ -164,6 +164,12 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
     ),
     route("/api/leveret/replays/{vhost}/{queue}", &[post(Vhost, dead_letters::replay)]),
+    route("/api/leveret/alerts", &[get(Monitoring, alerts::show)]),
+    route(
+        "/api/leveret/silences",
+        &[get(Monitoring, alerts::silences), post(Administrator, alerts::silence)],
+    ),
+    route("/api/leveret/silences/{id}", &[delete(Administrator, alerts::end_silence)]),
     // Queues
     route("/api/queues", &[get(Management, queues::list)]),
     route("/api/queues/detailed", &[get(Management, queues::list_detailed)]),

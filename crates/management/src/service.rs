@@ -25,7 +25,7 @@ use crate::dispatch::{self, Peer};
 use crate::node::{Listening, Node};
 use crate::order::Orders;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
-use crate::{sampler, web};
+use crate::{alerts, sampler, web};
 
 /// Connections of a listener at a time; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 1024;
@@ -100,9 +100,6 @@ impl Bound {
         };
         let api: Vec<Http> = management.into_iter().chain(management_tls).collect();
         let metrics: Vec<Http> = metrics.into_iter().chain(metrics_tls).collect();
-        if api.is_empty() && metrics.is_empty() && control.is_none() {
-            return Ok(serving);
-        }
         let listening = [
             ("amqp", server.addresses(), None),
             ("amqp/ssl", server.tls_addresses(), tls.amqp.as_ref()),
@@ -126,6 +123,7 @@ impl Bound {
         if !api.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
         }
+        serving.tasks.spawn(alerts::run(Arc::clone(&node), serving.stop.clone()));
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
         serving.accept_all("HTTP", api, &router);
         serving.accept_all("metrics", metrics, &dispatch::router(&node, &[METRICS_ROUTES]));

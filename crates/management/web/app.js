@@ -6,6 +6,7 @@ import { field, values } from "./form.js";
 import { failed } from "./notice.js";
 import { navigate, route, start, stop } from "./router.js";
 import { currentUser, forgetLogin, keepLogin, login, setUser } from "./session.js";
+import { alerts } from "./pages/alerts.js";
 import { channel } from "./pages/channel.js";
 import { channels } from "./pages/channels.js";
 import { connection } from "./pages/connection.js";
@@ -33,6 +34,7 @@ const SECTIONS = [
   ["Queues", "#/queues"],
   ["Exchanges", "#/exchanges"],
   ["Dead letters", "#/dead-letters"],
+  ["Alerts", "#/alerts"],
   ["Map", "#/map"],
   ["Routes", "#/routes"],
   ["Connections", "#/connections"],
@@ -48,6 +50,7 @@ route("/exchanges", exchanges);
 route("/exchanges/:vhost/:name", exchange);
 route("/dead-letters", deadLetters);
 route("/dead-letters/:vhost/:name", deadLetterQueue);
+route("/alerts", alerts);
 route("/map", map);
 route("/routes", routeTester);
 route("/connections", connections);

@@ -6,6 +6,7 @@
 //! it goes, how it is shown.
 
 mod alarms;
+mod alerts;
 mod data_dir;
 mod error;
 mod form;
@@ -30,6 +31,7 @@ use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
+pub use self::alerts::{AlertKind, AlertRule, AlertsConfig, Amount, Receiver, Smtp, SmtpSecurity};
 pub use self::error::{ConfigError, ConfigWarning};
 pub use self::reference::reference;
 pub use self::reload::Reloaded;
@@ -77,6 +79,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// From when on publishers wait.
     pub alarms: AlarmConfig,
+    /// What the broker tells of by itself.
+    pub alerts: AlertsConfig,
     /// What is logged, and how.
     pub log: LogConfig,
     /// TLS for AMQP, and for what has no section with a certificate of its own.
@@ -292,6 +296,7 @@ impl Default for Config {
                 transient_memory: None,
             },
             alarms: AlarmConfig::default(),
+            alerts: AlertsConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
             tls: TlsConfig::default(),
             tls_management: TlsConfig::default(),
@@ -309,7 +314,7 @@ impl Config {
     /// data is found. Each is one line that says where the value came from and what is allowed.
     pub fn load(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let (raw, warnings) = raw::RawConfig::read(sources)?;
-        let mut config = Self::default();
+        let mut config = Self { alerts: raw.alerts().clone(), ..Self::default() };
         let mut has_data_dir = false;
         for given in raw.into_settings() {
             (given.setting.apply)(&mut config, &given.value)
@@ -351,7 +356,7 @@ impl Config {
                 settings::Shown::Withheld(why) => format!("# {name} {why}\n"),
             };
         }
-        text
+        text + &self.alerts.to_toml()
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod alerts;
 mod browse;
 mod dead_letters;
 mod definitions;

@@ -42,6 +42,7 @@ pub(super) static ASSETS: &[Asset] = &[
     asset!("message.js", SCRIPT),
     asset!("messagepack.js", SCRIPT),
     asset!("notice.js", SCRIPT),
+    asset!("pages/alerts.js", SCRIPT),
     asset!("pages/channel.js", SCRIPT),
     asset!("pages/channels.js", SCRIPT),
     asset!("pages/connection.js", SCRIPT),

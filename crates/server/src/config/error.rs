@@ -49,6 +49,14 @@ pub enum ConfigError {
         /// What it may be.
         allowed: &'static str,
     },
+    /// Something is wrong in `[alerts]`.
+    #[error("{origin}: {why}")]
+    Alerts {
+        /// The file and the line.
+        origin: Origin,
+        /// What is wrong.
+        why: String,
+    },
     /// An environment variable holds bytes that are no text.
     #[error("{origin}: its value is not valid UTF-8")]
     NotText {

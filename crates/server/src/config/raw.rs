@@ -6,9 +6,12 @@ use std::mem::discriminant;
 use std::ops::Range;
 use std::path::Path;
 
-use toml::de::DeTable;
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::alarms::ALIASES;
+use super::alerts::{self, AlertsConfig};
 use super::error::{ConfigError, ConfigWarning};
 use super::form::Form;
 use super::rabbitmq::{self, Entries, Translated};
@@ -22,7 +25,10 @@ const NO_SETTINGS: [&str; 2] = ["LEVERET_CONFIG", RABBITMQ_VARIABLE];
 const ALIKE_MIN: f64 = 0.6;
 
 /// The settings that were given, by key; later sources have replaced earlier ones.
-pub(super) struct RawConfig(BTreeMap<&'static str, Given>);
+pub(super) struct RawConfig {
+    settings: BTreeMap<&'static str, Given>,
+    alerts: AlertsConfig,
+}
 
 /// A value somebody gave to a setting.
 pub(super) struct Given {
@@ -34,7 +40,7 @@ pub(super) struct Given {
 
 impl RawConfig {
     pub(super) fn read(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
-        let mut raw = Self(BTreeMap::new());
+        let mut raw = Self { settings: BTreeMap::new(), alerts: AlertsConfig::default() };
         let mut warnings = Vec::new();
         let mut entries = Entries::default();
         match &sources.file {
@@ -65,7 +71,12 @@ impl RawConfig {
 
     /// All that was given, in order of the keys.
     pub(super) fn into_settings(self) -> impl Iterator<Item = Given> {
-        self.0.into_values()
+        self.settings.into_values()
+    }
+
+    /// What is told of, and to whom.
+    pub(super) fn alerts(&self) -> &AlertsConfig {
+        &self.alerts
     }
 
     fn take_over(&mut self, values: Vec<Translated>) {
@@ -78,11 +89,11 @@ impl RawConfig {
 
     fn give(&mut self, setting: &'static Setting, form: Form, value: Value, origin: Origin) {
         let is_same_source = |given: &Given| discriminant(&given.origin) == discriminant(&origin);
-        let given = self.0.get(setting.key).filter(|given| is_same_source(given));
+        let given = self.settings.get(setting.key).filter(|given| is_same_source(given));
         if form == Form::Part && given.is_some_and(|given| given.form == Form::Size) {
             return;
         }
-        self.0.insert(setting.key, Given { setting, form, value: form.read(value), origin });
+        self.settings.insert(setting.key, Given { setting, form, value: form.read(value), origin });
     }
 
     fn read_file(
@@ -104,7 +115,12 @@ impl RawConfig {
         while let Some((section, table)) = tables.pop() {
             for (name, value) in table {
                 let key = format!("{section}{}", name.get_ref());
+                let origin_of = &origin;
                 let origin = origin(name.span());
+                if key == alerts::SECTION {
+                    self.alerts = read_alerts(value, origin, origin_of)?;
+                    continue;
+                }
                 match (find(&key), Value::from_toml(value)) {
                     (Some((setting, form)), Ok(value)) => self.give(setting, form, value, origin),
                     (_, Err(table)) => tables.push((format!("{key}."), table)),
@@ -139,6 +155,22 @@ impl RawConfig {
             }
         }
         Ok(())
+    }
+}
+
+fn read_alerts(
+    value: Spanned<DeValue<'_>>,
+    section: Origin,
+    origin: impl Fn(Range<usize>) -> Origin,
+) -> Result<AlertsConfig, ConfigError> {
+    let read = AlertsConfig::deserialize(ValueDeserializer::from(value));
+    let config = read.map_err(|error| ConfigError::Alerts {
+        origin: error.span().map_or_else(|| section.clone(), origin),
+        why: error.message().replace('\n', ", "),
+    })?;
+    match config.fault() {
+        None => Ok(config),
+        Some(why) => Err(ConfigError::Alerts { origin: section, why }),
     }
 }
 

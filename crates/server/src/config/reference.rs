@@ -98,6 +98,8 @@ variables, then from flags: the later ones win. A file whose name ends in `.conf
 `kill -HUP` or `leveret ctl reload` has a running broker read its configuration again. What can change at once does, for
 connections that are opened from then on; the log names what waits for the next start. With a configuration that is
 wrong nothing changes.
+
+Rules for alerts and whom they are told stand in a section of their own, `[alerts]`: see [alerts.md](alerts.md).
 ";
 
 const RABBITMQ: &str = "

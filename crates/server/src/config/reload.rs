@@ -1,6 +1,7 @@
 //! New settings for a broker that runs.
 
 use super::Config;
+use super::alerts::SECTION;
 use super::settings::{ANONYMOUS_PASS, Shown, settings};
 use super::value::Value;
 
@@ -32,6 +33,10 @@ impl Config {
             } else {
                 reloaded.at_next_start.push(setting.key);
             }
+        }
+        if self.alerts != new.alerts {
+            self.alerts = new.alerts.clone();
+            reloaded.changed.push(SECTION);
         }
         // Two passwords look the same.
         let is_same = self.auth.anonymous_login_pass == new.auth.anonymous_login_pass;

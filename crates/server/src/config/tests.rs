@@ -104,6 +104,7 @@ fn a_file_sets_everything() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let addresses = ["127.0.0.1:5673", "[::1]:0", "[::]:5674"];
     let expected = Config {
+        alerts: AlertsConfig::default(),
         management: vec![],
         metrics: vec![],
         listen_tls: vec!["[::]:5671".parse().unwrap()],

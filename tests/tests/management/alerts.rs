@@ -1,0 +1,309 @@
+//! Alerts of the broker, told to receivers that are really there.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use leveret_tests::codec::{Value as Field, basic, queue};
+use leveret_tests::{Api, Broker, declare, eventually, get, reject, table};
+use serde_json::{Value, json};
+
+/// Longest wait for something that surely comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const LISTENERS: &str = "management = \"127.0.0.1:0\"\nmetrics = \"none\"\n";
+
+/// A broker that looks at these rules often.
+fn alerting(alerts: &str) -> Option<(Broker, Api)> {
+    let config = format!("{LISTENERS}[alerts]\ninterval = \"100ms\"\n{alerts}");
+    let broker = Broker::configured(&config, "has alert rules")?;
+    let api = Api::new(broker.management_address());
+    Some((broker, api))
+}
+
+/// A server on a free port, which gives each connection to `serve` in turn, and what that makes of it.
+fn server<T: Send + 'static>(
+    serve: impl Fn(TcpStream) -> T + Send + 'static,
+) -> (SocketAddr, Receiver<T>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (seen, received): (SyncSender<T>, Receiver<T>) = sync_channel(16);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let stream = stream.expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            if seen.send(serve(stream)).is_err() {
+                return;
+            }
+        }
+    });
+    (address, received)
+}
+
+/// Reads a request and answers it: its head, and the JSON of its body.
+fn answer_http(mut stream: TcpStream, status: &str) -> (String, Value) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).expect("a line"), 0, "{head}");
+    }
+    let head = head.to_lowercase();
+    let length = head.split("content-length: ").nth(1).expect("a length");
+    let length = length.split("\r\n").next().and_then(|text| text.parse().ok());
+    let mut body = vec![0; length.expect("a number")];
+    reader.read_exact(&mut body).expect("a body");
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).expect("an answer");
+    (head, serde_json::from_slice(&body).expect("JSON"))
+}
+
+/// Takes one mail as a mail server does (RFC 5321): the commands, and what was sent.
+fn take_mail(mut stream: TcpStream) -> (Vec<String>, String) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut say = |text: &str| stream.write_all(text.as_bytes()).expect("a reply");
+    let (mut commands, mut mail) = (Vec::new(), String::new());
+    say("220 mail.test\r\n");
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).expect("a line") == 0 {
+            return (commands, mail);
+        }
+        let command = line.trim_end().to_owned();
+        let verb = command.split(' ').next().unwrap_or_default().to_uppercase();
+        commands.push(command);
+        match verb.as_str() {
+            "EHLO" => say("250-mail.test\r\n250 AUTH PLAIN\r\n"),
+            "AUTH" => say("235 welcome\r\n"),
+            "DATA" => {
+                say("354 go on\r\n");
+                while !mail.ends_with("\r\n.\r\n") {
+                    assert_ne!(reader.read_line(&mut mail).expect("a line"), 0, "{mail}");
+                }
+                say("250 taken\r\n");
+            }
+            "QUIT" => {
+                say("221 bye\r\n");
+                return (commands, mail);
+            }
+            _ => say("250 fine\r\n"),
+        }
+    }
+}
+
+fn put(broker: &Broker, name: &str, bodies: usize) {
+    let channel = broker.connect().channel(1);
+    channel.call(&declare(name));
+    for _ in 0..bodies {
+        channel.publish("", name, b"body");
+    }
+    // Comes behind the publishes.
+    channel.call(&declare(name));
+}
+
+#[test]
+fn a_webhook_is_told_when_a_backlog_is_there_and_when_it_is_over() {
+    let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/told?by=leveret\"\n\
+         headers = {{ x-token = \"secret\" }}\n\
+         [[alerts.rule]]\nname = \"orders\"\nwhen = \"backlog\"\nabove = 2\nqueues = \"^orders$\"\n\
+         over_after = \"0s\"\nnotify = [\"hook\"]\n"
+    )) else {
+        return;
+    };
+    put(&broker, "others", 3);
+    put(&broker, "orders", 3);
+    let (head, notice) = told.recv_timeout(PATIENCE).expect("the hook is told");
+    assert!(head.starts_with("post /told?by=leveret http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nx-token: secret\r\n"), "{head}");
+    assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+    assert_eq!(notice["status"], "firing");
+    assert_eq!(notice["rule"], "orders");
+    assert_eq!(notice["summary"], "queue 'orders' in vhost '/' holds 3 messages");
+    assert_eq!(notice["alerts_total"], 1);
+    let alert = &notice["alerts"][0];
+    assert_eq!(
+        (&alert["queue"], &alert["value"], &alert["bound"]),
+        (&json!("orders"), &json!(3), &json!(2))
+    );
+
+    eventually(|| {
+        let shown = api.get("/leveret/alerts");
+        shown["receivers"][0]["delivered"] == 1
+    });
+    let shown = api.get("/leveret/alerts");
+    assert_eq!(shown["rules"][0]["firing"], 1);
+    assert_eq!(shown["alerts"][0]["summary"], notice["summary"]);
+
+    assert_eq!(api.send("DELETE", "/api/queues/%2F/orders/contents", &[], "").status, 204);
+    let (_, notice) = told.recv_timeout(PATIENCE).expect("the hook is told again");
+    assert_eq!(notice["status"], "resolved");
+    eventually(|| api.get("/leveret/alerts")["alerts"] == json!([]));
+}
+
+#[test]
+fn a_receiver_that_fails_is_told_again() {
+    let tried = AtomicBool::new(false);
+    let (hook, told) = server(move |stream| {
+        let is_first = !tried.swap(true, Ordering::Relaxed);
+        answer_http(stream, if is_first { "503 Later" } else { "204 Fine" })
+    });
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/\"\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nnotify = [\"hook\"]\n"
+    )) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let (_, first) = told.recv_timeout(PATIENCE).expect("a first try");
+    let (_, second) = told.recv_timeout(PATIENCE).expect("a second try");
+    assert_eq!(first, second);
+    assert_eq!(first["summary"], "queue 'q' in vhost '/' has 1 messages and no consumer");
+    let receiver = || api.get("/leveret/alerts")["receivers"][0].clone();
+    eventually(|| receiver()["delivered"] == 1);
+    assert_eq!(receiver()["failed"], 0);
+    assert_eq!(receiver()["last_error"], "it answered 503 Service Unavailable");
+}
+
+#[test]
+fn a_mail_server_gets_a_mail_about_dead_letters() {
+    let (mail, told) = server(take_mail);
+    let Some((broker, _api)) = alerting(&format!(
+        "[alerts.smtp]\nhost = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\n\
+         from = \"Broker <broker@example.com>\"\nusername = \"anna\"\npassword = \"secret\"\n\
+         [alerts.receiver.ops]\nemail = [\"ops@example.com\", \"night@example.com\"]\n\
+         [[alerts.rule]]\nname = \"dead\"\nwhen = \"dead_letters\"\nqueues = \"[.]dead$\"\n\
+         notify = [\"ops\"]\n",
+        mail.port()
+    )) else {
+        return;
+    };
+    let channel = broker.connect().channel(1);
+    let arguments = table([
+        ("x-dead-letter-exchange", Field::text("")),
+        ("x-dead-letter-routing-key", Field::text("q.dead")),
+    ]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    channel.call(&declare("q.dead"));
+    channel.publish("", "q", b"body");
+    let got = channel.call(&get("q"));
+    channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    let (commands, mail) = told.recv_timeout(PATIENCE).expect("a mail");
+    let begins = |text: &str| commands.iter().any(|command| command.starts_with(text));
+    for command in [
+        "AUTH PLAIN",
+        "MAIL FROM:<broker@example.com>",
+        "RCPT TO:<ops@example.com>",
+        "RCPT TO:<night@example.com>",
+    ] {
+        assert!(begins(command), "{command}: {commands:?}");
+    }
+    assert!(
+        mail.contains("Subject: [leveret] dead firing: queue 'q.dead' in vhost '/' got"),
+        "{mail}"
+    );
+    assert!(
+        mail.contains("queue 'q.dead' in vhost '/' got dead letters and holds 1 messages"),
+        "{mail}"
+    );
+}
+
+#[test]
+fn a_command_gets_the_notice_on_its_standard_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("told");
+    // Renamed when it is whole.
+    let script = format!(
+        "cat > {0}.part; echo >> {0}.part; echo $LEVERET_ALERT_RULE $LEVERET_ALERT_STATUS >> {0}.part; mv {0}.part {0}",
+        file.display()
+    );
+    let Some((broker, _api)) = alerting(&format!(
+        "[alerts.receiver.run]\ncommand = [\"/bin/sh\", \"-c\", '{script}']\n\
+         [[alerts.rule]]\nname = \"lost\"\nwhen = \"unroutable\"\nnotify = [\"run\"]\n"
+    )) else {
+        return;
+    };
+    let channel = broker.connect().channel(1);
+    // What was lost before the first look is old news: it is lost until somebody is told.
+    eventually(|| {
+        channel.publish("", "nowhere", b"body");
+        channel.call(&declare("q"));
+        file.exists()
+    });
+    let told = fs::read_to_string(&file).expect("what it was told");
+    let (json, rest) = told.split_once('\n').expect("two lines");
+    let notice: Value = serde_json::from_str(json).expect("JSON");
+    assert_eq!(notice["when"], "unroutable");
+    assert_eq!(notice["alerts"][0]["queue"], Value::Null);
+    assert_eq!(rest, "lost firing\n");
+}
+
+#[test]
+fn what_is_silenced_is_shown_and_told_when_the_silence_ends() {
+    let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/\"\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nnotify = [\"hook\"]\n"
+    )) else {
+        return;
+    };
+    let silence = json!({ "seconds": 3600, "rule": "alone", "queue": "q", "comment": "known" });
+    let made = api.call("POST", "/leveret/silences", &silence);
+    assert_eq!((made.status, made.json()), (201, json!({ "id": 1 })));
+    put(&broker, "q", 1);
+    eventually(|| {
+        let shown = api.get("/leveret/alerts");
+        shown["alerts"][0]["is_silenced"] == true
+    });
+    put(&broker, "other", 1);
+    let (_, notice) = told.recv_timeout(PATIENCE).expect("of the other");
+    assert_eq!(notice["alerts_total"], 1);
+    assert_eq!(notice["alerts"][0]["queue"], "other");
+    let silences = api.get("/leveret/silences");
+    assert_eq!((&silences[0]["comment"], &silences[0]["user"]), (&json!("known"), &json!("guest")));
+    assert_eq!(api.send("DELETE", "/api/leveret/silences/1", &[], "").status, 204);
+    assert_eq!(api.send("DELETE", "/api/leveret/silences/1", &[], "").status, 404);
+    let (_, notice) = told.recv_timeout(PATIENCE).expect("now of this one");
+    assert_eq!(notice["alerts"][0]["queue"], "q");
+}
+
+#[test]
+fn silences_need_an_administrator_and_make_sense() {
+    let Some((_broker, api)) = alerting("") else { return };
+    for (body, reason) in [
+        (json!({}), "[{key_missing,seconds}]"),
+        (json!({ "seconds": 0 }), "seconds should be a number from 1 to 31536000"),
+        (json!({ "seconds": 1, "rule": "r" }), "there is no rule r"),
+        (json!({ "seconds": 1, "queue": 2 }), "queue should be a string"),
+    ] {
+        let reply = api.call("POST", "/leveret/silences", &body);
+        assert_eq!((reply.status, &reply.json()["reason"]), (400, &json!(reason)), "{body}");
+    }
+    let account = json!({ "password": "m", "tags": "monitoring" });
+    assert_eq!(api.call("PUT", "/users/m", &account).status, 201);
+    let monitor = api.with_login(Some("m:m"));
+    assert_eq!(monitor.send("GET", "/api/leveret/alerts", &[], "").status, 200);
+    let silence = json!({ "seconds": 1 });
+    assert_eq!(monitor.call("POST", "/leveret/silences", &silence).status, 401);
+}
+
+#[test]
+fn rules_change_while_the_broker_runs() {
+    let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
+    let Some((broker, api)) = alerting("") else { return };
+    put(&broker, "q", 1);
+    let config = fs::read_to_string(broker.config_file()).expect("the configuration");
+    let rules = format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/\"\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nnotify = [\"hook\"]\n"
+    );
+    fs::write(broker.config_file(), config + &rules).expect("a new configuration");
+    broker.hang_up();
+    let (_, notice) = told.recv_timeout(PATIENCE).expect("the new rule holds");
+    assert_eq!(notice["rule"], "alone");
+    assert_eq!(api.get("/leveret/alerts")["rules"][0]["name"], "alone");
+}
