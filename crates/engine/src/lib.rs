@@ -47,6 +47,7 @@
 mod histories;
 mod ids;
 mod message;
+mod paged_list;
 mod queue;
 mod selector;
 mod stream;
@@ -63,8 +64,8 @@ pub use queue::{
 };
 pub use selector::InvalidSelector;
 pub use stream::{
-    Allowance, Filter, NameChange, ReaderSpec, ReaderStatus, Settled, StartAt, Stream,
-    StreamSettings,
+    Allowance, Filter, NameChange, ReaderSpec, ReaderStatus, Settled, Shown, StartAt, Stream,
+    StreamRequest, StreamSettings,
 };
 pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,

@@ -3,6 +3,8 @@
 mod filter;
 mod log;
 mod names;
+mod page;
+mod paging;
 mod progress;
 mod readers;
 mod settings;
@@ -11,7 +13,9 @@ mod start;
 mod tests;
 
 pub use filter::Filter;
+pub use log::Shown;
 pub use names::NameChange;
+pub use paging::StreamRequest;
 pub use readers::{ReaderSpec, ReaderStatus};
 pub use settings::StreamSettings;
 pub use start::StartAt;
@@ -22,7 +26,7 @@ use crate::queue::{Admission, Entry, Gate};
 use log::Log;
 use names::Names;
 use progress::Progress;
-use readers::Readers;
+use readers::{Halt, Readers};
 
 /// A stream queue.
 ///
@@ -37,7 +41,8 @@ use readers::Readers;
 ///
 /// **After anything that can make a reader ready** (commit, settle, add a reader, unblock) **call
 /// [`serve`](Self::serve)** until it answers `None`; if then the stream
-/// [`is_behind`](Self::is_behind), it goes on in another turn.
+/// [`is_behind`](Self::is_behind), it goes on in another turn, and if it
+/// [wants pages](Self::wants_pages), once they are read.
 ///
 /// RabbitMQ reads chunks, which are what its writer happened to write at once. Here messages are
 /// one that were appended since [`begin_chunk`](Self::begin_chunk), and of those that were
@@ -52,6 +57,8 @@ pub struct Stream {
     /// The offset after the last message that may be read.
     committed: u64,
     readers: Readers,
+    /// A [`StreamRequest`] has been given out.
+    is_reading: bool,
     names: Names,
     /// Positions of named readers that have gone and left deliveries unsettled.
     departed: ahash::AHashMap<ConsumerId, Progress>,
@@ -97,6 +104,7 @@ impl Stream {
             begins_chunk: true,
             committed: 0,
             readers: Readers::default(),
+            is_reading: false,
             names: Names::default(),
             departed: ahash::AHashMap::new(),
         }
@@ -152,7 +160,7 @@ impl Stream {
     /// LSN of the first message that is not committed.
     #[must_use]
     pub fn uncommitted(&self) -> Option<Lsn> {
-        self.log.get(self.committed).map(|slot| slot.lsn)
+        self.log.lsn(self.committed)
     }
 
     /// Takes deliveries for one ready reader and appends them to `run`; the caller sends them and
@@ -186,47 +194,46 @@ impl Stream {
     ) {
         let Some(reader) = self.readers.get_mut(id) else { return };
         reader.next = reader.next.max(self.log.first());
-        let (before, mut is_blocked) = (run.len(), false);
+        let (before, mut halt) = (run.len(), None);
+        let mut slots = self.log.from(reader.next);
         for _ in 0..RUN {
             let is_served = reader.next >= self.committed || reader.credit() == 0;
             if is_served || allowance.messages == 0 || allowance.bytes == 0 {
                 break;
             }
-            let Some(slot) = self.log.get(reader.next) else { break };
-            if reader.spec.filter.as_ref().is_none_or(|filter| filter.matches(slot)) {
+            let slot = slots.next().or_else(|| {
+                slots = self.log.from(reader.next);
+                slots.next()
+            });
+            let Some(slot) = slot else {
+                halt = slots.is_paged.then_some(Halt::Paged);
+                break;
+            };
+            if let Some(message) = &slot.message
+                && reader.spec.filter.as_ref().is_none_or(|filter| filter.matches(slot))
+            {
                 if gate.admit(id) == Admission::Blocked {
-                    is_blocked = true;
+                    halt = Some(Halt::Blocked);
                     break;
                 }
-                let message = slot.message.clone();
                 gate.delivered(id, message.size());
                 allowance.bytes = allowance.bytes.saturating_sub(message.size());
                 reader.delivered();
-                run.push(Entry::new(Lsn(reader.next), message));
+                run.push(Entry::new(Lsn(reader.next), message.clone()));
             }
             allowance.messages -= 1;
             reader.next += 1;
         }
-        self.readers.served(id, run.len() - before, is_blocked, self.committed);
+        self.readers.served(id, run.len() - before, halt, self.committed);
     }
 
     /// Shows messages that may be read, from this offset on or from the first: at most `most`, and
-    /// no more once they have `bytes` body bytes. As [`serve`](Self::serve) has them, the
-    /// [`lsn`](Entry::lsn) is the offset.
+    /// no more once they have `bytes` body bytes, about.
     #[must_use]
-    pub fn browse(&self, from: u64, most: usize, bytes: u64) -> Vec<Entry> {
-        let mut left = bytes;
-        let offsets = (from.max(self.log.first())..self.committed).take(most);
-        let entries = offsets.map_while(|offset| {
-            let message = self.log.get(offset)?.message.clone();
-            Some(Entry::new(Lsn(offset), message))
-        });
-        let shown = entries.take_while(|entry| {
-            let is_shown = left > 0;
-            left = left.saturating_sub(entry.bytes().max(1));
-            is_shown
-        });
-        shown.collect()
+    pub fn browse(&self, from: u64, most: usize, bytes: u64) -> Vec<Shown> {
+        let from = from.max(self.log.first());
+        let left = usize::try_from(self.committed.saturating_sub(from)).unwrap_or(usize::MAX);
+        self.log.browse(from, most.min(left), bytes)
     }
 
     /// Whether readers are left that could go on: serve them in another turn.

@@ -192,6 +192,37 @@ fn memory_stays_flat_while_a_deep_backlog_is_built_and_consumed() {
 }
 
 #[test]
+fn a_long_stream_is_read_from_its_first_message_with_flat_memory() {
+    const COUNT: usize = 12_000;
+    let Some(broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    declare_with(&channel, "s", &[("x-queue-type", Value::text("stream"))]);
+    fill(&broker, "s", 0..500);
+    await_paged(&broker, "s", 200);
+    let before = broker.resident_memory();
+    fill(&broker, "s", 500..COUNT);
+    await_paged(&broker, "s", (COUNT - 300) as u64);
+    let first = arguments(&[("x-stream-offset", Value::text("first"))]);
+    for tag in ["one", "two"] {
+        let channel = broker.connect().channel(1);
+        channel.call(&qos(100));
+        let from = basic::Consume { arguments: first.as_table(), ..consume("s", tag) };
+        assert_eq!(channel.call(&from), format!("basic.consume-ok {tag}"));
+        for expected in 0..COUNT {
+            let delivery = channel.recv();
+            assert_eq!(number(&delivery), expected);
+            if expected % 50 == 49 {
+                channel.send(&basic::Ack { multiple: true, ..ack(delivery.delivery_tag()) });
+            }
+        }
+        await_paged(&broker, "s", (COUNT - 300) as u64);
+    }
+    let grown = broker.resident_memory().saturating_sub(before);
+    let all = COUNT * BODY;
+    assert!(grown < all / 2, "{grown} of {all}");
+}
+
+#[test]
 fn priorities_hold_for_what_is_on_disk() {
     let Some(broker) = start() else { return };
     let channel = broker.connect().channel(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{Entry, Lsn, Spilled, Standing};
+use leveret_engine::{Entry, Lsn, Message, Shown, Spilled, Standing};
 use leveret_store::{ReadError, Store};
 
 use super::paging::read;
@@ -43,9 +43,16 @@ impl SharedQueue {
         if let Some(stream) = &state.stream {
             let (first, end) = (stream.machine.first_offset(), stream.machine.committed_offset());
             let shown = stream.machine.browse(from, most, bytes);
-            let next = shown.last().map_or_else(|| from.min(end), |entry| entry.lsn.0 + 1);
-            let messages = shown.into_iter().map(|entry| (entry.lsn.0, entry)).collect();
-            return Ok(Browsed { first, next, end, messages });
+            drop(state);
+            let next = shown.last().map_or_else(|| from.min(end), |last| last.offset + 1);
+            let paged = shown.iter().filter(|one| one.message.is_none());
+            let paged: Vec<Lsn> = paged.map(|one| one.lsn).collect();
+            let read = read(store, &paged, &[])?;
+            let messages = shown.into_iter().filter_map(|Shown { offset, lsn, message }| {
+                let message = message.or_else(|| found(&read, lsn))?;
+                Some((offset, Entry::new(Lsn(offset), message)))
+            });
+            return Ok(Browsed { first, next, end, messages: messages.collect() });
         }
         let end = state.machine.ready_len();
         let shown = state.machine.browse(from, most, bytes);
@@ -60,11 +67,7 @@ impl SharedQueue {
         let read = read(store, &stored, &spilled)?;
         let next = from.min(end) + shown.len() as u64;
         let messages = (from..).zip(shown).filter_map(|(position, mut standing)| {
-            let message = standing.message.take().or_else(|| {
-                // One that isn't found was settled meanwhile.
-                let at = read.binary_search_by_key(&standing.lsn, |(lsn, _)| *lsn).ok()?;
-                read.get(at).map(|(_, message)| message.clone())
-            })?;
+            let message = standing.message.take().or_else(|| found(&read, standing.lsn))?;
             Some((position, standing.with(message)))
         });
         Ok(Browsed { first: 0, next, end, messages: messages.collect() })
@@ -95,4 +98,10 @@ impl SharedQueue {
         self.carry_out(&mut state, turn);
         Ok(taken)
     }
+}
+
+/// A message among those read. One that isn't there was settled meanwhile.
+fn found(read: &[(Lsn, Message)], lsn: Lsn) -> Option<Message> {
+    let at = read.binary_search_by_key(&lsn, |(lsn, _)| *lsn).ok()?;
+    read.get(at).map(|(_, message)| message.clone())
 }

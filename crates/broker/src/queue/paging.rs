@@ -25,8 +25,9 @@ pub(super) struct Paged {
 impl SharedQueue {
     /// Tells the pager what has changed.
     pub(super) fn tell_pager(&self, state: &mut State) {
-        let State { machine, paged, .. } = state;
-        let memory = machine.memory();
+        let State { machine, stream, paged, .. } = state;
+        let of_stream = stream.as_ref().map_or(0, |stream| stream.machine.memory());
+        let memory = machine.memory() + of_stream;
         // What a recent history exchange keeps is looked at as a whole, and is short.
         if memory > 0 && !paged.is_holding && self.purpose != Purpose::History {
             paged.is_holding = true;
@@ -36,10 +37,11 @@ impl SharedQueue {
             self.agenda.pager.changed(paged.memory, memory);
             paged.memory = memory;
         }
-        if machine.paged_len() > 0
-            && !paged.is_wanting
-            && machine.wants_pages(self.agenda.pager.window())
-        {
+        let wants_pages = match stream {
+            Some(stream) => stream.machine.wants_pages(),
+            None => machine.paged_len() > 0 && machine.wants_pages(self.agenda.pager.window()),
+        };
+        if wants_pages && !paged.is_wanting {
             paged.is_wanting = true;
             self.agenda.pager.want(self.this.clone());
         }
@@ -51,7 +53,11 @@ impl SharedQueue {
         let mut state = self.state.lock();
         state.paged.is_holding = false;
         let keep = if state.consumers.is_empty() { 0 } else { self.agenda.pager.window() };
-        let gone = state.machine.page_out(leveret_engine::Lsn(readable.0), keep, most);
+        let readable = leveret_engine::Lsn(readable.0);
+        let gone = match &mut state.stream {
+            Some(stream) => stream.machine.page_out(readable, keep, most),
+            None => state.machine.page_out(readable, keep, most),
+        };
         // Behind all others, if it still holds anything.
         self.tell_pager(&mut state);
         gone > 0
@@ -86,6 +92,10 @@ impl SharedQueue {
     pub(crate) fn read_pages(&self, store: &Store, turn: &mut Turn) -> Result<(), ReadError> {
         let mut state = self.state.lock();
         state.paged.is_wanting = false;
+        if state.stream.is_some() {
+            drop(state);
+            return self.read_for_readers(store, turn);
+        }
         let request = state.machine.next_pages(self.agenda.pager.window());
         drop(state);
         let Some(request) = request else { return Ok(()) };
@@ -128,7 +138,7 @@ impl SharedQueue {
         let messages = match messages {
             Ok(messages) => messages,
             Err(error) => {
-                tracing::error!("queue '{}' in vhost '{}': {error}", self.name, self.vhost);
+                self.report_unreadable(&error);
                 state.machine.abandon(request);
                 return Err(error);
             }
@@ -138,6 +148,10 @@ impl SharedQueue {
             self.say_lost(lost.len());
         }
         Ok(())
+    }
+
+    pub(super) fn report_unreadable(&self, error: &ReadError) {
+        tracing::error!("queue '{}' in vhost '{}': {error}", self.name, self.vhost);
     }
 
     /// Says that messages could not be read, unless there are none.

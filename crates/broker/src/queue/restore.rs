@@ -15,8 +15,9 @@ impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
     /// they were published.
     ///
-    /// They stay on disk if so told, except where a queue can't do without them: a stream's, those
-    /// that are delayed or stand ahead of one that is, and dead letters it keeps.
+    /// They stay on disk if so told, except where a queue can't do without them: those that are
+    /// delayed or stand ahead of one that is, and dead letters it keeps. A stream reads its own and
+    /// lets go of them, to know what each takes.
     ///
     /// # Errors
     /// When the disk can't be read, or a message of a stream is damaged. Others are left out then.
@@ -27,6 +28,7 @@ impl SharedQueue {
         store: &Store,
     ) -> Result<(), OpenError> {
         let mut state = self.state.lock();
+        let goes_again = stays_on_disk && self.purpose != Purpose::History;
         let stays_on_disk =
             stays_on_disk && state.stream.is_none() && self.purpose == Purpose::Clients;
         let last_delayed = backlog.last_delayed();
@@ -38,6 +40,7 @@ impl SharedQueue {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
                     self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+                    state.page_out_restored(goes_again);
                 }
                 continue;
             }
@@ -54,6 +57,7 @@ impl SharedQueue {
             });
         }
         self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+        state.page_out_restored(goes_again);
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
         Ok(())
@@ -85,9 +89,6 @@ impl SharedQueue {
             self.restore_entry(state, message, &recovered, last_delayed);
         }
         self.say_lost(lost);
-        if self.purpose == Purpose::Delay {
-            state.machine.page_out(leveret_engine::Lsn(u64::MAX), 0, usize::MAX);
-        }
         Ok(())
     }
 
@@ -121,5 +122,19 @@ impl SharedQueue {
         } else {
             state.machine.restore(entry);
         }
+    }
+}
+
+impl State {
+    /// Lets go of what has been put back, if it is too much.
+    fn page_out_restored(&mut self, is_too_much: bool) {
+        if !is_too_much {
+            return;
+        }
+        let all = leveret_engine::Lsn(u64::MAX);
+        match &mut self.stream {
+            Some(stream) => stream.machine.page_out(all, 0, usize::MAX),
+            None => self.machine.page_out(all, 0, usize::MAX),
+        };
     }
 }

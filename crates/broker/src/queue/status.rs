@@ -135,6 +135,8 @@ impl SharedQueue {
         if let Some(stream) = &state.stream {
             status.ready = stream.machine.len();
             status.ready_bytes = stream.machine.bytes();
+            status.paged = stream.machine.paged_len();
+            status.paged_bytes = stream.machine.paged_bytes();
         }
         status
     }

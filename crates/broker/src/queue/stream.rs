@@ -9,13 +9,13 @@ use std::sync::{Arc, Weak};
 use leveret_engine::{
     Allowance, ConsumerId, Entry, Millis, NameChange, ReaderSpec, Settled, Stream, StreamSettings,
 };
-use leveret_store::{Batch, Definition, Lsn, Store, Table};
+use leveret_store::{Batch, Definition, Lsn, ReadError, Store, Table};
 use parking_lot::MutexGuard;
 
 use super::delivery::Consumer;
 use super::gate::DispatchGate;
 use super::schedule::NEVER;
-use super::{AddConsumerRefused, ConsumerAbout, Incoming, SharedQueue, State};
+use super::{AddConsumerRefused, ConsumerAbout, Incoming, SharedQueue, State, paging};
 use crate::definitions::{self, StreamValue};
 use crate::queue_type::QueueType;
 use crate::stream_work::Due;
@@ -72,6 +72,7 @@ impl SharedQueue {
         }
         self.await_commit(stream);
         self.reschedule(state);
+        self.tell_pager(state);
     }
 
     /// What is on disk may be read now, by those who have time in this turn.
@@ -116,6 +117,36 @@ impl SharedQueue {
             self.agenda.streams.go_on(Weak::clone(&self.this));
         }
         self.reschedule(state);
+        self.tell_pager(state);
+    }
+
+    /// Reads what readers want, and has them go on.
+    ///
+    /// # Errors
+    /// When it cannot be read; [`retry_pages`](Self::retry_pages) then.
+    pub(super) fn read_for_readers(&self, store: &Store, turn: &mut Turn) -> Result<(), ReadError> {
+        let window = self.agenda.pager.window();
+        let mut state = self.state.lock();
+        let Some(stream) = &mut state.stream else { return Ok(()) };
+        if let Some(request) = stream.machine.next_pages(window) {
+            drop(state);
+            let read = paging::read(store, request.lsns(), &[]);
+            state = self.state.lock();
+            let Some(stream) = &mut state.stream else { return Ok(()) };
+            match read {
+                Ok(messages) => {
+                    let lost = stream.machine.page_in(&request, &messages);
+                    self.say_lost(lost.len());
+                }
+                Err(error) => {
+                    stream.machine.abandon();
+                    self.report_unreadable(&error);
+                    return Err(error);
+                }
+            }
+        }
+        self.serve(&mut state, turn);
+        Ok(())
     }
 
     /// Deliveries of a reader were settled: it gets its credit back.
@@ -182,6 +213,7 @@ impl SharedQueue {
         stream.machine.retain(now, &mut dropped);
         let offset = stream.machine.first_offset();
         self.reschedule(&mut state);
+        self.tell_pager(&mut state);
         drop(state);
         let dropped: Vec<Lsn> = dropped.into_iter().map(|lsn| Lsn(lsn.0)).collect();
         let mut records = Batch::new();
@@ -234,7 +266,10 @@ impl SharedQueue {
 
     /// Lets the messages of a deleted stream go, and names the records there are of its offsets.
     pub(crate) fn forget_offsets(&self) -> Vec<Definition> {
-        let Some(stream) = self.state.lock().stream.take() else { return Vec::new() };
+        let mut state = self.state.lock();
+        let Some(stream) = state.stream.take() else { return Vec::new() };
+        self.tell_pager(&mut state);
+        drop(state);
         let names = stream.machine.names().map(|(name, _)| name).chain([""]);
         names.map(|name| self.offset_record(name, None)).collect()
     }

@@ -70,6 +70,7 @@ impl World {
         let (queue, id) = self.session.consume(request, |_| subscriber).unwrap();
         self.session.unblock(&queue, id);
         self.session.finish();
+        let _ = self.broker.page_all(Millis(self.now), &mut Turn::new());
         Reader { keeper, queue, id }
     }
 
@@ -119,7 +120,12 @@ impl World {
 
 fn serve(broker: &Broker, now: u64) {
     let mut turn = Turn::new();
-    while broker.serve_streams(Millis(now), &mut turn) == Progress::More {}
+    loop {
+        while broker.serve_streams(Millis(now), &mut turn) == Progress::More {}
+        if !broker.page_all(Millis(now), &mut turn) {
+            return;
+        }
+    }
 }
 
 impl Reader {
@@ -557,4 +563,77 @@ proptest! {
             prop_assert!(*first <= settled.max(*begin), "{} after {}", first, settled);
         }
     }
+}
+
+/// What the messages of all queues may take in the test below.
+const BUDGET: u64 = 64 << 10;
+
+/// A body of this number, of which many do not fit into the budget.
+fn long_body(number: u64) -> String {
+    format!("m{number} {}", "x".repeat(usize::try_from(number % 700).unwrap()))
+}
+
+#[test]
+fn a_long_stream_is_read_by_all_and_takes_no_more_memory_than_it_may() {
+    let mut world = World::open_with(Arc::new(MemDisk::new()), START, BUDGET);
+    world.declare_stream(&[]);
+    for batch in 0..40 {
+        let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
+        let last = world.publish_all(&bodies).pop().unwrap();
+        world.wait(last);
+        world.serve();
+        world.page();
+        assert!(world.broker.message_memory() <= BUDGET, "{batch}");
+    }
+    let expected: Vec<(u64, String)> =
+        (0..2000).map(|offset| (offset, long_body(offset))).collect();
+    for restart in [false, true] {
+        if restart {
+            world = world.restart();
+        }
+        let first = world.read_all();
+        let middle = world.read("", &[("x-stream-offset", Value::I32(1000))]);
+        world.serve();
+        world.page();
+        assert!(first.held() == expected && middle.held() == expected[1000..]);
+        assert!(world.broker.message_memory() <= BUDGET);
+        let shown = world.session.browse("s", 990, 20, 1 << 20).unwrap();
+        let bodies = shown.messages.iter().map(|(offset, entry)| {
+            (*offset, String::from_utf8(entry.message.body().to_vec()).unwrap())
+        });
+        assert!(bodies.eq(expected[990..1010].iter().cloned()));
+        assert_eq!((shown.first, shown.next, shown.end), (0, 1010, 2000));
+    }
+    world.session.delete_queue("s", DeleteIf::default()).unwrap();
+    world.session.finish();
+    assert_eq!(world.broker.message_memory(), 0);
+}
+
+/// The oldest messages go while they are on disk, and readers find the rest.
+#[test]
+fn what_is_on_disk_leaves_by_retention() {
+    let mut world = World::open_with(Arc::new(MemDisk::new()), START, BUDGET);
+    world.declare_stream(&[
+        ("x-max-length-bytes", Value::I32(400 << 10)),
+        ("x-stream-max-segment-size-bytes", Value::I32(50 << 10)),
+    ]);
+    for batch in 0..60 {
+        let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
+        let last = world.publish_all(&bodies).pop().unwrap();
+        world.wait(last);
+        world.serve();
+        world.page();
+        world.pass(1000);
+        assert!(world.broker.message_memory() <= BUDGET, "{batch}");
+    }
+    let reader = world.read_all();
+    world.serve();
+    let held = reader.held();
+    let first = held[0].0;
+    assert!(first > 1000, "{first}");
+    assert!(held.into_iter().eq((first..3000).map(|offset| (offset, long_body(offset)))));
+    let mut world = world.restart();
+    let reader = world.read_all();
+    world.serve();
+    assert!(reader.held().into_iter().eq((first..3000).map(|offset| (offset, long_body(offset)))));
 }

@@ -5,12 +5,12 @@
 
 use super::Queue;
 use super::entry::Entry;
-use super::page::PagedSlot;
 use super::paging::PageRequest;
 use super::ring::Slot;
 use super::spill::Spilled;
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
+use crate::paged_list::PagedSlot;
 
 /// A ready message as it stands in its queue.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl View {
         }
     }
 
-    /// The next message in order, which has about so many body bytes.
+    /// The next message in order, which has so many body bytes.
     pub(super) fn add(&mut self, slot: Slot<'_>, bytes: u64) {
         if self.skip > 0 {
             self.skip -= 1;
@@ -98,9 +98,9 @@ impl View {
     }
 
     /// As [`add`](Self::add), of a message that was perhaps spilled.
-    pub(super) fn add_paged(&mut self, slot: PagedSlot, bytes: u64, spilled: Option<&Spilled>) {
+    pub(super) fn add_paged(&mut self, slot: PagedSlot, spilled: Option<&Spilled>) {
         let before = self.shown.len();
-        self.add(Slot::Paged(slot), bytes);
+        self.add(Slot::Paged(slot), slot.bytes);
         if let Some(standing) = self.shown.get_mut(before) {
             standing.spilled = spilled.cloned();
         }

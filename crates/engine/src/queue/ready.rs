@@ -6,12 +6,12 @@ use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
 use super::level_set::LevelSet;
-use super::page::PagedSlot;
 use super::paging::{DuePages, PageRequest};
 use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring, Spill};
 use super::spill::{SpillBlock, Spilled};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
+use crate::paged_list::PagedSlot;
 
 /// All ready messages of a queue in delivery order.
 ///
@@ -131,7 +131,7 @@ impl Ready {
         let row = Self::row(&mut self.levels, level);
         let in_order = row.is_next_in_order(entry.deadline);
         let slot = PagedSlot::restored(entry, entry.deadline.is_some() && !in_order);
-        row.ring.push_paged(slot, entry.bytes, level, &mut self.due);
+        row.ring.push_paged(slot, level, &mut self.due);
         self.occupied.insert(level);
         self.len += 1;
         self.bytes = self.bytes.saturating_add(entry.bytes);

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::Entry;
-use super::page::{PAGE_BYTES, Page, PagedSlot};
+use super::page::{PAGE_BYTES, Page};
 use super::spill::{SpillBlock, Spilled};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
+use crate::paged_list::PagedSlot;
 
 /// Entries per chunk.
 const CHUNK: usize = 256;
@@ -211,10 +212,9 @@ impl Ring {
                 }
                 Chunk::Paged(page) => {
                     if !view.passes(usize::try_from(page.len).unwrap_or(usize::MAX)) {
-                        let bytes = page.bytes / u64::from(page.len.max(1));
                         let spilled = page.spilled.as_ref();
                         let slots = page.iter().flatten();
-                        slots.for_each(|slot| view.add_paged(slot, bytes, spilled));
+                        slots.for_each(|slot| view.add_paged(slot, spilled));
                     }
                 }
             }
@@ -268,13 +268,7 @@ impl Ring {
     }
 
     /// Appends an entry that is paged out, to the ring of a level.
-    pub(super) fn push_paged(
-        &mut self,
-        slot: PagedSlot,
-        bytes: u64,
-        level: u8,
-        due: &mut DueIndex,
-    ) {
+    pub(super) fn push_paged(&mut self, slot: PagedSlot, level: u8, due: &mut DueIndex) {
         let place = self.next;
         self.next += 1;
         self.len += 1;
@@ -284,7 +278,7 @@ impl Ring {
             self.chunks.pop_back();
         }
         let is_full = match self.chunks.back() {
-            Some(Chunk::Paged(page)) => !page.takes(place, bytes),
+            Some(Chunk::Paged(page)) => !page.takes(place, slot.bytes),
             _ => true,
         };
         if is_full {
@@ -295,7 +289,7 @@ impl Ring {
         }
         if let Some(Chunk::Paged(page)) = self.chunks.back_mut() {
             let before = page.deadline;
-            page.push(Some((slot, bytes)));
+            page.push(Some(slot));
             due.change_page(level, Place(page.start), before, page.deadline);
         }
     }
@@ -627,13 +621,12 @@ fn put_spilled(
     how: &mut PageOut<'_>,
 ) {
     let slot = how.goes(place, entry);
-    let bytes = entry.bytes();
     match pieces.last_mut() {
-        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push(Some((slot, bytes))),
+        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push(Some(slot)),
         _ => {
             let mut page = Box::new(Page::new(place));
             page.spilled = Some(Arc::clone(spilled));
-            page.push(Some((slot, bytes)));
+            page.push(Some(slot));
             pieces.push(Chunk::Paged(page));
         }
     }
@@ -641,12 +634,11 @@ fn put_spilled(
 
 fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageOut<'_>) {
     let slot = how.goes(place, entry);
-    let bytes = entry.bytes();
     match pieces.last_mut() {
-        Some(Chunk::Paged(page)) if page.takes(place, bytes) => page.push(Some((slot, bytes))),
+        Some(Chunk::Paged(page)) if page.takes(place, slot.bytes) => page.push(Some(slot)),
         _ => {
             let mut page = Box::new(Page::new(place));
-            page.push(Some((slot, bytes)));
+            page.push(Some(slot));
             pieces.push(Chunk::Paged(page));
         }
     }

@@ -2,7 +2,7 @@
 
 use leveret_codec::{Properties, TableLimits};
 
-use super::log::Slot;
+use super::page::Slot;
 use crate::message::Message;
 
 /// Which messages a reader wants (`x-stream-filter`, `x-stream-match-unfiltered`), by the value of
@@ -35,9 +35,8 @@ impl Filter {
         if slot.key == FilterKey::UNFILTERED {
             return self.match_unfiltered;
         }
-        self.values
-            .iter()
-            .any(|(key, value)| *key == slot.key && filter_value(&slot.message) == Some(&**value))
+        let is_value = |value: &[u8]| slot.message.as_ref().and_then(filter_value) == Some(value);
+        self.values.iter().any(|(key, value)| *key == slot.key && is_value(value))
     }
 }
 

@@ -1,24 +1,11 @@
 //! The messages of a stream by offset, and the segments they leave in.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 
-use super::filter::FilterKey;
+use super::page::{Hot, Page, Slot};
 use super::settings::StreamSettings;
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
-
-/// Slots per page. One growing buffer would copy a long stream when it doubles.
-const PAGE: usize = 256;
-
-/// A message and what a reader may ask of it without looking at its content.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) lsn: Lsn,
-    pub(super) key: FilterKey,
-    pub(super) message: Message,
-    /// When it was published, or an earlier message if that was later.
-    time: Millis,
-}
 
 /// What leaves together.
 #[derive(Clone, Copy, Debug)]
@@ -30,13 +17,12 @@ struct Segment {
     last: Millis,
 }
 
-/// All messages, in the order of their offsets and of their LSNs.
-///
-/// All pages but the first, which is taken from, and the last, which is added to, hold exactly
-/// [`PAGE`] slots.
+/// All messages, in the order of their offsets and of their LSNs. Pages are what leaves memory and
+/// comes back.
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pages: VecDeque<VecDeque<Slot>>,
+    /// None is empty. The last is added to.
+    pages: VecDeque<Page>,
     first: u64,
     next: u64,
     bytes: u64,
@@ -45,6 +31,33 @@ pub(super) struct Log {
     /// Whether the first segment is being taken away.
     is_dropping: bool,
     last_chunk: u64,
+    hot: Hot,
+}
+
+/// A message of a stream as it stands there.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Its offset.
+    pub offset: u64,
+    /// Where the journal has it.
+    pub lsn: Lsn,
+    /// The message, unless it is on disk only.
+    pub message: Option<Message>,
+}
+
+/// Messages that lie one behind the other in memory.
+pub(super) struct Slots<'a> {
+    slots: vec_deque::Iter<'a, Slot>,
+    /// There would be more if they were in memory.
+    pub(super) is_paged: bool,
+}
+
+impl<'a> Iterator for Slots<'a> {
+    type Item = &'a Slot;
+
+    fn next(&mut self) -> Option<&'a Slot> {
+        self.slots.next()
+    }
 }
 
 impl Log {
@@ -104,45 +117,170 @@ impl Log {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.next += 1;
-        let slot = Slot { lsn, key: FilterKey::of_message(&message), message, time };
-        match self.pages.back_mut() {
-            Some(page) if page.len() < PAGE => page.push_back(slot),
-            _ => self.pages.push_back(VecDeque::from([slot])),
+        let slot = Slot::new(lsn, message, time);
+        let before = self.pages.back().filter(|page| page.takes(bytes)).map(Page::hot);
+        if before.is_none() {
+            self.pages.push_back(Page::new(offset));
+        }
+        if let Some(page) = self.pages.back_mut() {
+            page.push(slot);
+            self.hot.change(before.unwrap_or_default(), page.hot());
         }
         offset
     }
 
-    pub(super) fn get(&self, offset: u64) -> Option<&Slot> {
-        let mut at = usize::try_from(offset.checked_sub(self.first)?).ok()?;
-        let front = self.pages.front()?;
-        let Some(beyond) = at.checked_sub(front.len()) else { return front.get(at) };
-        at = beyond % PAGE;
-        self.pages.get(1 + beyond / PAGE)?.get(at)
+    /// The messages in memory.
+    pub(super) const fn hot(&self) -> Hot {
+        self.hot
     }
 
-    /// The offset after the last message with an LSN up to this one; at least `from`.
+    /// Messages from this offset on, up to the end of their page.
+    pub(super) fn from(&self, offset: u64) -> Slots<'_> {
+        let page = self.page_of(offset).and_then(|at| self.pages.get(at));
+        Slots {
+            slots: page.map_or_else(vec_deque::Iter::default, |page| page.slots_from(offset)),
+            is_paged: page.is_some_and(|page| !page.is_hot()),
+        }
+    }
+
+    /// LSN of a message that is in memory.
+    pub(super) fn lsn(&self, offset: u64) -> Option<Lsn> {
+        self.from(offset).next().map(|slot| slot.lsn)
+    }
+
+    /// The index of the page with this offset.
+    fn page_of(&self, offset: u64) -> Option<usize> {
+        let last = self.pages.back().filter(|_| offset < self.next)?;
+        if offset >= last.start {
+            return Some(self.pages.len() - 1);
+        }
+        self.pages.partition_point(|page| page.start <= offset).checked_sub(1)
+    }
+
+    /// The offset after the last message with an LSN up to this one; at least `from`, from where on
+    /// all messages are in memory.
     pub(super) fn offset_after(&self, through: Lsn, from: u64) -> u64 {
-        self.partition(from.max(self.first), |slot| slot.lsn <= through)
+        let at = self.pages.partition_point(|page| {
+            page.end() <= from || page.last_lsn().is_some_and(|last| last <= through)
+        });
+        let page = self.pages.get(at);
+        page.map_or(self.next, |page| page.start + page.count_through(through)).max(from)
     }
 
     /// The offset of the first message published at `time` or later.
     pub(super) fn offset_at(&self, time: Millis) -> u64 {
-        self.partition(self.first, |slot| slot.time < time)
+        let at = self.pages.partition_point(|page| page.last < time);
+        self.pages.get(at).map_or(self.next, |page| page.start + page.count_before(time))
     }
 
-    /// The first offset from `from` on whose message doesn't fulfil `holds`, which those before it
-    /// do.
-    fn partition(&self, from: u64, holds: impl Fn(&Slot) -> bool) -> u64 {
-        let (mut low, mut high) = (from, self.next);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.get(middle).is_some_and(&holds) {
-                low = middle + 1;
-            } else {
-                high = middle;
+    /// Forgets the content of pages all of whose messages are before `committed` and have an LSN up
+    /// to `readable`, of about `most` messages, but for those from these offsets on as far as they
+    /// take about `keep` bytes together. Returns how many messages went.
+    pub(super) fn page_out(
+        &mut self,
+        committed: u64,
+        readable: Lsn,
+        (mut keep, offsets): (u64, impl Iterator<Item = u64>),
+        most: usize,
+    ) -> u64 {
+        let mut kept = Vec::new();
+        for offset in offsets {
+            let Some(at) = self.page_of(offset) else { continue };
+            let hot = self.pages.range(at..).take_while(|page| page.is_hot());
+            for page in hot {
+                if keep == 0 {
+                    break;
+                }
+                kept.push(page.start);
+                keep = keep.saturating_sub(page.hot().memory());
             }
         }
-        low
+        let (mut gone, mut at) = (0, 0);
+        while let Some(page) = self.pages.get_mut(at) {
+            if gone >= most as u64 || page.end() > committed {
+                break;
+            }
+            let can_go = page.last_lsn().is_some_and(|last| last <= readable);
+            if can_go && !kept.contains(&page.start) {
+                self.hot.change(page.hot(), Hot::default());
+                gone += page.len();
+                page.page_out();
+                if self.join(at) {
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        gone
+    }
+
+    /// Makes one of a page that is on disk only and the one before it, if that is as well and they are
+    /// small. Whether it did: a stream that grows slowly would have as many pages as messages.
+    fn join(&mut self, at: usize) -> bool {
+        let Some(page) = self.pages.get(at) else { return false };
+        let before = at.checked_sub(1).and_then(|before| self.pages.get(before));
+        if !before.is_some_and(|before| before.has_room_for(page)) {
+            return false;
+        }
+        let page = self.pages.remove(at);
+        let before = self.pages.get_mut(at - 1);
+        if let (Some(page), Some(before)) = (page, before) {
+            before.append(&page);
+        }
+        true
+    }
+
+    /// The pages from an offset on that are on disk only and follow each other, of about so many
+    /// bytes, the first whatever it has.
+    pub(super) fn paged_from(&self, offset: u64, bytes: u64) -> impl Iterator<Item = &Page> {
+        let at = self.page_of(offset).unwrap_or(self.pages.len());
+        let mut sum = 0_u64;
+        let pages = self.pages.range(at..).take_while(|page| !page.is_hot());
+        pages.take_while(move |page| {
+            let is_wanted = sum == 0 || sum < bytes;
+            sum = sum.saturating_add(page.bytes.max(1));
+            is_wanted
+        })
+    }
+
+    /// Has the page that ends there in memory again, with the messages that `find` has. Adds those
+    /// it has not to `lost`.
+    pub(super) fn page_in(
+        &mut self,
+        end: u64,
+        find: impl FnMut(Lsn) -> Option<Message>,
+        lost: &mut Vec<Lsn>,
+    ) {
+        let at = end.checked_sub(1).and_then(|last| self.page_of(last));
+        let page = at.and_then(|at| self.pages.get_mut(at));
+        if let Some(page) = page.filter(|page| !page.is_hot() && page.end() == end) {
+            page.page_in(find, lost);
+            self.hot.change(Hot::default(), page.hot());
+        }
+    }
+
+    /// Shows messages from an offset on: the LSN of each, and the message if it is in memory.
+    pub(super) fn browse(&self, from: u64, most: usize, mut bytes: u64) -> Vec<Shown> {
+        let at = self.page_of(from).unwrap_or(self.pages.len());
+        let mut shown = Vec::new();
+        for page in self.pages.range(at..) {
+            let mut offset = page.start;
+            let mut slots = page.slots_from(page.start);
+            let average = page.bytes / page.len().max(1);
+            page.lsns(|lsn| {
+                let message = slots.next().and_then(|slot| slot.message.clone());
+                if offset >= from && shown.len() < most && bytes > 0 {
+                    let size = message.as_ref().map_or(average, |message| message.size() as u64);
+                    bytes = bytes.saturating_sub(size.max(1));
+                    shown.push(Shown { offset, lsn, message });
+                }
+                offset += 1;
+            });
+            if shown.len() >= most || bytes == 0 {
+                break;
+            }
+        }
+        shown
     }
 
     /// Takes segments away as `settings` ask for, of what is committed, and no more than `most`
@@ -160,8 +298,8 @@ impl Log {
             if !self.is_dropping {
                 return;
             }
-            let Some(slot) = self.pop() else { return };
-            dropped.push(slot.lsn);
+            let Some(lsn) = self.pop() else { return };
+            dropped.push(lsn);
         }
     }
 
@@ -187,13 +325,14 @@ impl Log {
         Some(oldest.last.saturating_add(settings.max_age?))
     }
 
-    fn pop(&mut self) -> Option<Slot> {
+    fn pop(&mut self) -> Option<Lsn> {
         let page = self.pages.front_mut()?;
-        let slot = page.pop_front()?;
-        if page.is_empty() {
+        let before = page.hot();
+        let (lsn, bytes) = page.pop()?;
+        self.hot.change(before, page.hot());
+        if page.len() == 0 {
             self.pages.pop_front();
         }
-        let bytes = u64::try_from(slot.message.stored_len()).unwrap_or(u64::MAX);
         self.first += 1;
         self.bytes = self.bytes.saturating_sub(bytes);
         let second = self.segments.get(1).map_or(self.next, |segment| segment.first);
@@ -204,6 +343,6 @@ impl Log {
             segment.first = self.first;
             segment.bytes = segment.bytes.saturating_sub(bytes);
         }
-        Some(slot)
+        Some(lsn)
     }
 }

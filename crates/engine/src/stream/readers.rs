@@ -39,13 +39,15 @@ pub struct ReaderStatus {
 }
 
 /// All readers. One that can go on is in `ready`, one that has read everything and has credit in
-/// `waiting`; nothing ever scans for a ready reader.
+/// `waiting`, one whose next message is on disk only in `reading`; nothing ever scans for a ready
+/// reader.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     rows: AHashMap<ConsumerId, Reader>,
     /// In order of their turns.
     ready: VecDeque<ConsumerId>,
     waiting: Vec<ConsumerId>,
+    reading: Vec<ConsumerId>,
     unsettled: u64,
     next_seat: u64,
 }
@@ -63,12 +65,22 @@ pub(super) struct Reader {
     place: Place,
 }
 
+/// Why a reader stops before it has all that it has credit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The gate has turned it away.
+    Blocked,
+    /// Its next message is on disk only.
+    Paged,
+}
+
 /// In which list a reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     None,
     Ready,
     Waiting,
+    Reading,
 }
 
 impl Reader {
@@ -128,6 +140,7 @@ impl Readers {
             Place::None => {}
             Place::Ready => self.ready.retain(|other| *other != id),
             Place::Waiting => self.waiting.retain(|other| *other != id),
+            Place::Reading => self.reading.retain(|other| *other != id),
         }
         Some(reader)
     }
@@ -147,18 +160,43 @@ impl Readers {
         &mut self,
         id: ConsumerId,
         deliveries: usize,
-        is_blocked: bool,
+        halt: Option<Halt>,
         committed: u64,
     ) {
         self.ready.pop_front();
         self.unsettled += deliveries as u64;
         let Some(reader) = self.rows.get_mut(&id) else { return };
         reader.place = Place::None;
-        reader.is_blocked = is_blocked;
+        reader.is_blocked = halt == Some(Halt::Blocked);
         if let Some(progress) = &mut reader.progress {
             progress.next = reader.next;
         }
+        if halt == Some(Halt::Paged) {
+            reader.place = Place::Reading;
+            self.reading.push(id);
+            return;
+        }
         self.line_up(id, committed);
+    }
+
+    /// The offsets of those whose next message is on disk only.
+    pub(super) fn reading(&self) -> impl Iterator<Item = u64> {
+        self.reading.iter().filter_map(|id| self.rows.get(id)).map(|reader| reader.next)
+    }
+
+    /// Those can go on.
+    pub(super) fn go_on(&mut self, committed: u64) {
+        for id in std::mem::take(&mut self.reading) {
+            if let Some(reader) = self.rows.get_mut(&id) {
+                reader.place = Place::None;
+                self.line_up(id, committed);
+            }
+        }
+    }
+
+    /// The offsets that readers are at.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.rows.values().map(|reader| reader.next)
     }
 
     /// More may be read: those who waited for it can go on.

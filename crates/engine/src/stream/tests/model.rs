@@ -42,6 +42,17 @@ enum Step {
     Retain(u64),
     Settings(StreamSettings),
     Restart,
+    /// What is committed, but for the latest few, is paged out.
+    PageOut {
+        keep: u64,
+        most: usize,
+        unwritten: u64,
+    },
+    /// What readers want is read, unless the disk fails.
+    Read {
+        window: u64,
+        fails: bool,
+    },
 }
 
 /// Where to begin, without knowing what offsets and times there are.
@@ -240,6 +251,8 @@ struct Pair {
     recorded: BTreeMap<String, u64>,
     /// Nothing was appended since.
     is_restarted: bool,
+    /// What can be read back.
+    disk: BTreeMap<Lsn, Message>,
 }
 
 impl Pair {
@@ -254,6 +267,7 @@ impl Pair {
             held: Vec::new(),
             recorded: BTreeMap::new(),
             is_restarted: true,
+            disk: BTreeMap::new(),
         }
     }
 
@@ -269,6 +283,7 @@ impl Pair {
                 let (lsn, offset) = (self.next_lsn, self.model.next);
                 let message = message(self.now, size, value);
                 let bytes = message.stored_len() as u64;
+                self.disk.insert(Lsn(lsn), message.clone());
                 assert_eq!(self.stream.append(Lsn(lsn), message), offset);
                 let time = self.now;
                 let begins_chunk = std::mem::take(&mut self.is_restarted) || begins_chunk;
@@ -327,12 +342,36 @@ impl Pair {
                 self.model.settings = settings;
             }
             Step::Restart => self.restart(),
+            Step::PageOut { keep, most, unwritten } => {
+                let before = self.stream.memory();
+                let readable = self.next_lsn.saturating_sub(unwritten);
+                let gone = self.stream.page_out(Lsn(readable), keep, most);
+                assert!(self.stream.memory() + gone * 120 <= before);
+            }
+            Step::Read { window, fails } => drop(self.read(window, fails)),
         }
+    }
+
+    /// Reads what readers want. Whether there was anything.
+    fn read(&mut self, window: u64, fails: bool) -> bool {
+        let is_wanted = self.stream.wants_pages();
+        let Some(request) = self.stream.next_pages(window) else { return is_wanted };
+        assert!(is_wanted && !self.stream.wants_pages(), "one at a time");
+        if fails {
+            self.stream.abandon();
+            return true;
+        }
+        let mut lsns = request.lsns().to_vec();
+        lsns.sort_unstable();
+        let messages = lsns.into_iter().map(|lsn| (lsn, self.disk[&lsn].clone()));
+        let messages: Vec<_> = messages.collect();
+        assert_eq!(self.stream.page_in(&request, &messages), []);
+        true
     }
 
     fn serve(&mut self) {
         let mut got: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        while self.stream.is_behind() {
+        while self.stream.is_behind() || self.read(150, false) {
             let (mut allowance, mut run) = (Allowance::default(), Vec::new());
             while let Some(id) = self.stream.serve(&mut self.gate, &mut allowance, &mut run) {
                 let offsets = run.drain(..).map(|entry| entry.lsn.0);
@@ -489,6 +528,24 @@ impl Pair {
         assert_eq!(stream.committed_offset(), model.committed);
         assert_eq!(stream.bytes(), model.bytes());
         assert_eq!(stream.segments(), model.segments.len());
+        let shown = stream.browse(0, usize::MAX, u64::MAX);
+        let committed = model.lines().filter(|line| line.offset < model.committed);
+        assert!(
+            shown
+                .iter()
+                .map(|it| (it.offset, it.lsn.0))
+                .eq(committed.map(|it| (it.offset, it.lsn)))
+        );
+        let in_memory = shown.iter().filter_map(|it| it.message.as_ref());
+        let committed_memory: u64 =
+            in_memory.map(|message| message.stored_len() as u64 + 120).sum();
+        let uncommitted = model.lines().filter(|line| line.offset >= model.committed);
+        let memory = committed_memory + uncommitted.map(|line| line.bytes + 120).sum::<u64>();
+        assert_eq!(stream.memory(), memory);
+        let middle = model.first() + (model.committed - model.first()) / 2;
+        let some = stream.browse(middle, 2, u64::MAX);
+        let expected = (middle..model.committed).take(2);
+        assert!(some.iter().map(|it| it.offset).eq(expected));
         let live = model.readers.iter().filter(|reader| !reader.is_gone);
         let unsettled: usize = live.clone().map(ModelReader::open).sum();
         assert_eq!(stream.unsettled(), unsettled as u64);
@@ -559,6 +616,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..40_u64).prop_map(Step::Retain),
         1 => settings().prop_map(Step::Settings),
         1 => Just(Step::Restart),
+        5 => (prop_oneof![Just(0), 0..600_u64], 1..20_usize, 0..4_u64)
+            .prop_map(|(keep, most, unwritten)| Step::PageOut { keep, most, unwritten }),
+        2 => (0..400_u64, prop::bool::weighted(0.2))
+            .prop_map(|(window, fails)| Step::Read { window, fails }),
     ]
 }
 
