@@ -184,9 +184,23 @@ pub fn der(pem: &str) -> Vec<u8> {
 /// # Errors
 /// When one of the sides wants none of it.
 pub fn connect(address: SocketAddr, client: &Arc<ClientConfig>, host: &str) -> io::Result<Stream> {
+    connect_behind(b"", address, client, host)
+}
+
+/// The same from behind a proxy, which begins with this header.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_behind(
+    header: &[u8],
+    address: SocketAddr,
+    client: &Arc<ClientConfig>,
+    host: &str,
+) -> io::Result<Stream> {
     let host = ServerName::try_from(host.to_owned()).expect("a host");
     let connection = ClientConnection::new(Arc::clone(client), host).map_err(io::Error::other)?;
-    let socket = TcpStream::connect(address)?;
+    let mut socket = TcpStream::connect(address)?;
+    socket.write_all(header)?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;

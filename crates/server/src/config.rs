@@ -10,6 +10,7 @@ mod alerts;
 mod data_dir;
 mod error;
 mod form;
+mod networks;
 mod rabbitmq;
 mod raw;
 mod reference;
@@ -33,6 +34,7 @@ use crate::tls::NameKind;
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::alerts::{AlertKind, AlertRule, AlertsConfig, Amount, Receiver, Smtp, SmtpSecurity};
 pub use self::error::{ConfigError, ConfigWarning};
+pub use self::networks::Networks;
 pub use self::reference::reference;
 pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
@@ -125,6 +127,8 @@ pub struct AmqpConfig {
     pub consumer_max_per_channel: Option<u32>,
     /// How long a delivery may wait for its acknowledgement before its channel is closed.
     pub consumer_timeout: Option<Duration>,
+    /// Proxies that say whose connection they pass on, by the PROXY protocol.
+    pub proxies: Networks,
 }
 
 /// `[auth]`: who is there on an empty data directory, and who must be local.
@@ -269,6 +273,7 @@ impl Default for Config {
                 exchange_max: None,
                 consumer_max_per_channel: None,
                 consumer_timeout: None,
+                proxies: Networks::default(),
             },
             auth: AuthConfig {
                 mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],

@@ -54,7 +54,7 @@ impl Bench {
         let context = Arc::new(context(&broker, &config, shortage));
         let outbox = Arc::new(Outbox::new());
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
-        let peer = Peer { address, local: address, tls: None };
+        let peer = Peer { address, local: address, tls: None, certificate: None };
         let control = Control::new(Arc::clone(&outbox), CancellationToken::new());
         Ok(Self {
             connection: Connection::new(context, Arc::new(control), peer),

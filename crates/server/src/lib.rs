@@ -21,6 +21,7 @@ pub mod fuzz;
 mod listener;
 mod outbox;
 mod pager;
+mod proxy;
 mod reply_sink;
 mod resources;
 mod sasl;

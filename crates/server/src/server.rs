@@ -24,6 +24,7 @@ use crate::connection::{Context, Peer};
 use crate::driver;
 use crate::listener::BoundListener;
 use crate::pager;
+use crate::proxy::{self, ProxyError};
 use crate::resources;
 use crate::sasl::{Anonymous, Logins};
 use crate::stream_server;
@@ -243,7 +244,11 @@ async fn accept(
             Ok((stream, peer)) => {
                 let context = Arc::clone(&context.borrow());
                 let stop = stop.clone();
+                let is_proxy = context.amqp.proxies.contain(peer.address.ip());
                 match tls.clone() {
+                    _ if is_proxy => {
+                        tasks.spawn(serve_proxy(stream, tls.clone(), peer, context, stop))
+                    }
                     None => tasks.spawn(driver::serve(socket::plain(stream), peer, context, stop)),
                     Some(tls) => tasks.spawn(serve_tls(stream, tls, peer, context, stop)),
                 };
@@ -254,6 +259,39 @@ async fn accept(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Serves a client after its proxy has said who that is.
+async fn serve_proxy(
+    mut stream: TcpStream,
+    tls: Option<Arc<Tls>>,
+    mut peer: Peer,
+    context: Arc<Context>,
+    stop: CancellationToken,
+) {
+    let read = tokio::select! {
+        read = Box::pin(proxy::read(&mut stream, context.amqp.handshake_timeout)) => read,
+        () = stop.cancelled() => return,
+    };
+    match read {
+        Ok(None) => {}
+        Ok(Some(proxied)) => {
+            peer.address = canonical(proxied.client);
+            peer.local = canonical(proxied.destination);
+        }
+        Err(ProxyError::Io(error)) => {
+            tracing::debug!("closing connection of the proxy ({peer}): {error}");
+            return;
+        }
+        Err(error) => {
+            tracing::warn!("closing connection of the proxy ({peer}): {error}");
+            return;
+        }
+    }
+    match tls {
+        None => Box::pin(driver::serve(socket::plain(stream), peer, context, stop)).await,
+        Some(tls) => serve_tls(stream, tls, peer, context, stop).await,
     }
 }
 
@@ -285,10 +323,13 @@ async fn serve_tls(
 
 fn prepared(stream: TcpStream, address: SocketAddr) -> io::Result<(TcpStream, Peer)> {
     stream.set_nodelay(true)?;
-    // An IPv4 client of a listener for both shows under an IPv6 address.
-    let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
     let local = canonical(stream.local_addr()?);
     Ok((stream, Peer { address: canonical(address), local, tls: None, certificate: None }))
+}
+
+/// An IPv4 client of a listener for both shows under an IPv6 address.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The client gave up before it was accepted.

@@ -43,6 +43,7 @@ mod policies;
 mod prefetch;
 mod priorities;
 mod process;
+mod proxies;
 mod publishing;
 mod queue_names;
 mod queues;

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use leveret_tests::codec::queue;
 use leveret_tests::tls::{self, Wanted};
-use leveret_tests::{consume, declare};
+use leveret_tests::{Connection, Login, consume, declare};
 use serde_json::json;
 
 use crate::{LOCALHOST, Served, get};
@@ -61,7 +61,7 @@ fn metrics_are_served_within_tls() {
 fn a_client_without_tls_is_not_served_where_tls_is_spoken() {
     let Some(served) = Served::with("") else { return };
     let address = served.broker.address_of("AMQP over TLS");
-    let connection = leveret_tests::Connection::dial(address);
+    let connection = Connection::dial(address);
     connection.send_bytes(&leveret_tests::codec::PROTOCOL_HEADER);
     served.broker.await_line("TLS handshake: received corrupt message");
     // What is served within TLS is as it was.
@@ -114,4 +114,21 @@ fn a_certificate_that_expires_soon_is_told_before() {
     assert_eq!(expired[0]["protocol"], json!("amqp/ssl"));
     assert_eq!(expired[0]["certificates"][0]["subject"], json!("CN=localhost"));
     assert_eq!(check("1/fortnights").0, 400);
+}
+
+#[test]
+fn a_proxy_speaks_before_the_handshake() {
+    let Some(served) = Served::with("[amqp]\nproxies = \"127.0.0.1\"\n") else { return };
+    let client = tls::client(&served.authority.pem(), None);
+    let address = served.broker.address_of("AMQP over TLS");
+    // From a loopback address: guest is let in.
+    let header = b"PROXY TCP4 127.0.0.2 127.0.0.1 56324 5671\r\n";
+    let stream = tls::connect_behind(header, address, &client, "localhost").unwrap();
+    let connection = Connection::within(stream);
+    connection.open(&Login::default()).unwrap();
+    let (_, connections) = served.get("/api/connections");
+    let shown = &connections[0];
+    assert_eq!((&shown["peer_host"], &shown["peer_port"]), (&json!("127.0.0.2"), &json!(56324)));
+    assert_eq!((&shown["port"], &shown["ssl"]), (&json!(5671), &json!(true)));
+    assert_eq!(shown["name"], json!("127.0.0.2:56324 -> 127.0.0.1:5671"));
 }

@@ -1,5 +1,6 @@
 //! What a value is under its name, where RabbitMQ's is not ours.
 
+use super::networks::PRIVATE;
 use super::value::Value;
 
 /// How a value is to be read.
@@ -19,6 +20,8 @@ pub(super) enum Form {
     FrameMax,
     /// A number of channels, 0 for any.
     ChannelMax,
+    /// Whether there are proxies: they are near, then.
+    NearProxies,
 }
 
 impl Form {
@@ -34,6 +37,11 @@ impl Form {
             }
             (Self::FrameMax, _) if is_zero => Value::Text("128MiB".to_owned()),
             (Self::ChannelMax, _) if is_zero => Value::Integer(u16::MAX.into()),
+            (Self::NearProxies, Value::Text(text)) => Value::Text(match text.as_str() {
+                "true" => PRIVATE.to_owned(),
+                "false" => "none".to_owned(),
+                _ => text,
+            }),
             (_, value) => value,
         }
     }

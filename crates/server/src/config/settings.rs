@@ -12,7 +12,7 @@ use super::alarms::{self, Limit};
 use super::sources::variable;
 use super::units::{show_bytes, show_duration};
 use super::value::Value;
-use super::{Config, LogFormat, LogLevel, Storage, SyncMode};
+use super::{Config, LogFormat, LogLevel, Networks, Storage, SyncMode};
 
 /// The one setting whose default is looked for on the machine.
 pub(super) const DATA_DIR: &str = "data_dir";
@@ -319,6 +319,20 @@ static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "amqp.proxies",
+        about: "Proxies that begin each connection with a header of the PROXY protocol, version 1 or 2",
+        live: true,
+        allowed: "networks and addresses such as \"10.0.0.0/8\", \"private\", \"any\", or \"none\"",
+        apply: |config, value| {
+            config.amqp.proxies = Networks::parse(&value.texts()?).ok_or(Refused::NotAllowed)?;
+            Ok(())
+        },
+        show: |config| match &config.amqp.proxies {
+            proxies if proxies.is_empty() => "none".into(),
+            proxies => texts(proxies.iter()),
+        },
+    },
+    Setting {
         key: "server_properties.product",
         about: "The product clients are told",
         live: false,
@@ -521,6 +535,6 @@ fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: T) -> Shown {
     words.iter().find(|(_, own)| *own == meaning).map_or("", |(word, _)| word).into()
 }
 
-fn texts(values: &[impl Display]) -> Shown {
-    toml::Value::Array(values.iter().map(|value| value.to_string().into()).collect()).into()
+fn texts(values: impl IntoIterator<Item = impl Display>) -> Shown {
+    toml::Value::Array(values.into_iter().map(|value| value.to_string().into()).collect()).into()
 }

@@ -64,6 +64,7 @@ fn a_file_sets_everything() {
         heartbeat = "1m"
         handshake_timeout = "500ms"
         max_message_size = "128MiB"
+        proxies = "10.1.0.0/16"
         connection_max = 1000
         channel_max_per_node = 5000
         queue_max = 2000
@@ -144,6 +145,7 @@ fn a_file_sets_everything() {
             exchange_max: Some(3000),
             consumer_max_per_channel: Some(10),
             consumer_timeout: Some(Duration::from_secs(1800)),
+            proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),
         },
         auth: AuthConfig {
             mechanisms: vec![Mechanism::External, Mechanism::Plain],
@@ -417,6 +419,7 @@ queue_max = "none"
 exchange_max = "none"
 consumer_max_per_channel = "none"
 consumer_timeout = "none"
+proxies = "none"
 
 [server_properties]
 product = "RabbitMQ"

@@ -67,7 +67,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("handshake_timeout", Setting("amqp.handshake_timeout", Form::Millis)),
     key("ssl_handshake_timeout", Setting("tls.handshake_timeout", Form::Millis)),
     key("reverse_dns_lookups", Only(&["false"], "clients are shown by their addresses")),
-    key("proxy_protocol", Only(&["false"], "the PROXY protocol is not spoken")),
+    key("proxy_protocol", Setting("amqp.proxies", Form::NearProxies)),
     key("tcp_listen_options", Ignored(TUNING)),
     key("tcp_listen_options.**", Ignored(TUNING)),
     setting("ssl_options.certfile", "tls.cert_file"),

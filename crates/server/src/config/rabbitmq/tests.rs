@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::config::Networks;
 use crate::sasl::{CertificateUser, Mechanism};
 
 use super::super::{
@@ -209,7 +210,6 @@ fn what_would_make_a_difference_is_refused() {
         ("default_queue_type = quorum", "give each vhost its default queue type"),
         ("auth_backends.1 = ldap", "users are kept in the broker only"),
         ("credential_validator.min_length = 8", "passwords are not judged"),
-        ("proxy_protocol = true", "the PROXY protocol is not spoken"),
         ("vhost_max = 10", "such limits are not supported"),
     ] {
         let (key, value) = text.split_once(" = ").unwrap();
@@ -222,11 +222,20 @@ fn what_would_make_a_difference_is_refused() {
         "listeners.ssl = none",
         "default_queue_type = classic",
         "auth_backends.1 = internal",
-        "proxy_protocol = false",
         "vhost_max = infinity",
     ] {
         assert_eq!(conf(same).unwrap().1, [], "{same}");
     }
+}
+
+#[test]
+fn the_proxies_that_are_believed_are_near() {
+    let proxies = |text: &str| value_of(text, |config| config.amqp.proxies.clone());
+    let near = proxies("proxy_protocol = true");
+    assert!(near.contain([10, 0, 0, 7].into()) && !near.contain([8, 8, 8, 8].into()));
+    assert_eq!(proxies("proxy_protocol = false"), Networks::default());
+    let error = conf("proxy_protocol = perhaps").unwrap_err();
+    assert!(error.contains("must be networks and addresses"), "{error}");
 }
 
 #[test]

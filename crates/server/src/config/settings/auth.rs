@@ -15,9 +15,7 @@ pub(super) static AUTH: [Setting; 10] = [
             config.auth.mechanisms = mechanisms(value)?;
             Ok(())
         },
-        show: |config| {
-            texts(&config.auth.mechanisms.iter().map(|one| one.name()).collect::<Vec<_>>())
-        },
+        show: |config| texts(config.auth.mechanisms.iter().map(|one| one.name())),
     },
     Setting {
         key: "auth.loopback_users",

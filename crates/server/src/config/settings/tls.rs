@@ -164,7 +164,7 @@ fn show_paths(paths: &[PathBuf]) -> Shown {
     match paths {
         [] => "none".into(),
         [one] => one.to_string_lossy().as_ref().into(),
-        paths => texts(&paths.iter().map(|path| path.display()).collect::<Vec<_>>()),
+        paths => texts(paths.iter().map(|path| path.display())),
     }
 }
 
@@ -182,5 +182,5 @@ fn versions(value: &Value) -> Result<Vec<TlsVersion>, Refused> {
 fn show_versions(versions: &[TlsVersion]) -> Shown {
     let word =
         |version| VERSIONS.iter().find(|(_, own)| own == version).map_or("", |(word, _)| word);
-    texts(&versions.iter().map(word).collect::<Vec<_>>())
+    texts(versions.iter().map(word))
 }
