@@ -60,6 +60,11 @@ impl PagedList {
         self.slots
     }
 
+    /// The LSN of the last entry.
+    pub(crate) const fn last_lsn(&self) -> Lsn {
+        Lsn(self.last.lsn)
+    }
+
     pub(crate) fn push(&mut self, slot: Option<PagedSlot>) {
         self.slots += 1;
         let Some(slot) = slot else {

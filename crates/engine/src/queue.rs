@@ -9,6 +9,7 @@ mod level_set;
 mod page;
 mod paging;
 mod ready;
+mod returned;
 mod ring;
 mod settings;
 mod spill;
@@ -18,9 +19,8 @@ mod tests;
 pub use browse::Standing;
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
-pub use entry::{DropReason, Effect, Entry, PagedEntry, Pushed, Return};
+pub use entry::{DropReason, ENTRY_MEMORY, Effect, Entry, PagedEntry, Pushed, Return};
 pub use paging::{Got, PageRequest};
-pub use ring::ENTRY_MEMORY;
 pub use settings::{Overflow, QueueSettings};
 pub use spill::{SpillBlock, Spilled};
 

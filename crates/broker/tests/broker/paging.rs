@@ -71,6 +71,36 @@ fn what_comes_back_takes_its_place_before_what_is_on_disk() {
 }
 
 #[test]
+fn what_comes_back_in_great_number_takes_no_more_memory_than_it_may() {
+    let mut world = world();
+    world.declare("q", &[]);
+    fill(&mut world, "q", 0..2000);
+    let held: Vec<_> = (0..1500).map(|_| world.get("q").unwrap()).collect();
+    world.settle(Settlement::Requeue(Return::Released), held);
+    world.page();
+    assert!(world.broker.message_memory() <= BUDGET);
+    // Some come back between others that are on disk again.
+    let held: Vec<_> = (0..40).map(|_| world.get("q").unwrap()).collect();
+    world.page();
+    let (even, odd): (Vec<_>, Vec<_>) =
+        held.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    for some in [odd, even] {
+        let some: Vec<_> = some.into_iter().map(|(_, got)| got).collect();
+        world.settle(Settlement::Requeue(Return::Released), some);
+        world.page();
+    }
+    let shown = world.session.browse("q", 30, 20, 1 << 20).unwrap();
+    let bodies = shown.messages.iter().map(|(_, entry)| entry.message.body().to_vec());
+    assert!(bodies.eq((30..50).map(|number| body(number).into_bytes())));
+    for number in 0..2000 {
+        let got = world.get("q").unwrap();
+        assert_eq!((got.body.as_str(), got.redelivered), (body(number).as_str(), number < 1500));
+        world.ack(got);
+    }
+    assert_eq!(world.broker.message_memory(), 0);
+}
+
+#[test]
 fn messages_on_disk_expire_and_are_dead_lettered_whole() {
     let mut world = world();
     world.declare("dead", &[]);

@@ -87,8 +87,9 @@ impl View {
         }
     }
 
-    /// The next message in order, which has so many body bytes.
-    pub(super) fn add(&mut self, slot: Slot<'_>, bytes: u64) {
+    /// The next message in order.
+    pub(super) fn add(&mut self, slot: Slot<'_>) {
+        let bytes = slot.bytes();
         if self.skip > 0 {
             self.skip -= 1;
         } else if !self.is_full() {
@@ -100,7 +101,7 @@ impl View {
     /// As [`add`](Self::add), of a message that was perhaps spilled.
     pub(super) fn add_paged(&mut self, slot: PagedSlot, spilled: Option<&Spilled>) {
         let before = self.shown.len();
-        self.add(Slot::Paged(slot), slot.bytes);
+        self.add(Slot::Paged(slot));
         if let Some(standing) = self.shown.get_mut(before) {
             standing.spilled = spilled.cloned();
         }

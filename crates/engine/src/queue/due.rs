@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::page::PagePlace;
 use super::ring::Place;
 use crate::ids::{Lsn, Millis};
 
@@ -25,8 +26,8 @@ pub(super) struct Due {
 pub(super) enum DueSlot {
     Returned(Lsn),
     Ring(Place),
-    /// The page that starts there, with the earliest deadline of its entries.
-    Page(Place),
+    /// The page there, with the earliest deadline of its entries.
+    Page(PagePlace),
 }
 
 impl DueIndex {
@@ -43,18 +44,18 @@ impl DueIndex {
         self.index.as_ref().and_then(|index| index.first().copied())
     }
 
-    /// The deadline of the page that starts at `start` has changed.
+    /// The deadline of the page in `place` has changed.
     pub(super) fn change_page(
         &mut self,
         level: u8,
-        start: Place,
+        place: PagePlace,
         before: Option<Millis>,
         after: Option<Millis>,
     ) {
         if before == after {
             return;
         }
-        let due = |deadline| Due { deadline, level, slot: DueSlot::Page(start) };
+        let due = |deadline| Due { deadline, level, slot: DueSlot::Page(place) };
         if let Some(before) = before {
             self.remove(&due(before));
         }

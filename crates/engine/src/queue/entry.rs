@@ -38,7 +38,15 @@ impl Entry {
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.message.size()).unwrap_or(u64::MAX)
     }
+
+    /// What it takes in memory, about.
+    pub(super) fn memory(&self) -> u64 {
+        self.bytes().saturating_add(ENTRY_MEMORY)
+    }
 }
+
+/// What an entry takes in memory besides its body, about, in bytes.
+pub const ENTRY_MEMORY: u64 = 200;
 
 /// An entry whose message is in the journal and not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

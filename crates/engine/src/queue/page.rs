@@ -1,8 +1,13 @@
-//! A page: neighbouring entries of a ring whose messages are on disk.
+//! A page: neighbouring entries of a level whose messages are on disk.
 
+use std::collections::VecDeque;
+
+use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
+use super::ring::Place;
 use super::spill::Spilled;
-use crate::ids::Millis;
+use crate::ids::{Lsn, Millis};
+use crate::message::Message;
 use crate::paged_list::{PagedList, PagedSlot};
 
 /// Most places on a page.
@@ -10,10 +15,10 @@ pub(super) const PAGE_SLOTS: u32 = 256;
 /// Body bytes on a page, unless a single message has more.
 pub(super) const PAGE_BYTES: u64 = 256 * 1024;
 
-/// Entries in consecutive places of a ring.
+/// Entries in consecutive places of a ring, or that came back and follow each other.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// The first place.
+    /// The first place in the ring, or the LSN of the first that came back.
     pub(super) start: u64,
     /// Entries.
     pub(super) len: u32,
@@ -26,6 +31,61 @@ pub(super) struct Page {
     /// Where the messages are, if not in the journal.
     pub(super) spilled: Option<Spilled>,
     list: PagedList,
+}
+
+/// Where a page is in its level; that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PagePlace {
+    /// In the ring, with its first place.
+    Ring(Place),
+    /// Among what came back, with its first LSN.
+    Returned(Lsn),
+}
+
+/// What paging out is told.
+pub(super) struct PageOut<'a> {
+    /// Whether an entry may go.
+    pub(super) can_go: &'a dyn Fn(&Entry) -> bool,
+    /// Memory of the entries in front that shall stay.
+    pub(super) keep: u64,
+    /// Entries to go, at most about.
+    pub(super) most: usize,
+    /// The level it is of.
+    pub(super) level: u8,
+    pub(super) due: &'a mut DueIndex,
+    /// Entries that went, and their body bytes.
+    pub(super) gone: u64,
+    pub(super) gone_bytes: u64,
+}
+
+/// What came in with a page.
+#[derive(Debug, Default)]
+pub(super) struct PagedIn {
+    /// Entries of the page, and their body bytes.
+    pub(super) len: u64,
+    pub(super) bytes: u64,
+    /// Those that are in memory now and stored.
+    pub(super) stored: u64,
+    /// The page's deadline.
+    pub(super) deadline: Option<Millis>,
+    /// Entries that go back to the due index.
+    pub(super) watched: Vec<(DueSlot, Millis)>,
+    /// Entries whose messages were not found, and their bytes.
+    pub(super) lost: Vec<PagedSlot>,
+    pub(super) lost_bytes: u64,
+}
+
+impl PageOut<'_> {
+    /// Counts an entry that goes from `slot`, and says what is kept of it.
+    pub(super) fn goes(&mut self, slot: DueSlot, entry: &Entry) -> PagedSlot {
+        self.gone += 1;
+        self.gone_bytes = self.gone_bytes.saturating_add(entry.bytes());
+        self.most = self.most.saturating_sub(1);
+        let is_watched = entry
+            .deadline
+            .is_some_and(|deadline| self.due.remove(&Due { deadline, level: self.level, slot }));
+        PagedSlot::of(entry, is_watched)
+    }
 }
 
 impl PagedSlot {
@@ -72,6 +132,57 @@ impl Page {
         self.len += 1;
         self.bytes = self.bytes.saturating_add(slot.bytes);
         self.deadline = [self.deadline, slot.deadline].into_iter().flatten().min();
+    }
+
+    /// Whether an entry with so many body bytes can be added, wherever it stands.
+    pub(super) const fn has_room(&self, bytes: u64) -> bool {
+        self.request == 0
+            && self.spilled.is_none()
+            && self.list.slots() < PAGE_SLOTS
+            && self.bytes + bytes <= PAGE_BYTES
+    }
+
+    /// The LSN of the last of its entries.
+    pub(super) const fn last_lsn(&self) -> Lsn {
+        self.list.last_lsn()
+    }
+
+    /// Its entries with the messages that `find` has, by place. `due` says where one is, given how
+    /// many places are before it.
+    pub(super) fn read(
+        &self,
+        mut find: impl FnMut(Lsn) -> Option<Message>,
+        due: impl Fn(u64, Lsn) -> DueSlot,
+    ) -> (VecDeque<Option<Entry>>, PagedIn) {
+        let mut paged = PagedIn {
+            len: self.len.into(),
+            bytes: self.bytes,
+            deadline: self.deadline,
+            ..PagedIn::default()
+        };
+        let slots = (0..).zip(self.iter()).map(|(offset, slot)| {
+            let slot = slot?;
+            let Some(message) = find(slot.lsn) else {
+                paged.lost_bytes = paged.lost_bytes.saturating_add(slot.bytes);
+                paged.lost.push(slot);
+                return None;
+            };
+            if slot.is_watched
+                && let Some(deadline) = slot.deadline
+            {
+                paged.watched.push((due(offset, slot.lsn), deadline));
+            }
+            paged.stored += u64::from(slot.stored);
+            Some(Entry {
+                lsn: slot.lsn,
+                message,
+                deadline: slot.deadline,
+                deliveries: slot.deliveries,
+                redelivered: slot.redelivered,
+                stored: slot.stored,
+            })
+        });
+        (slots.collect(), paged)
     }
 
     /// Lets go of room for more entries.

@@ -9,10 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Queue;
-use super::entry::{Entry, PagedEntry};
+use super::entry::{ENTRY_MEMORY, Entry, PagedEntry};
 use super::page::Page;
 use super::ready::PageId;
-use super::ring::{ENTRY_MEMORY, Place};
 use super::spill::Spilled;
 use crate::ids::Lsn;
 use crate::message::Message;
@@ -80,9 +79,9 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    pub(super) fn add(&mut self, level: u8, page: &mut Page) {
+    pub(super) fn add(&mut self, page_id: PageId, page: &mut Page) {
         page.request = self.number;
-        self.pages.push((level, Place(page.start)));
+        self.pages.push(page_id);
         match &page.spilled {
             Some(spilled) => self.spilled.push(Arc::clone(spilled)),
             None => self.lsns.extend(page.iter().flatten().map(|slot| slot.lsn)),

@@ -1,13 +1,13 @@
 //! The messages ready for delivery: one first-in first-out level per priority.
 
-use std::collections::BTreeMap;
-
 use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
-use super::entry::{Entry, PagedEntry};
+use super::entry::{ENTRY_MEMORY, Entry, PagedEntry};
 use super::level_set::LevelSet;
+use super::page::{Page, PageOut, PagePlace};
 use super::paging::{DuePages, PageRequest};
-use super::ring::{self, ENTRY_MEMORY, PageOut, Place, Ring, Spill};
+use super::returned::Returned;
+use super::ring::{self, Ring, Spill};
 use super::spill::{SpillBlock, Spilled};
 use crate::ids::{Lsn, Millis};
 use crate::message::Message;
@@ -40,7 +40,7 @@ pub(super) struct Ready {
 #[derive(Debug, Default)]
 struct Level {
     ring: Ring,
-    returned: BTreeMap<Lsn, Entry>,
+    returned: Returned,
     latest: Latest,
 }
 
@@ -63,8 +63,8 @@ impl From<Option<Millis>> for Latest {
     }
 }
 
-/// A page of a queue: its level, and its first place there.
-pub(super) type PageId = (u8, Place);
+/// A page of a queue: its level, and its place there.
+pub(super) type PageId = (u8, PagePlace);
 
 impl Level {
     /// Whether an entry with this deadline that comes next expires no earlier than those before it.
@@ -155,6 +155,7 @@ impl Ready {
         for (level, row) in (0..=u8::MAX).zip(&mut self.levels).rev() {
             let due = &mut self.due;
             let mut how = PageOut { can_go, keep, most, level, due, gone: 0, gone_bytes: 0 };
+            row.returned.page_out(&mut how);
             row.ring.page_out(&mut how);
             (keep, most) = (how.keep, how.most);
             gone += how.gone;
@@ -197,44 +198,68 @@ impl Ready {
     pub(super) fn window(&self, most: usize) -> (usize, bool) {
         let row = self.occupied.highest().and_then(|level| self.levels.get(usize::from(level)));
         let Some(row) = row else { return (0, false) };
-        let (window, is_paged) = row.ring.window(most.saturating_sub(row.returned.len()));
-        (window + row.returned.len(), is_paged)
+        match row.returned.window(most) {
+            (window, Some(is_paged)) => (window, is_paged),
+            (returned, None) => {
+                let (window, is_paged) = row.ring.window(most.saturating_sub(returned));
+                (returned + window, is_paged)
+            }
+        }
     }
 
     /// Adds the next pages to be read, of about so many bytes of bodies, to a request.
     pub(super) fn request(&mut self, bytes: u64, request: &mut PageRequest) {
         let Some(level) = self.occupied.highest() else { return };
         let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
-        let pages = row.ring.pages(bytes).filter(|page| page.request == 0);
-        pages.for_each(|page| request.add(level, page));
+        let mut left = bytes;
+        for page in row.returned.pages(bytes) {
+            left = left.saturating_sub(page.bytes.max(1));
+            if page.request == 0 {
+                request.add((level, PagePlace::Returned(Lsn(page.start))), page);
+            }
+        }
+        for page in row.ring.pages(left).filter(|page| page.request == 0) {
+            request.add((level, PagePlace::Ring(ring::Place(page.start))), page);
+        }
     }
 
     /// Adds the page in front to a request, also if it is being read already.
     pub(super) fn request_front(&mut self, request: &mut PageRequest) {
         let Some(level) = self.occupied.highest() else { return };
         let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
-        if let Some(page) = row.ring.front_page().filter(|_| row.returned.is_empty()) {
-            request.add(level, page);
+        if !row.returned.is_empty() {
+            if let Some(page) = row.returned.front_page() {
+                request.add((level, PagePlace::Returned(Lsn(page.start))), page);
+            }
+        } else if let Some(page) = row.ring.front_page() {
+            request.add((level, PagePlace::Ring(ring::Place(page.start))), page);
         }
     }
 
     /// Adds a page to a request, unless it is being read or gone.
-    pub(super) fn request_page(&mut self, (level, start): PageId, request: &mut PageRequest) {
-        let row = self.levels.get_mut(usize::from(level));
-        let page = row.and_then(|row| row.ring.page(start));
-        if let Some(page) = page.filter(|page| page.request == 0) {
-            request.add(level, page);
+    pub(super) fn request_page(&mut self, id: PageId, request: &mut PageRequest) {
+        if let Some(page) = self.page(id).filter(|page| page.request == 0) {
+            request.add(id, page);
         }
     }
 
     /// A page was not read after all.
-    pub(super) fn abandon_page(&mut self, (level, start): PageId, request: u32) {
-        let row = self.levels.get_mut(usize::from(level));
-        let page = row.and_then(|row| row.ring.page(start));
-        let Some(page) = page.filter(|page| page.request == request) else { return };
+    pub(super) fn abandon_page(&mut self, id: PageId, request: u32) {
+        let page = self.page(id).filter(|page| page.request == request);
+        let Some(page) = page else { return };
         page.request = 0;
         if let Some(deadline) = page.deadline {
-            self.watch(Due { deadline, level, slot: DueSlot::Page(start) });
+            let (level, place) = id;
+            self.watch(Due { deadline, level, slot: DueSlot::Page(place) });
+        }
+    }
+
+    /// The page there, if it still is.
+    fn page(&mut self, (level, place): PageId) -> Option<&mut Page> {
+        let row = self.levels.get_mut(usize::from(level))?;
+        match place {
+            PagePlace::Ring(start) => row.ring.page(start),
+            PagePlace::Returned(first) => row.returned.page(first),
         }
     }
 
@@ -242,13 +267,17 @@ impl Ready {
     /// the others, which are gone, are added to `lost`.
     pub(super) fn page_in(
         &mut self,
-        (level, start): PageId,
+        (level, place): PageId,
         request: u32,
         find: impl FnMut(Lsn) -> Option<Message>,
         lost: &mut Vec<Lsn>,
     ) {
         let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
-        let Some(paged) = row.ring.page_in(start, request, find) else { return };
+        let paged = match place {
+            PagePlace::Ring(start) => row.ring.page_in(start, request, find),
+            PagePlace::Returned(first) => row.returned.page_in(first, request, find),
+        };
+        let Some(paged) = paged else { return };
         if row.ring.is_empty() && row.returned.is_empty() {
             self.occupied.remove(level);
         }
@@ -261,9 +290,9 @@ impl Ready {
             self.mortal -= u64::from(slot.deadline.is_some());
             lost.push(slot.lsn);
         }
-        self.due.change_page(level, start, paged.deadline, None);
-        for (place, deadline) in paged.watched {
-            self.watch(Due { deadline, level, slot: DueSlot::Ring(place) });
+        self.due.change_page(level, place, paged.deadline, None);
+        for (slot, deadline) in paged.watched {
+            self.watch(Due { deadline, level, slot });
         }
     }
 
@@ -274,7 +303,7 @@ impl Ready {
             self.watch(Due { deadline, level, slot: DueSlot::Returned(entry.lsn) });
         }
         let row = Self::row(&mut self.levels, level);
-        let replaced = row.returned.insert(entry.lsn, entry);
+        let replaced = row.returned.insert(entry, level, &mut self.due);
         self.occupied.insert(level);
         if let Some(replaced) = replaced {
             debug_assert!(false, "{:?} returned twice", replaced.lsn);
@@ -285,22 +314,22 @@ impl Ready {
     /// The entry next to be delivered.
     pub(super) fn front(&self) -> Option<&Entry> {
         let row = self.levels.get(usize::from(self.occupied.highest()?))?;
-        match row.returned.first_key_value() {
-            Some((_, entry)) => Some(entry),
-            None => row.ring.front().map(|(_, entry)| entry),
+        if row.returned.is_empty() {
+            return row.ring.front().map(|(_, entry)| entry);
         }
+        row.returned.front()
     }
 
     /// Takes the entry next to be delivered.
     pub(super) fn pop(&mut self) -> Option<Entry> {
         let level = self.occupied.highest()?;
         let row = self.levels.get_mut(usize::from(level))?;
-        let (slot, entry) = match row.returned.pop_first() {
-            Some((lsn, entry)) => (DueSlot::Returned(lsn), entry),
-            None => {
-                let (place, entry) = row.ring.pop()?;
-                (DueSlot::Ring(place), entry)
-            }
+        let (slot, entry) = if row.returned.is_empty() {
+            let (place, entry) = row.ring.pop()?;
+            (DueSlot::Ring(place), entry)
+        } else {
+            let entry = row.returned.pop()?;
+            (DueSlot::Returned(entry.lsn), entry)
         };
         self.left(level, slot, &entry);
         Some(entry)
@@ -324,10 +353,10 @@ impl Ready {
             let Due { level, slot, .. } = due;
             let row = self.levels.get_mut(usize::from(level))?;
             let entry = match slot {
-                DueSlot::Returned(lsn) => row.returned.remove(&lsn)?,
+                DueSlot::Returned(lsn) => row.returned.remove(lsn)?,
                 DueSlot::Ring(place) => row.ring.take(place)?,
-                DueSlot::Page(start) => {
-                    pages.push((level, start));
+                DueSlot::Page(place) => {
+                    pages.push((level, place));
                     self.due.remove(&due);
                     continue;
                 }
@@ -355,25 +384,18 @@ impl Ready {
 
     /// The entries in memory, in delivery order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.levels.iter().rev().flat_map(|row| row.returned.values().chain(row.ring.iter()))
+        self.levels.iter().rev().flat_map(|row| row.returned.iter().chain(row.ring.iter()))
     }
 
     /// All entries in delivery order.
     pub(super) fn slots(&self) -> impl Iterator<Item = ring::Slot<'_>> {
-        self.levels
-            .iter()
-            .rev()
-            .flat_map(|row| row.returned.values().map(ring::Slot::Hot).chain(row.ring.slots()))
+        self.levels.iter().rev().flat_map(|row| row.returned.slots().chain(row.ring.slots()))
     }
 
     /// Shows entries in delivery order.
     pub(super) fn browse(&self, view: &mut View) {
         for row in self.levels.iter().rev() {
-            if !view.passes(row.returned.len()) {
-                row.returned
-                    .values()
-                    .for_each(|entry| view.add(ring::Slot::Hot(entry), entry.bytes()));
-            }
+            row.returned.browse(view);
             row.ring.browse(view);
             if view.is_full() {
                 return;
@@ -384,7 +406,12 @@ impl Ready {
     /// Adds the pages to a request on which some of these are, which ascend.
     pub(super) fn request_pages(&mut self, lsns: &[Lsn], request: &mut PageRequest) {
         for (level, row) in (0..=u8::MAX).zip(&mut self.levels) {
-            row.ring.pages_with(lsns).for_each(|page| request.add(level, page));
+            for page in row.returned.pages_with(lsns) {
+                request.add((level, PagePlace::Returned(Lsn(page.start))), page);
+            }
+            for page in row.ring.pages_with(lsns) {
+                request.add((level, PagePlace::Ring(ring::Place(page.start))), page);
+            }
         }
     }
 
@@ -397,8 +424,8 @@ impl Ready {
             let Some(row) = self.levels.get_mut(usize::from(level)) else { continue };
             let mut here: Vec<(DueSlot, Entry)> = Vec::new();
             for lsn in lsns {
-                if row.returned.get(lsn).is_some_and(lives) {
-                    let entry = row.returned.remove(lsn);
+                if row.returned.get(*lsn).is_some_and(lives) {
+                    let entry = row.returned.remove(*lsn);
                     here.extend(entry.map(|entry| (DueSlot::Returned(*lsn), entry)));
                 }
             }
