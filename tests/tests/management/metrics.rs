@@ -240,15 +240,36 @@ fn alert_rules_use_metrics_that_there_are() {
     let expressions: Vec<&str> =
         rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
     assert_eq!(expressions.len(), rules.matches("- alert: ").count());
-    let mut found = 0;
+    assert_are_there(expressions, &metrics);
+}
+
+#[test]
+fn the_dashboard_uses_metrics_that_there_are() {
+    let Some((broker, _)) = managed() else { return };
+    let metrics = scrape(&broker, "/metrics");
+    let dashboard = include_str!("../../../packaging/monitoring/dashboard.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let expressions: Vec<&str> = targets.map(|one| one["expr"].as_str().unwrap()).collect();
+    assert!(expressions.len() > panels.len());
+    assert_are_there(expressions, &metrics);
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let query = variables.iter().find_map(|one| one["query"]["query"].as_str()).unwrap();
+    assert_are_there(vec![query], &metrics);
+}
+
+/// Each of these expressions names metrics, and all of them are scraped.
+fn assert_are_there(expressions: Vec<&str>, metrics: &BTreeMap<String, f64>) {
     for expression in expressions {
         let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for name in words.filter(|w| w.starts_with("rabbitmq_") || w.starts_with("leveret_")) {
-            found += 1;
+        let names: Vec<&str> =
+            words.filter(|w| w.starts_with("rabbitmq_") || w.starts_with("leveret_")).collect();
+        assert!(!names.is_empty() || expression.starts_with("up{"), "{expression}");
+        for name in names {
             assert!(metrics.keys().any(|key| key.split('{').next() == Some(name)), "{name}");
         }
     }
-    assert!(found > 0);
 }
 
 /// Samples by name and labels.
