@@ -7,6 +7,7 @@ import { replay } from "./dead_letters.js";
 import { look } from "./look.js";
 import { chart } from "./map.js";
 import { browse } from "./messages.js";
+import { watch } from "./tail.js";
 import { work } from "./work.js";
 
 const overdue = setTimeout(() => {
@@ -19,6 +20,7 @@ await work(await open(WIDE, "light"));
 await browse(await open(WIDE, "light"));
 await replay(await open(WIDE, "light"));
 await alert(await open(WIDE, "light"));
+await watch(await open(WIDE, "light"));
 await chart(await open(WIDE, "light"));
 await look(await open(WIDE, "dark"), "wide-dark");
 await look(await open({ width: 360, height: 740 }, "light"), "phone-light");

@@ -14,7 +14,7 @@ export async function look({ page, wrong }, name) {
   await title(page, "Overview");
   const pages = {
     "/": "Overview", "/queues": "Queues", "/queues/%2F/looked-at": "looked-at",
-    "/queues/%2F/looked-at/messages": "Messages in looked-at", "/exchanges": "Exchanges", "/exchanges/%2F/amq.topic": "amq.topic",
+    "/queues/%2F/looked-at/messages": "Messages in looked-at", "/queues/%2F/looked-at/tail": "Passing through looked-at", "/exchanges": "Exchanges", "/exchanges/%2F/amq.topic": "amq.topic",
     "/exchanges/%2F/": "(default)", "/dead-letters": "Dead letters",
     "/dead-letters/%2F/looked-at": "Dead letters in looked-at", "/alerts": "Alerts", "/map": "Map", "/routes": "Route tester", "/connections": "Connections", "/channels": "Channels",
     "/admin": "Virtual hosts", "/admin/vhosts/%2F": "/", "/admin/users": "Users", "/admin/users/guest": "guest",

@@ -44,6 +44,7 @@ mod session;
 mod stored;
 mod stream_work;
 mod subscriber;
+mod tail;
 mod tick;
 mod totals;
 mod turn;
@@ -67,7 +68,7 @@ pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;
 pub use queue::{
     Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,
-    SharedQueue,
+    Reading, SharedQueue,
 };
 pub use queue_type::QueueType;
 pub use session::{
@@ -77,6 +78,7 @@ pub use session::{
 };
 pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};
+pub use tail::{Copied, Passed, Tail};
 pub use tick::Progress;
 pub use turn::Turn;
 pub use vhost::Vhost;

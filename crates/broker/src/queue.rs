@@ -37,7 +37,7 @@ pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};
 pub(crate) use self::status::PastQueues;
-pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals};
+pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals, Reading};
 use self::stream::StreamState;
 use crate::buckets::Origin;
 use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
@@ -46,6 +46,7 @@ use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
 use crate::subscriber::Subscriber;
+use crate::tail::Tails;
 use crate::turn::{Abandoned, Turn};
 
 /// A queue shared by everyone who publishes to it, consumes from it or manages it.
@@ -87,6 +88,7 @@ struct State {
     lease: Option<Lease>,
     /// What went through it. Boxed: many queues of a large broker never see a message.
     totals: Option<Box<QueueTotals>>,
+    tails: Tails,
     paged: Paged,
     /// When the agenda has it, or [`NEVER`].
     scheduled: Millis,
@@ -178,6 +180,7 @@ impl SharedQueue {
                     .map(|settings| Box::new(Deduplicator::new(settings))),
                 lease: settings.expires.map(Lease::new),
                 totals: None,
+                tails: Tails::default(),
                 paged: Paged::default(),
                 scheduled: NEVER,
                 deleted: false,
@@ -285,6 +288,7 @@ impl SharedQueue {
             return;
         }
         state.count().publish += incoming.len() as u64;
+        state.tails.show(incoming.iter().map(|one| &one.message));
         for Incoming { message, lsn, stored, is_in_batch: _, origin } in incoming.drain(..) {
             if let Some(deduplicator) = &mut state.deduplicator
                 && !deduplicator.admits(&properties(&message), turn.now)
@@ -316,6 +320,11 @@ impl SharedQueue {
             }
         }
         self.dispatch(&mut state, turn);
+    }
+
+    /// Changes who watches it.
+    pub(crate) fn tails(&self, change: impl FnOnce(&mut Tails)) {
+        change(&mut self.state.lock().tails);
     }
 
     /// Credit comes back for settled deliveries of one consumer (or of `basic.get`).

@@ -12,6 +12,7 @@ mod queues;
 mod read;
 mod repeat;
 mod settle;
+mod tail;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ use crate::limits::VhostLimits;
 use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
 use crate::queue::SharedQueue;
 use crate::refusal;
+use crate::tail::ExchangeTails;
 use crate::vhost_metadata::VhostMetadata;
 
 /// Exchanges every vhost has from the start, besides the default exchange.
@@ -40,6 +41,7 @@ pub struct Vhost {
     pub(crate) policy_changes: Mutex<()>,
     pub(crate) past_channels: PastChannels,
     pub(crate) tracing: Tracing,
+    pub(crate) exchange_tails: ExchangeTails,
     pub(crate) directory: RwLock<Directory>,
 }
 
@@ -77,6 +79,7 @@ impl Vhost {
             policy_changes: Mutex::default(),
             past_channels: PastChannels::default(),
             tracing: Tracing::default(),
+            exchange_tails: ExchangeTails::default(),
             directory: RwLock::new(Directory {
                 topology,
                 policies: Arc::default(),

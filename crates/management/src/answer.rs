@@ -19,6 +19,8 @@ pub(crate) type Outcome = Result<Answer, Failure>;
 pub(crate) struct Answer {
     status: StatusCode,
     body: Vec<u8>,
+    /// In the place of `body`, what comes bit by bit.
+    events: Option<Body>,
     content_type: &'static str,
     location: Option<String>,
     attachment: Option<String>,
@@ -64,6 +66,7 @@ impl Answer {
         Self {
             status,
             body: Vec::new(),
+            events: None,
             content_type: JSON,
             location: None,
             attachment: None,
@@ -84,6 +87,15 @@ impl Answer {
     /// 200 with text of some other type.
     pub(crate) fn text(content_type: &'static str, body: String) -> Self {
         Self { body: body.into_bytes(), content_type, ..Self::empty(StatusCode::OK) }
+    }
+
+    /// 200 with server-sent events, which go on.
+    pub(crate) fn events(body: Body) -> Self {
+        Self {
+            events: Some(body),
+            content_type: "text/event-stream",
+            ..Self::empty(StatusCode::OK)
+        }
     }
 
     /// 201.
@@ -122,8 +134,11 @@ impl Answer {
 
     /// The response; a HEAD gets everything but the body.
     pub(crate) fn into_response(self, allow: &str) -> Response<Body> {
-        let has_body = !self.body.is_empty();
+        let has_body = !self.body.is_empty() || self.events.is_some();
         let mut response = response(self.status, self.body, allow);
+        if let Some(events) = self.events {
+            *response.body_mut() = events;
+        }
         let headers = response.headers_mut();
         if has_body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));

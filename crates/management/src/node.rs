@@ -8,13 +8,16 @@ use leveret_broker::Broker;
 use leveret_engine::Millis;
 use leveret_server::Tls;
 use leveret_server::config::{Config, ServerProperties};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
+
+/// Requests that watch messages pass, at a time.
+pub(crate) const TAILS_MAX: usize = 32;
 
 /// A node and the broker it runs.
 pub(crate) struct Node {
@@ -28,6 +31,9 @@ pub(crate) struct Node {
     pub(crate) rates: Rates,
     pub(crate) replays: Replays,
     pub(crate) alerts: Alerts,
+    /// Ends what goes on when the broker stops.
+    pub(crate) stop: CancellationToken,
+    pub(crate) tails: Arc<Semaphore>,
     pub(crate) started: Instant,
     /// The way to the process, if it takes orders.
     pub(crate) orders: Option<Orders>,
@@ -52,7 +58,7 @@ impl Node {
         let name = config.borrow().node_name();
         let ServerProperties { product, version, .. } = config.borrow().server_properties.clone();
         let (rates, started) = (Rates::default(), Instant::now());
-        let replays = Replays::new(stop);
+        let replays = Replays::new(stop.clone());
         Self {
             broker,
             name,
@@ -63,6 +69,8 @@ impl Node {
             rates,
             replays,
             alerts: Alerts::default(),
+            stop,
+            tails: Arc::new(Semaphore::new(TAILS_MAX)),
             started,
             orders,
         }

@@ -11,7 +11,7 @@ use crate::answer::Outcome;
 use crate::api::{
     alerts, bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
     exchanges, features, health, node, overview, parameters, permissions, policies, queues,
-    route as route_tester, users, vhosts,
+    route as route_tester, tail, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -164,6 +164,8 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
     ),
     route("/api/leveret/replays/{vhost}/{queue}", &[post(Vhost, dead_letters::replay)]),
+    route("/api/leveret/tail/{vhost}/queue/{queue}", &[get(Vhost, tail::of_queue)]),
+    route("/api/leveret/tail/{vhost}/exchange/{exchange}", &[get(Monitoring, tail::of_exchange)]),
     route("/api/leveret/alerts", &[get(Monitoring, alerts::show)]),
     route(
         "/api/leveret/silences",

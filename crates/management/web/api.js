@@ -55,6 +55,25 @@ export const put = (path, body = {}) => json("PUT", path, body);
 export const post = (path, body = {}) => json("POST", path, body);
 export const remove = (path, headers) => json("DELETE", path, undefined, headers);
 
+/** Calls `on` with the name and the data of each server-sent event, until the signal or the broker ends it. */
+export async function events(path, signal, on) {
+  const headers = new Headers({ authorization: login() ?? "Basic" });
+  const response = await fetch(`/api${path}`, { headers, signal });
+  if (!response.ok) throw await refusal(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const found = part.match(/^event: (.*)\ndata: (.*)$/);
+      if (found) on(found[1], JSON.parse(found[2]));
+    }
+  }
+}
+
 /** The names of the vhosts that the user sees. */
 export async function vhostNames() {
   const vhosts = await get("/vhosts?columns=name");

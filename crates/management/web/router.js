@@ -23,7 +23,13 @@ export function start(whenLoginNeeded) {
 }
 
 export function stop() {
+  leave();
   current = null;
+}
+
+/** Ends what the page has going on. */
+function leave() {
+  current?.leavers.forEach((end) => end());
 }
 
 export function go(path) {
@@ -54,7 +60,8 @@ function match(path) {
 export async function navigate() {
   const path = location.hash.slice(1) || "/";
   const main = document.getElementById("main");
-  const page = { refreshers: [], parameters: {} };
+  const page = { refreshers: [], leavers: [], parameters: {} };
+  leave();
   current = page;
   mark(path);
   main.setAttribute("aria-busy", "true");
@@ -63,6 +70,7 @@ export async function navigate() {
     const found = match(path);
     if (!found) throw new ApiError(404, "There is no such page.");
     page.parameters = found.parameters;
+    page.leaving = (end) => page.leavers.push(end);
     page.refreshing = (work) => page.refreshers.push(work);
     content = [await found.show(page)].flat();
   } catch (error) {

@@ -20,6 +20,7 @@ mod recorded;
 mod route;
 mod stats;
 mod streams;
+mod tail;
 mod vhosts;
 mod web;
 

@@ -49,6 +49,8 @@ fn a_stream_is_a_queue_of_the_api() {
     }
     assert_eq!(stream["consumer_details"][0]["prefetch_count"], 2);
     assert_eq!(stream["consumer_details"][0]["arguments"], json!({ "x-stream-offset": "first" }));
+    assert_eq!(stream["consumer_details"][0]["next_offset"], 3);
+    assert_eq!(stream["consumer_details"][0]["offset_lag"], 0);
     assert_eq!(stream["message_stats"]["publish"], 3);
     assert_eq!(stream["message_stats"]["deliver"], 3);
     assert_eq!(api.get("/queues")[0]["type"], "stream");

@@ -94,6 +94,15 @@ pub struct ConsumerAbout {
     pub arguments: TableBuf,
 }
 
+/// How far a reader of a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The offset it looks at next.
+    pub next: u64,
+    /// Messages it has not been given yet, if its filter lets all through.
+    pub lag: u64,
+}
+
 /// A consumer of a queue at one moment.
 #[derive(Clone, Debug)]
 pub struct QueueConsumer {
@@ -101,6 +110,8 @@ pub struct QueueConsumer {
     pub about: Arc<ConsumerAbout>,
     /// How it is served.
     pub status: ConsumerStatus,
+    /// Where it is, if it reads a stream.
+    pub reading: Option<Reading>,
     /// Whether the queue has one active consumer at a time.
     pub is_of_single_active: bool,
 }
@@ -150,14 +161,18 @@ impl SharedQueue {
     pub fn consumers(&self) -> Vec<QueueConsumer> {
         let state = self.state.lock();
         let is_of_single_active = state.machine.settings().single_active_consumer;
-        let all = match &state.stream {
-            Some(stream) => stream.machine.readers().into_iter().map(of_reader).collect(),
-            None => state.machine.consumers(),
+        let all: Vec<_> = match &state.stream {
+            Some(stream) => {
+                let end = stream.machine.committed_offset();
+                let readers = stream.machine.readers().into_iter();
+                readers.map(|reader| of_reader(reader, end)).collect()
+            }
+            None => state.machine.consumers().into_iter().map(|one| (one, None)).collect(),
         };
         let all = all.into_iter();
-        let described = all.filter_map(|status| {
+        let described = all.filter_map(|(status, reading)| {
             let about = Arc::clone(&state.consumers.get(&status.spec.id)?.about);
-            Some(QueueConsumer { about, status, is_of_single_active })
+            Some(QueueConsumer { about, status, reading, is_of_single_active })
         });
         described.collect()
     }
@@ -180,10 +195,11 @@ impl QueueStatus {
     }
 }
 
-fn of_reader(reader: ReaderStatus) -> ConsumerStatus {
-    let ReaderStatus { id, prefetch, unsettled, .. } = reader;
+fn of_reader(reader: ReaderStatus, end: u64) -> (ConsumerStatus, Option<Reading>) {
+    let ReaderStatus { id, prefetch, unsettled, next } = reader;
     let spec = ConsumerSpec { id, prefetch, no_ack: false, exclusive: false, priority: 0 };
-    ConsumerStatus { spec, outstanding: unsettled, active: true }
+    let reading = Reading { next, lag: end.saturating_sub(next) };
+    (ConsumerStatus { spec, outstanding: unsettled, active: true }, Some(reading))
 }
 
 impl State {

@@ -64,6 +64,7 @@ impl SharedQueue {
     /// Appends messages. Their stream's order is held.
     pub(super) fn append(&self, state: &mut State, incoming: &mut Vec<Incoming>) {
         state.count().publish += incoming.len() as u64;
+        state.tails.show(incoming.iter().map(|one| &one.message));
         let Some(stream) = &mut state.stream else { return };
         stream.machine.begin_chunk();
         for Incoming { message, lsn, stored, .. } in incoming.drain(..) {

@@ -190,7 +190,8 @@ impl Session {
         let now = self.turn.now();
         let rewritten = rewritten(properties, reply_to);
         let is_traced = self.vhost.is_traced();
-        let is_repeatable = is_cached && rewritten.is_none() && !is_traced;
+        let is_watched = self.vhost.exchange_tails.are_any();
+        let is_repeatable = is_cached && rewritten.is_none() && !is_traced && !is_watched;
         let message = match rewritten {
             Some(raw_properties) => arena.make(NewMessage {
                 now,
@@ -205,6 +206,9 @@ impl Session {
         };
         if is_traced {
             self.trace(channel, &message, &routes);
+        }
+        if is_watched {
+            self.vhost.exchange_tails.show(&message);
         }
         Ok(Prepared { message, routes, replies, is_repeatable })
     }

@@ -34,6 +34,8 @@ const FIELDS: &[Field<Item>] = &[
     ("channel_details", |item| Some(channel_details(item))),
     ("consumer_tag", |item| Some(item.consumer.about.tag.as_ref().into())),
     ("exclusive", |item| Some(item.consumer.status.spec.exclusive.into())),
+    ("next_offset", |item| Some(item.consumer.reading?.next.into())),
+    ("offset_lag", |item| Some(item.consumer.reading?.lag.into())),
     ("prefetch_count", |item| Some(item.consumer.status.spec.prefetch.into())),
     ("queue", |item| {
         Some(json!({ "name": item.queue.name().as_ref(), "vhost": item.queue.vhost().as_ref() }))

@@ -60,6 +60,7 @@ pub(super) static ASSETS: &[Asset] = &[
     asset!("pages/queue.js", SCRIPT),
     asset!("pages/queues.js", SCRIPT),
     asset!("pages/route.js", SCRIPT),
+    asset!("pages/tail.js", SCRIPT),
     asset!("pages/user.js", SCRIPT),
     asset!("pages/users.js", SCRIPT),
     asset!("pages/vhost.js", SCRIPT),

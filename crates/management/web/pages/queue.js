@@ -35,7 +35,7 @@ export async function queue(page) {
       ["Consumers", count(one.consumers)], ["Bodies", bytes(one.message_bytes)],
     ]));
     about.replaceChildren(facts([...described(one), ["Offsets", offsets]]));
-    consumers.replaceChildren(table("Consumers", CONSUMER, one.consumer_details ?? [], "No consumers."));
+    consumers.replaceChildren(table("Consumers", isStream ? READER : CONSUMER, one.consumer_details ?? [], "No consumers."));
     bindings.replaceChildren(bindingTable("Bindings", all, "destination"));
   }
 
@@ -46,6 +46,7 @@ export async function queue(page) {
       crumb: { text: `Queues · ${vhost}`, href: "#/queues" },
       actions: [
         el("a", { class: "button", href: to`/queues/${vhost}/${name}/messages` }, "Browse messages"),
+        el("a", { class: "button", href: to`/queues/${vhost}/${name}/tail` }, "Watch"),
         button("Publish", () => publish({ vhost, exchange: "", key: name })),
         button("Bind", () => bindTo({ vhost, kind: "queue", name })),
         button("Purge", () => purge(here, name), "danger"),
@@ -82,6 +83,13 @@ const CONSUMER = [
   { title: "Prefetch", number: true, cell: (one) => count(one.prefetch_count) },
   { title: "Active", cell: (one) => one.activity_status ?? (one.active ? "yes" : "no") },
   { title: "Exclusive", cell: (one) => (one.exclusive ? "yes" : "no") },
+];
+
+const READER = [
+  ...CONSUMER.slice(0, 2),
+  { title: "Next offset", number: true, cell: (one) => count(one.next_offset) },
+  { title: "Behind", number: true, cell: (one) => count(one.offset_lag) },
+  ...CONSUMER.slice(3, 4),
 ];
 
 function described(one) {
