@@ -102,6 +102,7 @@ impl World {
 
     /// Readers get what has reached the disk.
     fn serve(&mut self) {
+        self.await_readable();
         serve(&self.broker, self.now);
     }
 

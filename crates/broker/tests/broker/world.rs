@@ -90,11 +90,17 @@ impl World {
     /// Waits until all that was published can be read back, and lets messages go that are too much,
     /// and those come that are wanted.
     pub(crate) fn page(&mut self) {
+        self.await_readable();
+        let _ = self.broker.page_all(Millis(self.now), &mut self.turn);
+    }
+
+    /// Waits until all that was published can be read back. A pager that is asked before rests for a
+    /// while.
+    pub(crate) fn await_readable(&self) {
         let store = self.broker.store();
         while store.readable_lsn() < store.durable_lsn() || store.buffered_bytes() > 0 {
             std::thread::sleep(Duration::from_micros(50));
         }
-        let _ = self.broker.page_all(Millis(self.now), &mut self.turn);
     }
 
     /// Time passes, and the broker learns of it, and of what is on disk as well.
