@@ -102,7 +102,6 @@ impl World {
 
     /// Readers get what has reached the disk.
     fn serve(&mut self) {
-        self.await_readable();
         serve(&self.broker, self.now);
     }
 
@@ -582,6 +581,7 @@ fn a_long_stream_is_read_by_all_and_takes_no_more_memory_than_it_may() {
         let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
         let last = world.publish_all(&bodies).pop().unwrap();
         world.wait(last);
+        world.await_readable();
         world.serve();
         world.page();
         assert!(world.broker.message_memory() <= BUDGET, "{batch}");
@@ -622,6 +622,7 @@ fn what_is_on_disk_leaves_by_retention() {
         let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
         let last = world.publish_all(&bodies).pop().unwrap();
         world.wait(last);
+        world.await_readable();
         world.serve();
         world.page();
         world.pass(1000);
