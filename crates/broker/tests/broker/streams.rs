@@ -573,17 +573,22 @@ fn long_body(number: u64) -> String {
     format!("m{number} {}", "x".repeat(usize::try_from(number % 700).unwrap()))
 }
 
+/// Publishes 50 more, and has what is too much of them go to disk.
+fn publish_more_than_fits(world: &mut World, batch: u64) {
+    let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
+    let last = world.publish_all(&bodies).pop().unwrap();
+    world.wait(last);
+    world.await_readable();
+    world.serve();
+    world.page();
+}
+
 #[test]
 fn a_long_stream_is_read_by_all_and_takes_no_more_memory_than_it_may() {
     let mut world = World::open_with(Arc::new(MemDisk::new()), START, BUDGET);
     world.declare_stream(&[]);
     for batch in 0..40 {
-        let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
-        let last = world.publish_all(&bodies).pop().unwrap();
-        world.wait(last);
-        world.await_readable();
-        world.serve();
-        world.page();
+        publish_more_than_fits(&mut world, batch);
         assert!(world.broker.message_memory() <= BUDGET, "{batch}");
     }
     let expected: Vec<(u64, String)> =
@@ -619,12 +624,7 @@ fn what_is_on_disk_leaves_by_retention() {
         ("x-stream-max-segment-size-bytes", Value::I32(50 << 10)),
     ]);
     for batch in 0..60 {
-        let bodies: Vec<String> = (batch * 50..(batch + 1) * 50).map(long_body).collect();
-        let last = world.publish_all(&bodies).pop().unwrap();
-        world.wait(last);
-        world.await_readable();
-        world.serve();
-        world.page();
+        publish_more_than_fits(&mut world, batch);
         world.pass(1000);
         assert!(world.broker.message_memory() <= BUDGET, "{batch}");
     }
