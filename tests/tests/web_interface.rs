@@ -1,4 +1,4 @@
-//! The web interface in a real browser: `tests/web/interface.js`, whose verdict is the test's.
+//! The web interface in a real browser: the programs of `tests/web/`, whose verdicts are the tests'.
 //!
 //! Without Chromium and npm, or a way to npm's registry for the first run, it is skipped with a word
 //! about it, unless `LEVERET_REQUIRE_BROWSER` is set.
@@ -8,8 +8,10 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
-use leveret_tests::Broker;
+use leveret_tests::codec::{Method, Value, connection};
+use leveret_tests::{Broker, Channel, Connection, consume, declare, table};
 
 const CONFIG: &str = "\
 management = \"127.0.0.1:0\"
@@ -26,7 +28,20 @@ queues = \"^alone$\"
 
 #[test]
 fn the_web_interface_works_in_a_browser() {
-    let (folder, chromium) = match prepare() {
+    let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
+    run("interface.js", &broker);
+}
+
+#[test]
+fn names_that_clients_chose_are_text() {
+    let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
+    let _named = named(&broker);
+    run("names.js", &broker);
+}
+
+fn run(program: &str, broker: &Broker) {
+    static PREPARED: OnceLock<Result<(PathBuf, PathBuf), String>> = OnceLock::new();
+    let (folder, chromium) = match PREPARED.get_or_init(prepare) {
         Ok(prepared) => prepared,
         Err(missing) => {
             assert!(env::var_os("LEVERET_REQUIRE_BROWSER").is_none(), "{missing}");
@@ -34,15 +49,37 @@ fn the_web_interface_works_in_a_browser() {
             return;
         }
     };
-    let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
     let output = Command::new("node")
-        .arg("interface.js")
+        .arg(program)
         .arg(chromium)
         .arg(format!("http://{}", broker.management_address()))
         .current_dir(folder)
         .output()
         .expect("node runs");
     assert!(output.status.success(), "{}", shown(&output));
+}
+
+/// A consumer whose names would run, were they read as HTML.
+fn named(broker: &Broker) -> (Connection, Channel) {
+    const NAME: &str = "<img src=x onerror=window.hit=1>";
+    let client = broker.dial();
+    client.greet();
+    let properties = ["connection_name", "product", "version", "platform", "information"];
+    let properties = table(properties.map(|key| (key, Value::text(NAME))));
+    let answer = client.call(&connection::StartOk {
+        client_properties: properties.as_table(),
+        mechanism: "PLAIN",
+        response: b"\0guest\0guest",
+        locale: "en_US",
+    });
+    let Method::ConnectionTune(offered) = answer.method() else { panic!("{answer}") };
+    let (channel_max, frame_max) = (offered.channel_max, offered.frame_max);
+    client.send(&connection::TuneOk { channel_max, frame_max, heartbeat: 0 });
+    assert_eq!(client.call(&connection::Open { virtual_host: "/" }), "connection.open-ok");
+    let channel = client.channel(1);
+    channel.call(&declare("watched"));
+    assert!(channel.call(&consume("watched", NAME)).starts_with("basic.consume-ok"));
+    (client, channel)
 }
 
 /// The folder with the program and what it needs, and the browser.

@@ -62,5 +62,9 @@ export async function work({ page, wrong }) {
 
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByLabel("Password").waitFor();
-  assert.equal(await page.evaluate(() => sessionStorage.getItem("leveret.login")), null);
+  const whoami = () => page.evaluate(async () => {
+    const answer = await fetch("/api/whoami", { headers: { "x-leveret-session": "1" } });
+    return answer.status;
+  });
+  assert.equal(await whoami(), 401, "the session is over");
 }

@@ -13,6 +13,7 @@ mod password;
 mod pattern;
 mod permission;
 mod record;
+mod throttle;
 mod topic_permission;
 mod user;
 
@@ -30,6 +31,7 @@ pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::permission::{Permission, PermissionKind};
 pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
+pub use self::throttle::Throttle;
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
 use crate::limits::UserLimits;
@@ -45,6 +47,7 @@ pub struct AccessControl {
     generation: AtomicU64,
     loopback_users: AHashSet<Box<str>>,
     attempts: attempts::Attempts,
+    throttle: Throttle,
 }
 
 /// A user and what it was granted; deleting the user deletes its permissions with it.
@@ -70,6 +73,7 @@ impl AccessControl {
             generation: AtomicU64::new(0),
             loopback_users: loopback_users.into_iter().map(Into::into).collect(),
             attempts: attempts::Attempts::default(),
+            throttle: Throttle::default(),
         }
     }
 
@@ -123,6 +127,11 @@ impl AccessControl {
             true => Err(AuthFailure::NotLoopback),
             false => Ok(()),
         }
+    }
+
+    /// Who has to wait after wrong passwords.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// Counts a login.

@@ -4,18 +4,20 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, VARY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE,
+    VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Response, StatusCode};
 use leveret_codec::{AmqpError, ReplyCode};
 use leveret_store::Lsn;
 use serde_json::{Value, json};
 
+use crate::sessions::Cookie;
+
 /// What a handler comes to.
 pub(crate) type Outcome = Result<Answer, Failure>;
 
 /// A request that was carried out.
-#[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
     body: Vec<u8>,
@@ -24,6 +26,7 @@ pub(crate) struct Answer {
     content_type: &'static str,
     location: Option<String>,
     attachment: Option<String>,
+    cookie: Option<Cookie>,
     /// What has to be on disk before the answer may leave.
     commit: Option<Lsn>,
 }
@@ -39,8 +42,12 @@ pub(crate) enum Failure {
     NoLogin,
     /// 401 for a wrong login.
     WrongLogin,
+    /// 401: the session whose cookie was sent is over.
+    SessionOver,
     /// 401 for one who may not, and why.
     Refused(&'static str),
+    /// 403: a page of another site made the request.
+    Foreign,
     /// 404.
     NotFound,
     /// 404 for something the request refers to.
@@ -53,6 +60,8 @@ pub(crate) enum Failure {
     Protected(String),
     /// 413: the body is too long.
     TooLarge,
+    /// 429: after wrong passwords, no further one is looked at for some seconds.
+    Throttled(u64),
     /// 500: the answer could not be made.
     Internal,
     /// 503 with a body: a check that failed.
@@ -70,6 +79,7 @@ impl Answer {
             content_type: JSON,
             location: None,
             attachment: None,
+            cookie: None,
             commit: None,
         }
     }
@@ -123,6 +133,11 @@ impl Answer {
         Self { attachment: Some(name.to_owned()), ..self }
     }
 
+    /// With a cookie, for the browser only: nothing on the way may keep the answer.
+    pub(crate) fn setting(self, cookie: Cookie) -> Self {
+        Self { cookie: Some(cookie), ..self }
+    }
+
     /// May leave once this is on disk.
     pub(crate) fn after(self, commit: Option<Lsn>) -> Self {
         Self { commit, ..self }
@@ -150,6 +165,11 @@ impl Answer {
         let disposition = self.attachment.map(|name| format!("attachment; filename={name}"));
         if let Some(value) = disposition.and_then(|it| HeaderValue::try_from(it).ok()) {
             headers.insert(CONTENT_DISPOSITION, value);
+        }
+        let cookie = self.cookie.and_then(|it| HeaderValue::try_from(it.into_header()).ok());
+        if let Some(cookie) = cookie {
+            headers.insert(SET_COOKIE, cookie);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         response
     }
@@ -185,7 +205,14 @@ impl Failure {
             }
             Self::NoLogin => (unauthorized, None),
             Self::WrongLogin => error(unauthorized, "not_authorized", "Not_Authorized".into()),
+            Self::SessionOver => {
+                error(unauthorized, "not_authorized", "The session is over, log in again".into())
+            }
             Self::Refused(why) => error(unauthorized, "not_authorised", (*why).into()),
+            Self::Foreign => {
+                let why = "made by a page of an origin that is not allowed";
+                error(StatusCode::FORBIDDEN, "forbidden", why.into())
+            }
             Self::NotFound => error(StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
             Self::Missing(why) => error(StatusCode::NOT_FOUND, "not_found", why.as_str().into()),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, None),
@@ -194,6 +221,10 @@ impl Failure {
                 error(StatusCode::PRECONDITION_FAILED, "precondition_failed", why.as_str().into())
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::Throttled(_) => {
+                let why = "too many wrong passwords, wait a moment";
+                error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.into())
+            }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
             Self::Unhealthy(body) => (StatusCode::SERVICE_UNAVAILABLE, Some(body.clone())),
         };
@@ -207,6 +238,9 @@ impl Failure {
         if self == Self::NoLogin {
             let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
             headers.insert(WWW_AUTHENTICATE, realm);
+        }
+        if let Self::Throttled(seconds) = self {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -222,7 +256,9 @@ impl fmt::Display for Failure {
                 f.write_str(reason)
             }
             Self::Refused(reason) => f.write_str(reason),
-            Self::NoLogin | Self::WrongLogin => f.write_str("not authorised"),
+            Self::NoLogin | Self::WrongLogin | Self::SessionOver => f.write_str("not authorised"),
+            Self::Foreign => f.write_str("not allowed"),
+            Self::Throttled(_) => f.write_str("too many wrong passwords"),
             Self::NotFound => f.write_str("not found"),
             Self::Method => f.write_str("no such method"),
             Self::TooSlow => f.write_str("took too long"),

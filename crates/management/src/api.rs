@@ -20,6 +20,7 @@ pub(crate) mod permissions;
 pub(crate) mod policies;
 pub(crate) mod queues;
 pub(crate) mod route;
+pub(crate) mod session;
 pub(crate) mod tail;
 pub(crate) mod users;
 pub(crate) mod vhosts;

@@ -9,9 +9,10 @@ use leveret_engine::Millis;
 use serde_json::{Map, Value};
 
 use crate::answer::Failure;
-use crate::dispatch::Peer;
+use crate::client::Peer;
 use crate::login;
 use crate::node::Node;
+use crate::sessions::SessionKey;
 
 /// A request that its user may make.
 pub(crate) struct Call {
@@ -19,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) peer: Peer,
     /// Nobody, for requests that need no login.
     pub(crate) user: Option<Arc<User>>,
+    /// The session by which the user has logged in.
+    pub(crate) session: Option<SessionKey>,
     /// Parts of the path by their names in the table of endpoints, percent-decoded.
     pub(crate) path: Vec<(String, String)>,
     /// The query's parameters, decoded.
@@ -98,7 +101,7 @@ impl Call {
         let user = Arc::clone(self.user()?);
         let mut session = match self.peer {
             Peer::Operator => Session::of_system(self.broker(), vhost)?,
-            Peer::Address(_) => Session::of_operator(self.broker(), user, vhost)?,
+            Peer::Client(_) => Session::of_operator(self.broker(), user, vhost)?,
         };
         session.begin(self.now);
         Ok(session)

@@ -1,6 +1,5 @@
 //! From an HTTP request to its handler and back.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +9,13 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Response};
 use axum::routing::any;
-use leveret_broker::access::User;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
-use crate::login::{self, Access};
+use crate::client::Peer;
+use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
 use crate::routes::{Endpoint, Route};
 
@@ -33,15 +32,6 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Shared {
     node: Arc<Node>,
     permits: Semaphore,
-}
-
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    /// From an address, with a login.
-    Address(SocketAddr),
-    /// Over the control socket, which only who runs the broker can open: as its administrator.
-    Operator,
 }
 
 /// The endpoints of these tables, for a listener to serve.
@@ -96,13 +86,15 @@ async fn answer(
     // Also of a request that is refused: the next one on the connection comes behind its body.
     let body_max = if admitted.is_ok() { BODY_MAX } else { REFUSED_BODY_MAX };
     let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
-    let Admitted { endpoint, user, peer } = admitted?;
+    let Admitted { endpoint, login, peer } = admitted?;
+    let (user, session) = login.map(|login| (login.user, login.session)).unzip();
     let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let call = Call {
         node: Arc::clone(&shared.node),
         peer,
         user,
+        session: session.flatten(),
         path,
         query: form_urlencoded::parse(query).into_owned().collect(),
         headers: parts.headers,
@@ -119,7 +111,7 @@ async fn answer(
 /// A request that may be made.
 struct Admitted {
     endpoint: &'static Endpoint,
-    user: Option<Arc<User>>,
+    login: Option<Login>,
     peer: Peer,
 }
 
@@ -132,18 +124,17 @@ fn admit(
 ) -> Result<Admitted, Failure> {
     let endpoint = route.endpoint(&request.method).ok_or(Failure::Method)?;
     let peer = *request.extensions.get::<Peer>().ok_or(Failure::Internal)?;
-    let user = match peer {
-        Peer::Operator => login::operator(),
-        Peer::Address(_) if endpoint.access == Access::Open => {
-            return Ok(Admitted { endpoint, user: None, peer });
+    let access = endpoint.access.under(node.config().web.metrics_login);
+    let login = match peer {
+        Peer::Operator => Login { user: login::operator(), session: None },
+        Peer::Client(_) if access == Access::Open => {
+            return Ok(Admitted { endpoint, login: None, peer });
         }
-        Peer::Address(address) => {
-            login::authenticate(&node.broker, &request.headers, address.ip())?
-        }
+        Peer::Client(client) => login::authenticate(node, request, client)?,
     };
     let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
-    login::check(&node.broker, endpoint.access, &user, vhost)?;
-    Ok(Admitted { endpoint, user: Some(user), peer })
+    login::check(&node.broker, access, &login.user, vhost)?;
+    Ok(Admitted { endpoint, login: Some(login), peer })
 }
 
 /// Runs the handler away from the threads that serve AMQP: a long list takes its time.

@@ -2,21 +2,36 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::access::{Entrance, User, is_loopback, tag};
 use leveret_broker::{Broker, UserLimits};
+use leveret_server::config::MetricsLogin;
 
 use crate::answer::Failure;
+use crate::client::Client;
+use crate::node::Node;
+use crate::origin::Maker;
+use crate::sessions::{Lasting, SessionKey};
+
+/// Sent with each request of the web interface. A page of another site can't send it: a browser
+/// would ask first, and is told that it may not (Fetch, section 3.2.2).
+const SESSION_HEADER: HeaderName = HeaderName::from_static("x-leveret-session");
 
 /// Who may make a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Anyone, without a login.
     Open,
+    /// As [`Open`](Self::Open), unless all metrics need a login.
+    Scrape,
+    /// Those who monitor, unless metrics need no login at all.
+    Names,
     /// Whoever has a tag of the management interface.
     Management,
     /// As [`Management`](Self::Management), in vhosts where they have a permission; administrators
@@ -34,24 +49,122 @@ pub(crate) enum Access {
     Administrator,
 }
 
-/// Checks a login.
+impl Access {
+    /// What it comes to under a setting.
+    pub(crate) fn under(self, metrics: MetricsLogin) -> Self {
+        match (self, metrics) {
+            (Self::Scrape, MetricsLogin::Always) => Self::Monitoring,
+            (Self::Names, MetricsLogin::Names | MetricsLogin::Always) => Self::Monitoring,
+            (Self::Scrape | Self::Names, _) => Self::Open,
+            (access, _) => access,
+        }
+    }
+}
+
+/// Who has logged in, and by which session, if not with a password.
+pub(crate) struct Login {
+    pub(crate) user: Arc<User>,
+    pub(crate) session: Option<SessionKey>,
+}
+
+impl Login {
+    /// Ends the session, if there is one.
+    pub(crate) fn end(&self, node: &Node) {
+        if let Some(key) = self.session {
+            node.sessions.end(key);
+        }
+    }
+}
+
+/// Checks the login of a request: a name and a password, or the cookie of a session.
 ///
 /// # Errors
-/// 401 without a login, with a wrong one, and for users that may log in locally only and don't.
-pub(crate) fn authenticate(
-    broker: &Broker,
-    headers: &HeaderMap,
-    peer: IpAddr,
+/// 401 without a login, with a wrong one, and for users that may log in locally only and don't; 403
+/// for what another site's page had a browser send; 429 for who has to wait after wrong passwords.
+pub(crate) fn authenticate(node: &Node, request: &Parts, client: Client) -> Result<Login, Failure> {
+    let headers = &request.headers;
+    let has_header = headers.contains_key(SESSION_HEADER);
+    let changes = !matches!(request.method, Method::GET | Method::HEAD);
+    if changes && maker(node, headers) == Maker::Foreign {
+        return Err(Failure::Foreign);
+    }
+    if let Some(header) = headers.get(AUTHORIZATION) {
+        let (user, password) = basic(header.as_bytes()).ok_or(Failure::WrongLogin)?;
+        let user = by_password(node, &user, password.as_bytes(), client.address)?;
+        return Ok(Login { user, session: None });
+    }
+    match of_session(node, headers, client) {
+        Some(login) => Ok(login),
+        None if has_header => Err(Failure::SessionOver),
+        None => Err(Failure::NoLogin),
+    }
+}
+
+/// The user of this name and password.
+///
+/// # Errors
+/// 401, 429 as [`authenticate`].
+pub(crate) fn by_password(
+    node: &Node,
+    user: &str,
+    password: &[u8],
+    address: IpAddr,
 ) -> Result<Arc<User>, Failure> {
-    let header = headers.get(AUTHORIZATION).ok_or(Failure::NoLogin)?;
-    let (user, password) = basic(header.as_bytes()).ok_or(Failure::WrongLogin)?;
-    let access = broker.access();
-    let found = access.authenticate(&user, password.as_bytes(), is_loopback(peer));
+    let access = node.broker.access();
+    let now = Instant::now();
+    if let Some(wait) = access.throttle().wait(user, address, now) {
+        access.count_attempt(Entrance::Http, false);
+        return Err(Failure::Throttled(wait.as_secs() + 1));
+    }
+    let found = access.authenticate(user, password, is_loopback(address));
     access.count_attempt(Entrance::Http, found.is_ok());
-    found.map_err(|failure| {
-        tracing::warn!("HTTP login refused: user '{}': {failure}", user.escape_debug());
-        Failure::WrongLogin
-    })
+    match found {
+        Ok(found) => {
+            access.throttle().succeeded(user, address);
+            Ok(found)
+        }
+        Err(failure) => {
+            access.throttle().failed(user, address, now);
+            let user = user.escape_debug();
+            tracing::warn!("HTTP login refused: user '{user}' from {address}: {failure}");
+            Err(Failure::WrongLogin)
+        }
+    }
+}
+
+/// The login by a session's cookie. It counts only with a header that no other site's page can
+/// have a browser send, and not at all in what such a page asks for.
+pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Option<Login> {
+    if !headers.contains_key(SESSION_HEADER) || maker(node, headers) != Maker::Own {
+        return None;
+    }
+    let access = node.broker.access();
+    let (key, user) = node.sessions.find(headers, access, lasting(node), Instant::now())?;
+    let user = access.admit(&user, is_loopback(client.address)).ok()?;
+    Some(Login { user, session: Some(key) })
+}
+
+/// Whether the session has not ended.
+pub(crate) fn goes_on(node: &Node, key: SessionKey) -> bool {
+    node.sessions.goes_on(key, node.broker.access(), lasting(node), Instant::now())
+}
+
+/// Whether a request that opens or ends a session is one of the web interface.
+///
+/// # Errors
+/// 403 if not.
+pub(crate) fn check_maker(node: &Node, headers: &HeaderMap) -> Result<(), Failure> {
+    let is_own = headers.contains_key(SESSION_HEADER) && maker(node, headers) == Maker::Own;
+    if is_own { Ok(()) } else { Err(Failure::Foreign) }
+}
+
+fn maker(node: &Node, headers: &HeaderMap) -> Maker {
+    Maker::of(headers, &node.config().web.allowed_origins)
+}
+
+fn lasting(node: &Node) -> Lasting {
+    let config = node.config();
+    Lasting { idle: config.web.session_idle, lifetime: config.web.session_lifetime }
 }
 
 /// Who speaks through the control socket.
@@ -116,11 +229,12 @@ pub(crate) fn check(
         return Err(Failure::Refused("Not management user"));
     }
     let refused = match access {
-        Access::Open | Access::Management | Access::Vhost | Access::VisibleVhost => None,
+        Access::Open | Access::Scrape | Access::Management => None,
+        Access::Vhost | Access::VisibleVhost => None,
         Access::PolicyMaker | Access::PolicyMakerInVhost => {
             (!makes_policies(user)).then_some(NOT_THEIRS)
         }
-        Access::Monitoring => (!is_monitor(user)).then_some("Not monitor user"),
+        Access::Monitoring | Access::Names => (!is_monitor(user)).then_some("Not monitor user"),
         Access::Administrator => (!is_administrator(user)).then_some("Not administrator user"),
     };
     if let Some(reason) = refused {

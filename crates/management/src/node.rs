@@ -15,6 +15,7 @@ use crate::alerts::Alerts;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
+use crate::sessions::Sessions;
 
 /// Requests that watch messages pass, at a time.
 pub(crate) const TAILS_MAX: usize = 32;
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) rates: Rates,
     pub(crate) replays: Replays,
     pub(crate) alerts: Alerts,
+    /// Of the web interface.
+    pub(crate) sessions: Sessions,
     /// Ends what goes on when the broker stops.
     pub(crate) stop: CancellationToken,
     pub(crate) tails: Arc<Semaphore>,
@@ -69,6 +72,7 @@ impl Node {
             rates,
             replays,
             alerts: Alerts::default(),
+            sessions: Sessions::default(),
             stop,
             tails: Arc::new(Semaphore::new(TAILS_MAX)),
             started,

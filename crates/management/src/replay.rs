@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::origin::Target;
 pub(crate) use self::plan::plan;
 use crate::answer::Failure;
-use crate::dispatch::Peer;
+use crate::client::Peer;
 use crate::message_filter::Filter;
 use crate::node::Node;
 
@@ -206,7 +206,7 @@ fn session(
 ) -> Result<Session, Failure> {
     let mut session = match peer {
         Peer::Operator => Session::of_system(&node.broker, vhost)?,
-        Peer::Address(_) => Session::of_operator(&node.broker, Arc::clone(user), vhost)?,
+        Peer::Client(_) => Session::of_operator(&node.broker, Arc::clone(user), vhost)?,
     };
     session.begin(now);
     Ok(session)

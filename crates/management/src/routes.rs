@@ -11,12 +11,12 @@ use crate::answer::Outcome;
 use crate::api::{
     alerts, bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
     exchanges, features, health, node, overview, parameters, permissions, policies, queues,
-    route as route_tester, tail, users, vhosts,
+    route as route_tester, session, tail, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
-    self, Administrator, Management, Monitoring, Open, PolicyMaker, PolicyMakerInVhost, Vhost,
-    VisibleVhost,
+    self, Administrator, Management, Monitoring, Names, Open, PolicyMaker, PolicyMakerInVhost,
+    Scrape, Vhost, VisibleVhost,
 };
 use crate::metrics;
 
@@ -151,6 +151,10 @@ pub(crate) static ROUTES: &[Route] = &[
         &[get(Vhost, bindings::of_destination)],
     ),
     // Only Leveret's
+    route(
+        "/api/leveret/session",
+        &[get(Open, session::show), post(Open, session::begin), delete(Open, session::end)],
+    ),
     route("/api/leveret/route/{vhost}/{exchange}", &[post(Vhost, route_tester::explain)]),
     route("/api/leveret/messages/{vhost}/{queue}", &[get(Vhost, browse::browse)]),
     route("/api/leveret/dead-letters", &[get(Management, dead_letters::list)]),
@@ -402,10 +406,10 @@ pub(crate) static ROUTES: &[Route] = &[
 
 /// The endpoints of the listener for metrics.
 pub(crate) static METRICS_ROUTES: &[Route] = &[
-    route("/metrics", &[get(Open, metrics::aggregated)]),
-    route("/metrics/per-object", &[get(Open, metrics::per_object)]),
-    route("/metrics/detailed", &[get(Open, metrics::detailed)]),
-    route("/metrics/memory-breakdown", &[get(Open, metrics::memory)]),
+    route("/metrics", &[get(Scrape, metrics::aggregated)]),
+    route("/metrics/per-object", &[get(Names, metrics::per_object)]),
+    route("/metrics/detailed", &[get(Names, metrics::detailed)]),
+    route("/metrics/memory-breakdown", &[get(Scrape, metrics::memory)]),
     route("/health/live", &[get(Open, health::live)]),
     route("/health/ready", &[get(Open, health::ready)]),
     route("/health/alarms", &[get(Open, health::alarms)]),

@@ -1,18 +1,19 @@
 //! The listeners of the API, and the tasks that serve them.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use leveret_server::config::{Config, Storage};
+use leveret_server::config::{Config, Networks, Storage};
 use leveret_server::{BoundListener, Server, StartError, Tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -20,10 +21,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client::{Client, Peer};
 use crate::control::ControlSocket;
-use crate::dispatch::{self, Peer};
+use crate::dispatch;
 use crate::node::{Listening, Node};
 use crate::order::Orders;
+use crate::protection::Protection;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
 use crate::{alerts, sampler, web};
 
@@ -124,12 +127,14 @@ impl Bound {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
         }
         serving.tasks.spawn(alerts::run(Arc::clone(&node), serving.stop.clone()));
+        let served = |router| Served { node: Arc::clone(&node), router };
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
-        serving.accept_all("HTTP", api, &router);
-        serving.accept_all("metrics", metrics, &dispatch::router(&node, &[METRICS_ROUTES]));
+        serving.accept_all("HTTP", api, &served(router));
+        let router = dispatch::router(&node, &[METRICS_ROUTES]);
+        serving.accept_all("metrics", metrics, &served(router));
         if let Some(listener) = control {
             let router = dispatch::router(&node, &[ROUTES, CONTROL_ROUTES]);
-            serving.accept(Listener::Control(listener), router);
+            serving.accept(Listener::Control(listener), served(router));
         }
         Ok(serving)
     }
@@ -165,17 +170,17 @@ fn control_socket(config: &Config, is_wanted: bool) -> Option<(ControlSocket, Un
 }
 
 impl Management {
-    fn accept_all(&self, name: &str, listeners: Vec<Http>, router: &Router) {
+    fn accept_all(&self, name: &str, listeners: Vec<Http>, served: &Served) {
         for Http { address, listener, tls } in listeners {
             let over = if tls.is_some() { " over TLS" } else { "" };
             tracing::info!("started {name} listener{over} on {address}");
-            self.accept(Listener::Tcp(listener, tls), router.clone());
+            self.accept(Listener::Tcp(listener, tls), served.clone());
         }
     }
 
-    fn accept(&self, listener: Listener, router: Router) {
+    fn accept(&self, listener: Listener, served: Served) {
         let (stop, tasks) = (self.stop.clone(), self.tasks.clone());
-        self.tasks.spawn(accept(listener, router, stop, tasks));
+        self.tasks.spawn(accept(listener, served, stop, tasks));
     }
 
     /// Where the API listens, ports resolved.
@@ -207,6 +212,13 @@ impl Management {
     }
 }
 
+/// What a listener serves.
+#[derive(Clone)]
+struct Served {
+    node: Arc<Node>,
+    router: Router,
+}
+
 /// What connections come from.
 enum Listener {
     Tcp(TcpListener, Option<Arc<Tls>>),
@@ -215,9 +227,16 @@ enum Listener {
 
 /// A connection, and who has opened it.
 enum Accepted {
-    Ready(Box<dyn Stream>, Peer),
+    Ready(Box<dyn Stream>, Connected),
     /// Before its handshake.
     Tls(TcpStream, SocketAddr, Arc<Tls>),
+}
+
+/// Who has opened a connection.
+#[derive(Clone, Copy)]
+enum Connected {
+    From { address: SocketAddr, is_secure: bool },
+    Operator,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -232,13 +251,16 @@ impl Listener {
                 // Answers are written whole.
                 let _ = stream.set_nodelay(true);
                 Ok(match tls {
-                    None => Accepted::Ready(Box::new(stream), Peer::Address(address)),
+                    None => {
+                        let from = Connected::From { address, is_secure: false };
+                        Accepted::Ready(Box::new(stream), from)
+                    }
                     Some(tls) => Accepted::Tls(stream, address, Arc::clone(tls)),
                 })
             }
             Self::Control(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok(Accepted::Ready(Box::new(stream), Peer::Operator))
+                Ok(Accepted::Ready(Box::new(stream), Connected::Operator))
             }
         }
     }
@@ -246,11 +268,13 @@ impl Listener {
 
 impl Accepted {
     /// After the handshake, if there is to be one; nothing if that fails.
-    async fn ready(self) -> Option<(Box<dyn Stream>, Peer)> {
+    async fn ready(self) -> Option<(Box<dyn Stream>, Connected)> {
         match self {
-            Self::Ready(stream, peer) => Some((stream, peer)),
+            Self::Ready(stream, connected) => Some((stream, connected)),
             Self::Tls(stream, address, tls) => match tls.accept(stream).await {
-                Ok(stream) => Some((Box::new(stream), Peer::Address(address))),
+                Ok(stream) => {
+                    Some((Box::new(stream), Connected::From { address, is_secure: true }))
+                }
                 Err(error) => {
                     tracing::debug!("HTTP connection from {address}: TLS handshake: {error}");
                     None
@@ -260,7 +284,7 @@ impl Accepted {
     }
 }
 
-async fn accept(listener: Listener, router: Router, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(listener: Listener, served: Served, stop: CancellationToken, tasks: TaskTracker) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -270,9 +294,9 @@ async fn accept(listener: Listener, router: Router, stop: CancellationToken, tas
         };
         match accepted {
             Ok(accepted) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                let (served, stop) = (served.clone(), stop.clone());
                 tasks.spawn(async move {
-                    serve(accepted, router, stop).await;
+                    serve(accepted, served, stop).await;
                     drop(place);
                 });
             }
@@ -284,17 +308,27 @@ async fn accept(listener: Listener, router: Router, stop: CancellationToken, tas
     }
 }
 
-async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
+async fn serve(accepted: Accepted, served: Served, stop: CancellationToken) {
     let ready = tokio::select! {
         ready = accepted.ready() => ready,
         () = stop.cancelled() => return,
     };
-    let Some((stream, peer)) = ready else { return };
+    let Some((stream, connected)) = ready else { return };
+    let Served { node, router } = served;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
+        let config = node.config();
         let mut request = trimmed(request);
+        let peer = connected.peer(request.headers(), &config.web.proxies);
         request.extensions_mut().insert(peer);
-        router.call(request)
+        let is_secure = matches!(peer, Peer::Client(client) if client.is_secure);
+        let protection = Protection::of(config, request.method(), request.headers(), is_secure);
+        let answered = router.call(request);
+        async move {
+            let mut response = answered.await?;
+            protection.protect(response.headers_mut());
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -309,9 +343,23 @@ async fn serve(accepted: Accepted, router: Router, stop: CancellationToken) {
         }
     };
     if let Err(error) = ended {
-        match peer {
-            Peer::Address(address) => tracing::debug!("HTTP connection from {address}: {error}"),
-            Peer::Operator => tracing::debug!("connection to the control socket: {error}"),
+        match connected {
+            Connected::From { address, .. } => {
+                tracing::debug!("HTTP connection from {address}: {error}");
+            }
+            Connected::Operator => tracing::debug!("connection to the control socket: {error}"),
+        }
+    }
+}
+
+impl Connected {
+    /// Who makes a request over the connection.
+    fn peer(self, headers: &HeaderMap, proxies: &Networks) -> Peer {
+        match self {
+            Self::From { address, is_secure } => {
+                Peer::Client(Client::of(address.ip(), is_secure, headers, proxies))
+            }
+            Self::Operator => Peer::Operator,
         }
     }
 }

@@ -5,20 +5,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 
 use self::assets::{ASSETS, Asset};
 
 mod assets;
-
-/// Nothing but what this listener serves runs, and no other site can put it into a frame.
-const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'; object-src 'none'";
 
 /// The files, added to what a listener serves.
 pub(crate) fn with_web(mut router: Router) -> Router {
@@ -50,9 +43,6 @@ fn response(asset: &'static Asset, etag: &str, request: &HeaderMap) -> Response<
     let headers = response.headers_mut();
     let fixed = [
         (CONTENT_TYPE, asset.content_type),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
         // Kept, but asked for each time: after an upgrade no old file meets a new one.
         (CACHE_CONTROL, "no-cache"),
     ];

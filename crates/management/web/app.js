@@ -1,11 +1,10 @@
 // The start: the login, the navigation, the pages there are.
 
-import { get } from "./api.js";
 import { el } from "./dom.js";
 import { field, values } from "./form.js";
 import { failed } from "./notice.js";
 import { navigate, route, start, stop } from "./router.js";
-import { currentUser, forgetLogin, keepLogin, login, setUser } from "./session.js";
+import { currentUser, logIn, logOut, resume } from "./session.js";
 import { alerts } from "./pages/alerts.js";
 import { channel } from "./pages/channel.js";
 import { channels } from "./pages/channels.js";
@@ -74,7 +73,6 @@ const who = document.getElementById("who");
 
 function showLogin(error) {
   stop();
-  forgetLogin();
   who.textContent = "";
   bar.hidden = true;
   document.title = "Log in · Leveret";
@@ -94,13 +92,16 @@ function showLogin(error) {
 async function submitLogin(event) {
   event.preventDefault();
   const { user = "", password = "" } = values(event.target);
-  keepLogin(user, password);
-  await enter();
+  await enter(() => logIn(user, password));
 }
 
-async function enter() {
+/** Shows the pages to the user that `find` finds, or has them log in. */
+async function enter(find) {
   try {
-    setUser(await get("/whoami"));
+    if (!await find()) {
+      showLogin();
+      return;
+    }
   } catch (error) {
     showLogin(error);
     return;
@@ -112,7 +113,14 @@ async function enter() {
   navigate();
 }
 
-document.getElementById("logout").addEventListener("click", () => {
+document.getElementById("logout").addEventListener("click", async () => {
+  stop();
+  try {
+    await logOut();
+  } catch (error) {
+    showLogin(error);
+    return;
+  }
   history.replaceState(null, "", "#/");
   showLogin();
 });
@@ -121,5 +129,4 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 start(showLogin);
-if (login()) enter();
-else showLogin();
+enter(resume);

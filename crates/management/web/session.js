@@ -1,27 +1,27 @@
-// Who has logged in. The login is kept for as long as the tab is open.
+// Who has logged in. The session is a cookie that only the browser and the broker can read.
 
-const KEY = "leveret.login";
+import { get, post, remove } from "./api.js";
 
 let user = null;
 
-export function login() {
-  return sessionStorage.getItem(KEY);
+/** The user of the session that is open in this browser; null if there is none. */
+export async function resume() {
+  return setUser(await get("/leveret/session"));
 }
 
-export function keepLogin(name, password) {
-  const bytes = new TextEncoder().encode(`${name}:${password}`);
-  sessionStorage.setItem(KEY, `Basic ${btoa(String.fromCharCode(...bytes))}`);
+export async function logIn(name, password) {
+  return setUser(await post("/leveret/session", { name, password }));
 }
 
-export function forgetLogin() {
-  sessionStorage.removeItem(KEY);
+export async function logOut() {
   user = null;
+  await remove("/leveret/session");
 }
 
-/** What `/api/whoami` says of the user. */
-export function setUser(whoami) {
-  const tags = Array.isArray(whoami.tags) ? whoami.tags : String(whoami.tags).split(",");
-  user = { name: whoami.name, tags };
+/** What `/api/whoami` says of the user, or null. */
+function setUser(whoami) {
+  user = whoami && { name: whoami.name, tags: whoami.tags };
+  return user;
 }
 
 export function currentUser() {

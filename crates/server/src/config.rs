@@ -20,6 +20,7 @@ mod sources;
 mod tls;
 mod units;
 mod value;
+mod web;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use self::reference::reference;
 pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
 pub use self::tls::{TlsConfig, TlsVersion};
+pub use self::web::{MetricsLogin, WebConfig};
 
 /// The control socket's name in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
@@ -83,6 +85,8 @@ pub struct Config {
     pub alarms: AlarmConfig,
     /// What the broker tells of by itself.
     pub alerts: AlertsConfig,
+    /// Browsers, and who sees what over HTTP.
+    pub web: WebConfig,
     /// What is logged, and how.
     pub log: LogConfig,
     /// TLS for AMQP, and for what has no section with a certificate of its own.
@@ -302,6 +306,7 @@ impl Default for Config {
             },
             alarms: AlarmConfig::default(),
             alerts: AlertsConfig::default(),
+            web: WebConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
             tls: TlsConfig::default(),
             tls_management: TlsConfig::default(),

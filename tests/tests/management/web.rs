@@ -28,6 +28,8 @@ fn assert_is_protected(reply: &Reply) {
     }
     assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
+    assert_eq!(reply.header("x-frame-options"), "DENY");
+    assert_eq!(reply.header("referrer-policy"), "no-referrer");
     assert_eq!(reply.header("cache-control"), "no-cache");
 }
 

@@ -26,8 +26,7 @@ pub(crate) fn alarms(call: &Call) -> Outcome {
     let shortage = call.broker().alarms().shortage();
     let resources = [(Resource::Memory, "memory"), (Resource::Disk, "disk")];
     let short = resources.into_iter().filter(|(resource, _)| shortage.has(*resource));
-    let short: Vec<Value> =
-        short.map(|(_, name)| json!({ "node": call.node.name, "resource": name })).collect();
+    let short: Vec<Value> = short.map(|(_, name)| alarm(call, name)).collect();
     if short.is_empty() {
         return ok(call);
     }
@@ -36,6 +35,14 @@ pub(crate) fn alarms(call: &Call) -> Outcome {
         "reason": "There are alarms in effect in the cluster",
         "alarms": short,
     })))
+}
+
+/// Who has not logged in isn't told the node's name.
+fn alarm(call: &Call, resource: &str) -> Value {
+    match call.user {
+        Some(_) => json!({ "node": call.node.name, "resource": resource }),
+        None => json!({ "resource": resource }),
+    }
 }
 
 /// Without other nodes nothing depends on this one.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use leveret_broker::access::User;
 use leveret_broker::{ChannelTotals, ChurnTotals};
 use serde_json::{Value, json};
 
@@ -52,8 +53,12 @@ pub(crate) fn overview(call: &Call) -> Outcome {
 }
 
 pub(crate) fn whoami(call: &Call) -> Outcome {
-    let user = call.user()?;
-    Ok(Answer::json(&json!({ "name": user.name, "tags": user.tags, "is_internal_user": true })))
+    Ok(Answer::json(&about(call.user()?)))
+}
+
+/// What a user is told about themselves.
+pub(crate) fn about(user: &User) -> Value {
+    json!({ "name": user.name, "tags": user.tags, "is_internal_user": true })
 }
 
 pub(crate) fn version(call: &Call) -> Outcome {

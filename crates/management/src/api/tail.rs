@@ -17,6 +17,7 @@ use super::exchanges;
 use super::queues::{self, Encoding, payload};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
+use crate::login;
 use crate::node::{TAILS_MAX, now};
 use crate::properties;
 
@@ -61,10 +62,11 @@ fn start(
     let tail = watch(&mut session, body_max)?;
     let (sender, body) = Channel::<Bytes>::new(EVENTS);
     let stop = call.node.stop.child_token();
+    let (node, login) = (Arc::clone(&call.node), call.session);
     tokio::spawn(async move {
         let may_look = move || {
             session.begin(now());
-            watch(&mut session, 0).is_ok()
+            login.is_none_or(|key| login::goes_on(&node, key)) && watch(&mut session, 0).is_ok()
         };
         stop.run_until_cancelled(send(&tail, sender, may_look)).await;
         drop(place);

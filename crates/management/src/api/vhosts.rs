@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::limit;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, flag};
-use crate::dispatch::Peer;
+use crate::client::Peer;
 use crate::list::{self, Field};
 use crate::message_stats::{self, ASIDE, OF_CHANNEL, READY, UNACKED, details};
 use crate::node::Node;

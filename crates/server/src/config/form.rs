@@ -22,6 +22,10 @@ pub(super) enum Form {
     ChannelMax,
     /// Whether there are proxies: they are near, then.
     NearProxies,
+    /// A number of minutes.
+    Minutes,
+    /// Whether all metrics need a login, or none.
+    MetricsLogin,
 }
 
 impl Form {
@@ -39,6 +43,12 @@ impl Form {
             (Self::ChannelMax, _) if is_zero => Value::Integer(u16::MAX.into()),
             (Self::NearProxies, Value::Text(text)) => Value::Text(match text.as_str() {
                 "true" => PRIVATE.to_owned(),
+                "false" => "none".to_owned(),
+                _ => text,
+            }),
+            (Self::Minutes, Value::Text(text)) if whole(&text) => Value::Text(format!("{text}m")),
+            (Self::MetricsLogin, Value::Text(text)) => Value::Text(match text.as_str() {
+                "true" => "always".to_owned(),
                 "false" => "none".to_owned(),
                 _ => text,
             }),

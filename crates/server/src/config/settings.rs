@@ -2,6 +2,7 @@
 
 mod auth;
 mod tls;
+mod web;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -75,6 +76,7 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
         .chain(&auth::AUTH)
+        .chain(&web::WEB)
         .chain(&tls::AMQP)
         .chain(&tls::MANAGEMENT)
         .chain(&tls::METRICS)

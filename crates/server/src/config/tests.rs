@@ -99,6 +99,15 @@ fn a_file_sets_everything() {
         [log]
         level = "warn"
         format = "json"
+        [web]
+        session_idle = "10m"
+        session_lifetime = "2h"
+        content_security_policy = "default-src 'self'"
+        strict_transport_security = "max-age=31536000"
+        allowed_origins = ["https://console.example", "http://localhost:8080"]
+        preflight_max_age = 60
+        proxies = "10.1.0.0/16"
+        metrics_login = "always"
         "#,
     )
     .unwrap();
@@ -177,6 +186,16 @@ fn a_file_sets_everything() {
             disk_free_limit: Limit::Bytes(1_000_000_000),
         },
         log: LogConfig { level: LogLevel::Warning, format: LogFormat::Json },
+        web: WebConfig {
+            session_idle: Duration::from_mins(10),
+            session_lifetime: Duration::from_hours(2),
+            content_security_policy: "default-src 'self'".into(),
+            strict_transport_security: Some("max-age=31536000".into()),
+            allowed_origins: vec!["https://console.example".into(), "http://localhost:8080".into()],
+            preflight_max_age: Duration::from_mins(1),
+            proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),
+            metrics_login: MetricsLogin::Always,
+        },
     };
     assert_eq!(config, expected);
 }
@@ -453,6 +472,16 @@ anonymous_login_pass = "guest"
 certificate_user = "distinguished_name"
 certificate_name_type = "dns"
 certificate_name_index = 0
+
+[web]
+session_idle = "3600s"
+session_lifetime = "28800s"
+content_security_policy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+strict_transport_security = "none"
+allowed_origins = "none"
+preflight_max_age = "1800s"
+proxies = "none"
+metrics_login = "names"
 
 [tls]
 cert_file = "none"

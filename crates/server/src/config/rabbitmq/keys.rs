@@ -54,7 +54,6 @@ const NO_BACKENDS: &str = "users are kept in the broker only";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
 const STDERR: &str = "the log goes to standard error";
 const NO_PLUGIN: &str = "the plugin is not here";
-const CONSOLE: &str = "a browser's requests come from the broker's own pages only";
 
 /// The keys, the most particular first where several fit.
 pub(in crate::config) static KEYS: &[Key] = &[
@@ -261,7 +260,12 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("management.ssl.password", Refused(ENCRYPTED_KEY)),
     key("management.ssl.**", Ignored(TLS_TUNING)),
     key("management.path_prefix", Refused("the API is at /api")),
-    key("management.cors.**", Ignored(CONSOLE)),
+    key("management.cors.allow_origins.*", OneOf("web.allowed_origins")),
+    setting("management.cors.max_age", "web.preflight_max_age"),
+    setting("management.csp.policy", "web.content_security_policy"),
+    setting("management.hsts.policy", "web.strict_transport_security"),
+    key("management.headers.**", Ignored("such headers are always sent")),
+    key("management.login_session_timeout", Setting("web.session_lifetime", Form::Minutes)),
     key("management.disable_basic_auth", Only(&["false"], "the login is basic")),
     key("management.oauth_enabled", Only(&["false"], NO_BACKENDS)),
     key("management.oauth_**", Ignored(NO_BACKENDS)),
@@ -288,7 +292,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
         "prometheus.return_per_object_metrics",
         Only(&["false"], "ask for /metrics/per-object instead"),
     ),
-    key("prometheus.authentication.enabled", Only(&["false"], "the metrics need no login")),
+    key("prometheus.authentication.enabled", Setting("web.metrics_login", Form::MetricsLogin)),
     key("prometheus.**", Ignored(TUNING)),
     // Other protocols and plugins
     key("mqtt.**", Ignored(NO_PROTOCOL)),

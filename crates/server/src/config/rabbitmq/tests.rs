@@ -8,8 +8,8 @@ use crate::config::Networks;
 use crate::sasl::{CertificateUser, Mechanism};
 
 use super::super::{
-    Config, ConfigWarning, Limit, LogFormat, LogLevel, PartOfMemory, Sources, Storage, TlsConfig,
-    TlsVersion,
+    Config, ConfigWarning, Limit, LogFormat, LogLevel, MetricsLogin, PartOfMemory, Sources,
+    Storage, TlsConfig, TlsVersion, WebConfig,
 };
 
 /// A directory with these files, and what they come to when they are read as RabbitMQ's are.
@@ -193,6 +193,34 @@ fn tls_is_set_as_there() {
     assert_eq!(config.management_tls, ["[::]:15671".parse().unwrap()]);
     assert_eq!(config.management, [], "who asks for HTTPS gets HTTP only if they ask for it");
     assert_eq!(config.tls_management.cert_files, [PathBuf::from("/tls/console.pem")]);
+}
+
+#[test]
+fn browsers_are_told_what_they_were_told() {
+    let (config, warnings) = conf(
+        "management.csp.policy = script-src 'self'; object-src 'self'\n\
+         management.hsts.policy = max-age=31536000; includeSubDomains\n\
+         management.cors.allow_origins.1 = https://one.example\n\
+         management.cors.allow_origins.2 = https://two.example\n\
+         management.cors.max_age = 3600\n\
+         management.login_session_timeout = 30\n\
+         prometheus.authentication.enabled = true\n",
+    )
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let expected = WebConfig {
+        content_security_policy: "script-src 'self'; object-src 'self'".into(),
+        strict_transport_security: Some("max-age=31536000; includeSubDomains".into()),
+        allowed_origins: vec!["https://one.example".into(), "https://two.example".into()],
+        preflight_max_age: Duration::from_hours(1),
+        session_lifetime: Duration::from_mins(30),
+        metrics_login: MetricsLogin::Always,
+        ..WebConfig::default()
+    };
+    assert_eq!(config.web, expected);
+    let off = value_of("prometheus.authentication.enabled = false", |it| it.web.metrics_login);
+    assert_eq!(off, MetricsLogin::None);
+    assert!(conf("management.cors.allow_origins.1 = https://a/path").is_err());
 }
 
 #[test]

@@ -1,0 +1,198 @@
+//! Wrong passwords cost time: whoever has failed several times waits before the next is looked at.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
+
+/// Wrong passwords of one address for one user that cost nothing: people mistype.
+const FREE_OF_USER: u32 = 5;
+/// Wrong passwords of one address, whichever the users, that cost nothing.
+const FREE_OF_ADDRESS: u32 = 50;
+/// The first wait. Each further failure doubles it.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+/// The longest wait: a user whose password is right again is not kept out for longer.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long after the last failure it is forgotten.
+const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+/// Entries at a time. Where there are more, the one that failed longest ago is forgotten.
+const ENTRIES_MAX: usize = 8192;
+
+/// Remembers failed logins by address and user, and by address.
+///
+/// A right password is not looked at either while its address has to wait, or guessing would cost
+/// nothing but patience. Addresses of the machine itself are not counted as a whole: a proxy or a
+/// tunnel there speaks for many.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    failures: Mutex<AHashMap<Key, Failures>>,
+}
+
+/// Who failed: an address, for a user or for any.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    network: IpAddr,
+    user: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    last: Instant,
+    until: Instant,
+}
+
+impl Throttle {
+    /// How long this address has to wait before it may try a password of this user.
+    pub fn wait(&self, user: &str, address: IpAddr, now: Instant) -> Option<Duration> {
+        let failures = self.failures.lock();
+        let waits = keys(user, address).filter_map(|(key, _)| {
+            let until = failures.get(&key)?.until;
+            until.checked_duration_since(now)
+        });
+        waits.max().filter(|wait| !wait.is_zero())
+    }
+
+    /// Remembers that a password was wrong.
+    pub fn failed(&self, user: &str, address: IpAddr, now: Instant) {
+        let mut failures = self.failures.lock();
+        for (key, free) in keys(user, address) {
+            if !failures.contains_key(&key) {
+                make_room(&mut failures, now);
+            }
+            let fresh = Failures { count: 0, last: now, until: now };
+            let entry = failures.entry(key).or_insert(fresh);
+            if now.duration_since(entry.last) >= REMEMBERED {
+                *entry = fresh;
+            }
+            entry.count = entry.count.saturating_add(1);
+            entry.last = now;
+            entry.until = now + wait_after(entry.count, free);
+        }
+    }
+
+    /// Forgets what failed before for this user from this address. What failed for others stays,
+    /// or an attacker with one right password could go on guessing others.
+    pub fn succeeded(&self, user: &str, address: IpAddr) {
+        self.failures.lock().remove(&of_user(user, address));
+    }
+}
+
+/// What a failure counts for, and how many of them are free.
+fn keys(user: &str, address: IpAddr) -> impl Iterator<Item = (Key, u32)> {
+    let own = of_user(user, address);
+    let network = own.network;
+    let whole = (!network.is_loopback()).then_some(Key { network, user: None });
+    [(own, FREE_OF_USER)].into_iter().chain(whole.map(|key| (key, FREE_OF_ADDRESS)))
+}
+
+fn of_user(user: &str, address: IpAddr) -> Key {
+    Key { network: network(address), user: Some(user.into()) }
+}
+
+/// An IPv6 client has a whole network of 64 bits to change its address in (RFC 4291, 2.5.1).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address => address,
+    }
+}
+
+fn wait_after(failures: u32, free: u32) -> Duration {
+    match failures.checked_sub(free) {
+        None => Duration::ZERO,
+        Some(beyond) => WAIT_MIN.saturating_mul(2u32.saturating_pow(beyond)).min(WAIT_MAX),
+    }
+}
+
+fn make_room(failures: &mut AHashMap<Key, Failures>, now: Instant) {
+    if failures.len() < ENTRIES_MAX {
+        return;
+    }
+    failures.retain(|_, entry| now.duration_since(entry.last) < REMEMBERED);
+    if failures.len() < ENTRIES_MAX {
+        return;
+    }
+    let oldest = failures.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| key.clone());
+    if let Some(oldest) = oldest {
+        failures.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn seconds(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn each_failure_doubles_the_wait_up_to_a_minute() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for _ in 0..4 {
+            throttle.failed("anna", HERE, now);
+            assert_eq!(throttle.wait("anna", HERE, now), None);
+        }
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+            throttle.failed("anna", HERE, now);
+            assert_eq!(throttle.wait("anna", HERE, now), seconds(wait));
+        }
+        assert_eq!(throttle.wait("anna", HERE, now + Duration::from_secs(59)), seconds(1));
+        assert_eq!(throttle.wait("anna", HERE, now + Duration::from_secs(60)), None);
+    }
+
+    #[test]
+    fn others_do_not_wait() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        (0..9).for_each(|_| throttle.failed("anna", HERE, now));
+        assert_eq!(throttle.wait("bert", HERE, now), None);
+        assert_eq!(throttle.wait("anna", THERE, now), None);
+        throttle.succeeded("anna", HERE);
+        assert_eq!(throttle.wait("anna", HERE, now), None);
+    }
+
+    #[test]
+    fn one_address_does_not_try_all_users() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for user in 0..FREE_OF_ADDRESS {
+            assert_eq!(throttle.wait("next", HERE, now), None);
+            throttle.failed(&user.to_string(), HERE, now);
+        }
+        assert_eq!(throttle.wait("next", HERE, now), seconds(1));
+        throttle.succeeded("next", HERE);
+        assert_eq!(throttle.wait("next", HERE, now), seconds(1));
+        let local: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
+        (0..100).for_each(|user| throttle.failed(&user.to_string(), local, now));
+        assert_eq!(throttle.wait("next", local, now), None);
+    }
+
+    #[test]
+    fn the_network_counts_with_ipv6() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let address = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last).into();
+        (0..6).for_each(|last| throttle.failed("anna", address(last), now));
+        assert_eq!(throttle.wait("anna", address(99), now), seconds(2));
+        let elsewhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 0).into();
+        assert_eq!(throttle.wait("anna", elsewhere, now), None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_forgotten() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        for user in 0..2 * ENTRIES_MAX {
+            throttle.failed(&user.to_string(), HERE, now);
+        }
+        assert_eq!(throttle.failures.lock().len(), ENTRIES_MAX);
+        let later = now + REMEMBERED;
+        throttle.failed("anna", HERE, later);
+        assert_eq!(throttle.failures.lock().len(), 2);
+        assert_eq!(throttle.wait("anna", HERE, later), None);
+    }
+}

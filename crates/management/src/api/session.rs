@@ -1,0 +1,64 @@
+//! `/api/leveret/session`: the login of the web interface. RabbitMQ has no such endpoint.
+
+use std::time::Instant;
+
+use leveret_broker::access::User;
+use serde_json::Value;
+
+use super::overview;
+use crate::answer::{Answer, Failure, Outcome};
+use crate::call::{Call, text};
+use crate::client::{Client, Peer};
+use crate::login::{self, Access};
+use crate::sessions::Cookie;
+
+/// Who has logged in, or null.
+pub(crate) fn show(call: &Call) -> Outcome {
+    let found = login::of_session(&call.node, &call.headers, client(call)?);
+    Ok(Answer::json(&found.map_or(Value::Null, |login| overview::about(&login.user))))
+}
+
+/// `{"name": ..., "password": ...}`: the answer has the cookie of a new session.
+///
+/// # Errors
+/// 401 for a wrong password, and for users without a tag of the management interface; 403 for pages
+/// of others; 429 for who has to wait.
+pub(crate) fn begin(call: &Call) -> Outcome {
+    let client = client(call)?;
+    login::check_maker(&call.node, &call.headers)?;
+    let body = call.object_with(&["name", "password"])?;
+    let (name, password) = (text(&body, "name")?, text(&body, "password")?);
+    let user = login::by_password(&call.node, name, password.as_bytes(), client.address)?;
+    login::check(call.broker(), Access::Management, &user, None)?;
+    if let Some(before) = login::of_session(&call.node, &call.headers, client) {
+        before.end(&call.node);
+    }
+    let cookie = call.node.sessions.begin(&user, client.is_secure, Instant::now());
+    Ok(about(&user).setting(cookie.ok_or(Failure::Internal)?))
+}
+
+/// Ends the session, if there is one.
+///
+/// # Errors
+/// 403 for pages of others.
+pub(crate) fn end(call: &Call) -> Outcome {
+    let client = client(call)?;
+    login::check_maker(&call.node, &call.headers)?;
+    if let Some(login) = login::of_session(&call.node, &call.headers, client) {
+        login.end(&call.node);
+    }
+    Ok(Answer::done().setting(Cookie::none(client.is_secure)))
+}
+
+fn about(user: &User) -> Answer {
+    Answer::json(&overview::about(user))
+}
+
+/// # Errors
+/// 400 over the control socket, which needs no session.
+fn client(call: &Call) -> Result<Client, Failure> {
+    match call.peer {
+        Peer::Client(client) => Ok(client),
+        Peer::Operator => Err(Failure::bad_request("the control socket has no sessions")),
+    }
+}

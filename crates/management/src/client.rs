@@ -1,0 +1,110 @@
+//! Who is at the other end of a request: the peer of its connection, or whom a proxy names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::{HeaderMap, HeaderName};
+use leveret_server::config::Networks;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// From an address, with a login.
+    Client(Client),
+    /// Over the control socket, which only who runs the broker can open: as its administrator.
+    Operator,
+}
+
+/// A client with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    /// Whether nobody on the way can read or change what is sent.
+    pub(crate) is_secure: bool,
+}
+
+impl Client {
+    /// The client of a request that came over a connection of `peer`.
+    ///
+    /// The right end of `X-Forwarded-For` is what the nearest proxy saw; what is left of the first
+    /// address that is no proxy's could be anybody's invention.
+    pub(crate) fn of(
+        peer: IpAddr,
+        is_secure: bool,
+        headers: &HeaderMap,
+        proxies: &Networks,
+    ) -> Self {
+        let mut address = peer.to_canonical();
+        if !proxies.contain(address) {
+            return Self { address, is_secure };
+        }
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
+        let named: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        for name in named.into_iter().rev() {
+            let Some(before) = parse(name) else { break };
+            address = before;
+            if !proxies.contain(address) {
+                break;
+            }
+        }
+        let proto = headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
+        let is_secure = is_secure || proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        Self { address, is_secure }
+    }
+}
+
+/// An address, with or without a port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let address = text.parse().ok().or_else(with_port)?;
+    Some(IpAddr::to_canonical(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use leveret_server::config::{Config, Sources};
+
+    use super::*;
+
+    fn proxies(text: &str) -> Networks {
+        let sources = Sources::new().flag("-", "web.proxies", Some(text.to_owned()));
+        Config::load(&sources).unwrap().0.web.proxies
+    }
+
+    fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> (String, bool) {
+        let header = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let headers = headers.iter().map(header).collect();
+        let client = Client::of(peer.parse().unwrap(), false, &headers, &proxies("10.0.0.0/8"));
+        (client.address.to_string(), client.is_secure)
+    }
+
+    #[test]
+    fn a_proxy_is_believed_and_nobody_else() {
+        let named = [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "https")];
+        assert_eq!(client("10.0.0.1", &named), ("198.51.100.7".to_owned(), true));
+        assert_eq!(client("::ffff:10.0.0.1", &named), ("198.51.100.7".to_owned(), true));
+        assert_eq!(client("192.0.2.1", &named), ("192.0.2.1".to_owned(), false));
+        assert_eq!(client("10.0.0.1", &[]), ("10.0.0.1".to_owned(), false));
+    }
+
+    #[test]
+    fn the_last_address_that_is_no_proxys_is_the_clients() {
+        for (named, expected) in [
+            ("127.0.0.1, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+            ("10.0.0.3,10.0.0.2", "10.0.0.3"),
+            ("198.51.100.7:4711", "198.51.100.7"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("127.0.0.1, nonsense", "10.0.0.1"),
+            ("127.0.0.1, nonsense, 10.0.0.2", "10.0.0.2"),
+            ("", "10.0.0.1"),
+        ] {
+            let header = [("x-forwarded-for", named)];
+            assert_eq!(client("10.0.0.1", &header).0, expected, "{named}");
+        }
+    }
+}

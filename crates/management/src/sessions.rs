@@ -1,0 +1,282 @@
+//! The sessions of the web interface: who has logged in, by a random token in a cookie.
+//!
+//! They are in memory only. A restart ends them, as do a logout, time, another password of their
+//! user and the user's deletion; tags and permissions are looked up with each request.
+
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use axum::http::HeaderMap;
+use axum::http::header::COOKIE;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use leveret_broker::access::{AccessControl, PasswordHash, User};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+const COOKIE_NAME: &str = "leveret-session";
+/// Over TLS browsers take a cookie of this name from the host itself only, and not without TLS
+/// (RFC 6265bis, section 4.1.3).
+const SECURE_COOKIE_NAME: &str = "__Host-leveret-session";
+const TOKEN_BYTES: usize = 32;
+/// Sessions at a time, of all users and of one. One more ends the one unused for longest.
+const SESSIONS_MAX: usize = 1024;
+const SESSIONS_OF_USER_MAX: usize = 32;
+
+/// The open sessions.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<AHashMap<SessionKey, Session>>);
+
+/// A session's name in the table: the digest of its token, so that the table tells nobody a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SessionKey([u8; 32]);
+
+struct Session {
+    user: String,
+    /// What the user logged in with.
+    password: Option<PasswordHash>,
+    begun: Instant,
+    used: Instant,
+}
+
+/// How long sessions last.
+#[derive(Clone, Copy)]
+pub(crate) struct Lasting {
+    /// Without a request.
+    pub(crate) idle: Duration,
+    /// At most.
+    pub(crate) lifetime: Duration,
+}
+
+/// What has a browser know its session, or forget it.
+pub(crate) struct Cookie(String);
+
+impl Sessions {
+    /// Opens a session of a user who has just shown the password. `None` if the system has no
+    /// random bytes.
+    pub(crate) fn begin(&self, user: &User, is_secure: bool, now: Instant) -> Option<Cookie> {
+        let mut token = [0; TOKEN_BYTES];
+        getrandom::fill(&mut token).ok()?;
+        let token = URL_SAFE_NO_PAD.encode(token);
+        let mut sessions = self.0.lock();
+        let own = sessions.values().filter(|one| one.user == user.name).count();
+        if own >= SESSIONS_OF_USER_MAX {
+            end_oldest(&mut sessions, |one| one.user == user.name);
+        } else if sessions.len() >= SESSIONS_MAX {
+            end_oldest(&mut sessions, |_| true);
+        }
+        let (name, password) = (user.name.clone(), user.password_hash.clone());
+        let session = Session { user: name, password, begun: now, used: now };
+        sessions.insert(SessionKey::of(&token), session);
+        Some(Cookie::new(&token, is_secure))
+    }
+
+    /// The user of the session whose token the request's cookie holds.
+    ///
+    /// A session that has ended in one of the ways above is gone from then on.
+    pub(crate) fn find(
+        &self,
+        headers: &HeaderMap,
+        access: &AccessControl,
+        lasting: Lasting,
+        now: Instant,
+    ) -> Option<(SessionKey, String)> {
+        let mut sessions = self.0.lock();
+        tokens(headers).map(SessionKey::of).find_map(|key| {
+            let session = sessions.get_mut(&key)?;
+            if !session.holds(access, lasting, now) {
+                sessions.remove(&key);
+                return None;
+            }
+            session.used = now;
+            Some((key, session.user.clone()))
+        })
+    }
+
+    /// Whether the session goes on; asking is no use of it.
+    pub(crate) fn goes_on(
+        &self,
+        key: SessionKey,
+        access: &AccessControl,
+        lasting: Lasting,
+        now: Instant,
+    ) -> bool {
+        self.0.lock().get(&key).is_some_and(|session| session.holds(access, lasting, now))
+    }
+
+    pub(crate) fn end(&self, key: SessionKey) {
+        self.0.lock().remove(&key);
+    }
+}
+
+impl Session {
+    fn holds(&self, access: &AccessControl, lasting: Lasting, now: Instant) -> bool {
+        now.duration_since(self.used) < lasting.idle
+            && now.duration_since(self.begun) < lasting.lifetime
+            && access.user(&self.user).is_some_and(|user| user.password_hash == self.password)
+    }
+}
+
+fn end_oldest(sessions: &mut AHashMap<SessionKey, Session>, of: impl Fn(&Session) -> bool) {
+    let all = sessions.iter().filter(|(_, session)| of(session));
+    if let Some(key) = all.min_by_key(|(_, session)| session.used).map(|(key, _)| *key) {
+        sessions.remove(&key);
+    }
+}
+
+impl SessionKey {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+impl Cookie {
+    fn new(token: &str, is_secure: bool) -> Self {
+        let (name, secure) = name(is_secure);
+        Self(format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}"))
+    }
+
+    /// Takes a session's cookie away.
+    pub(crate) fn none(is_secure: bool) -> Self {
+        let (name, secure) = name(is_secure);
+        Self(format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{secure}"))
+    }
+
+    /// The header `Set-Cookie`.
+    pub(crate) fn into_header(self) -> String {
+        self.0
+    }
+}
+
+fn name(is_secure: bool) -> (&'static str, &'static str) {
+    if is_secure { (SECURE_COOKIE_NAME, "; Secure") } else { (COOKIE_NAME, "") }
+}
+
+/// The tokens in the cookies of a request: a browser that has come with and without TLS has two.
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .filter(|(name, _)| [COOKIE_NAME, SECURE_COOKIE_NAME].contains(name))
+        .map(|(_, token)| token)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const LASTING: Lasting =
+        Lasting { idle: Duration::from_secs(60), lifetime: Duration::from_secs(100) };
+
+    fn user(name: &str) -> User {
+        User::with_password(name, b"secret", ["management"]).unwrap()
+    }
+
+    fn access(names: &[&str]) -> AccessControl {
+        let access = AccessControl::new::<&str>([]);
+        for name in names {
+            access.put_user(user(name));
+        }
+        access
+    }
+
+    fn begin(sessions: &Sessions, access: &AccessControl, name: &str, now: Instant) -> HeaderMap {
+        let cookie = sessions.begin(&access.user(name).unwrap(), true, now).unwrap();
+        let header = cookie.into_header();
+        let pair = format!("other=1; {}", header.split(';').next().unwrap());
+        HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())])
+    }
+
+    fn found(
+        sessions: &Sessions,
+        headers: &HeaderMap,
+        access: &AccessControl,
+        now: Instant,
+    ) -> Option<String> {
+        sessions.find(headers, access, LASTING, now).map(|(_, user)| user)
+    }
+
+    #[test]
+    fn a_session_ends_when_it_is_not_used_and_after_its_lifetime() {
+        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let headers = begin(&sessions, &access, "anna", now);
+        assert_eq!(found(&sessions, &headers, &access, after(59)).as_deref(), Some("anna"));
+        assert_eq!(found(&sessions, &headers, &access, after(99)).as_deref(), Some("anna"));
+        assert_eq!(found(&sessions, &headers, &access, after(100)), None);
+        let headers = begin(&sessions, &access, "anna", now);
+        assert_eq!(found(&sessions, &headers, &access, after(60)), None);
+        assert_eq!(found(&sessions, &headers, &access, now), None, "it is gone");
+    }
+
+    #[test]
+    fn another_password_and_a_deletion_end_it() {
+        let (sessions, access) = (Sessions::default(), access(&["anna", "bert"]));
+        let now = Instant::now();
+        let anna = begin(&sessions, &access, "anna", now);
+        let bert = begin(&sessions, &access, "bert", now);
+        access.put_user(User {
+            tags: vec!["administrator".into()],
+            ..(*access.user("anna").unwrap()).clone()
+        });
+        assert!(found(&sessions, &anna, &access, now).is_some(), "other tags do not");
+        access.put_user(user("anna"));
+        access.delete_user("bert");
+        assert_eq!(found(&sessions, &anna, &access, now), None);
+        assert_eq!(found(&sessions, &bert, &access, now), None);
+        access.put_user(user("bert"));
+        assert_eq!(found(&sessions, &bert, &access, now), None);
+    }
+
+    #[test]
+    fn a_logout_ends_one_session() {
+        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        let (first, second) =
+            (begin(&sessions, &access, "anna", now), begin(&sessions, &access, "anna", now));
+        let (key, _) = sessions.find(&first, &access, LASTING, now).unwrap();
+        sessions.end(key);
+        assert!(!sessions.goes_on(key, &access, LASTING, now));
+        assert_eq!(found(&sessions, &first, &access, now), None);
+        assert_eq!(found(&sessions, &second, &access, now).as_deref(), Some("anna"));
+    }
+
+    #[test]
+    fn the_number_of_sessions_is_bounded() {
+        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        let first = begin(&sessions, &access, "anna", now);
+        let later = now + Duration::from_secs(1);
+        for _ in 0..SESSIONS_OF_USER_MAX {
+            begin(&sessions, &access, "anna", later);
+        }
+        assert_eq!(sessions.0.lock().len(), SESSIONS_OF_USER_MAX);
+        assert_eq!(found(&sessions, &first, &access, later), None);
+        for name in 0..SESSIONS_MAX {
+            sessions.begin(&user(&name.to_string()), false, later);
+        }
+        assert_eq!(sessions.0.lock().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_cookie_is_for_the_broker_only() {
+        let cookie = Cookie::new("t", true).into_header();
+        let expected = "__Host-leveret-session=t; Path=/; HttpOnly; SameSite=Strict; Secure";
+        assert_eq!(cookie, expected);
+        let cookie = Cookie::none(false).into_header();
+        let expected = "leveret-session=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict";
+        assert_eq!(cookie, expected);
+    }
+
+    #[test]
+    fn anything_else_is_no_session() {
+        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        begin(&sessions, &access, "anna", now);
+        for cookie in ["", "leveret-session", "leveret-session=", "leveret-session=x", "a=b;;=;"] {
+            let value = HeaderValue::try_from(cookie).unwrap();
+            let headers = HeaderMap::from_iter([(COOKIE, value)]);
+            assert_eq!(found(&sessions, &headers, &access, now), None, "{cookie}");
+        }
+    }
+}

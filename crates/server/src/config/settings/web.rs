@@ -1,0 +1,134 @@
+//! `[web]`: browsers, and who sees what over HTTP.
+
+use std::time::Duration;
+
+use super::{Refused, Setting, texts, word};
+use crate::config::units::show_duration;
+use crate::config::value::Value;
+use crate::config::{MetricsLogin, Networks};
+
+pub(super) static WEB: [Setting; 8] = [
+    Setting {
+        key: "web.session_idle",
+        about: "How long a session of the web interface lasts without a request",
+        live: true,
+        allowed: SESSION,
+        apply: |config, value| {
+            config.web.session_idle = value.duration(SESSION_MIN..=SESSION_MAX)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.web.session_idle).into(),
+    },
+    Setting {
+        key: "web.session_lifetime",
+        about: "How long it lasts at most",
+        live: true,
+        allowed: SESSION,
+        apply: |config, value| {
+            config.web.session_lifetime = value.duration(SESSION_MIN..=SESSION_MAX)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.web.session_lifetime).into(),
+    },
+    Setting {
+        key: "web.content_security_policy",
+        about: "The header Content-Security-Policy of every answer over HTTP",
+        live: true,
+        allowed: "a text that fits a header",
+        apply: |config, value| {
+            config.web.content_security_policy = header(value)?;
+            Ok(())
+        },
+        show: |config| config.web.content_security_policy.as_str().into(),
+    },
+    Setting {
+        key: "web.strict_transport_security",
+        about: "The header Strict-Transport-Security of answers over TLS",
+        live: true,
+        allowed: "a text such as \"max-age=31536000\", or \"none\"",
+        apply: |config, value| {
+            let none = value.word(&[("none", ())]).map(|()| None);
+            config.web.strict_transport_security = none.or_else(|_| header(value).map(Some))?;
+            Ok(())
+        },
+        show: |config| config.web.strict_transport_security.as_deref().unwrap_or("none").into(),
+    },
+    Setting {
+        key: "web.allowed_origins",
+        about: "Other origins whose pages may use the HTTP API",
+        live: true,
+        allowed: "origins such as \"https://console.example:8443\", or \"*\" for any, or \"none\"",
+        apply: |config, value| {
+            let origins = value.texts()?;
+            if !origins.iter().all(|origin| is_origin(origin)) {
+                return Err(Refused::NotAllowed);
+            }
+            config.web.allowed_origins = origins;
+            Ok(())
+        },
+        show: |config| match config.web.allowed_origins.as_slice() {
+            [] => "none".into(),
+            origins => texts(origins),
+        },
+    },
+    Setting {
+        key: "web.preflight_max_age",
+        about: "How long a browser may remember what such pages may do",
+        live: true,
+        allowed: "a time from 0s to 24h, such as \"30m\"",
+        apply: |config, value| {
+            let seconds: u32 = value.seconds(0..=24 * 60 * 60)?;
+            config.web.preflight_max_age = Duration::from_secs(seconds.into());
+            Ok(())
+        },
+        show: |config| show_duration(config.web.preflight_max_age).into(),
+    },
+    Setting {
+        key: "web.proxies",
+        about: "Proxies that say in X-Forwarded-For and X-Forwarded-Proto whose request they pass on",
+        live: true,
+        allowed: "networks and addresses such as \"10.0.0.0/8\", \"private\", \"any\", or \"none\"",
+        apply: |config, value| {
+            config.web.proxies = Networks::parse(&value.texts()?).ok_or(Refused::NotAllowed)?;
+            Ok(())
+        },
+        show: |config| match &config.web.proxies {
+            proxies if proxies.is_empty() => "none".into(),
+            proxies => texts(proxies.iter()),
+        },
+    },
+    Setting {
+        key: "web.metrics_login",
+        about: "Which metrics need a login: those that name queues, users and the like, or all",
+        live: true,
+        allowed: "one of \"none\", \"names\", \"always\"",
+        apply: |config, value| {
+            config.web.metrics_login = value.word(&LOGINS)?;
+            Ok(())
+        },
+        show: |config| word(&LOGINS, config.web.metrics_login),
+    },
+];
+
+const SESSION: &str = "a time from 1s to 720h, such as \"1h\"";
+const SESSION_MIN: Duration = Duration::from_secs(1);
+const SESSION_MAX: Duration = Duration::from_hours(720);
+
+const LOGINS: [(&str, MetricsLogin); 3] = [
+    ("none", MetricsLogin::None),
+    ("names", MetricsLogin::Names),
+    ("always", MetricsLogin::Always),
+];
+
+/// What fits the value of a header (RFC 9110, section 5.5), as far as anybody needs it.
+fn header(value: &Value) -> Result<String, Refused> {
+    let text = value.text()?;
+    let fits = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err(Refused::NotAllowed) }
+}
+
+/// Whether it is what browsers send as `Origin` (RFC 6454, section 6.1), or the star.
+fn is_origin(text: &str) -> bool {
+    let host = text.split_once("://").map_or("", |(_, host)| host);
+    text == "*" || (!host.is_empty() && !host.contains(['/', ' ', '@']))
+}

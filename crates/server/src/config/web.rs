@@ -1,0 +1,55 @@
+//! `[web]`: what browsers may do with the HTTP API, and who may see what it tells.
+
+use std::time::Duration;
+
+use super::networks::Networks;
+
+/// `[web]`: the HTTP API in the hands of browsers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebConfig {
+    /// How long a session of the web interface lasts without a request.
+    pub session_idle: Duration,
+    /// How long it lasts at most.
+    pub session_lifetime: Duration,
+    /// The header `Content-Security-Policy` of every answer.
+    pub content_security_policy: String,
+    /// The header `Strict-Transport-Security` of what is answered over TLS.
+    pub strict_transport_security: Option<String>,
+    /// Origins other than the broker's own whose pages may use the API; `*` stands for all.
+    pub allowed_origins: Vec<String>,
+    /// How long a browser may remember what such a page may do.
+    pub preflight_max_age: Duration,
+    /// Proxies that say whose request they pass on, in `X-Forwarded-For` and `X-Forwarded-Proto`.
+    pub proxies: Networks,
+    /// Which metrics need a login.
+    pub metrics_login: MetricsLogin,
+}
+
+/// Which metrics need a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsLogin {
+    /// None.
+    None,
+    /// Those that name queues, virtual hosts, connections and the like.
+    Names,
+    /// All.
+    Always,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        const HOUR: u64 = 60 * 60;
+        Self {
+            session_idle: Duration::from_secs(HOUR),
+            session_lifetime: Duration::from_secs(8 * HOUR),
+            content_security_policy: "default-src 'self'; base-uri 'none'; form-action 'none'; \
+                                      frame-ancestors 'none'; object-src 'none'"
+                .to_owned(),
+            strict_transport_security: None,
+            allowed_origins: Vec::new(),
+            preflight_max_age: Duration::from_secs(HOUR / 2),
+            proxies: Networks::default(),
+            metrics_login: MetricsLogin::Names,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How browsers and programs log in over HTTP.
+
+use leveret_tests::{Api, Broker, Reply};
+use serde_json::{Value, json};
+
+use crate::managed;
+
+const SESSION: &str = "/api/leveret/session";
+/// What the web interface sends with each request.
+const OWN: (&str, &str) = ("x-leveret-session", "1");
+
+/// Logs in as a browser does; the cookie of the session.
+fn log_in(api: &Api, name: &str, password: &str) -> String {
+    let reply = api.with_login(None).send("POST", SESSION, &[OWN], &login(name, password));
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    cookie(&reply)
+}
+
+fn login(name: &str, password: &str) -> String {
+    json!({ "name": name, "password": password }).to_string()
+}
+
+fn cookie(reply: &Reply) -> String {
+    reply.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+/// The status of a request of the web interface with a cookie.
+fn status(api: &Api, method: &str, path: &str, cookie: &str) -> u16 {
+    let headers = [OWN, ("cookie", cookie)];
+    api.with_login(None).send(method, path, &headers, "").status
+}
+
+fn user(api: &Api, name: &str, password: &str, tags: &str) {
+    api.put(&format!("/users/{name}"), &json!({ "password": password, "tags": tags }));
+}
+
+#[test]
+fn a_session_takes_the_place_of_the_password() {
+    let Some((_broker, api)) = managed() else { return };
+    let nobody = api.with_login(None);
+    assert_eq!(nobody.send("GET", SESSION, &[OWN], "").json(), Value::Null);
+    let reply = nobody.send("POST", SESSION, &[OWN], &login("guest", "guest"));
+    assert_eq!(reply.json(), api.get("/whoami"));
+    let set = reply.header("set-cookie");
+    assert!(set.starts_with("leveret-session="), "{set}");
+    assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{set}");
+    assert_eq!(reply.header("cache-control"), "no-store");
+    let cookie = cookie(&reply);
+    assert!(cookie.len() > 40, "{cookie}");
+    let headers = [OWN, ("cookie", &*cookie)];
+    assert_eq!(nobody.send("GET", "/api/whoami", &headers, "").json(), api.get("/whoami"));
+    assert_eq!(nobody.send("GET", SESSION, &headers, "").json(), api.get("/whoami"));
+    assert_eq!(status(&api, "PUT", "/api/queues/%2F/q", &cookie), 201);
+
+    let reply = nobody.send("DELETE", SESSION, &headers, "");
+    assert_eq!(reply.status, 204);
+    assert!(reply.header("set-cookie").contains("leveret-session=; Path=/; Max-Age=0"));
+    let reply = nobody.send("GET", "/api/whoami", &headers, "");
+    assert_eq!(reply.status, 401);
+    let expected = json!({
+        "error": "not_authorized", "reason": "The session is over, log in again",
+    });
+    assert_eq!(reply.json(), expected);
+    assert_eq!(reply.header("www-authenticate"), "", "no browser asks for a password by itself");
+}
+
+#[test]
+fn another_password_and_a_deletion_end_the_sessions_of_a_user() {
+    let Some((_broker, api)) = managed() else { return };
+    user(&api, "anna", "one", "management");
+    let (first, second) = (log_in(&api, "anna", "one"), log_in(&api, "anna", "one"));
+    let guest = log_in(&api, "guest", "guest");
+    assert_ne!(first, second);
+    assert_eq!(status(&api, "GET", "/api/nodes", &first), 401);
+    let tags = json!({ "password": "two", "tags": "monitoring" });
+    api.put("/users/anna", &tags);
+    assert_eq!(status(&api, "GET", "/api/whoami", &first), 401);
+    let third = log_in(&api, "anna", "two");
+    assert_eq!(status(&api, "GET", "/api/nodes", &third), 200);
+    assert_eq!(api.call("DELETE", "/users/anna", &Value::Null).status, 204);
+    assert_eq!(status(&api, "GET", "/api/whoami", &third), 401);
+    user(&api, "anna", "two", "management");
+    for ended in [&first, &second, &third] {
+        assert_eq!(status(&api, "GET", "/api/whoami", ended), 401);
+    }
+    assert_eq!(status(&api, "GET", "/api/whoami", &guest), 200);
+}
+
+#[test]
+fn who_may_not_manage_gets_no_session() {
+    let Some((_broker, api)) = managed() else { return };
+    user(&api, "client", "c", "");
+    let nobody = api.with_login(None);
+    for (name, password, why) in [
+        ("client", "c", "Not management user"),
+        ("client", "d", "Not_Authorized"),
+        ("nobody", "c", "Not_Authorized"),
+    ] {
+        let reply = nobody.send("POST", SESSION, &[OWN], &login(name, password));
+        assert_eq!((reply.status, &reply.json()["reason"]), (401, &json!(why)));
+        assert_eq!(reply.header("set-cookie"), "");
+    }
+}
+
+#[test]
+fn a_session_ends_with_time() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\nsession_lifetime = \"1s\"\n";
+    let Some(broker) = Broker::configured(config, "ends sessions") else { return };
+    let api = Api::new(broker.management_address());
+    let cookie = log_in(&api, "guest", "guest");
+    leveret_tests::eventually(|| status(&api, "GET", "/api/whoami", &cookie) == 401);
+}
+
+#[test]
+fn pages_of_other_sites_change_nothing() {
+    let Some((_broker, api)) = managed() else { return };
+    let cookie = log_in(&api, "guest", "guest");
+    let nobody = api.with_login(None);
+    let path = "/api/queues/%2F/forged";
+    // The cookie alone, as a form of another site would have it sent.
+    let reply = nobody.send("PUT", path, &[("cookie", &cookie)], "");
+    assert_eq!(reply.status, 401);
+    let evil = ("origin", "https://evil.example");
+    let reply = nobody.send("PUT", path, &[("cookie", &cookie), OWN, evil], "");
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.json()["error"], "forbidden");
+    // A password that the browser remembers and sends by itself.
+    for (name, value) in [evil, ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        let reply = api.send("PUT", path, &[(name, value)], "");
+        assert_eq!(reply.status, 403, "{name}: {value}");
+    }
+    for (name, value) in [evil, ("sec-fetch-site", "same-site")] {
+        let reply = nobody.send("POST", SESSION, &[OWN, (name, value)], &login("guest", "guest"));
+        assert_eq!((reply.status, reply.header("set-cookie")), (403, ""), "{name}: {value}");
+    }
+    let reply = nobody.send("POST", SESSION, &[], &login("guest", "guest"));
+    assert_eq!((reply.status, reply.header("set-cookie")), (403, ""));
+    assert_eq!(api.call("GET", "/queues/%2F/forged", &Value::Null).status, 404);
+    // A program sends neither, and an own page its own.
+    assert_eq!(api.send("PUT", path, &[("sec-fetch-site", "same-origin")], "").status, 201);
+}
+
+#[test]
+fn wrong_passwords_cost_time() {
+    let Some((broker, api)) = managed() else { return };
+    user(&api, "anna", "right", "management");
+    let wrong = api.with_login(Some("anna:wrong"));
+    for _ in 0..5 {
+        assert_eq!(wrong.call("GET", "/whoami", &Value::Null).status, 401);
+    }
+    let reply = wrong.call("GET", "/whoami", &Value::Null);
+    assert_eq!(reply.status, 429);
+    assert_eq!(reply.json()["error"], "too_many_requests");
+    let wait: u64 = reply.header("retry-after").parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+    assert!(broker.log().contains("HTTP login refused: user 'anna' from 127.0.0.1"));
+    // The right one is not looked at either, and nobody else has to wait.
+    let right = api.with_login(Some("anna:right"));
+    leveret_tests::eventually(|| {
+        assert_eq!(api.call("GET", "/whoami", &Value::Null).status, 200);
+        right.call("GET", "/whoami", &Value::Null).status == 200
+    });
+    assert_eq!(wrong.call("GET", "/whoami", &Value::Null).status, 401);
+}
