@@ -73,8 +73,8 @@ pub use queue::{
 pub use queue_type::QueueType;
 pub use session::{
     Client, Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue,
-    Fetched, Moved, Movement, NewConsumer, Outcome, Prepared, Publish, Repeatable, Session,
-    SessionId, SettleGroup, Settlement, Staged, Ticket, generated_name,
+    Fetched, Imported, Imports, Moved, Movement, NewConsumer, Outcome, Prepared, Publish,
+    Repeatable, Session, SessionId, SettleGroup, Settlement, Staged, Ticket, generated_name,
 };
 pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};

@@ -12,6 +12,7 @@ pub(crate) mod definitions;
 pub(crate) mod exchanges;
 pub(crate) mod features;
 pub(crate) mod health;
+pub(crate) mod import;
 pub(crate) mod limit;
 pub(crate) mod node;
 pub(crate) mod overview;

@@ -8,5 +8,5 @@ mod import;
 mod load;
 
 pub(crate) use self::export::{of_node, of_vhost};
-pub(crate) use self::import::{import, import_into, set_parameter};
+pub(crate) use self::import::{import, import_into, import_what_can_be, set_parameter};
 pub use self::load::load;

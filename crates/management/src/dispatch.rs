@@ -84,7 +84,12 @@ async fn answer(
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let admitted = admit(&shared.node, route, &path, &parts);
     // Also of a request that is refused: the next one on the connection comes behind its body.
-    let body_max = if admitted.is_ok() { BODY_MAX } else { REFUSED_BODY_MAX };
+    let body_max = match &admitted {
+        // What a migration brings may be one message of any size.
+        Ok(Admitted { peer: Peer::Operator, .. }) => usize::MAX,
+        Ok(_) => BODY_MAX,
+        Err(_) => REFUSED_BODY_MAX,
+    };
     let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
     let Admitted { endpoint, login, peer } = admitted?;
     let (user, session) = login.map(|login| (login.user, login.session)).unzip();

@@ -14,6 +14,7 @@ mod call;
 mod client;
 mod control;
 mod definitions;
+mod deliveries;
 mod dispatch;
 mod json_table;
 mod list;

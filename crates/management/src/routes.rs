@@ -10,7 +10,7 @@ use axum::http::Method;
 use crate::answer::Outcome;
 use crate::api::{
     alerts, bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
-    exchanges, features, health, node, overview, parameters, permissions, policies, queues,
+    exchanges, features, health, import, node, overview, parameters, permissions, policies, queues,
     route as route_tester, session, tail, users, vhosts,
 };
 use crate::call::Call;
@@ -428,4 +428,9 @@ pub(crate) static CONTROL_ROUTES: &[Route] = &[
     route("/control/close-connections", &[post(Administrator, control::close_connections)]),
     route("/control/tracing/{vhost}", &[put(Vhost, control::trace)]),
     route("/control/queues/{vhost}/{queue}", &[delete(Vhost, control::delete_queue)]),
+    route("/control/definitions", &[post(Administrator, import::definitions)]),
+    route(
+        "/control/messages/{vhost}/{queue}",
+        &[get(Vhost, import::place), post(Vhost, import::messages)],
+    ),
 ];

@@ -251,6 +251,34 @@ impl SharedQueue {
         self.serve(&mut self.state.lock(), turn);
     }
 
+    /// The offset the next message of a stream gets.
+    pub fn next_offset(&self) -> Option<u64> {
+        self.state.lock().stream.as_ref().map(|stream| stream.machine.next_offset())
+    }
+
+    /// Has a stream begin with an offset, if it never had a message and nobody waits for its first.
+    ///
+    /// # Errors
+    /// The offset its next message gets, if that is another one.
+    pub(crate) fn begin_or_go_on_at(&self, offset: u64, store: &Store) -> Result<(), u64> {
+        let _order = self.order();
+        let mut state = self.state.lock();
+        let Some(stream) = &mut state.stream else { return Ok(()) };
+        let next = stream.machine.next_offset();
+        if next == offset {
+            return Ok(());
+        }
+        if next > 0 || stream.machine.reader_count() > 0 {
+            return Err(next);
+        }
+        stream.machine.begin_at(offset);
+        drop(state);
+        let mut records = Batch::new();
+        records.define(&[self.offset_record("", Some(offset))]);
+        store.append(&mut records);
+        Ok(())
+    }
+
     /// Where it begins, as recorded; before any message is restored.
     pub(crate) fn restore_first_offset(&self, offset: u64) {
         if let Some(stream) = &mut self.state.lock().stream {

@@ -130,6 +130,6 @@ impl Prepared {
     }
 }
 
-fn unreadable() -> AmqpError {
+pub(super) fn unreadable() -> AmqpError {
     AmqpError::internal_error("cannot read messages")
 }

@@ -24,7 +24,25 @@ pub(crate) fn import(
     definitions: &Map<String, Value>,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
-    Importer { broker, now, scope: None, commit: None }.run(definitions)
+    let mut importer = Importer { broker, now, scope: None, commit: None, refused: None };
+    importer.run(definitions)?;
+    Ok(importer.commit)
+}
+
+/// Sets up what can be of the definitions of a node, and says what can't: for each entry its
+/// `section`, `vhost`, `name` and the `reason`.
+///
+/// # Errors
+/// 400 when a section is no list of objects.
+pub(crate) fn import_what_can_be(
+    broker: &Arc<Broker>,
+    definitions: &Map<String, Value>,
+    now: Millis,
+) -> Result<(Vec<Value>, Option<Lsn>), Failure> {
+    let refused = Some(Vec::new());
+    let mut importer = Importer { broker, now, scope: None, commit: None, refused };
+    importer.run(definitions)?;
+    Ok((importer.refused.unwrap_or_default(), importer.commit))
 }
 
 /// Sets up what the definitions of a vhost say, in a vhost that is there.
@@ -37,7 +55,10 @@ pub(crate) fn import_into(
     definitions: &Map<String, Value>,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
-    Importer { broker, now, scope: Some(vhost), commit: None }.run(definitions)
+    let scope = Some(vhost);
+    let mut importer = Importer { broker, now, scope, commit: None, refused: None };
+    importer.run(definitions)?;
+    Ok(importer.commit)
 }
 
 struct Importer<'a> {
@@ -46,12 +67,14 @@ struct Importer<'a> {
     /// The vhost everything goes to, if the definitions are of one.
     scope: Option<&'a str>,
     commit: Option<Lsn>,
+    /// What was refused, if that does not end the import.
+    refused: Option<Vec<Value>>,
 }
 
 type Entry = Map<String, Value>;
 
 impl Importer<'_> {
-    fn run(mut self, definitions: &Entry) -> Result<Option<Lsn>, Failure> {
+    fn run(&mut self, definitions: &Entry) -> Result<(), Failure> {
         type Step<'a> = fn(&mut Importer<'a>, &Entry) -> Result<(), Failure>;
         let of_node: [(&str, Step<'_>); 5] = [
             ("users", Self::user),
@@ -75,7 +98,7 @@ impl Importer<'_> {
         for (section, step) in of_vhosts {
             self.section(definitions, section, step)?;
         }
-        Ok(self.commit)
+        Ok(())
     }
 
     fn section(
@@ -93,7 +116,11 @@ impl Importer<'_> {
             let Value::Object(entry) = entry else {
                 return Err(Failure::bad_request(format!("{name} should be a list of objects")));
             };
-            step(self, entry)?;
+            match (step(self, entry), &mut self.refused) {
+                (Ok(()), _) => {}
+                (Err(failure), None) => return Err(failure),
+                (Err(failure), Some(refused)) => refused.push(refusal(name, entry, &failure)),
+            }
         }
         Ok(())
     }
@@ -272,6 +299,29 @@ impl Importer<'_> {
     }
 }
 
+/// An entry that was refused, and why.
+fn refusal(section: &str, entry: &Entry, failure: &Failure) -> Value {
+    let said = |key: &str| entry.get(key).and_then(Value::as_str);
+    let name = match section {
+        "bindings" => {
+            let end = |key| said(key).unwrap_or_default();
+            format!("{} -> {}", end("source"), end("destination"))
+        }
+        "permissions" | "topic_permissions" => said("user").unwrap_or_default().to_owned(),
+        "parameters" => {
+            let part = |key| said(key).unwrap_or_default();
+            format!("{} {}", part("component"), part("name"))
+        }
+        _ => said("name").unwrap_or_default().to_owned(),
+    };
+    json!({
+        "section": section,
+        "vhost": said("vhost"),
+        "name": name,
+        "reason": failure.to_string().trim(),
+    })
+}
+
 /// Sets a runtime parameter: limits of a vhost, or an operator policy.
 ///
 /// # Errors
@@ -291,7 +341,7 @@ pub(crate) fn set_parameter(
     };
     match component {
         "vhost-limits" => {
-            let mut importer = Importer { broker, now, scope: None, commit: None };
+            let mut importer = Importer { broker, now, scope: None, commit: None, refused: None };
             importer.limits(vhost.name(), value)?;
             Ok(importer.commit)
         }
