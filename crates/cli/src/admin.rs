@@ -39,6 +39,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<(), Failure> {
         port: options.port,
         user: options.username.clone(),
         password: options.password.clone(),
+        tls: None,
     };
     let http = Http::new(place, Duration::from_secs(options.timeout_seconds));
     let http = http.map_err(|error| failed(&error.to_string()))?;

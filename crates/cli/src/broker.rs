@@ -25,6 +25,11 @@ impl Broker {
         &self.node
     }
 
+    /// What it is asked through.
+    pub(crate) fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// Makes a request, whatever comes of it.
     ///
     /// # Errors

@@ -77,14 +77,8 @@ fn call(tool: Program, parsed: Parsed, sources: Sources) -> Result<Call, Failure
     let (config, _) =
         Config::load(&sources).map_err(|error| Failure::plain(CONFIG, error.to_string()))?;
     let node = node(parsed.node.as_deref(), &config)?;
-    let socket = match &config.storage {
-        Storage::Directory(directory) => directory.join(CONTROL_SOCKET),
-        Storage::Ephemeral => {
-            return Err(Failure::plain(UNAVAILABLE, "a broker in memory has no control socket"));
-        }
-    };
     let timeout = Duration::from_secs(parsed.options.timeout.unwrap_or(parsed.command.patience));
-    let http = Http::new(Place::Socket(socket), timeout);
+    let http = Http::new(control_socket(&config)?, timeout);
     let http = http.map_err(|error| Failure::plain(SOFTWARE, error.to_string()))?;
     Ok(Call {
         tool,
@@ -96,6 +90,19 @@ fn call(tool: Program, parsed: Parsed, sources: Sources) -> Result<Call, Failure
         version: config.server_properties.version,
         broker: Broker::new(http, node),
     })
+}
+
+/// Where the broker of this machine takes commands.
+///
+/// # Errors
+/// 69 when it has its data in memory.
+pub(crate) fn control_socket(config: &Config) -> Result<Place, Failure> {
+    match &config.storage {
+        Storage::Directory(directory) => Ok(Place::Socket(directory.join(CONTROL_SOCKET))),
+        Storage::Ephemeral => {
+            Err(Failure::plain(UNAVAILABLE, "a broker in memory has no control socket"))
+        }
+    }
 }
 
 /// The node, by the name it was given, which has to be this machine's.

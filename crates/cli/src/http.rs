@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,6 +17,9 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::{self, Runtime};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// Longest answer that is read, in bytes: what a hundred thousand queues come to, several times over.
 const ANSWER_MAX: usize = 512 << 20;
@@ -31,7 +35,14 @@ pub(crate) enum Place {
     /// The broker of this machine.
     Socket(PathBuf),
     /// Any broker, with a login.
-    Host { host: String, port: u16, user: String, password: String },
+    Host {
+        host: String,
+        port: u16,
+        user: String,
+        password: String,
+        /// Whom to trust, if it is within TLS.
+        tls: Option<Arc<ClientConfig>>,
+    },
 }
 
 /// A client that asks one thing at a time.
@@ -76,6 +87,17 @@ impl Http {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Reply, NoReply> {
+        self.runtime.block_on(self.ask(method, path, body, headers))
+    }
+
+    /// As [`send`](Self::send), within a runtime.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Reply, NoReply> {
         let exchange = async {
             match &self.place {
                 Place::Socket(path_of_socket) => {
@@ -83,19 +105,24 @@ impl Http {
                     let stream = stream.map_err(NoReply::Unreachable)?;
                     self.exchange(stream, method, path, body, headers).await
                 }
-                Place::Host { host, port, .. } => {
+                Place::Host { host, port, tls, .. } => {
                     let stream = TcpStream::connect((host.as_str(), *port)).await;
+                    let stream = stream.map_err(NoReply::Unreachable)?;
+                    let Some(tls) = tls else {
+                        return self.exchange(stream, method, path, body, headers).await;
+                    };
+                    let name = ServerName::try_from(host.clone());
+                    let name = name.map_err(|error| NoReply::Broken(error.to_string()))?;
+                    let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
                     let stream = stream.map_err(NoReply::Unreachable)?;
                     self.exchange(stream, method, path, body, headers).await
                 }
             }
         };
-        self.runtime.block_on(async {
-            match tokio::time::timeout(self.timeout, exchange).await {
-                Ok(reply) => reply,
-                Err(_) => Err(NoReply::TimedOut(self.timeout)),
-            }
-        })
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(reply) => reply,
+            Err(_) => Err(NoReply::TimedOut(self.timeout)),
+        }
     }
 
     async fn exchange(
@@ -113,7 +140,7 @@ impl Http {
             .header(header::CONTENT_TYPE, "application/json");
         request = match &self.place {
             Place::Socket(_) => request.header(header::HOST, "localhost"),
-            Place::Host { host, port, user, password } => {
+            Place::Host { host, port, user, password, .. } => {
                 let login = STANDARD.encode(format!("{user}:{password}"));
                 request
                     .header(header::HOST, format!("{host}:{port}"))

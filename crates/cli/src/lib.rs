@@ -16,6 +16,7 @@ mod command;
 mod commands;
 mod failure;
 mod http;
+mod migrate;
 mod output;
 mod parse;
 mod program;
@@ -27,16 +28,26 @@ use std::process::ExitCode;
 
 use leveret_server::config::Sources;
 
+use self::failure::Failure;
+pub use self::migrate::MigrateArgs;
 pub use self::parse::command_line;
 pub use self::program::Program;
 
 /// Runs a tool with its arguments (without the program's name); `sources` say where the broker's
 /// data is.
 pub fn run(program: Program, arguments: Vec<OsString>, sources: Sources) -> ExitCode {
-    let outcome = match program {
+    ended(match program {
         Program::Admin => admin::run(&arguments),
         tool => commands::run(tool, &arguments, sources),
-    };
+    })
+}
+
+/// Runs `leveret migrate`; `sources` say where the data is of the broker to migrate to.
+pub fn migrate(arguments: &MigrateArgs, sources: &Sources) -> ExitCode {
+    ended(migrate::run(arguments, sources))
+}
+
+fn ended(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

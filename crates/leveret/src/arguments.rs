@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use leveret_cli::Program;
+use leveret_cli::{MigrateArgs, Program};
 use leveret_perf::PerfArgs;
 use leveret_server::config::Sources;
 
@@ -91,6 +91,8 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Move everything from a running RabbitMQ to the broker of this machine
+    Migrate(Migrate),
     /// Print a shell's completions
     Completion {
         /// Whose
@@ -128,9 +130,19 @@ impl Arguments {
         match &self.command {
             Some(Command::CheckConfig(flags)) => flags.add_to(sources),
             Some(Command::Store(tool)) => tool.place().add_to(sources),
+            Some(Command::Migrate(migrate)) => migrate.place.add_to(sources),
             _ => sources,
         }
     }
+}
+
+/// What is migrated, and to where.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    pub(crate) arguments: MigrateArgs,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Where the data is: what the tools need of the broker's flags.

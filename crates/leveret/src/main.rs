@@ -51,6 +51,9 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
             let sources = sources(arguments);
             return Ok(leveret_cli::run(Program::Leveret, words.clone(), sources));
         }
+        Some(Command::Migrate(migrate)) => {
+            return Ok(leveret_cli::migrate(&migrate.arguments, &sources(arguments)));
+        }
         Some(Command::Completion { shell, tool }) => print(&completion(*shell, *tool))?,
         None => {
             let (config, warnings) = Config::load(&sources(arguments))?;

@@ -10,6 +10,7 @@
 mod admin;
 mod backup;
 mod control;
+mod migrate;
 mod objects;
 mod refusals;
 mod server;

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use leveret_tests::codec::queue;
-use leveret_tests::tls::{self, Wanted};
-use leveret_tests::{Connection, Login, consume, declare};
+use leveret_tests::tls::{self, Authority, Wanted};
+use leveret_tests::{Broker, Connection, Login, consume, declare, get as get_message, passive};
 use serde_json::json;
 
 use crate::{LOCALHOST, Served, get};
@@ -79,7 +79,7 @@ fn a_handshake_takes_no_longer_than_allowed() {
 #[test]
 fn a_client_gets_the_certificate_of_the_host_it_names() {
     let home = tempfile::TempDir::with_prefix("leveret-tls-").unwrap();
-    let other = tls::Authority::new("another root");
+    let other = Authority::new("another root");
     let wanted = Wanted { name: "other", hosts: &["*.example.org", "example.org"], ..LOCALHOST };
     let identity = other.sign(&wanted);
     let _ = identity.write(home.path(), "other");
@@ -131,4 +131,35 @@ fn a_proxy_speaks_before_the_handshake() {
     assert_eq!((&shown["peer_host"], &shown["peer_port"]), (&json!("127.0.0.2"), &json!(56324)));
     assert_eq!((&shown["port"], &shown["ssl"]), (&json!(5671), &json!(true)));
     assert_eq!(shown["name"], json!("127.0.0.2:56324 -> 127.0.0.1:5671"));
+}
+
+#[test]
+fn a_migration_goes_through_tls_all_the_way() {
+    let Some(served) = Served::with("") else { return };
+    let Some(to) = Broker::own("is migrated to") else { return };
+    assert_eq!(served.put("/api/queues/%2F/q", r#"{"durable":true}"#), 201);
+    let channel = served.open(None).unwrap().channel(1);
+    channel.publish("", "q", "secret");
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 1 0");
+    let from = format!(
+        "https://guest:guest@localhost:{}",
+        served.broker.address_of("management over TLS").port()
+    );
+    let data = to.data_dir().display().to_string();
+    let certificates = served.home.path().join("ca.pem").display().to_string();
+    let migrate = |ca_file: &str| {
+        Broker::run(&["migrate", "--from", &from, "--ca-file", ca_file, "--data-dir", &data])
+    };
+    let other = Authority::new("another root");
+    let unknown = served.home.path().join("other.pem");
+    std::fs::write(&unknown, other.pem()).unwrap();
+    let (status, said) = migrate(&unknown.display().to_string());
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(said.contains("invalid peer certificate"), "{said}");
+    let (status, said) = migrate(&certificates);
+    assert!(status.success() && said.contains("\n1 messages moved\n"), "{said}");
+    let got = to.connect().channel(1).call(&get_message("q"));
+    assert_eq!(got, "basic.get-ok 1 '' q 0: secret");
+    let within_tls = served.broker.address_of("AMQP over TLS");
+    served.broker.await_line(&format!("-> {within_tls} - leveret migrate)"));
 }

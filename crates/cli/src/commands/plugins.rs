@@ -145,7 +145,8 @@ fn changing(call: &Call, doing: &str) -> String {
     format!("{doing} plugins on node {}:\n{}", call.node(), names.join("\n"))
 }
 
-fn is_built_in(name: &str) -> Option<bool> {
+/// Whether Leveret does what a plugin does; `None` for one it has never heard of.
+pub(crate) fn is_built_in(name: &str) -> Option<bool> {
     KNOWN.into_iter().find(|(known, _)| *known == name).map(|(_, is_built_in)| is_built_in)
 }
 
