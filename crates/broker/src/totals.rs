@@ -17,6 +17,12 @@ macro_rules! totals {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name = self.$name.wrapping_add(other.$name);)+
             }
+
+            /// All of them together: another number whenever one has been added to.
+            #[must_use]
+            pub fn sum(&self) -> u64 {
+                [$(self.$name,)+].into_iter().fold(0, u64::wrapping_add)
+            }
         }
 
         $(#[$past_doc])+

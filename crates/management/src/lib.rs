@@ -19,6 +19,7 @@ mod dispatch;
 mod json_table;
 mod list;
 mod login;
+mod looked_through;
 mod message_filter;
 mod message_stats;
 mod metrics;

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
+use crate::looked_through::LookedThrough;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
@@ -31,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
     pub(crate) replays: Replays,
+    pub(crate) looked_through: LookedThrough,
     pub(crate) alerts: Alerts,
     /// Of the web interface.
     pub(crate) sessions: Sessions,
@@ -71,6 +73,7 @@ impl Node {
             listeners,
             rates,
             replays,
+            looked_through: LookedThrough::default(),
             alerts: Alerts::default(),
             sessions: Sessions::default(),
             stop,

@@ -3,7 +3,7 @@
 use leveret_tests::codec::{Method, Properties, TableBuilder, Value as Field, basic, queue};
 use leveret_tests::{
     Answer, Api, Broker, Channel, ack, bind, confirm_select, declare, declare_exchange,
-    delete_exchange, eventually, get, passive, publish, reject, table, unbind,
+    delete_exchange, eventually, get, passive, publish, purge, reject, table, unbind,
 };
 use serde_json::{Value, json};
 
@@ -124,6 +124,36 @@ fn dead_letters_are_found_and_go_back_as_they_were() {
         assert_eq!(properties.headers, Some(expected.as_table()));
         assert_eq!(properties.message_id, Some(&b"m"[..]));
     }
+}
+
+/// What was looked through in vain is looked through again once something has happened there.
+#[test]
+fn dead_letters_are_found_that_come_to_the_front_later() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    for number in 0..10 {
+        channel.publish_persistent(DEAD, number.to_string());
+        assert!(channel.recv().starts_with("basic.ack"));
+    }
+    kill(&channel, numbers(0..2));
+    let shown = || {
+        let found = api.get("/leveret/dead-letters");
+        found.as_array().unwrap().iter().map(|one| one["messages"].clone()).collect::<Vec<_>>()
+    };
+    // They are the eleventh and the twelfth.
+    assert_eq!((shown(), shown()), (vec![], vec![]));
+    let first = channel.call(&get(DEAD));
+    assert_eq!(shown(), [11]);
+    channel.send(&reject(first.delivery_tag()));
+    channel.call(&passive(DEAD));
+    assert_eq!((shown(), shown()), (vec![], vec![]));
+    for _ in 0..11 {
+        let got = channel.call(&get(DEAD));
+        channel.send(&ack(got.delivery_tag()));
+    }
+    assert_eq!((shown(), shown()), (vec![json!(1)], vec![json!(1)]));
+    channel.call(&purge(DEAD));
+    assert_eq!(shown(), Vec::<Value>::new());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use leveret_broker::{Session, SharedQueue};
+use leveret_broker::{Browsed, SharedQueue};
 use leveret_codec::{Properties, TableLimits};
 use serde_json::{Map, Value, json};
 
@@ -31,19 +31,32 @@ const RATE_MAX: u32 = 100_000;
 /// 404 for a vhost that is not there.
 pub(crate) fn list(call: &Call) -> Outcome {
     let mut found = Vec::new();
+    let looked_through = &call.node.looked_through;
     for vhost in call.vhosts()? {
         // One that sees the vhost for its tag may have no permission there.
         let Ok(mut session) = call.session_in(vhost.name()) else { continue };
-        let mut queues = vhost.queues();
-        queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        let dead = queues.iter().filter_map(|queue| dead_letters(&mut session, queue));
-        found.extend(dead.take(QUEUES_MAX - found.len()));
+        let mut candidates = looked_through.candidates(vhost.queues());
+        candidates.sort_unstable_by(|(a, _), (b, _)| a.name().cmp(b.name()));
+        let mut without = Vec::new();
+        for (queue, state) in candidates {
+            if found.len() == QUEUES_MAX {
+                break;
+            }
+            // What the user may not read has not been looked through.
+            let Ok(browsed) = session.browse(queue.name(), 0, LOOKED_AT, LOOKED_AT_BYTES) else {
+                continue;
+            };
+            match dead_letters(&queue, &browsed) {
+                Some(shown) => found.push(shown),
+                None => without.push((queue.id(), state)),
+            }
+        }
+        looked_through.note(&without, call.broker());
     }
     Ok(Answer::json(&Value::Array(found)))
 }
 
-fn dead_letters(session: &mut Session, queue: &Arc<SharedQueue>) -> Option<Value> {
-    let browsed = session.browse(queue.name(), 0, LOOKED_AT, LOOKED_AT_BYTES).ok()?;
+fn dead_letters(queue: &SharedQueue, browsed: &Browsed) -> Option<Value> {
     let first = browsed.messages.iter().find_map(|(_, entry)| {
         let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
         let death = deaths(&properties.ok()?).next().map(json_table::to_json)?;
