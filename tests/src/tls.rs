@@ -9,9 +9,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+pub use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection, StreamOwned};
 use time::{Duration, OffsetDateTime};
 
 use crate::PATIENCE;
@@ -166,6 +167,28 @@ pub fn client(trusted: &str, identity: Option<&Identity>) -> Arc<ClientConfig> {
                 .expect("a certificate and its key")
         }
     })
+}
+
+/// A server that shows this certificate and asks for none.
+#[must_use]
+pub fn server(identity: &Identity) -> Arc<ServerConfig> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
+    let config = builder.with_single_cert(certificates(&identity.certificate), key);
+    Arc::new(config.expect("a certificate and its key"))
+}
+
+/// A server's side of a connection; the handshake goes with the first read or write.
+#[must_use]
+pub fn serve(
+    stream: TcpStream,
+    server: &Arc<ServerConfig>,
+) -> StreamOwned<ServerConnection, TcpStream> {
+    let connection = ServerConnection::new(Arc::clone(server)).expect("a server");
+    StreamOwned::new(connection, stream)
 }
 
 fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {

@@ -15,15 +15,16 @@ mod webhook;
 
 use std::collections::BTreeMap;
 
+use leveret_broker::Broker;
 use leveret_engine::Millis;
 use leveret_server::config::AlertsConfig;
+use leveret_store::Lsn;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use self::courier::Courier;
 use self::machine::Machine;
-pub(crate) use self::silence::Silence;
-use self::silence::Silences;
+pub(crate) use self::silence::{Silence, Silences};
 pub(crate) use self::watch::run;
 
 /// All that is known of alerts.
@@ -36,21 +37,31 @@ pub(crate) struct Alerts {
 struct State {
     config: AlertsConfig,
     machine: Machine,
-    silences: Silences,
     couriers: BTreeMap<String, Courier>,
     /// When the rules were looked at.
     looked_at: Option<Millis>,
 }
 
 impl Alerts {
-    /// Adds a silence and gives its id; `None` if there are too many.
-    pub(crate) fn silence(&self, silence: Silence, now: Millis) -> Option<u64> {
-        self.state.lock().silences.add(silence, now)
+    /// Adds a silence and gives its id, and what has to be on disk for it to last; `None` if there
+    /// are too many.
+    pub(crate) fn silence(
+        &self,
+        broker: &Broker,
+        silence: Silence,
+        now: Millis,
+    ) -> Option<(u64, Option<Lsn>)> {
+        let _one_at_a_time = self.state.lock();
+        let mut silences = Silences::of(broker);
+        let id = silences.add(silence, now)?;
+        Some((id, silences.keep(broker)))
     }
 
-    /// Ends a silence; whether there was one.
-    pub(crate) fn end_silence(&self, id: u64, now: Millis) -> bool {
-        self.state.lock().silences.remove(id, now)
+    /// Ends a silence, and says what has to be on disk for that; `None` if there was none.
+    pub(crate) fn end_silence(&self, broker: &Broker, id: u64, now: Millis) -> Option<Option<Lsn>> {
+        let _one_at_a_time = self.state.lock();
+        let mut silences = Silences::of(broker);
+        silences.remove(id, now).then(|| silences.keep(broker))
     }
 
     /// Whether there is such a rule.
@@ -58,19 +69,15 @@ impl Alerts {
         self.state.lock().config.rules.iter().any(|rule| rule.name == name)
     }
 
-    /// The silences that hold.
-    pub(crate) fn silences(&self, now: Millis) -> Value {
-        self.state.lock().silences.holding(now).map(Silence::to_json).collect()
-    }
-
     /// Rules, what fires, silences, and how the receivers are reached.
-    pub(crate) fn to_json(&self, now: Millis) -> Value {
+    pub(crate) fn to_json(&self, broker: &Broker, now: Millis) -> Value {
+        let silences = Silences::of(broker);
         let state = self.state.lock();
         let (mut rules, mut alerts) = (Vec::new(), Vec::new());
         for (rule, firing) in state.machine.firing() {
             rules.push(notice::rule_to_json(rule, firing.len()));
             for alert in firing {
-                let is_silenced = state.silences.cover(&rule.name, &alert.subject, now);
+                let is_silenced = silences.cover(&rule.name, &alert.subject, now);
                 alerts.push(notice::shown_to_json(rule, &alert, is_silenced));
             }
         }
@@ -80,7 +87,7 @@ impl Alerts {
             "looked_at": state.looked_at.map(|at| at.0),
             "rules": rules,
             "alerts": alerts,
-            "silences": state.silences.holding(now).map(Silence::to_json).collect::<Value>(),
+            "silences": silences.to_json(now),
             "receivers": receivers.collect::<Value>(),
         })
     }

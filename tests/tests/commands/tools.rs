@@ -41,7 +41,12 @@ impl Tools {
 
     /// A tool that isn't running yet. It knows nothing of the environment but the data directory.
     pub(crate) fn command(&self, tool: &str) -> Command {
-        let mut command = Command::new(self.links.path().join(tool));
+        self.program(&self.links.path().join(tool))
+    }
+
+    /// Another program that isn't running yet, which knows the same.
+    pub(crate) fn program(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
         command.env_clear().env("LEVERET_DATA_DIR", &self.data).stdin(Stdio::null());
         command
     }

@@ -3,14 +3,17 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use leveret_tests::codec::{Value as Field, basic, queue};
+use leveret_tests::tls::{self, Authority, ServerConfig, Wanted};
 use leveret_tests::{Api, Broker, declare, eventually, get, reject, table};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Longest wait for something that surely comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,8 +48,8 @@ fn server<T: Send + 'static>(
 }
 
 /// Reads a request and answers it: its head, and the JSON of its body.
-fn answer_http(mut stream: TcpStream, status: &str) -> (String, Value) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+fn answer_http(stream: impl Read + Write, status: &str) -> (String, Value) {
+    let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert_ne!(reader.read_line(&mut head).expect("a line"), 0, "{head}");
@@ -57,16 +60,24 @@ fn answer_http(mut stream: TcpStream, status: &str) -> (String, Value) {
     let mut body = vec![0; length.expect("a number")];
     reader.read_exact(&mut body).expect("a body");
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    stream.write_all(answer.as_bytes()).expect("an answer");
+    reader.get_mut().write_all(answer.as_bytes()).expect("an answer");
     (head, serde_json::from_slice(&body).expect("JSON"))
 }
 
 /// Takes one mail as a mail server does (RFC 5321): the commands, and what was sent.
-fn take_mail(mut stream: TcpStream) -> (Vec<String>, String) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
-    let mut say = |text: &str| stream.write_all(text.as_bytes()).expect("a reply");
+fn take_mail(stream: impl Read + Write) -> (Vec<String>, String) {
+    let mut reader = BufReader::new(stream);
+    say(&mut reader, "220 mail.test");
+    take_mail_from(&mut reader)
+}
+
+fn say(to: &mut BufReader<impl Read + Write>, reply: &str) {
+    to.get_mut().write_all(format!("{reply}\r\n").as_bytes()).expect("a reply");
+}
+
+/// The part that is the same within TLS, from the client's greeting on.
+fn take_mail_from(reader: &mut BufReader<impl Read + Write>) -> (Vec<String>, String) {
     let (mut commands, mut mail) = (Vec::new(), String::new());
-    say("220 mail.test\r\n");
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).expect("a line") == 0 {
@@ -76,21 +87,69 @@ fn take_mail(mut stream: TcpStream) -> (Vec<String>, String) {
         let verb = command.split(' ').next().unwrap_or_default().to_uppercase();
         commands.push(command);
         match verb.as_str() {
-            "EHLO" => say("250-mail.test\r\n250 AUTH PLAIN\r\n"),
-            "AUTH" => say("235 welcome\r\n"),
+            "EHLO" => say(reader, "250-mail.test\r\n250 AUTH PLAIN"),
+            "AUTH" => say(reader, "235 welcome"),
             "DATA" => {
-                say("354 go on\r\n");
+                say(reader, "354 go on");
                 while !mail.ends_with("\r\n.\r\n") {
                     assert_ne!(reader.read_line(&mut mail).expect("a line"), 0, "{mail}");
                 }
-                say("250 taken\r\n");
+                say(reader, "250 taken");
             }
             "QUIT" => {
-                say("221 bye\r\n");
+                say(reader, "221 bye");
                 return (commands, mail);
             }
-            _ => say("250 fine\r\n"),
+            _ => say(reader, "250 fine"),
         }
+    }
+}
+
+/// The same of a server that takes nothing but `STARTTLS` before it (RFC 3207).
+fn take_mail_after_starttls(
+    stream: TcpStream,
+    tls: &Arc<ServerConfig>,
+) -> (Vec<String>, (Vec<String>, String)) {
+    let mut reader = BufReader::new(stream);
+    say(&mut reader, "220 mail.test");
+    let mut before = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(reader.read_line(&mut line).expect("a line"), 0, "{before:?}");
+        before.push(line.trim_end().to_owned());
+        match line.trim_end() {
+            "STARTTLS" => {
+                say(&mut reader, "220 go ahead");
+                assert!(reader.buffer().is_empty(), "nothing comes before the handshake");
+                let mut within = BufReader::new(tls::serve(reader.into_inner(), tls));
+                return (before, take_mail_from(&mut within));
+            }
+            line if line.starts_with("EHLO") => {
+                say(&mut reader, "250-mail.test\r\n250 STARTTLS");
+            }
+            _ => say(&mut reader, "530 not without TLS"),
+        }
+    }
+}
+
+/// An authority, its certificate in a file, and a server's side of TLS for `localhost`.
+struct Trusted {
+    folder: TempDir,
+    server: Arc<ServerConfig>,
+}
+
+impl Trusted {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new("root");
+        fs::write(folder.path().join("ca.pem"), authority.pem()).expect("a file");
+        let wanted = Wanted { name: "localhost", hosts: &["localhost"], days: 1 };
+        let server = tls::server(&authority.sign(&wanted));
+        Self { folder, server }
+    }
+
+    fn ca_file(&self) -> String {
+        self.folder.path().join("ca.pem").display().to_string()
     }
 }
 
@@ -210,6 +269,129 @@ fn a_mail_server_gets_a_mail_about_dead_letters() {
         mail.contains("queue 'q.dead' in vhost '/' got dead letters and holds 1 messages"),
         "{mail}"
     );
+}
+
+#[test]
+fn a_webhook_within_tls_is_checked_by_the_certificates_of_the_file() {
+    let (trusted, unknown) = (Trusted::new(), Trusted::new());
+    let serve = |tls: &Arc<ServerConfig>| {
+        let tls = Arc::clone(tls);
+        server(move |stream| {
+            let mut stream = tls::serve(stream, &tls);
+            // A client that does not trust it ends the handshake.
+            stream.conn.complete_io(&mut stream.sock).ok()?;
+            Some(answer_http(stream, "200 OK"))
+        })
+    };
+    let (hook, told) = serve(&trusted.server);
+    let (other, refused) = serve(&unknown.server);
+    let Some((broker, api)) = alerting(&format!(
+        "ca_file = \"{}\"\n\
+         [alerts.receiver.hook]\nwebhook = \"https://localhost:{}/told\"\n\
+         [alerts.receiver.other]\nwebhook = \"https://localhost:{}/told\"\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\n\
+         notify = [\"hook\", \"other\"]\n",
+        trusted.ca_file(),
+        hook.port(),
+        other.port()
+    )) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let (head, notice) = told.recv_timeout(PATIENCE).expect("the hook is told").expect("a request");
+    assert!(head.starts_with("post /told http/1.1\r\n"), "{head}");
+    assert_eq!(notice["rule"], "alone");
+    assert_eq!(refused.recv_timeout(PATIENCE).expect("a try"), None);
+    let error = || {
+        let shown = api.get("/leveret/alerts");
+        let receivers = shown["receivers"].as_array().expect("a list").clone();
+        let other = receivers.into_iter().find(|one| one["name"] == "other").expect("the other");
+        other["last_error"].as_str().unwrap_or_default().to_owned()
+    };
+    eventually(|| error().contains("certificate"));
+}
+
+#[test]
+fn a_mail_goes_within_tls_from_the_start_or_after_starttls() {
+    let trusted = Trusted::new();
+    let rule = "[[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nnotify = [\"ops\"]\n";
+    let config = |port: u16, security: &str| {
+        format!(
+            "ca_file = \"{}\"\n\
+             [alerts.smtp]\nhost = \"localhost\"\nport = {port}\n{security}\
+             from = \"broker@example.com\"\nusername = \"anna\"\npassword = \"secret\"\n\
+             [alerts.receiver.ops]\nemail = [\"ops@example.com\"]\n{rule}",
+            trusted.ca_file()
+        )
+    };
+    let is_whole = |commands: &[String], mail: &str| {
+        let begins = |text: &str| commands.iter().any(|command| command.starts_with(text));
+        assert!(begins("AUTH PLAIN") && begins("RCPT TO:<ops@example.com>"), "{commands:?}");
+        assert!(mail.contains("Subject: [leveret] alone firing: queue 'q'"), "{mail}");
+    };
+
+    let tls = Arc::clone(&trusted.server);
+    let (server_within, told) = server(move |stream| take_mail(tls::serve(stream, &tls)));
+    let Some((broker, _)) = alerting(&config(server_within.port(), "security = \"tls\"\n")) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let (commands, mail) = told.recv_timeout(PATIENCE).expect("a mail");
+    is_whole(&commands, &mail);
+
+    // It is what is done if nothing is said.
+    let tls = Arc::clone(&trusted.server);
+    let (server_after, told) = server(move |stream| take_mail_after_starttls(stream, &tls));
+    let Some((broker, _)) = alerting(&config(server_after.port(), "")) else { return };
+    put(&broker, "q", 1);
+    let (before, (commands, mail)) = told.recv_timeout(PATIENCE).expect("a mail");
+    is_whole(&commands, &mail);
+    let [greeting, starttls] = before.as_slice() else { panic!("{before:?}") };
+    assert!(greeting.starts_with("EHLO ") && starttls == "STARTTLS", "{before:?}");
+}
+
+#[test]
+fn a_mail_server_without_tls_gets_no_password() {
+    let (mail, told) = server(take_mail);
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.smtp]\nhost = \"localhost\"\nport = {}\nfrom = \"broker@example.com\"\n\
+         username = \"anna\"\npassword = \"secret\"\n\
+         [alerts.receiver.ops]\nemail = [\"ops@example.com\"]\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nnotify = [\"ops\"]\n",
+        mail.port()
+    )) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let (commands, mail) = told.recv_timeout(PATIENCE).expect("a try");
+    assert!(commands.iter().all(|command| !command.starts_with("AUTH")), "{commands:?}");
+    assert_eq!(mail, "");
+    eventually(|| {
+        let shown = api.get("/leveret/alerts");
+        let error = shown["receivers"][0]["last_error"].as_str().unwrap_or_default();
+        error.to_lowercase().contains("starttls")
+    });
+}
+
+#[test]
+fn silences_outlive_a_restart() {
+    let rule = "[[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\n";
+    let Some((mut broker, api)) = alerting(rule) else { return };
+    for queue in ["ended", "kept"] {
+        let silence = json!({ "seconds": 3600, "rule": "alone", "queue": queue });
+        assert_eq!(api.call("POST", "/leveret/silences", &silence).status, 201);
+    }
+    assert_eq!(api.send("DELETE", "/api/leveret/silences/1", &[], "").status, 204);
+    let silences = api.get("/leveret/silences");
+    assert_eq!(silences[0]["queue"], "kept");
+    broker.kill9();
+    broker.restart();
+    let api = Api::new(broker.management_address());
+    assert_eq!(api.get("/leveret/silences"), silences);
+    let more = api.call("POST", "/leveret/silences", &json!({ "seconds": 3600 }));
+    assert_eq!(more.json(), json!({ "id": 3 }), "no id is given twice");
+    put(&broker, "kept", 1);
+    eventually(|| api.get("/leveret/alerts")["alerts"][0]["is_silenced"] == true);
 }
 
 #[test]

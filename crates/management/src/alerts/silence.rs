@@ -1,15 +1,20 @@
 //! Silences: alerts nobody is to be told of for a while.
 
+use leveret_broker::Broker;
 use leveret_engine::Millis;
+use leveret_store::Lsn;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::machine::Subject;
 
 /// Silences at a time.
 const SILENCES_MAX: usize = 1000;
+/// The global parameter they are kept in, which outlives the broker.
+const PARAMETER: &str = "leveret_silences";
 
 /// Whose alerts are not told of, and until when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Silence {
     pub(crate) id: u64,
     /// Only of this rule.
@@ -18,20 +23,33 @@ pub(crate) struct Silence {
     pub(crate) vhost: Option<String>,
     /// Only about queues of this name.
     pub(crate) queue: Option<String>,
-    pub(crate) until: Millis,
+    /// In Unix milliseconds.
+    pub(crate) until: u64,
     pub(crate) comment: String,
     /// Who wanted it.
     pub(crate) user: String,
 }
 
 /// Those that hold.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Silences {
     all: Vec<Silence>,
     last: u64,
 }
 
 impl Silences {
+    /// Those a broker keeps; none if what stands in their place is something else.
+    pub(crate) fn of(broker: &Broker) -> Self {
+        let kept = broker.global_parameter(PARAMETER);
+        kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
+    }
+
+    /// Keeps them in the place of those a broker has; what has to be on disk for that.
+    pub(crate) fn keep(&self, broker: &Broker) -> Option<Lsn> {
+        let kept = serde_json::to_value(self).unwrap_or_default();
+        broker.put_global_parameter(PARAMETER, kept).commit
+    }
+
     /// Adds one and gives its id; `None` if there are too many.
     pub(crate) fn add(&mut self, silence: Silence, now: Millis) -> Option<u64> {
         self.forget(now);
@@ -52,8 +70,13 @@ impl Silences {
     }
 
     /// Those that hold at this time.
-    pub(crate) fn holding(&self, now: Millis) -> impl Iterator<Item = &Silence> {
-        self.all.iter().filter(move |one| now < one.until)
+    fn holding(&self, now: Millis) -> impl Iterator<Item = &Silence> {
+        self.all.iter().filter(move |one| now.0 < one.until)
+    }
+
+    /// Those that hold at this time, in JSON.
+    pub(crate) fn to_json(&self, now: Millis) -> Value {
+        self.holding(now).map(Silence::to_json).collect()
     }
 
     /// Whether nobody is to be told of this.
@@ -62,7 +85,7 @@ impl Silences {
     }
 
     fn forget(&mut self, now: Millis) {
-        self.all.retain(|one| now < one.until);
+        self.all.retain(|one| now.0 < one.until);
     }
 }
 
@@ -79,13 +102,13 @@ impl Silence {
         fits(&self.rule, Some(rule)) && fits(&self.vhost, vhost) && fits(&self.queue, queue)
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         json!({
             "id": self.id,
             "rule": self.rule,
             "vhost": self.vhost,
             "queue": self.queue,
-            "until": self.until.0,
+            "until": self.until,
             "comment": self.comment,
             "user": self.user,
         })

@@ -10,6 +10,7 @@ use super::State;
 use super::courier::Courier;
 use super::machine::{Look, NodeSample, QueueSample};
 use super::notice::Telling;
+use super::silence::Silences;
 use crate::node::{Node, now};
 use crate::sampler::vhost_totals;
 
@@ -67,14 +68,14 @@ impl State {
 fn look(node: &Node) {
     let now = now();
     let mut state = node.alerts.state.lock();
-    let State { machine, silences, couriers, looked_at, .. } = &mut *state;
+    let State { machine, couriers, looked_at, .. } = &mut *state;
     let needs_queues = machine.needs_queues();
     let mut look = machine.look(now);
     if needs_queues {
         look_at_queues(&node.broker, &mut look);
     }
     look.node(&node_sample(&node.broker));
-    let notices = look.end(silences);
+    let notices = look.end(&Silences::of(&node.broker));
     *looked_at = Some(now);
     for notice in notices {
         let status = if notice.is_firing { "is firing" } else { "is over" };

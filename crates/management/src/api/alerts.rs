@@ -1,10 +1,9 @@
 //! `/api/leveret/alerts` and `/api/leveret/silences`: what the broker tells of by itself. RabbitMQ has
 //! no such endpoints.
 
-use leveret_engine::Millis;
 use serde_json::{Map, Value, json};
 
-use crate::alerts::Silence;
+use crate::alerts::{Silence, Silences};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 
@@ -18,7 +17,7 @@ const COMMENT_MAX: usize = 1000;
 /// # Errors
 /// None.
 pub(crate) fn show(call: &Call) -> Outcome {
-    Ok(Answer::json(&call.node.alerts.to_json(call.now)))
+    Ok(Answer::json(&call.node.alerts.to_json(call.broker(), call.now)))
 }
 
 /// The silences that hold.
@@ -26,7 +25,7 @@ pub(crate) fn show(call: &Call) -> Outcome {
 /// # Errors
 /// None.
 pub(crate) fn silences(call: &Call) -> Outcome {
-    Ok(Answer::json(&call.node.alerts.silences(call.now)))
+    Ok(Answer::json(&Silences::of(call.broker()).to_json(call.now)))
 }
 
 /// Has nobody told of some alerts for a while.
@@ -53,13 +52,14 @@ pub(crate) fn silence(call: &Call) -> Outcome {
         rule,
         vhost: text(&body, "vhost")?,
         queue: text(&body, "queue")?,
-        until: Millis(call.now.0.saturating_add(seconds * 1000)),
+        until: call.now.0.saturating_add(seconds * 1000),
         comment,
         user: call.user()?.name.to_string(),
     };
-    let id = call.node.alerts.silence(silence, call.now);
-    let id = id.ok_or_else(|| Failure::bad_request("there are too many silences"))?;
-    Ok(Answer::created_with(&json!({ "id": id }), format!("/api/leveret/silences/{id}")))
+    let made = call.node.alerts.silence(call.broker(), silence, call.now);
+    let (id, commit) = made.ok_or_else(|| Failure::bad_request("there are too many silences"))?;
+    let location = format!("/api/leveret/silences/{id}");
+    Ok(Answer::created_with(&json!({ "id": id }), location).after(commit))
 }
 
 /// Ends a silence.
@@ -68,8 +68,8 @@ pub(crate) fn silence(call: &Call) -> Outcome {
 /// 404 where there is none.
 pub(crate) fn end_silence(call: &Call) -> Outcome {
     let id = call.part("id").parse().map_err(|_| Failure::NotFound)?;
-    let is_ended = call.node.alerts.end_silence(id, call.now);
-    is_ended.then(Answer::done).ok_or(Failure::NotFound)
+    let ended = call.node.alerts.end_silence(call.broker(), id, call.now);
+    Ok(Answer::done().after(ended.ok_or(Failure::NotFound)?))
 }
 
 fn text(body: &Map<String, Value>, key: &str) -> Result<Option<String>, Failure> {

@@ -182,7 +182,7 @@ fn what_is_silenced_is_told_when_the_silence_is_over() {
         rule: Some(rule.to_owned()),
         vhost: Some("/".to_owned()),
         queue: Some("q".to_owned()),
-        until: Millis(10_000),
+        until: 10_000,
         comment: String::new(),
         user: String::new(),
     };
