@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use leveret_codec::TableBuf;
 use leveret_engine::Millis;
@@ -24,6 +25,7 @@ pub(crate) use self::count::Sum;
 use self::sizes::PastSizes;
 pub use self::sizes::{MessageSizes, SIZE_CLASSES, SizeTotals};
 use crate::churn::Churn;
+use crate::queue::SharedQueue;
 use crate::session::SessionId;
 use crate::vhost::Vhost;
 
@@ -88,6 +90,14 @@ pub trait ConnectionControl: Send + Sync {
 
     /// Bytes that wait for the client to fetch them.
     fn pending_bytes(&self) -> usize;
+
+    /// Notes which deliveries have been made by now, for [`held_for`](Self::held_for). Times count
+    /// from any fixed moment.
+    fn note_deliveries(&self, now: Duration);
+
+    /// Says, channel by channel, how long the client has held the delivery of a queue that it has held
+    /// longest: from when it was first noted, so that it may be longer.
+    fn held_for(&self, now: Duration, each: &mut dyn FnMut(&SharedQueue, Duration));
 }
 
 /// A connection that has a session.
@@ -213,6 +223,16 @@ impl OpenConnection {
     /// Bytes that wait for the client to fetch them.
     pub fn pending_bytes(&self) -> usize {
         self.control.pending_bytes()
+    }
+
+    /// See [`ConnectionControl::note_deliveries`].
+    pub fn note_deliveries(&self, now: Duration) {
+        self.control.note_deliveries(now);
+    }
+
+    /// See [`ConnectionControl::held_for`].
+    pub fn held_for(&self, now: Duration, each: &mut dyn FnMut(&SharedQueue, Duration)) {
+        self.control.held_for(now, each);
     }
 
     /// Whether nothing is read from it because the node is short of something.

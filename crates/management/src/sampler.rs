@@ -1,6 +1,7 @@
 //! The task that reads all counters every few seconds, for the rates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{Broker, ChannelTotals, Vhost};
 use tokio::time::{MissedTickBehavior, interval};
@@ -61,7 +62,9 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
         let totals = vhost_totals(broker, &vhost);
         all.push((Key::Vhost(Arc::clone(vhost.name())), lengths.beside(&totals)));
     }
+    let noted_at = Duration::from_millis(now().0);
     for connection in broker.connections().all() {
+        connection.note_deliveries(noted_at);
         all.push((Key::Connection(connection.id()), connections::reading(&connection)));
         for channel in connection.channels() {
             let values = message_stats::of_channels(&channel.counters.read());

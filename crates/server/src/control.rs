@@ -1,8 +1,9 @@
 //! How an operator's wish to close a connection reaches it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use leveret_broker::ConnectionControl;
+use leveret_broker::{ConnectionControl, SharedQueue};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -40,5 +41,13 @@ impl ConnectionControl for Control {
 
     fn pending_bytes(&self) -> usize {
         self.outbox.queued()
+    }
+
+    fn note_deliveries(&self, now: Duration) {
+        self.outbox.note_deliveries(now);
+    }
+
+    fn held_for(&self, now: Duration, each: &mut dyn FnMut(&SharedQueue, Duration)) {
+        self.outbox.held_for(now, each);
     }
 }

@@ -11,6 +11,7 @@ mod unacked;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use ahash::HashMap;
 use leveret_broker::{Confirmation, OpenChannel, SettleGroup, SharedQueue, Wake};
@@ -301,6 +302,16 @@ impl Outbox {
         let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
         channel.delivered(Way::Get, source, entry);
         self.count(&state);
+    }
+
+    /// Notes what has been delivered by now. Times count from any fixed moment.
+    pub(crate) fn note_deliveries(&self, now: Duration) {
+        self.state.lock().channels.values_mut().for_each(|channel| channel.note_deliveries(now));
+    }
+
+    /// Says of queues how long a channel has held the oldest delivery it has of them, at least.
+    pub(crate) fn held_for(&self, now: Duration, each: &mut dyn FnMut(&SharedQueue, Duration)) {
+        self.state.lock().channels.values().for_each(|channel| channel.held_for(now, each));
     }
 
     /// Writes a `basic.return` with the message it returns.

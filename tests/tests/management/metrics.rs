@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_tests::codec::{Value, basic, queue};
-use leveret_tests::{Api, Broker, ack, confirm_select, consume, declare, get, qos, table};
+use leveret_tests::{
+    Api, Broker, ack, confirm_select, consume, declare, eventually, get, passive, qos, table,
+};
 
 use crate::managed;
 
@@ -112,7 +114,7 @@ fn counters_count_what_clients_did() {
     // Counters of the node outlive what they counted.
     channel.call(&leveret_tests::delete("q"));
     drop((channel, consumer, connection));
-    leveret_tests::eventually(|| {
+    eventually(|| {
         let metrics = scrape(&broker, "/metrics");
         metrics.get("rabbitmq_connections") == Some(&0.0)
     });
@@ -230,6 +232,33 @@ fn the_journal_and_waiting_messages_are_measured() {
     };
     assert!(age("q").is_some_and(|age| (0.0..60.0).contains(age)), "{:?}", age("q"));
     assert_eq!(age("empty"), None);
+}
+
+#[test]
+fn how_long_consumers_hold_messages_is_measured() {
+    let Some((broker, _)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    for queue in ["held", "ready"] {
+        channel.call(&declare(queue));
+        channel.publish("", queue, "body");
+        channel.publish("", queue, "body");
+    }
+    let got = channel.call(&get("held"));
+    let age = |queue: &str| {
+        let metrics = scrape(&broker, "/metrics/per-object");
+        let labels = format!("{{vhost=\"/\",queue=\"{queue}\"}}");
+        metrics.get(&format!("leveret_queue_unacked_age_seconds{labels}")).copied()
+    };
+    assert!(age("held").is_some());
+    assert_eq!(age("ready"), None);
+    eventually(|| age("held").is_some_and(|age| age > 0.0));
+    let second = channel.call(&get("held"));
+    channel.send(&ack(got.delivery_tag()));
+    channel.call(&passive("held"));
+    assert!(age("held").is_some());
+    channel.send(&ack(second.delivery_tag()));
+    channel.call(&passive("held"));
+    assert_eq!(age("held"), None);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::access::{Change, Permission, PermissionKey, TopicPermission, User, tag};
 use leveret_broker::{
-    ConnectionAbout, ConnectionControl, DeclareQueue, QueueType, Session, Turn, VhostMetadata,
-    VhostNotDeleted,
+    ConnectionAbout, ConnectionControl, DeclareQueue, QueueType, Session, SharedQueue, Turn,
+    VhostMetadata, VhostNotDeleted,
 };
 use leveret_codec::{Table, TableBuf, Value};
 use leveret_engine::Millis;
@@ -26,6 +27,10 @@ impl ConnectionControl for Closed {
     fn pending_bytes(&self) -> usize {
         0
     }
+
+    fn note_deliveries(&self, _: Duration) {}
+
+    fn held_for(&self, _: Duration, _: &mut dyn FnMut(&SharedQueue, Duration)) {}
 }
 
 fn about(user: &str) -> ConnectionAbout {

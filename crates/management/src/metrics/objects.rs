@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ahash::HashMap;
 use leveret_broker::{
     OpenChannel, OpenConnection, QueueStatus, QueueTotals, QueueType, SharedQueue, Vhost,
 };
-use leveret_engine::ExchangeTraffic;
+use leveret_engine::{ExchangeTraffic, QueueId};
 
 use super::exposition::{Exposition, Kind, Label};
 use crate::call::Call;
@@ -395,6 +396,14 @@ fn write_queue_metrics(call: &Call, vhosts: &[Arc<Vhost>], out: &mut Exposition)
         let age = Duration::from_millis(call.now.0.saturating_sub(published.0)).as_secs_f64();
         queue_labels(queue, &mut |labels| out.sample_named(name, labels, age));
     }
+    let name = "leveret_queue_unacked_age_seconds";
+    let help = "How long a consumer has held the message it has held longest, to five seconds";
+    out.metric_named(name, Kind::Gauge, help);
+    let held = held_for(call);
+    for queue in &queues {
+        let Some(age) = held.get(&queue.0.id()).map(Duration::as_secs_f64) else { continue };
+        queue_labels(queue, &mut |labels| out.sample_named(name, labels, age));
+    }
     let name = "queue_info";
     out.metric(name, Kind::Gauge, "A metric with a constant '1' value and labels about the queue");
     for (queue, _) in &queues {
@@ -408,6 +417,19 @@ fn write_queue_metrics(call: &Call, vhosts: &[Arc<Vhost>], out: &mut Exposition)
         ];
         out.sample(name, &labels, 1);
     }
+}
+
+/// How long the oldest unsettled delivery of each queue has been held.
+fn held_for(call: &Call) -> HashMap<QueueId, Duration> {
+    let mut held = HashMap::default();
+    let now = Duration::from_millis(call.now.0);
+    for connection in call.broker().connections().all() {
+        connection.held_for(now, &mut |queue, age| {
+            let longest: &mut Duration = held.entry(queue.id()).or_default();
+            *longest = age.max(*longest);
+        });
+    }
+    held
 }
 
 fn write_channels(

@@ -1,5 +1,7 @@
 //! The sending side of a channel: its deliveries, its confirms, its shared prefetch limit.
 
+mod holding_times;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ pub(crate) struct ChannelOut {
     open: Arc<OpenChannel>,
     unacked: Unacked,
     tag_ages: TagAges,
+    /// As [`note_deliveries`](Self::note_deliveries) was told.
+    noted: TagAges,
     /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
     sources: Vec<Option<Source>>,
     /// Unsettled answers to `basic.get`, which no limit counts.
@@ -87,6 +91,7 @@ impl ChannelOut {
             open,
             unacked: Unacked::default(),
             tag_ages: TagAges::default(),
+            noted: TagAges::default(),
             sources: Vec::new(),
             got: 0,
             shared_limit: 0,

@@ -63,6 +63,20 @@ impl TagAges {
         }
     }
 
+    /// How old a tag is at least; zero if nothing was noted since it was given.
+    pub(super) fn age_of(&self, tag: u64, now: Duration) -> Duration {
+        let earlier = self.marks.partition_point(|(_, next)| *next <= tag);
+        let noted = self.marks.get(earlier);
+        noted.map_or(Duration::ZERO, |(at, _)| now.saturating_sub(*at))
+    }
+
+    /// Forgets what only matters to tags before this one.
+    pub(super) fn forget_before(&mut self, tag: u64) {
+        while self.marks.front().is_some_and(|(_, next)| *next <= tag) {
+            self.marks.pop_front();
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.marks.clear();
     }
@@ -90,6 +104,23 @@ mod tests {
         ages.trim(at(20), at(50));
         assert_eq!(ages.marks.len(), 1);
         assert_eq!(ages.older_than(at(20), at(50)), 9);
+    }
+
+    #[test]
+    fn a_tag_is_as_old_as_the_first_note_of_it() {
+        let mut ages = TagAges::default();
+        assert_eq!(ages.age_of(1, at(5)), at(0));
+        ages.note(at(10), 5);
+        ages.note(at(20), 5);
+        ages.note(at(30), 9);
+        assert_eq!(
+            [1, 4, 5, 8, 9].map(|tag| ages.age_of(tag, at(40))),
+            [30, 30, 10, 10, 0].map(at)
+        );
+        ages.forget_before(4);
+        assert_eq!(ages.age_of(4, at(40)), at(30));
+        ages.forget_before(5);
+        assert_eq!((ages.marks.len(), ages.age_of(5, at(40))), (1, at(10)));
     }
 
     #[test]

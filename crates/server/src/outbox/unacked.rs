@@ -74,6 +74,11 @@ impl Unacked {
         (self.base + 1..).zip(&self.places).filter_map(|(tag, place)| Some((tag, place.slot()?)))
     }
 
+    /// Where the deliveries came from that wait for their settlement, by tag.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.iter().map(|(tag, slot)| (tag, slot.source))
+    }
+
     /// Gives the next tag to a delivery that waits for its settlement.
     pub(crate) fn push(&mut self, slot: Slot) {
         self.outstanding += 1;
