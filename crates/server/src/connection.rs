@@ -78,7 +78,8 @@ pub(crate) struct Connection {
     traffic: Arc<ConnectionTraffic>,
     /// Its place in the list of open connections, while it has a session.
     registration: Option<Registration>,
-    channels: HashMap<u16, Channel>,
+    /// Boxed: nearly all connections have one, and a map has room for more.
+    channels: HashMap<u16, Box<Channel>>,
     /// Answers that wait for `gate` to be on disk, and those behind them.
     gated: Vec<u8>,
     gate: Option<Lsn>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,6 @@ struct Driver {
     spent: usize,
     /// Held while its turns are long.
     long_work: Option<OwnedSemaphorePermit>,
-    heartbeat: watch::Sender<Duration>,
     writer_gone: CancellationToken,
     stop: CancellationToken,
     /// Cancelled when the broker stops or somebody wants this connection closed.
@@ -119,7 +118,6 @@ impl Driver {
     ) -> (Self, JoinHandle<io::Result<()>>) {
         tracing::debug!("accepting AMQP connection ({peer})");
         let outbox = Arc::new(Outbox::new());
-        let (heartbeat, heartbeat_seen) = watch::channel(Duration::ZERO);
         let broker = Arc::clone(&context.broker);
         let writer_gone = CancellationToken::new();
         let guard = writer_gone.clone().drop_guard();
@@ -131,7 +129,7 @@ impl Driver {
             let traffic = Arc::clone(connection.traffic());
             async move {
                 let _guard = guard;
-                writer::write(socket, outbox, broker, &traffic, heartbeat_seen).await
+                writer::write(socket, outbox, broker, &traffic).await
             }
         });
         let handshake_timeout = context.amqp.handshake_timeout;
@@ -145,7 +143,6 @@ impl Driver {
             read_size: READ_MIN,
             spent: 0,
             long_work: None,
-            heartbeat,
             writer_gone,
             stop,
             told,
@@ -283,8 +280,7 @@ impl Driver {
             let limit = if self.is_stopping { STOP_TIMEOUT } else { CLOSE_TIMEOUT };
             self.deadline.get_or_insert_with(|| Instant::now() + limit);
         } else if self.connection.is_open() && self.deadline.take().is_some() {
-            let interval = Duration::from_secs(self.connection.heartbeat_seconds().into());
-            self.heartbeat.send_replace(interval);
+            self.outbox.set_heartbeat(self.connection.heartbeat_seconds());
         }
     }
 

@@ -10,7 +10,7 @@ mod segments;
 mod unacked;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ahash::HashMap;
@@ -45,6 +45,8 @@ pub(crate) struct Outbox {
     queued: AtomicUsize,
     /// Whether any channel ever had a limit shared by its consumers; then admissions ask it.
     has_shared_limit: AtomicBool,
+    /// The negotiated interval in seconds, 0 for none.
+    heartbeat: AtomicU16,
     writer: Notify,
     /// Told when `queued` has fallen.
     room: Notify,
@@ -54,7 +56,8 @@ struct State {
     pending: Segments,
     /// Bytes the writer has taken and not yet written.
     writing: usize,
-    channels: HashMap<u16, ChannelOut>,
+    /// Boxed: nearly all connections have one, and a map has room for more.
+    channels: HashMap<u16, Box<ChannelOut>>,
     /// Consumers waiting for `queued` to fall.
     blocked: Vec<Blocked>,
     /// Properties that differ from those of their message.
@@ -110,6 +113,7 @@ impl Outbox {
             }),
             queued: AtomicUsize::new(0),
             has_shared_limit: AtomicBool::new(false),
+            heartbeat: AtomicU16::new(0),
             writer: Notify::new(),
             room: Notify::new(),
         }
@@ -118,6 +122,17 @@ impl Outbox {
     /// Frames larger than this are cut, once it has been negotiated.
     pub(crate) fn set_frame_max(&self, frame_max: u32) {
         self.state.lock().frame_max = frame_max;
+    }
+
+    /// Half of this time without a write, and the writer sends a heartbeat; 0 for never.
+    pub(crate) fn set_heartbeat(&self, seconds: u16) {
+        self.heartbeat.store(seconds, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// The negotiated interval, zero for none.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat.load(Ordering::Relaxed).into())
     }
 
     /// Appends frames; the writer is woken by [`flush`](Self::flush).
@@ -174,20 +189,20 @@ impl Outbox {
     }
 
     pub(crate) fn open_channel(&self, channel: u16, open: Arc<OpenChannel>) {
-        self.state.lock().channels.insert(channel, ChannelOut::new(open));
+        self.state.lock().channels.insert(channel, Box::new(ChannelOut::new(open)));
     }
 
     /// Forgets a channel and returns its unsettled deliveries, in order. Its consumers have been
     /// removed from their queues before, so nothing can be delivered to it any more.
     pub(crate) fn close_channel(&self, channel: u16) -> Vec<SettleGroup> {
         let gone = self.state.lock().channels.remove(&channel);
-        gone.map(ChannelOut::into_unsettled).unwrap_or_default()
+        gone.map(|channel| channel.into_unsettled()).unwrap_or_default()
     }
 
     /// A channel that is open.
     pub(crate) fn channel(&self, channel: u16) -> Option<MappedMutexGuard<'_, ChannelOut>> {
         let state = self.state.lock();
-        MutexGuard::try_map(state, |state| state.channels.get_mut(&channel)).ok()
+        MutexGuard::try_map(state, |state| state.channels.get_mut(&channel).map(Box::as_mut)).ok()
     }
 
     /// Sets a channel's shared limit; returns consumers that waited for a higher one.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use leveret_broker::{Broker, ConnectionTraffic, Turn};
 use leveret_codec::encode_heartbeat;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
@@ -20,14 +19,13 @@ const SLICES_MAX: usize = 1024;
 /// Without heartbeats, how long a connection is silent before its buffers go.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Writes until the outbox is finished or the socket fails. `heartbeat` holds the negotiated
-/// interval once there is one: half of it without a write, and a heartbeat is sent.
+/// Writes until the outbox is finished or the socket fails. After half of the
+/// negotiated interval without a write a heartbeat is sent.
 pub(crate) async fn write(
     mut socket: Writer,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
     traffic: &ConnectionTraffic,
-    mut heartbeat: watch::Receiver<Duration>,
 ) -> io::Result<()> {
     let mut segments = Segments::default();
     let mut turn = Turn::new();
@@ -57,13 +55,12 @@ pub(crate) async fn write(
                         None => pending().await,
                     }
                 };
-                let interval = *heartbeat.borrow_and_update();
+                let interval = outbox.heartbeat();
                 let quiet = if interval.is_zero() { IDLE } else { interval / 2 };
                 tokio::select! {
                     biased;
                     () = outbox.woken() => {}
                     () = durable => {}
-                    Ok(()) = heartbeat.changed() => {}
                     () = sleep_until(last_write + quiet) => {
                         last_write = Instant::now();
                         segments = Segments::default();

@@ -93,7 +93,7 @@ impl Connection {
         self.session()?.open_channel()?;
         let open = self.registration()?.open_channel(number);
         self.outbox.open_channel(number, Arc::clone(&open));
-        self.channels.insert(number, Channel::new(open));
+        self.channels.insert(number, Box::new(Channel::new(open)));
         self.reply(|out| channel::OpenOk {}.encode_frame(number, out));
         Ok(())
     }

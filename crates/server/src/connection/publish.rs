@@ -43,7 +43,7 @@ impl Connection {
             return Ok(());
         }
         let max = self.context.amqp.max_message_bytes;
-        let Channel { open, assembly, mode, replies, .. } = channel;
+        let Channel { open, assembly, mode, replies, .. } = &mut **channel;
         let Some(content) = assembly.frame(frame, max)? else {
             return Ok(());
         };
@@ -72,7 +72,7 @@ impl Connection {
         if channel.is_closing || channel.assembly.check_method().is_err() {
             return None;
         }
-        let Channel { open, mode, replies, repetition, .. } = channel;
+        let Channel { open, mode, replies, repetition, .. } = &mut **channel;
         let (replies, session) = (replies.as_ref(), self.session.as_mut()?);
         let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
         let repetition = repetition.get_or_insert_default();
