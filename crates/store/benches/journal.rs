@@ -1,5 +1,8 @@
-//! Append and wait for durability: one at a time, and with a window of appends in flight; beside it
-//! what the disk itself does with a write and an fdatasync of as many bytes. On real files; set `LEVERET_BENCH_DIR` to measure another file system than that of the current folder.
+//! What the journal does beside what its disk does with the same bytes, in one run: appends that wait
+//! for durability, one at a time and with a window of them in flight, beside writes with an
+//! `fdatasync`; messages read back by the page beside reads; recovery beside reading all segments. On
+//! real files: set `LEVERET_BENCH_DIR` to measure another file system than that of the current folder.
+//! The system has what is read in its page cache.
 
 #![allow(clippy::expect_used, missing_docs, reason = "a benchmark fails by panicking")]
 
@@ -9,7 +12,9 @@ mod block_on;
 use std::{
     collections::VecDeque,
     env,
+    fs::{self, File},
     hint::black_box,
+    os::unix::fs::FileExt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +22,7 @@ use std::{
 
 use block_on::block_on;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use leveret_store::{Batch, Disk, MemDisk, RealDisk, Store, StoreOptions};
+use leveret_store::{Batch, Disk, Lsn, MemDisk, RealDisk, Store, StoreOptions};
 use tempfile::TempDir;
 
 fn scratch() -> TempDir {
@@ -120,22 +125,63 @@ fn open_empty(c: &mut Criterion) {
     group.finish();
 }
 
-fn recover(c: &mut Criterion) {
-    const MESSAGES: u64 = 100_000;
-    let dir = scratch();
-    let store = open(&dir);
+/// Messages of 1 KiB in ten queues, durable.
+fn fill(store: &Store, messages: u64) -> Vec<Lsn> {
     let mut batch = Batch::new();
-    for index in 0..MESSAGES {
+    let mut lsns = Vec::new();
+    for index in 0..messages {
         batch.message(&[index % 10], &[&[7; 1024]]);
         let last = store.append(&mut batch).last;
+        lsns.push(last);
         if index % 1000 == 999 {
             block_on(store.durable(last));
         }
     }
+    lsns
+}
+
+/// As a queue with one consumer reads its pages, one after the other.
+fn page_in(c: &mut Criterion) {
+    const PAGE: usize = 256;
+    let dir = scratch();
+    let store = open(&dir);
+    let lsns = fill(&store, 100_000);
+    let mut group = c.benchmark_group("read back 256 messages of 1 KiB");
+    group.throughput(Throughput::Elements(PAGE as u64));
+    let mut pages = lsns.chunks_exact(PAGE).cycle();
+    group.bench_function("journal", |bencher| {
+        bencher.iter(|| {
+            let page = pages.next().expect("there are pages");
+            let read = store.read(page).expect("reads");
+            assert_eq!(read.len(), PAGE, "all are there");
+            read
+        });
+    });
+    let files: Vec<_> = segments(&dir);
+    let mut buffer = vec![0; PAGE << 10];
+    let places = files.iter().flat_map(|(file, length)| {
+        let starts = (0..*length).step_by(buffer.len());
+        starts.filter(|at| at + (PAGE << 10) as u64 <= *length).map(move |at| (file, at))
+    });
+    let mut places = places.collect::<Vec<_>>().into_iter().cycle();
+    group.bench_function("read of as many bytes", |bencher| {
+        bencher.iter(|| {
+            let (file, at) = places.next().expect("there are segments");
+            file.read_exact_at(&mut buffer, at).expect("reads");
+        });
+    });
+    group.finish();
+}
+
+fn recover(c: &mut Criterion) {
+    const MESSAGES: u64 = 100_000;
+    let dir = scratch();
+    let store = open(&dir);
+    fill(&store, MESSAGES);
     store.close();
-    let mut group = c.benchmark_group("recover messages of 1 KiB");
+    let mut group = c.benchmark_group("recover 100,000 messages of 1 KiB");
     group.throughput(Throughput::Elements(MESSAGES)).sample_size(10);
-    group.bench_function(BenchmarkId::from_parameter(MESSAGES), |bencher| {
+    group.bench_function("journal", |bencher| {
         bencher.iter_custom(|rounds| {
             let mut took = Duration::ZERO;
             for _ in 0..rounds {
@@ -147,8 +193,33 @@ fn recover(c: &mut Criterion) {
             took
         });
     });
+    let mut buffer = vec![0; 1 << 20];
+    group.bench_function("read of all segments", |bencher| {
+        bencher.iter(|| {
+            for (file, length) in segments(&dir) {
+                for at in (0..length).step_by(buffer.len()) {
+                    file.read_at(&mut buffer, at).expect("reads");
+                }
+            }
+        });
+    });
     group.finish();
 }
 
-criterion_group!(benches, encode, raw, durable, open_empty, recover);
+/// The journal's files, and how long they are.
+fn segments(dir: &TempDir) -> Vec<(File, u64)> {
+    let entries = fs::read_dir(dir.path().join("journal")).expect("has a journal");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("is read").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    paths.sort();
+    assert!(!paths.is_empty(), "no segments");
+    let opened = paths.iter().map(|path| {
+        let file = File::open(path).expect("opens");
+        let length = file.metadata().expect("has a length").len();
+        (file, length)
+    });
+    opened.collect()
+}
+
+criterion_group!(benches, encode, raw, durable, open_empty, page_in, recover);
 criterion_main!(benches);

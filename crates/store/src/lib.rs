@@ -26,6 +26,7 @@ mod options;
 mod outline;
 mod pen;
 mod read;
+mod read_buffer;
 mod record;
 mod recovered;
 mod recovery;

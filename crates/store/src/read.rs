@@ -10,12 +10,17 @@ use crate::{
     Lsn, ReadError,
     encoding::Reader,
     map::{Map, Mark, MovedStretch, Stretch},
+    read_buffer::ReadBuffers,
     record::{Entry, Record},
     unit::{self, UnitHeader},
 };
 
 /// See [`Store::read`](crate::Store::read).
-pub(crate) fn read(map: &Mutex<Map>, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
+pub(crate) fn read(
+    map: &Mutex<Map>,
+    buffers: &ReadBuffers,
+    lsns: &[Lsn],
+) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
     let mut wanted: Vec<u64> = lsns.iter().map(|lsn| lsn.0).collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -24,7 +29,7 @@ pub(crate) fn read(map: &Mutex<Map>, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, 
         let generation = map.lock().generation;
         read_moved(map, &wanted, &mut messages)?;
         keep_missing(&mut wanted, &messages);
-        read_written(map, &wanted, &mut messages)?;
+        read_written(map, buffers, &wanted, &mut messages)?;
         keep_missing(&mut wanted, &messages);
         // What was moved meanwhile has perhaps left the place where it was looked for.
         if wanted.is_empty() || map.lock().generation == generation {
@@ -88,6 +93,7 @@ fn take_moved(bytes: &[u8], wanted: &[u64], messages: &mut Vec<(Lsn, Bytes)>) ->
 /// Adds those of `wanted`, which ascend, that are where they were written first.
 fn read_written(
     map: &Mutex<Map>,
+    buffers: &ReadBuffers,
     wanted: &[u64],
     messages: &mut Vec<(Lsn, Bytes)>,
 ) -> Result<(), ReadError> {
@@ -100,14 +106,14 @@ fn read_written(
         rest = rest.get(skipped..).unwrap_or_default();
         let (here, after) = rest.split_at(stretch.count.min(rest.len()));
         rest = after;
-        if !read_stretch(map, &stretch, here, messages)? {
+        if !read_stretch(map, buffers, &stretch, here, messages)? {
             // What is damaged must not cost what can still be found from another mark.
             messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
             let mut lost = Lost::default();
             for lsn in here {
                 let alone = map.lock().find(&[*lsn]);
                 let Some(stretch) = alone.first() else { continue };
-                if !read_stretch(map, stretch, &[*lsn], messages)? {
+                if !read_stretch(map, buffers, stretch, &[*lsn], messages)? {
                     lost.add(stretch, *lsn);
                 }
             }
@@ -124,20 +130,21 @@ const ATTEMPTS: u32 = 8;
 /// damaged.
 fn read_stretch(
     map: &Mutex<Map>,
+    buffers: &ReadBuffers,
     stretch: &Stretch,
     wanted: &[u64],
     messages: &mut Vec<(Lsn, Bytes)>,
 ) -> Result<bool, ReadError> {
     let Stretch { segment, from, end, .. } = stretch;
     let size = usize::try_from(end.saturating_sub(from.at())).unwrap_or_default();
-    let mut bytes = vec![0; size];
-    let read = segment.file.read_exact_at(&mut bytes, from.at());
+    let mut buffer = buffers.take(size);
+    let read = segment.file.read_exact_at(buffer.as_mut(), from.at());
     // What was settled or moved meanwhile may have left with its segment, whose file may be another's now.
     if !map.lock().has(segment) {
         return Ok(true);
     }
     read.map_err(|source| ReadError { path: segment.path.clone(), source })?;
-    let bytes = Bytes::from(bytes);
+    let bytes = buffer.freeze();
     let walk = walk(&bytes, *from, segment.salt, wanted);
     if walk.is_damaged {
         return Ok(false);

@@ -13,8 +13,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map, stats::Counters,
-    waiters::Waiters,
+    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map,
+    read_buffer::ReadBuffers, stats::Counters, waiters::Waiters,
 };
 
 /// Locks: `pending`, `map`, the lists inside the waiters and the upkeep's lock are each taken alone.
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Where messages lie.
     pub(crate) map: Mutex<Map>,
+    pub(crate) read_buffers: ReadBuffers,
     /// The next LSN to give out.
     next: AtomicU64,
     /// The LSN published as durable.
@@ -125,6 +126,7 @@ impl Shared {
             writable_waiters: Waiters::default(),
             counters: Counters::default(),
             map: Mutex::new(map),
+            read_buffers: ReadBuffers::default(),
             next: AtomicU64::new(last + 1),
             durable: AtomicU64::new(last),
             readable: AtomicU64::new(last),

@@ -175,7 +175,7 @@ impl Store {
     /// # Errors
     /// When the system cannot read.
     pub fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
-        read(&self.shared.map, lsns)
+        read(&self.shared.map, &self.shared.read_buffers, lsns)
     }
 
     /// Writes payloads that shall not be in the journal to disk, each in two pieces, as long as the answer
