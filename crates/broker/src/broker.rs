@@ -87,7 +87,7 @@ pub struct BrokerOptions {
 }
 
 /// See [`BrokerOptions::message_memory`].
-pub const MESSAGE_MEMORY: u64 = 16 << 20;
+pub const MESSAGE_MEMORY: u64 = 12 << 20;
 
 impl Default for BrokerOptions {
     fn default() -> Self {

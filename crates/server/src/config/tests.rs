@@ -450,7 +450,7 @@ sync = "always"
 sync_interval = "100ms"
 segment_size = "64MiB"
 compaction_rate = "32MiB"
-message_memory = "16MiB"
+message_memory = "12MiB"
 transient_memory = "auto"
 
 [alarms]
