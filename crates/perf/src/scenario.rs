@@ -277,7 +277,7 @@ impl Flow {
 }
 
 /// Threads of one kind.
-const THREADS_MAX: u64 = 2000;
+const THREADS_MAX: u64 = 5000;
 /// The longest run.
 const TIME_MAX: Duration = Duration::from_hours(24);
 
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_cannot_run_is_refused() {
-        assert_eq!(refused(|f| f.publishers = 0), "publishers must be from 1 to 2000");
+        assert_eq!(refused(|f| f.publishers = 0), "publishers must be from 1 to 5000");
         assert_eq!(refused(|f| f.sizes.clear()), "sizes must be from 1 to 100");
         assert_eq!(
             refused(|f| f.settle = Settle::Ack { every: 11, prefetch: 10 }),
