@@ -9,13 +9,16 @@ mod history;
 mod kept;
 mod letter;
 mod postponed;
+mod reading;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use leveret_engine::{DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet};
+use leveret_engine::{
+    AnyEntry, DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet,
+};
 use leveret_store::{Appended, Batch, Lsn};
 use smallvec::SmallVec;
 
@@ -24,6 +27,7 @@ pub use self::counts::{DeadLetterCounts, DeathsByReason};
 pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 pub(crate) use self::postponed::Postponed;
+pub(crate) use self::reading::with_messages;
 use crate::broker::Broker;
 use crate::buckets::{self, Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
@@ -62,11 +66,12 @@ pub(crate) enum Onward {
     Delayed,
 }
 
-/// A message that left its queue without being consumed. Its place there is still recorded.
+/// A message that left its queue without being consumed. Its place there is still recorded. While it
+/// waits it may be on disk only: an [`AnyEntry`] then.
 #[derive(Clone, Debug)]
-pub(crate) struct Death {
+pub(crate) struct Death<E = Entry> {
     pub(crate) source: Arc<DeadLettering>,
-    pub(crate) entry: Entry,
+    pub(crate) entry: E,
     pub(crate) reason: Reason,
     /// If it was tried before and kept.
     pub(crate) past: Option<Past>,
@@ -127,11 +132,11 @@ impl From<DropReason> for Reason {
 
 /// Messages dead-lettered with one append, and about their bytes: a unit of the journal stays small.
 const PORTION: usize = 1024;
-const PORTION_BYTES: usize = 1024 * 1024;
+const PORTION_BYTES: u64 = 1024 * 1024;
 /// What one turn dead-letters. Dead letters may die again where they arrive, in ever more queues,
 /// or come in a crowd; the rest waits for the next tick, so that nobody's turn lasts.
 const TURN: usize = 8 * PORTION;
-const TURN_BYTES: usize = 8 * PORTION_BYTES;
+const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
@@ -157,12 +162,19 @@ impl Broker {
         !postponed.is_empty()
     }
 
-    fn dead_letter_some(&self, waiting: &mut VecDeque<Death>, turn: &mut Turn) {
+    fn dead_letter_some(&self, waiting: &mut VecDeque<Death<AnyEntry>>, turn: &mut Turn) {
         let (mut count, mut bytes) = (0, 0);
         while count < TURN && bytes < TURN_BYTES && !waiting.is_empty() {
             let portion = take_portion(waiting);
             count += portion.len();
-            bytes += portion.iter().map(|death| death.entry.message.stored_len()).sum::<usize>();
+            bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
+            let portion = match with_messages(self.store(), portion) {
+                Ok(portion) => portion,
+                Err(unread) => {
+                    unread.into_iter().rev().for_each(|death| waiting.push_front(death));
+                    return;
+                }
+            };
             let mut letters = DeadLetters::write(self, &portion, turn.now, &mut turn.records);
             let mut records = std::mem::take(&mut turn.records);
             let appended = letters.append(self, &mut records, turn);
@@ -179,11 +191,11 @@ impl Broker {
     }
 }
 
-fn take_portion(waiting: &mut VecDeque<Death>) -> Vec<Death> {
+fn take_portion(waiting: &mut VecDeque<Death<AnyEntry>>) -> Vec<Death<AnyEntry>> {
     let mut bytes = 0;
-    let is_room_before = |death: &&Death| {
+    let is_room_before = |death: &&Death<AnyEntry>| {
         let is_room = bytes < PORTION_BYTES;
-        bytes += death.entry.message.stored_len();
+        bytes += death.entry.bytes();
         is_room
     };
     let count = waiting.iter().take(PORTION).take_while(is_room_before).count();

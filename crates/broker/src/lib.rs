@@ -31,6 +31,7 @@ mod deprecated;
 mod direct_reply;
 mod firehose;
 mod global_parameters;
+mod held_memory;
 mod keeper;
 mod limits;
 mod pager;
@@ -64,6 +65,7 @@ pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
+pub use held_memory::{HeldMemory, Holder};
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;
 pub use queue::{

@@ -1,21 +1,25 @@
-//! The memory of ready messages: a budget that all queues share, and who sees to it.
+//! The memory of messages: a budget that all queues and clients share, and who sees to it.
 //!
-//! Queues say what their messages take, where they say everything else: under their own lock, after
-//! each turn of work. When that is more than the budget, queues are asked one after the other to
-//! page messages out, those that have waited for longest to be asked first. What queues want to have
-//! back is read with no lock held. Both is done by [`Broker::page`], on threads that may wait for
+//! Queues say what their ready messages take, where they say everything else: under their own lock,
+//! after each turn of work. Clients say what the deliveries take that they have not settled
+//! ([`HeldMemory`](crate::HeldMemory)). When that is more than the budget, they are asked one after
+//! the other to page messages out, those that have waited for longest to be asked first. What queues
+//! want to have back is read with no lock held. Both is done by [`Broker::page`], on threads that may wait for
 //! the disk.
 
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use leveret_engine::Millis;
+use leveret_store::Store;
 use parking_lot::{Condvar, Mutex};
 
 use crate::broker::Broker;
+use crate::held_memory::Holder;
 use crate::queue::SharedQueue;
 use crate::turn::Turn;
 
@@ -25,7 +29,7 @@ pub(crate) struct Pager {
     budget: u64,
     /// Above this messages are written that the journal does not have.
     spill_limit: u64,
-    /// What the ready messages of all queues take in memory, about, in bytes.
+    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     memory: AtomicU64,
     /// The memory exceeds the budget, and somebody has been told.
     is_over: AtomicBool,
@@ -43,8 +47,8 @@ pub(crate) struct Pager {
 struct Lists {
     /// Queues that want something read; each once.
     wanting: VecDeque<Weak<SharedQueue>>,
-    /// Queues that hold messages, in the order in which they are asked to page out; each once.
-    holding: VecDeque<Weak<SharedQueue>>,
+    /// Who holds messages, in the order in which they are asked to page out; each once.
+    holding: VecDeque<Holding>,
     /// Queues to be asked before the pager gives up for a while.
     left_to_ask: usize,
     /// Nothing more could be paged out: not before this time again.
@@ -54,12 +58,20 @@ struct Lists {
     is_closed: bool,
 }
 
+/// Who can be asked to page messages out.
+enum Holding {
+    /// The ready ones of a queue.
+    Queue(Weak<SharedQueue>),
+    /// Deliveries.
+    Client(Weak<dyn Holder>),
+}
+
 /// Something to do.
 enum Task {
     /// A queue wants messages read.
     Read(Weak<SharedQueue>),
-    /// A queue should page messages out.
-    PageOut(Weak<SharedQueue>),
+    /// Somebody should page messages out.
+    PageOut(Holding),
     End,
 }
 
@@ -90,7 +102,7 @@ impl Pager {
         }
     }
 
-    /// What the ready messages of all queues may take in memory, about, in bytes.
+    /// What ready messages and unsettled deliveries may take in memory, about, in bytes.
     pub(crate) const fn budget(&self) -> u64 {
         self.budget
     }
@@ -124,7 +136,12 @@ impl Pager {
     /// A queue holds messages; it is told before it is asked for them.
     pub(crate) fn hold(&self, queue: Weak<SharedQueue>) {
         self.holders.fetch_add(1, Ordering::Relaxed);
-        self.lists.lock().holding.push_back(queue);
+        self.lists.lock().holding.push_back(Holding::Queue(queue));
+    }
+
+    /// A client holds deliveries.
+    pub(crate) fn hold_deliveries(&self, holder: Weak<dyn Holder>) {
+        self.lists.lock().holding.push_back(Holding::Client(holder));
     }
 
     /// A queue wants messages read.
@@ -138,7 +155,7 @@ impl Pager {
         self.wake.notify_all();
     }
 
-    /// What the ready messages of all queues take in memory, about, in bytes.
+    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
@@ -178,9 +195,11 @@ impl Pager {
             return None;
         }
         lists.left_to_ask -= 1;
-        let queue = lists.holding.pop_front()?;
-        self.holders.fetch_sub(1, Ordering::Relaxed);
-        Some(Task::PageOut(queue))
+        let holding = lists.holding.pop_front()?;
+        if matches!(holding, Holding::Queue(_)) {
+            self.holders.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(Task::PageOut(holding))
     }
 
     /// Waits for something to do.
@@ -243,13 +262,13 @@ impl Broker {
         self.agenda.pager.close();
     }
 
-    /// What ready messages take in memory, about, in bytes.
+    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     pub fn message_memory(&self) -> u64 {
         self.agenda.pager.memory()
     }
 
-    /// Has a queue write to disk what the journal does not have. Whether anything went.
-    fn spill(&self, queue: &SharedQueue, most: usize) -> bool {
+    /// Has somebody write to disk what the journal does not have. Whether anything went.
+    fn spill(&self, spill: impl FnOnce(&Store) -> io::Result<bool>) -> bool {
         let pager = &self.agenda.pager;
         if pager.memory() <= pager.spill_limit / 8 * 7 {
             pager.must_spill.store(false, Ordering::Relaxed);
@@ -258,7 +277,7 @@ impl Broker {
             return false;
         }
         let could_not = &pager.could_not_spill;
-        match queue.spill(self.store(), most) {
+        match spill(self.store()) {
             Ok(has_gone) => {
                 if has_gone {
                     could_not.store(false, Ordering::Relaxed);
@@ -289,12 +308,21 @@ impl Broker {
                     }
                 }
             }
-            Task::PageOut(queue) => {
-                let queue: Option<Arc<SharedQueue>> = queue.upgrade();
+            Task::PageOut(holding) => {
                 let readable = self.store().readable_lsn();
-                if queue.is_some_and(|queue| {
-                    queue.page_out(readable, AT_ONCE) | self.spill(&queue, AT_ONCE)
-                }) {
+                let has_gone = match holding {
+                    Holding::Queue(queue) => queue.upgrade().is_some_and(|queue| {
+                        let has_gone = queue.page_out(readable, AT_ONCE);
+                        has_gone | self.spill(|store| queue.spill(store, AT_ONCE))
+                    }),
+                    Holding::Client(holder) => holder.upgrade().is_some_and(|holder| {
+                        let has_gone = holder.page_out(readable, AT_ONCE);
+                        let has_gone = has_gone | self.spill(|store| holder.spill(store, AT_ONCE));
+                        holder.hold_on();
+                        has_gone
+                    }),
+                };
+                if has_gone {
                     self.agenda.pager.has_progress();
                 }
             }

@@ -22,8 +22,8 @@ use std::sync::{Arc, Weak};
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Got, Message, Millis, Overflow,
-    Pushed, Queue, QueueId, Return, Settled,
+    AnyEntry, ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Got, Message, Millis,
+    Overflow, Pushed, Queue, QueueId, Return, Settled,
 };
 use leveret_store::{Lsn, ReadError, Store};
 use parking_lot::Mutex;
@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 pub use self::browse::Browsed;
 use self::delivery::Consumer;
 use self::paging::Paged;
+pub(crate) use self::paging::read as read_messages;
 use self::policies::ConsumerTimeout;
 pub(crate) use self::purpose::Purpose;
 pub(crate) use self::schedule::QueueAgenda;
@@ -259,6 +260,18 @@ impl SharedQueue {
         state.counts()
     }
 
+    /// Whether it needs no message of a delivery that comes back: it is a stream, which has them all,
+    /// or it has been deleted.
+    pub fn needs_no_returns(&self) -> bool {
+        self.queue_type == QueueType::Stream || self.is_deleted()
+    }
+
+    /// So many of its unsettled deliveries, with so many body bytes, have been paged out.
+    pub fn deliveries_paged_out(&self, len: u64, bytes: u64) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.state.lock().machine.unacked_paged(signed(len), signed(bytes));
+    }
+
     /// Whether it has been deleted.
     pub(crate) fn is_deleted(&self) -> bool {
         self.state.lock().deleted
@@ -328,19 +341,23 @@ impl SharedQueue {
     }
 
     /// Credit comes back for settled deliveries of one consumer (or of `basic.get`).
-    pub(crate) fn settle(&self, consumer: Option<ConsumerId>, entries: &[Entry], turn: &mut Turn) {
-        let bytes = entries.iter().map(|entry| entry.message.size() as u64).sum();
-        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    pub(crate) fn settle(
+        &self,
+        consumer: Option<ConsumerId>,
+        entries: &[AnyEntry],
+        turn: &mut Turn,
+    ) {
+        let load = Load::of(entries);
         let mut state = self.state.lock();
         if let (Some(_), Some(reader)) = (&state.stream, consumer) {
             self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
             return;
         }
-        state.machine.settle(consumer, count, bytes);
-        state.count().ack += u64::from(count);
+        load.settle(&mut state.machine, consumer);
+        state.count().ack += u64::from(load.count);
         if !state.deleted {
-            let stored = entries.iter().filter(|entry| entry.stored);
-            turn.settled.extend(stored.map(|entry| Lsn(entry.lsn.0)));
+            let stored = entries.iter().filter(|entry| entry.stored());
+            turn.settled.extend(stored.map(|entry| Lsn(entry.lsn().0)));
         }
         self.dispatch(&mut state, turn);
     }
@@ -349,18 +366,17 @@ impl SharedQueue {
     pub(crate) fn discard(
         &self,
         consumer: Option<ConsumerId>,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<AnyEntry>,
         turn: &mut Turn,
     ) {
-        let bytes = entries.iter().map(|entry| entry.message.size() as u64).sum();
-        let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        let load = Load::of(entries);
         let mut state = self.state.lock();
         if let (Some(_), Some(reader)) = (&state.stream, consumer) {
             self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
             entries.clear();
             return;
         }
-        state.machine.settle(consumer, count, bytes);
+        load.settle(&mut state.machine, consumer);
         if !state.deleted {
             entries.drain(..).for_each(|entry| state.bury(entry, Reason::Rejected, turn));
         }
@@ -372,7 +388,7 @@ impl SharedQueue {
     pub(crate) fn requeue(
         &self,
         consumer: Option<ConsumerId>,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<AnyEntry>,
         kind: Return,
         turn: &mut Turn,
     ) {
@@ -387,8 +403,8 @@ impl SharedQueue {
             return;
         }
         for entry in entries.drain(..) {
-            let stored = entry.stored.then_some(Lsn(entry.lsn.0));
-            let deliveries = entry.deliveries.saturating_add(1);
+            let stored = entry.stored().then_some(Lsn(entry.lsn().0));
+            let deliveries = entry.deliveries().saturating_add(1);
             turn.returned.extend(stored.map(|lsn| (lsn, deliveries)));
             let ready_at =
                 state.machine.requeue(consumer, entry, kind, turn.now, &mut turn.effects);
@@ -567,14 +583,48 @@ impl State {
     }
 
     /// A message has left without being consumed: it is dead-lettered, or it is gone.
-    fn bury(&self, entry: Entry, reason: Reason, turn: &mut Turn) {
+    fn bury(&self, entry: impl Into<AnyEntry>, reason: Reason, turn: &mut Turn) {
+        let entry = entry.into();
         if let Some(source) = &self.dead_lettering {
             turn.dead.push(Death { source: Arc::clone(source), entry, reason, past: None });
             return;
         }
         turn.count_discarded(reason, 1);
-        if entry.stored {
-            turn.settled.push(Lsn(entry.lsn.0));
+        if entry.stored() {
+            turn.settled.push(Lsn(entry.lsn().0));
+        }
+    }
+}
+
+/// Deliveries that are settled together.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    count: u32,
+    bytes: u64,
+    /// Of those that are paged out.
+    paged: i64,
+    paged_bytes: i64,
+}
+
+impl Load {
+    fn of(entries: &[AnyEntry]) -> Self {
+        let mut load = Self::default();
+        for entry in entries {
+            let bytes = entry.bytes();
+            load.count = load.count.saturating_add(1);
+            load.bytes = load.bytes.saturating_add(bytes);
+            if entry.is_paged() {
+                load.paged += 1;
+                load.paged_bytes = load.paged_bytes.saturating_add_unsigned(bytes);
+            }
+        }
+        load
+    }
+
+    fn settle(&self, machine: &mut Queue, consumer: Option<ConsumerId>) {
+        machine.settle(consumer, self.count, self.bytes);
+        if self.paged > 0 {
+            machine.unacked_paged(-self.paged, -self.paged_bytes);
         }
     }
 }

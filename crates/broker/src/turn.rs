@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{Effect, Entry, Millis, QueueId};
+use leveret_engine::{AnyEntry, Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
 use crate::dead_letter::{Death, DeathsByReason, Reason};
@@ -34,7 +34,7 @@ pub struct Turn {
     /// Lazily synced records of this turn.
     pub(crate) records: Batch,
     /// What died in queues that dead-letter.
-    pub(crate) dead: Vec<Death>,
+    pub(crate) dead: Vec<Death<AnyEntry>>,
     /// What died in queues that don't.
     discarded: DeathsByReason,
     /// Deliveries the firehose is to tell of.

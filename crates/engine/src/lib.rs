@@ -43,6 +43,7 @@
 //! # Ok::<(), BindError>(())
 //! ```
 
+mod folded;
 #[cfg(test)]
 mod histories;
 mod ids;
@@ -53,14 +54,15 @@ mod selector;
 mod stream;
 mod topology;
 
+pub use folded::Folded;
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
 pub use message::{
     Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError, StoredOutline,
 };
 pub use queue::{
-    Admission, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason,
-    ENTRY_MEMORY, Effect, Entry, Gate, Got, Overflow, PageRequest, PagedEntry, Pushed, Queue,
-    QueueSettings, RemovedConsumer, Return, SpillBlock, Spilled, Standing,
+    Admission, AnyEntry, ConsumeRefused, ConsumerSpec, ConsumerStatus, DelayedRetry, DropReason,
+    ENTRY_MEMORY, Effect, Entry, Gate, Got, Overflow, PAGED_ENTRY_MEMORY, PageRequest, PagedEntry,
+    Pushed, Queue, QueueSettings, RemovedConsumer, Return, SpillBlock, Spilled, Standing,
 };
 pub use selector::InvalidSelector;
 pub use stream::{

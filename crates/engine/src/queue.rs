@@ -19,7 +19,10 @@ mod tests;
 pub use browse::Standing;
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
-pub use entry::{DropReason, ENTRY_MEMORY, Effect, Entry, PagedEntry, Pushed, Return};
+pub use entry::{
+    AnyEntry, DropReason, ENTRY_MEMORY, Effect, Entry, PAGED_ENTRY_MEMORY, PagedEntry, Pushed,
+    Return,
+};
 pub use paging::{Got, PageRequest};
 pub use settings::{Overflow, QueueSettings};
 pub use spill::{SpillBlock, Spilled};
@@ -70,6 +73,10 @@ pub struct Queue {
 struct Unacked {
     len: u64,
     bytes: u64,
+    /// Of those that are paged out. Their holder says so once it has happened, and may be late: they
+    /// can be settled before.
+    paged: i64,
+    paged_bytes: i64,
 }
 
 /// Room that is taken without messages in it.
@@ -206,12 +213,20 @@ impl Queue {
     /// As [`restore`](Self::restore), of a message that stands ahead of one that is delayed: it
     /// keeps its place when the other comes back to its own.
     pub fn restore_ahead(&mut self, entry: Entry) {
-        self.ready.put_back(self.settings.level(&entry.message), entry);
+        self.put_back(entry.into());
+    }
+
+    fn put_back(&mut self, entry: AnyEntry) {
+        let level = self.settings.level_of(entry.priority());
+        match entry {
+            AnyEntry::Hot(entry) => self.ready.put_back(level, entry),
+            AnyEntry::Paged(entry) => self.ready.put_back_paged(level, &entry),
+        }
     }
 
     /// As [`restore`](Self::restore), of a message whose delay ends at `ready_at`.
-    pub fn restore_delayed(&mut self, ready_at: Millis, entry: Entry) {
-        self.delayed.get_or_insert_default().insert(ready_at, entry);
+    pub fn restore_delayed(&mut self, ready_at: Millis, entry: impl Into<AnyEntry>) {
+        self.delayed.get_or_insert_default().insert(ready_at, entry.into());
     }
 
     /// Hands ready messages to ready consumers until either runs out, then drops what expired
@@ -232,7 +247,7 @@ impl Queue {
                     return;
                 }
                 while let Some(entry) = self.ready.pop_front_overdue(now) {
-                    effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+                    effects.push(Effect::Drop { entry: entry.into(), reason: DropReason::Expired });
                     allowance -= 1;
                     if allowance == 0 {
                         return;
@@ -276,7 +291,7 @@ impl Queue {
             if entry.deadline.is_none_or(|deadline| deadline > now) {
                 break entry;
             }
-            effects.push(Effect::Drop { entry, reason: DropReason::Expired });
+            effects.push(Effect::Drop { entry: entry.into(), reason: DropReason::Expired });
         };
         if !no_ack {
             self.unacked.add(entry.bytes());
@@ -335,24 +350,28 @@ impl Queue {
     pub fn requeue(
         &mut self,
         consumer: Option<ConsumerId>,
-        mut entry: Entry,
+        entry: impl Into<AnyEntry>,
         kind: Return,
         now: Millis,
         effects: &mut Vec<Effect>,
     ) -> Option<Millis> {
+        let mut entry = entry.into();
         self.settle(consumer, 1, entry.bytes());
-        entry.redelivered = true;
-        entry.deliveries = entry.deliveries.saturating_add(1);
-        if self.settings.delivery_limit.is_some_and(|limit| entry.deliveries > limit) {
+        if entry.is_paged() {
+            self.unacked_paged(-1, -entry.bytes().cast_signed());
+        }
+        entry.count_return();
+        let deliveries = entry.deliveries();
+        if self.settings.delivery_limit.is_some_and(|limit| deliveries > limit) {
             effects.push(Effect::Drop { entry, reason: DropReason::DeliveryLimit });
-        } else if entry.deadline.is_some_and(|deadline| deadline <= now) {
+        } else if entry.deadline().is_some_and(|deadline| deadline <= now) {
             effects.push(Effect::Drop { entry, reason: DropReason::Expired });
         } else {
             let retry = self.settings.delayed_retry;
-            let ready_at = retry.and_then(|retry| retry.ready_at(kind, entry.deliveries, now));
+            let ready_at = retry.and_then(|retry| retry.ready_at(kind, deliveries, now));
             match ready_at {
                 Some(ready_at) => self.restore_delayed(ready_at, entry),
-                None => self.ready.put_back(self.settings.level(&entry.message), entry),
+                None => self.put_back(entry),
             }
             return ready_at;
         }
@@ -366,7 +385,7 @@ impl Queue {
         self.ready = Ready::default();
         self.paging.forget();
         let delayed = self.delayed.take().into_iter().flat_map(|mut delayed| delayed.take_all());
-        delayed.for_each(|entry| removed(entry.lsn, entry.stored));
+        delayed.for_each(|entry| removed(entry.lsn(), entry.stored()));
     }
 
     /// Drops messages whose deadline is now or past, wherever they wait, though no more than a
@@ -444,6 +463,25 @@ impl Queue {
         self.unacked.bytes
     }
 
+    /// Of those deliveries so many more are paged out, with so many body bytes; fewer, if less than
+    /// zero.
+    pub const fn unacked_paged(&mut self, len: i64, bytes: i64) {
+        self.unacked.paged = self.unacked.paged.wrapping_add(len);
+        self.unacked.paged_bytes = self.unacked.paged_bytes.wrapping_add(bytes);
+    }
+
+    /// Deliveries neither settled nor requeued that are not in memory.
+    #[must_use]
+    pub fn unacked_paged_len(&self) -> u64 {
+        u64::try_from(self.unacked.paged).unwrap_or_default().min(self.unacked.len)
+    }
+
+    /// Body bytes of those.
+    #[must_use]
+    pub fn unacked_paged_bytes(&self) -> u64 {
+        u64::try_from(self.unacked.paged_bytes).unwrap_or_default().min(self.unacked.bytes)
+    }
+
     /// Number of consumers, waiting ones included.
     #[must_use]
     pub fn consumer_count(&self) -> usize {
@@ -486,18 +524,18 @@ impl Queue {
     fn expire_ready(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let Self { ready, paging, .. } = self;
         let due = std::iter::from_fn(|| ready.pop_due(now, &mut paging.due)).take(EXPIRED_AT_ONCE);
-        effects.extend(due.map(|entry| Effect::Drop { entry, reason: DropReason::Expired }));
+        effects.extend(
+            due.map(|entry| Effect::Drop { entry: entry.into(), reason: DropReason::Expired }),
+        );
     }
 
     /// Makes messages ready whose delay is over, at their original positions.
     fn end_delays(&mut self, now: Millis) {
-        let Some(delayed) = &mut self.delayed else { return };
+        let Some(mut delayed) = self.delayed.take() else { return };
         for entry in std::iter::from_fn(|| delayed.pop_due(now)).take(READY_AT_ONCE) {
-            self.ready.put_back(self.settings.level(&entry.message), entry);
+            self.put_back(entry);
         }
-        if delayed.len() == 0 {
-            self.delayed = None;
-        }
+        self.delayed = Some(delayed).filter(|delayed| delayed.len() > 0);
     }
 
     fn drop_excess(&mut self, effects: &mut Vec<Effect>) {
@@ -516,7 +554,7 @@ impl Queue {
                 self.paging.awaits_front = !self.ready.is_empty();
                 return;
             };
-            effects.push(Effect::Drop { entry, reason: DropReason::MaxLength });
+            effects.push(Effect::Drop { entry: entry.into(), reason: DropReason::MaxLength });
         }
         self.shrinking_from = None;
     }

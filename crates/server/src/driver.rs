@@ -117,7 +117,7 @@ impl Driver {
         stop: CancellationToken,
     ) -> (Self, JoinHandle<io::Result<()>>) {
         tracing::debug!("accepting AMQP connection ({peer})");
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Outbox::new(&context.broker);
         let broker = Arc::clone(&context.broker);
         let writer_gone = CancellationToken::new();
         let guard = writer_gone.clone().drop_guard();

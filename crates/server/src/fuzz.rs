@@ -52,7 +52,7 @@ impl Bench {
         config.amqp.consumer_timeout = Some(Duration::from_secs(1));
         let shortage = alarms::set_up(&broker, &config.alarms);
         let context = Arc::new(context(&broker, &config, shortage));
-        let outbox = Arc::new(Outbox::new());
+        let outbox = Outbox::new(&context.broker);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
         let peer = Peer { address, local: address, tls: None, certificate: None };
         let control = Control::new(Arc::clone(&outbox), CancellationToken::new());

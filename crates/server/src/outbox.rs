@@ -5,16 +5,17 @@
 
 mod channel;
 mod confirms;
+mod holding;
 mod overdue;
 mod segments;
 mod unacked;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{Confirmation, OpenChannel, SettleGroup, SharedQueue, Wake};
+use leveret_broker::{Broker, Confirmation, HeldMemory, Holder, OpenChannel, SharedQueue, Wake};
 use leveret_codec::{Delivery, basic, encode_content};
 use leveret_engine::{Admission, ConsumerId, Entry, Message};
 use leveret_store::Lsn;
@@ -25,7 +26,7 @@ use self::channel::Way;
 pub(crate) use self::channel::{ChannelOut, Overdue, TakenSlots};
 pub(crate) use self::overdue::AckTimeouts;
 pub(crate) use self::segments::Segments;
-pub(crate) use self::unacked::UnknownTag;
+pub(crate) use self::unacked::{Rest, UnknownTag};
 
 /// Bytes waiting for the socket above which consumers are passed over.
 const HIGH_WATER: usize = 256 * 1024;
@@ -47,6 +48,8 @@ pub(crate) struct Outbox {
     has_shared_limit: AtomicBool,
     /// The negotiated interval in seconds, 0 for none.
     heartbeat: AtomicU16,
+    /// What of the unsettled is in memory.
+    held: Arc<HeldMemory>,
     writer: Notify,
     /// Told when `queued` has fallen.
     room: Notify,
@@ -99,8 +102,13 @@ pub(crate) struct Got<'a> {
 }
 
 impl Outbox {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(broker: &Broker) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| Self::with_holder(broker, Weak::<Self>::clone(this)))
+    }
+
+    fn with_holder(broker: &Broker, holder: Weak<dyn Holder>) -> Self {
         Self {
+            held: Arc::new(HeldMemory::new(broker, holder)),
             state: Mutex::new(State {
                 pending: Segments::default(),
                 writing: 0,
@@ -189,14 +197,14 @@ impl Outbox {
     }
 
     pub(crate) fn open_channel(&self, channel: u16, open: Arc<OpenChannel>) {
-        self.state.lock().channels.insert(channel, Box::new(ChannelOut::new(open)));
+        let out = ChannelOut::new(open, Arc::clone(&self.held));
+        self.state.lock().channels.insert(channel, Box::new(out));
     }
 
-    /// Forgets a channel and returns its unsettled deliveries, in order. Its consumers have been
+    /// Forgets a channel, and returns it with its unsettled deliveries. Its consumers have been
     /// removed from their queues before, so nothing can be delivered to it any more.
-    pub(crate) fn close_channel(&self, channel: u16) -> Vec<SettleGroup> {
-        let gone = self.state.lock().channels.remove(&channel);
-        gone.map(|channel| channel.into_unsettled()).unwrap_or_default()
+    pub(crate) fn close_channel(&self, channel: u16) -> Option<Box<ChannelOut>> {
+        self.state.lock().channels.remove(&channel)
     }
 
     /// A channel that is open.

@@ -100,7 +100,7 @@ fn await_paged_to(broker: &Broker, queue: &str, least: u64, budget: u64) {
         let queue = api.get(&format!("/queues/%2F/{queue}"));
         let count = |name: &str| queue[name].as_u64().unwrap();
         count("messages_ready") - count("messages_ready_ram") >= least
-            && count("message_bytes_ram") - count("message_bytes_unacknowledged") <= budget
+            && count("message_bytes_ram") <= budget
     });
 }
 
@@ -492,5 +492,70 @@ fn many_shallow_queues_share_the_memory() {
     for queue in in_turn {
         let numbers = take(&channel, &name(queue), DEPTH);
         assert!(numbers.into_iter().eq((0..DEPTH).map(|round| round * QUEUES + queue)));
+    }
+}
+
+/// What the broker has in memory of a queue's messages.
+fn in_memory(api: &Api, queue: &str) -> u64 {
+    api.get(&format!("/queues/%2F/{queue}"))["message_bytes_ram"].as_u64().unwrap()
+}
+
+/// Persistent messages of durable queues come back from the journal, all others from where they were
+/// spilled.
+#[test]
+fn memory_stays_flat_while_a_consumer_acknowledges_nothing() {
+    const COUNT: usize = 6000;
+    let Some(broker) = start() else { return };
+    let api = Api::new(broker.management_address());
+    let channel = broker.connect().channel(1);
+    let exchange = ("x-dead-letter-exchange", Value::text(""));
+    let key = ("x-dead-letter-routing-key", Value::text("dead"));
+    for (queue, kind) in [("classic", "classic"), ("quorum", "quorum"), ("mixed", "classic")] {
+        declare_with(&channel, queue, &[exchange, key, ("x-queue-type", Value::text(kind))]);
+    }
+    declare_with(&channel, "dead", &[]);
+    for (queue, modes, budget) in
+        [("classic", [2, 2], BUDGET), ("quorum", [2, 2], BUDGET), ("mixed", [1, 2], 4 * BUDGET)]
+    {
+        let consumer = broker.connect().channel(1);
+        assert_eq!(consumer.call(&consume(queue, "c")), "basic.consume-ok c");
+        let mode = |number: usize| Properties {
+            delivery_mode: Some(modes[number % 2]),
+            ..Properties::default()
+        };
+        fill_with(&publisher(&broker), queue, 0..COUNT, mode);
+        for expected in 0..COUNT {
+            let delivery = consumer.recv();
+            assert_eq!((number(&delivery), is_redelivered(&delivery)), (expected, false));
+        }
+        let status = || api.get(&format!("/queues/%2F/{queue}"));
+        eventually(|| in_memory(&api, queue) <= budget);
+        assert_eq!(status()["messages_unacknowledged"], COUNT);
+        assert_eq!(status()["message_bytes_unacknowledged"], COUNT * BODY);
+        assert!(status()["messages_unacknowledged_ram"].as_u64().unwrap() <= budget / BODY as u64);
+        // Some in the middle are settled, one of them twice.
+        consumer.send(&ack(3000));
+        consumer.send(&basic::Nack { requeue: false, ..nack(3001) });
+        consumer.send(&basic::Nack { requeue: true, ..nack(4001) });
+        let again = consumer.recv();
+        assert_eq!((number(&again), is_redelivered(&again)), (4000, true));
+        assert_eq!(again.delivery_tag(), COUNT as u64 + 1);
+        consumer.connection().shut_down_writing();
+        eventually(|| status()["messages_ready"] == COUNT - 2);
+        eventually(|| in_memory(&api, queue) <= budget);
+        let other = broker.connect().channel(1);
+        other.call(&qos(100));
+        assert_eq!(other.call(&consume(queue, "c")), "basic.consume-ok c");
+        for expected in (0..COUNT).filter(|number| ![2999, 3000].contains(number)) {
+            let delivery = other.recv();
+            assert_eq!((number(&delivery), is_redelivered(&delivery)), (expected, true));
+            if expected % 50 == 49 {
+                other.send(&basic::Ack { multiple: true, ..ack(delivery.delivery_tag()) });
+            }
+        }
+        other.send(&basic::Ack { multiple: true, ..ack(0) });
+        eventually(|| status()["messages"] == 0 && in_memory(&api, queue) == 0);
+        assert_eq!(take(&channel, "dead", 1), [3000]);
+        assert_empty(&channel, "dead");
     }
 }

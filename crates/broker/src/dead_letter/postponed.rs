@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ahash::HashMap;
-use leveret_engine::QueueId;
+use leveret_engine::{AnyEntry, QueueId};
 
 use super::{Death, TURN, TURN_BYTES};
 
@@ -13,7 +13,7 @@ use super::{Death, TURN, TURN_BYTES};
 /// wait here, or are being dead-lettered out of here, all that dies in it lines up behind them.
 #[derive(Default)]
 pub(crate) struct Postponed {
-    waiting: VecDeque<Death>,
+    waiting: VecDeque<Death<AnyEntry>>,
     /// Queues by how many of their deaths wait or are being dead-lettered.
     sources: HashMap<QueueId, usize>,
 }
@@ -25,7 +25,7 @@ impl Postponed {
     }
 
     /// Takes from a turn's deaths those that have to wait; what stays is one turn's work.
-    pub(super) fn line_up(&mut self, deaths: Vec<Death>) -> VecDeque<Death> {
+    pub(super) fn line_up(&mut self, deaths: Vec<Death<AnyEntry>>) -> VecDeque<Death<AnyEntry>> {
         let (mut count, mut bytes) = (0, 0);
         let mut now = VecDeque::new();
         for death in deaths {
@@ -35,7 +35,7 @@ impl Postponed {
                 continue;
             }
             count += 1;
-            bytes += death.entry.message.stored_len();
+            bytes += death.entry.bytes();
             now.push_back(death);
         }
         now
@@ -43,7 +43,7 @@ impl Postponed {
 
     /// Takes one turn's work out, and says in which queues it died. [`settle`](Self::settle) has
     /// to follow.
-    pub(super) fn take(&mut self) -> (VecDeque<Death>, Vec<QueueId>) {
+    pub(super) fn take(&mut self) -> (VecDeque<Death<AnyEntry>>, Vec<QueueId>) {
         let count = self.waiting.len().min(TURN);
         let deaths: VecDeque<_> = self.waiting.drain(..count).collect();
         let sources = deaths.iter().map(|death| death.source.queue).collect();
@@ -51,7 +51,7 @@ impl Postponed {
     }
 
     /// What was taken has been dead-lettered, but for `left`: this waits on, in front.
-    pub(super) fn settle(&mut self, sources: &[QueueId], left: VecDeque<Death>) {
+    pub(super) fn settle(&mut self, sources: &[QueueId], left: VecDeque<Death<AnyEntry>>) {
         for source in sources {
             if let Some(count) = self.sources.get_mut(source) {
                 *count -= 1;
@@ -66,7 +66,7 @@ impl Postponed {
         }
     }
 
-    fn push(&mut self, death: Death) {
+    fn push(&mut self, death: Death<AnyEntry>) {
         *self.sources.entry(death.source.queue).or_default() += 1;
         self.waiting.push_back(death);
     }

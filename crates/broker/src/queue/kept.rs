@@ -78,7 +78,7 @@ impl SharedQueue {
         };
         turn.dead.extend(due.into_iter().map(|letter| Death {
             source: Arc::clone(&source),
-            entry: letter.entry,
+            entry: letter.entry.into(),
             reason: letter.reason,
             past: Some(letter.past),
         }));

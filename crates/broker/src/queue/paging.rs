@@ -166,7 +166,7 @@ impl SharedQueue {
 }
 
 /// Reads messages that are stored and what was spilled, ascending by LSN. Those that are gone are left out.
-pub(super) fn read(
+pub(crate) fn read(
     store: &Store,
     lsns: &[leveret_engine::Lsn],
     spilled: &[Spilled],

@@ -54,6 +54,8 @@ impl SharedQueue {
                 deadline,
                 deliveries: message.deliveries,
                 redelivered: message.redelivered,
+                stored: true,
+                spilled: None,
             });
         }
         self.restore_read(&mut state, &mut needed, last_delayed, store)?;

@@ -51,6 +51,10 @@ pub struct QueueStatus {
     pub unacked: u64,
     /// Bytes of their bodies.
     pub unacked_bytes: u64,
+    /// Those of them that are on disk only.
+    pub unacked_paged: u64,
+    /// Bytes of their bodies.
+    pub unacked_paged_bytes: u64,
     /// Messages that came back and wait before they are ready.
     pub delayed: u64,
     /// Bytes of their bodies.
@@ -129,6 +133,8 @@ impl SharedQueue {
             paged_bytes: machine.paged_bytes(),
             unacked: machine.unacked_len(),
             unacked_bytes: machine.unacked_bytes(),
+            unacked_paged: machine.unacked_paged_len(),
+            unacked_paged_bytes: machine.unacked_paged_bytes(),
             delayed: machine.delayed_len(),
             delayed_bytes: machine.delayed_bytes(),
             next_delayed_at: machine.next_delayed_at(),
@@ -189,9 +195,14 @@ impl QueueStatus {
         self.ready_bytes + self.unacked_bytes + self.delayed_bytes + self.dead_letter_bytes
     }
 
+    /// Those of them that are in memory.
+    pub fn messages_in_memory(&self) -> u64 {
+        self.messages() - self.paged - self.unacked_paged
+    }
+
     /// Bytes of the bodies of those that are in memory.
     pub fn bytes_in_memory(&self) -> u64 {
-        self.bytes() - self.paged_bytes
+        self.bytes() - self.paged_bytes - self.unacked_paged_bytes
     }
 }
 

@@ -7,7 +7,8 @@
 use std::sync::{Arc, Weak};
 
 use leveret_engine::{
-    Allowance, ConsumerId, Entry, Millis, NameChange, ReaderSpec, Settled, Stream, StreamSettings,
+    Allowance, AnyEntry, ConsumerId, Entry, Millis, NameChange, ReaderSpec, Settled, Stream,
+    StreamSettings,
 };
 use leveret_store::{Batch, Definition, Lsn, ReadError, Store, Table};
 use parking_lot::MutexGuard;
@@ -156,14 +157,14 @@ impl SharedQueue {
         state: &mut MutexGuard<'_, State>,
         reader: ConsumerId,
         how: Settled,
-        entries: &[Entry],
+        entries: &[AnyEntry],
         turn: &mut Turn,
     ) {
         if how == Settled::Done {
             state.count().ack += entries.len() as u64;
         }
         let Some(stream) = &mut state.stream else { return };
-        let offsets = entries.iter().map(|entry| entry.lsn.0);
+        let offsets = entries.iter().map(|entry| entry.lsn().0);
         stream.machine.settle(reader, how, offsets);
         stream.note_changes(turn.now);
         self.serve(state, turn);

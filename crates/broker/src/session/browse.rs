@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_codec::AmqpError;
-use leveret_engine::Lsn as MessageId;
+use leveret_engine::{AnyEntry, Lsn as MessageId};
 use leveret_store::Lsn;
 
 use super::Session;
@@ -111,6 +111,7 @@ impl Session {
         }
         let (first_record, commit) = self.append(None);
         self.enqueue(first_record, &mut Vec::new());
+        let entries = entries.into_iter().map(AnyEntry::from).collect();
         let mut group = SettleGroup { queue: Arc::clone(&queue), consumer: None, entries };
         self.settle(Settlement::Acknowledge, &mut group);
         Ok(Movement { moved, commit })

@@ -16,7 +16,7 @@ use crate::access::{PermissionKind, TopicPermissionKind, tag};
 use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
 use crate::buckets::{self, Buckets, Origin, Recorded};
-use crate::dead_letter::{DeadLetters, Death, Reason};
+use crate::dead_letter::{DeadLetters, Death, Reason, with_messages};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::firehose::Tap;
 use crate::queue::{Purpose, SharedQueue, properties};
@@ -313,7 +313,7 @@ impl Session {
         for (sequence, prepared) in (1..).zip(publishes) {
             self.stage(prepared, Some(Ticket { channel: 0, sequence }));
         }
-        let mut deaths = Vec::new();
+        let mut dying = Vec::new();
         for (settlement, group) in settlements.iter_mut() {
             if let Settlement::Requeue(_) = settlement {
                 continue;
@@ -323,9 +323,9 @@ impl Session {
                 _ => None,
             };
             if let Some(source) = dead_lettering {
-                deaths.extend(group.entries.iter_mut().map(|entry| {
+                dying.extend(group.entries.iter_mut().map(|entry| {
                     let (source, dead) = (Arc::clone(&source), entry.clone());
-                    entry.stored = false;
+                    entry.forget_record();
                     Death { source, entry: dead, reason: Reason::Rejected, past: None }
                 }));
                 // To the queue it is as if they were done with: their future is settled here.
@@ -333,15 +333,20 @@ impl Session {
                 continue;
             }
             let mut stored: Vec<Lsn> = Vec::new();
-            for entry in group.entries.iter_mut().filter(|entry| entry.stored) {
-                stored.push(Lsn(entry.lsn.0));
-                entry.stored = false;
+            for entry in group.entries.iter_mut().filter(|entry| entry.stored()) {
+                stored.push(Lsn(entry.lsn().0));
+                entry.forget_record();
             }
             if !stored.is_empty() {
                 self.staging.records.ack(group.queue.id.0, &stored);
                 self.staging.records.set_durable();
             }
         }
+        let deaths = with_messages(self.broker.store(), dying).unwrap_or_else(|unread| {
+            // They die on their own, once they can be read.
+            self.turn.dead.extend(unread);
+            Vec::new()
+        });
         let records = &mut self.staging.records;
         let mut letters = DeadLetters::write(&self.broker, &deaths, self.turn.now(), records);
         if deaths.iter().any(|death| death.entry.stored) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{ConsumerId, Entry, Return};
+use leveret_engine::{AnyEntry, ConsumerId, Return};
 
 use super::Session;
 use crate::queue::SharedQueue;
@@ -14,7 +14,7 @@ pub struct SettleGroup {
     /// Their consumer, `None` for `basic.get`.
     pub consumer: Option<ConsumerId>,
     /// The messages, in delivery order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<AnyEntry>,
 }
 
 /// What becomes of settled deliveries.

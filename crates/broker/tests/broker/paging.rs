@@ -101,6 +101,54 @@ fn what_comes_back_in_great_number_takes_no_more_memory_than_it_may() {
 }
 
 #[test]
+fn deliveries_without_their_messages_are_settled_as_any_other() {
+    let mut world = world();
+    world.declare("dead", &[]);
+    let arguments = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    world.declare("q", &arguments);
+    fill(&mut world, "q", 0..100);
+    let mut held: Vec<_> = (0..90).map(|_| world.get("q").unwrap().paged_out()).collect();
+    let status = |world: &World| world.session.vhost().queue("q").unwrap().status();
+    let bytes: usize = (0..90).map(|number| body(number).len()).sum();
+    let now = status(&world);
+    assert_eq!((now.unacked, now.unacked_paged), (90, 90));
+    assert_eq!((now.unacked_bytes, now.unacked_paged_bytes), (bytes as u64, bytes as u64));
+    world.await_readable();
+    // In and out of a transaction, and back to where they were in any order.
+    let mut some = |count: usize| held.drain(..count).collect::<Vec<_>>();
+    world.settle(Settlement::Discard, some(10));
+    let committed = some(10).into_iter().map(|got| (Settlement::Discard, got));
+    world.commit(committed, &[]).unwrap();
+    world.settle(Settlement::Acknowledge, some(10));
+    let committed = some(10).into_iter().map(|got| (Settlement::Requeue(Return::Released), got));
+    world.commit(committed, &[("dead", "published")]).unwrap();
+    let mut mixed = some(50);
+    for step in [7, 5, 3, 2, 1] {
+        let at = |number: usize| number % step == 0;
+        let (now, later): (Vec<_>, Vec<_>) =
+            mixed.into_iter().enumerate().partition(|(number, _)| at(*number));
+        let now = now.into_iter().rev().map(|(_, got)| got);
+        world.settle(Settlement::Requeue(Return::Failed), now);
+        mixed = later.into_iter().map(|(_, got)| got).collect();
+    }
+    let now = status(&world);
+    assert_eq!((now.unacked, now.unacked_paged, now.unacked_paged_bytes), (0, 0, 0));
+    assert_eq!((now.ready, now.paged), (70, 60));
+    for number in 30..100 {
+        let got = world.get("q").unwrap();
+        assert_eq!((got.body.as_str(), got.redelivered), (body(number).as_str(), number < 90));
+        world.ack(got);
+    }
+    let dead = (0..20).map(body).chain(["published".to_owned()]);
+    assert!(world.drain("dead").into_iter().eq(dead));
+    assert_eq!(world.broker.message_memory(), 0);
+    assert_eq!(world.restart().broker.store().stats().live_places, 0);
+}
+
+#[test]
 fn messages_on_disk_expire_and_are_dead_lettered_whole() {
     let mut world = world();
     world.declare("dead", &[]);

@@ -9,7 +9,7 @@ use leveret_broker::{
     SharedQueue, Subscriber, Turn, Wake,
 };
 use leveret_codec::{Properties, Value};
-use leveret_engine::{Admission, ConsumerId, Entry, Millis, Return};
+use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Millis, Return};
 use leveret_store::simulation::SimDisk;
 use leveret_store::{Lsn, MemDisk, Store, StoreOptions, Table};
 use parking_lot::Mutex;
@@ -106,7 +106,7 @@ impl World {
     }
 
     fn settle_reads(&mut self, reader: &Reader, settlement: Settlement, count: usize) {
-        let entries = reader.keeper.0.lock().drain(..count).collect();
+        let entries = reader.keeper.0.lock().drain(..count).map(AnyEntry::from).collect();
         let (queue, consumer) = (Arc::clone(&reader.queue), Some(reader.id));
         self.session.settle(settlement, &mut SettleGroup { queue, consumer, entries });
         self.session.finish();

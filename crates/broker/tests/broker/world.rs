@@ -12,7 +12,7 @@ use leveret_broker::{
     Outcome, Progress, Publish, Session, SettleGroup, Settlement, Staged, Ticket, Turn,
 };
 use leveret_codec::{Properties, Table, TableBuf, TableBuilder, TableLimits, Value};
-use leveret_engine::{Body, DestinationName, Entry, Millis, Return};
+use leveret_engine::{AnyEntry, Body, DestinationName, Entry, Millis, PagedEntry, Return};
 use leveret_store::{Disk, Lsn, MemDisk, StoreOptions, SyncPolicy};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -37,6 +37,7 @@ pub(crate) struct Got {
     pub(crate) exchange: String,
     pub(crate) routing_key: String,
     fetched: Fetched,
+    is_paged: bool,
 }
 
 impl World {
@@ -229,6 +230,7 @@ impl World {
             exchange: message.exchange().to_owned(),
             routing_key: message.routing_key().to_owned(),
             fetched,
+            is_paged: false,
         })
     }
 
@@ -319,6 +321,13 @@ impl Got {
         &self.fetched.entry
     }
 
+    /// Its holder keeps it without its message, which the journal has.
+    pub(crate) fn paged_out(mut self) -> Self {
+        self.fetched.queue.deliveries_paged_out(1, self.entry().bytes());
+        self.is_paged = true;
+        self
+    }
+
     /// The headers as Erlang prints them.
     pub(crate) fn headers(&self) -> TableBuf {
         let properties = self.entry().message.properties();
@@ -345,7 +354,11 @@ fn group(got: impl IntoIterator<Item = Got>) -> Option<SettleGroup> {
     let mut entries = Vec::new();
     for got in got {
         queue = Some(got.fetched.queue);
-        entries.push(got.fetched.entry);
+        let entry = got.fetched.entry;
+        entries.push(match got.is_paged {
+            true => AnyEntry::Paged(PagedEntry::of(&entry, None)),
+            false => entry.into(),
+        });
     }
     Some(SettleGroup { queue: queue?, consumer: None, entries })
 }

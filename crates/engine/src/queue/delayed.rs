@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::entry::{Entry, Return};
+use super::entry::{AnyEntry, Return};
 use crate::ids::{Lsn, Millis};
 
 /// Which returned messages wait, and how long (`x-delayed-retry-type`, `-min`, `-max`).
@@ -30,7 +30,7 @@ impl DelayedRetry {
 /// The messages that wait, by the time they leave.
 #[derive(Debug, Default)]
 pub(super) struct Delayed {
-    waiting: BTreeMap<(Millis, Lsn), Entry>,
+    waiting: BTreeMap<(Millis, Lsn), AnyEntry>,
     bytes: u64,
 }
 
@@ -44,15 +44,15 @@ impl Delayed {
     }
 
     /// Keeps a message until `ready_at`, or until it has expired.
-    pub(super) fn insert(&mut self, ready_at: Millis, entry: Entry) {
-        let overdue = entry.deadline.map(|deadline| deadline.saturating_add(Millis(1)));
+    pub(super) fn insert(&mut self, ready_at: Millis, entry: AnyEntry) {
+        let overdue = entry.deadline().map(|deadline| deadline.saturating_add(Millis(1)));
         let leaves_at = overdue.map_or(ready_at, |overdue| ready_at.min(overdue));
         self.bytes = self.bytes.saturating_add(entry.bytes());
-        self.waiting.insert((leaves_at, entry.lsn), entry);
+        self.waiting.insert((leaves_at, entry.lsn()), entry);
     }
 
     /// Takes a message that waits no longer.
-    pub(super) fn pop_due(&mut self, now: Millis) -> Option<Entry> {
+    pub(super) fn pop_due(&mut self, now: Millis) -> Option<AnyEntry> {
         let first = self.waiting.first_entry()?;
         if first.key().0 > now {
             return None;
@@ -73,7 +73,7 @@ impl Delayed {
     }
 
     /// Takes all, in the order they would have left.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Entry> + use<> {
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = AnyEntry> + use<> {
         std::mem::take(self).waiting.into_values()
     }
 }

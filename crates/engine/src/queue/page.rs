@@ -1,6 +1,7 @@
 //! A page: neighbouring entries of a level whose messages are on disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::due::{Due, DueIndex, DueSlot};
 use super::entry::{Entry, PagedEntry};
@@ -94,9 +95,9 @@ impl PagedSlot {
         Self { lsn, bytes: entry.bytes(), deadline, deliveries, redelivered, stored, is_watched }
     }
 
-    pub(super) fn restored(entry: &PagedEntry, is_watched: bool) -> Self {
-        let PagedEntry { lsn, bytes, deadline, deliveries, redelivered, .. } = *entry;
-        Self { lsn, bytes, deadline, deliveries, redelivered, stored: true, is_watched }
+    pub(crate) const fn restored(entry: &PagedEntry, is_watched: bool) -> Self {
+        let PagedEntry { lsn, bytes, deadline, deliveries, redelivered, stored, .. } = *entry;
+        Self { lsn, bytes, deadline, deliveries, redelivered, stored, is_watched }
     }
 }
 
@@ -140,6 +141,19 @@ impl Page {
             && self.spilled.is_none()
             && self.list.slots() < PAGE_SLOTS
             && self.bytes + bytes <= PAGE_BYTES
+    }
+
+    /// As [`has_room`](Self::has_room), for an entry whose message is where it says.
+    pub(super) fn has_room_for(&self, bytes: u64, spilled: Option<&Spilled>) -> bool {
+        let is_same = match (&self.spilled, spilled) {
+            (None, None) => true,
+            (Some(own), Some(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        is_same
+            && self.request == 0
+            && self.list.slots() < PAGE_SLOTS
+            && self.bytes.saturating_add(bytes) <= PAGE_BYTES
     }
 
     /// The LSN of the last of its entries.

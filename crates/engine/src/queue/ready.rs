@@ -132,12 +132,15 @@ impl Ready {
         let in_order = row.is_next_in_order(entry.deadline);
         let slot = PagedSlot::restored(entry, entry.deadline.is_some() && !in_order);
         row.ring.push_paged(slot, level, &mut self.due);
-        self.occupied.insert(level);
-        self.len += 1;
-        self.bytes = self.bytes.saturating_add(entry.bytes);
-        self.mortal += u64::from(entry.deadline.is_some());
-        self.paged += 1;
-        self.paged_bytes = self.paged_bytes.saturating_add(entry.bytes);
+        self.count_in_paged(level, entry);
+    }
+
+    /// As [`put_back`](Self::put_back), of an entry that is paged out.
+    pub(super) fn put_back_paged(&mut self, level: u8, entry: &PagedEntry) {
+        let slot = PagedSlot::restored(entry, entry.deadline.is_some());
+        let row = Self::row(&mut self.levels, level);
+        row.returned.insert_paged(slot, entry.spilled.as_ref(), level, &mut self.due);
+        self.count_in_paged(level, entry);
     }
 
     /// Pages out entries `can_go` says may go, about `most` of them, but for what takes about
@@ -464,6 +467,15 @@ impl Ready {
         self.bytes = self.bytes.saturating_add(entry.bytes());
         self.mortal += u64::from(entry.deadline.is_some());
         self.stored += u64::from(entry.stored);
+    }
+
+    fn count_in_paged(&mut self, level: u8, entry: &PagedEntry) {
+        self.occupied.insert(level);
+        self.len += 1;
+        self.bytes = self.bytes.saturating_add(entry.bytes);
+        self.mortal += u64::from(entry.deadline.is_some());
+        self.paged += 1;
+        self.paged_bytes = self.paged_bytes.saturating_add(entry.bytes);
     }
 
     fn count_out(&mut self, entry: &Entry) {

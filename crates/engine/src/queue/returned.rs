@@ -7,6 +7,7 @@ use super::due::{DueIndex, DueSlot};
 use super::entry::Entry;
 use super::page::{Page, PageOut, PagePlace, PagedIn};
 use super::ring::{Slot, is_among};
+use super::spill::Spilled;
 use crate::ids::Lsn;
 use crate::message::Message;
 use crate::paged_list::PagedSlot;
@@ -65,11 +66,67 @@ impl Returned {
         for slots in [before, behind] {
             let Some(first) = slots.first().map(|slot| slot.lsn) else { continue };
             let mut half = Box::new(Page::new(first.0));
+            half.spilled.clone_from(&page.spilled);
             slots.into_iter().for_each(|slot| half.push(Some(slot)));
             half.seal();
             due.change_page(level, PagePlace::Returned(first), None, half.deadline);
             self.runs.insert(first, Run::Paged(half));
         }
+    }
+
+    /// Puts an entry in its place whose message is on disk: on the page there, or one beside it, if
+    /// that has room.
+    pub(super) fn insert_paged(
+        &mut self,
+        slot: PagedSlot,
+        spilled: Option<&Spilled>,
+        level: u8,
+        due: &mut DueIndex,
+    ) {
+        self.len += 1;
+        let at = slot.lsn;
+        if let Some((&first, Run::Paged(page))) = self.runs.range_mut(..=at).next_back() {
+            match (page.last_lsn() < at, page.has_room_for(slot.bytes, spilled)) {
+                (true, true) => {
+                    let deadline = page.deadline;
+                    page.push(Some(slot));
+                    let place = PagePlace::Returned(first);
+                    due.change_page(level, place, deadline, page.deadline);
+                    return;
+                }
+                (false, true) => return self.write_anew(first, slot, level, due),
+                (false, false) => self.split(at, level, due),
+                (true, false) => {}
+            }
+        }
+        if let Some((&next, Run::Paged(page))) = self.runs.range(at..).next()
+            && page.has_room_for(slot.bytes, spilled)
+        {
+            return self.write_anew(next, slot, level, due);
+        }
+        let mut page = Box::new(Page::new(at.0));
+        page.spilled = spilled.cloned();
+        page.push(Some(slot));
+        due.change_page(level, PagePlace::Returned(at), None, page.deadline);
+        self.runs.insert(at, Run::Paged(page));
+    }
+
+    /// Writes a page anew with one more entry, which is not its last.
+    fn write_anew(&mut self, first: Lsn, slot: PagedSlot, level: u8, due: &mut DueIndex) {
+        let Some(Run::Paged(old)) = self.runs.remove(&first) else { return };
+        due.change_page(level, PagePlace::Returned(first), old.deadline, None);
+        let first = first.min(slot.lsn);
+        let mut page = Box::new(Page::new(first.0));
+        page.spilled.clone_from(&old.spilled);
+        let mut added = Some(slot);
+        for old in old.iter().flatten() {
+            if added.is_some_and(|added| added.lsn < old.lsn) {
+                page.push(added.take());
+            }
+            page.push(Some(old));
+        }
+        due.change_page(level, PagePlace::Returned(first), None, page.deadline);
+        self.runs.insert(first, Run::Paged(page));
     }
 
     /// The first, if it is in memory.
@@ -120,11 +177,15 @@ impl Returned {
         if view.passes(self.len) {
             return;
         }
-        for slot in self.slots() {
-            if view.is_full() {
-                return;
+        for run in self.runs.values() {
+            match run {
+                _ if view.is_full() => return,
+                Run::Hot(entry) => view.add(Slot::Hot(entry)),
+                Run::Paged(page) => {
+                    let spilled = page.spilled.as_ref();
+                    page.iter().flatten().for_each(|slot| view.add_paged(slot, spilled));
+                }
             }
-            view.add(slot);
         }
     }
 

@@ -127,11 +127,13 @@ const NUMBERS: &[Field<Item>] = &[
     ("messages_delayed", |item| item.of_quorum(|status| status.delayed.into())),
     ("messages_details", |item| Some(details(item.rates().sum(&[READY, UNACKED, ASIDE])))),
     ("messages_dlx", |item| item.of_quorum(|status| status.dead_letters.into())),
-    ("messages_ram", |item| Some((item.status().messages() - item.status().paged).into())),
+    ("messages_ram", |item| Some(item.status().messages_in_memory().into())),
     ("messages_ready_details", |item| Some(details(item.rates().at(READY)))),
     ("messages_ready_ram", |item| Some((item.status().ready - item.status().paged).into())),
     ("messages_unacknowledged_details", |item| Some(details(item.rates().at(UNACKED)))),
-    ("messages_unacknowledged_ram", |item| Some(item.status().unacked.into())),
+    ("messages_unacknowledged_ram", |item| {
+        Some((item.status().unacked - item.status().unacked_paged).into())
+    }),
     ("reductions", |_| Some(0.into())),
     ("reductions_details", |_| Some(details(0.0))),
     ("storage_version", |item| (!item.is_replicated()).then(|| 2.into())),
@@ -295,8 +297,8 @@ pub(crate) fn get(call: &Call) -> Outcome {
         messages.push(message(&fetched, encoding, truncate));
         let Fetched { queue, entry, .. } = fetched;
         match groups.last_mut() {
-            Some(group) => group.entries.push(entry),
-            None => groups.push(SettleGroup { queue, consumer: None, entries: vec![entry] }),
+            Some(group) => group.entries.push(entry.into()),
+            None => groups.push(SettleGroup { queue, consumer: None, entries: vec![entry.into()] }),
         }
         if bytes >= GET_BYTES_MAX {
             break;

@@ -126,7 +126,7 @@ const SIZES: &[Metric<Queue>] = &[
     gauge("queue_process_memory_bytes", "Memory in bytes used by the queue", |(_, s)| {
         s.bytes_in_memory()
     }),
-    gauge("queue_messages_ram", "Messages in memory", |(_, s)| s.messages() - s.paged),
+    gauge("queue_messages_ram", "Messages in memory", |(_, s)| s.messages_in_memory()),
     gauge("queue_messages_ram_bytes", "Size in bytes of messages in memory", |(_, s)| {
         s.bytes_in_memory()
     }),

@@ -421,7 +421,7 @@ static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.message_memory",
-        about: "What messages that wait in queues may take in memory, about; never more than a quarter of what there is",
+        about: "What messages that wait in queues, or for their acknowledgement, may take in memory, about; never more than a quarter of what there is",
         live: false,
         allowed: "a size from 1MiB to 1TiB, such as \"64MiB\"",
         apply: |config, value| {

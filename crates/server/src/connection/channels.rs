@@ -165,8 +165,15 @@ impl Connection {
                 out.restore(taken);
             }
         }
-        for mut group in self.outbox.close_channel(number) {
-            session.settle(Settlement::Requeue(Return::Failed), &mut group);
+        let Some(mut out) = self.outbox.close_channel(number) else { return };
+        loop {
+            let unsettled = out.take_unsettled();
+            if unsettled.is_empty() {
+                return;
+            }
+            for mut group in unsettled {
+                session.settle(Settlement::Requeue(Return::Failed), &mut group);
+            }
         }
     }
 }

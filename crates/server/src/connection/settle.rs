@@ -2,11 +2,11 @@
 
 use leveret_broker::{SettleGroup, Settlement, refusal};
 use leveret_codec::{AmqpError, MethodId, basic};
-use leveret_engine::{Entry, Return};
+use leveret_engine::{AnyEntry, Return};
 
 use super::Connection;
 use crate::channel::Mode;
-use crate::outbox::{TakenSlots, UnknownTag};
+use crate::outbox::{Rest, TakenSlots, UnknownTag};
 
 /// A settlement of this turn that is not yet carried out.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,11 @@ impl Connection {
         };
         let mut taken = TakenSlots::new();
         if let Some(mut out) = self.outbox.channel(pending.channel) {
-            out.take(pending.tag, pending.multiple, &mut taken).map_err(unknown_tag)?;
+            let rest = out.take(pending.tag, pending.multiple, &mut taken);
+            let mut rest = rest.map_err(unknown_tag)?;
+            while let Some(left) = rest {
+                rest = out.take_rest(left, &mut taken);
+            }
         }
         channel.open.uncommitted_acks.add(taken.len() as u64);
         transaction.settlements.push((pending.settlement, taken));
@@ -109,20 +113,55 @@ impl Connection {
         }
     }
 
-    /// Settlements of one channel and one kind: its outbox is locked once, and each queue once.
+    /// Settlements of one channel and one kind: its outbox is locked once, and each queue once, unless
+    /// they name very much.
     fn settle_run(
         &mut self,
         number: u16,
         settlement: Settlement,
-        run: &[PendingSettlement],
-        Settling { taken, groups, spare }: &mut Settling,
+        mut run: &[PendingSettlement],
+        scratch: &mut Settling,
     ) {
-        let Some(mut out) = self.outbox.channel(number) else { return };
+        let mut rest = None;
+        loop {
+            let failed;
+            (run, rest, failed) = self.settle_some(number, settlement, run, rest, scratch);
+            if let Some(error) = failed {
+                return self.fail_channel(number, error);
+            }
+            if run.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Carries out the first settlements, of which `rest` is left of the first of all. Returns those
+    /// still to be carried out, what is left of the first of them, and how one failed.
+    fn settle_some<'a>(
+        &mut self,
+        number: u16,
+        settlement: Settlement,
+        mut run: &'a [PendingSettlement],
+        mut rest: Option<Rest>,
+        Settling { taken, groups, spare }: &mut Settling,
+    ) -> (&'a [PendingSettlement], Option<Rest>, Option<AmqpError>) {
+        let Some(mut out) = self.outbox.channel(number) else { return (&[], None, None) };
         let mut failed = None;
-        for one in run {
-            if let Err(unknown) = out.take(one.tag, one.multiple, taken) {
-                failed = Some(unknown_tag(unknown).with_method(one.method));
-                break;
+        while let Some((one, later)) = run.split_first() {
+            let left = match rest {
+                Some(rest) => Ok(out.take_rest(rest, taken)),
+                None => out.take(one.tag, one.multiple, taken),
+            };
+            match left {
+                Ok(None) => (run, rest) = (later, None),
+                Ok(left) => {
+                    rest = left;
+                    break;
+                }
+                Err(unknown) => {
+                    failed = Some(unknown_tag(unknown).with_method(one.method));
+                    break;
+                }
             }
         }
         if settlement == Settlement::Acknowledge {
@@ -140,9 +179,7 @@ impl Connection {
         }
         taken.shrink_to(KEPT);
         self.unblock(unblocked);
-        if let Some(error) = failed {
-            self.fail_channel(number, error);
-        }
+        (run, rest, failed)
     }
 }
 
@@ -154,7 +191,7 @@ const KEPT: usize = 128;
 pub(super) struct Settling {
     taken: TakenSlots,
     groups: Vec<SettleGroup>,
-    spare: Vec<Vec<Entry>>,
+    spare: Vec<Vec<AnyEntry>>,
 }
 
 fn rejection(requeue: bool, kind: Return) -> Settlement {

@@ -14,6 +14,8 @@ use crate::outbox::Overdue;
 
 /// A timeout is noticed late by a quarter of it, or by the longest interval, whichever is less.
 const CHECKS_PER_TIMEOUT: u32 = 4;
+/// Deliveries taken back at a time.
+const TAKEN_BACK_AT_ONCE: usize = 4096;
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 /// RabbitMQ's, too.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
@@ -65,16 +67,18 @@ impl Connection {
                 overdue.timeout.as_millis()
             );
         }
-        let Some(mut out) = self.outbox.channel(number) else { return };
-        let mut groups = out.take_back(&overdue.tags);
-        let unblocked = out.unblocked();
-        drop(out);
-        if let Some(session) = &mut self.session {
-            for group in &mut groups {
-                session.settle(Settlement::Requeue(Return::Released), group);
+        for tags in overdue.tags.chunks(TAKEN_BACK_AT_ONCE) {
+            let Some(mut out) = self.outbox.channel(number) else { return };
+            let mut groups = out.take_back(tags);
+            let unblocked = out.unblocked();
+            drop(out);
+            if let Some(session) = &mut self.session {
+                for group in &mut groups {
+                    session.settle(Settlement::Requeue(Return::Released), group);
+                }
             }
+            self.unblock(unblocked);
         }
-        self.unblock(unblocked);
     }
 
     /// Some deliveries of the channel may wait for so long only.

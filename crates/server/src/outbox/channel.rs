@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{OpenChannel, QueueType, SettleGroup, SharedQueue};
-use leveret_engine::{Admission, ConsumerId, Entry};
+use leveret_broker::{HeldMemory, OpenChannel, QueueType, SettleGroup, SharedQueue};
+use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Spilled};
 use leveret_store::Lsn;
 
 use super::Blocked;
 use super::confirms::Confirms;
+use super::holding::Gone;
 use super::overdue::{AckTimeouts, TagAges};
-use super::unacked::{Slot, Unacked, UnknownTag};
+use super::unacked::{Rest, Slot, SpillRun, Unacked, UnknownTag};
 
 /// What the outbox knows of a channel.
 pub(crate) struct ChannelOut {
@@ -21,6 +22,9 @@ pub(crate) struct ChannelOut {
     /// What operators see of it.
     open: Arc<OpenChannel>,
     unacked: Unacked,
+    held: Arc<HeldMemory>,
+    /// What of the memory of the unsettled the pager knows.
+    told: u64,
     tag_ages: TagAges,
     /// As [`note_deliveries`](Self::note_deliveries) was told.
     noted: TagAges,
@@ -36,6 +40,9 @@ pub(crate) struct ChannelOut {
     blocked: Vec<Blocked>,
 }
 
+/// Deliveries of one settlement that are taken out at a time, about. Those of many have perhaps no
+/// messages in memory, and are larger outside of their place there.
+const TAKEN_AT_ONCE: usize = 4096;
 /// Groups among which a search finds one fast.
 const SEARCHED: usize = 16;
 
@@ -85,11 +92,13 @@ impl Source {
 }
 
 impl ChannelOut {
-    pub(super) fn new(open: Arc<OpenChannel>) -> Self {
+    pub(super) fn new(open: Arc<OpenChannel>, held: Arc<HeldMemory>) -> Self {
         Self {
             confirms: Confirms::new(),
             open,
             unacked: Unacked::default(),
+            held,
+            told: 0,
             tag_ages: TagAges::default(),
             noted: TagAges::default(),
             sources: Vec::new(),
@@ -124,7 +133,7 @@ impl ChannelOut {
                     Way::Consumer => self.reserved = self.reserved.saturating_sub(1),
                     Way::Get => self.got += 1,
                 }
-                self.unacked.push(Slot { source, entry });
+                self.unacked.push(Slot { source, entry: entry.into() });
                 self.show_unacked();
                 if let Some(Some(source)) = self.sources.get_mut(source as usize) {
                     source.outstanding += 1;
@@ -179,32 +188,54 @@ impl ChannelOut {
     }
 
     /// Takes the deliveries a settlement names: `tag` alone, or all up to it, or all if it is 0.
+    /// Of many the rest is answered, to be [taken](Self::take_rest) next.
     pub(crate) fn take(
         &mut self,
         tag: u64,
         multiple: bool,
         taken: &mut TakenSlots,
-    ) -> Result<(), UnknownTag> {
+    ) -> Result<Option<Rest>, UnknownTag> {
         let before = taken.len();
         let result = if multiple {
-            self.unacked.take_through(tag, |tag, slot| taken.push((tag, slot)))
+            self.unacked.take_through(tag, TAKEN_AT_ONCE, |tag, slot| taken.push((tag, slot)))
         } else {
-            self.unacked.take(tag).map(|slot| taken.extend(slot.map(|slot| (tag, slot))))
+            self.unacked.take(tag).map(|slot| {
+                taken.extend(slot.map(|slot| (tag, slot)));
+                None
+            })
         };
+        self.count_taken(taken, before);
+        result
+    }
+
+    /// Goes on with what [`take`](Self::take) has left.
+    pub(crate) fn take_rest(&mut self, rest: Rest, taken: &mut TakenSlots) -> Option<Rest> {
+        let before = taken.len();
+        let rest = self.unacked.take_rest(rest, TAKEN_AT_ONCE, |tag, slot| taken.push((tag, slot)));
+        self.count_taken(taken, before);
+        rest
+    }
+
+    fn count_taken(&mut self, taken: &TakenSlots, before: usize) {
         if self.got > 0 {
             let got = taken.iter().skip(before).filter(|(_, slot)| self.was_got(slot)).count();
             self.got = self.got.saturating_sub(got);
         }
         self.show_unacked();
-        result
     }
 
     pub(crate) fn count_acknowledged(&self, deliveries: usize) {
         self.open.counters.ack.add(deliveries as u64);
     }
 
-    fn show_unacked(&self) {
+    /// Tells operators and the pager what is unsettled.
+    fn show_unacked(&mut self) {
         self.open.unacknowledged.set(self.unacked.outstanding() as u64);
+        let memory = self.unacked.memory();
+        if memory.abs_diff(self.told) >= HeldMemory::STEP {
+            self.held.changed(self.told, memory);
+            self.told = memory;
+        }
     }
 
     /// Writes the confirms that are due, as [`Confirms::write_due`].
@@ -234,7 +265,7 @@ impl ChannelOut {
         &mut self,
         taken: impl IntoIterator<Item = Slot>,
         groups: &mut Vec<SettleGroup>,
-        spare: &mut Vec<Vec<Entry>>,
+        spare: &mut Vec<Vec<AnyEntry>>,
     ) {
         // Where groups are, by source, once there are too many for a search.
         let mut index = HashMap::default();
@@ -284,10 +315,10 @@ impl ChannelOut {
         });
         let sources: Vec<Option<(Duration, u64)>> = sources.collect();
         let last = sources.iter().flatten().map(|(_, older)| *older).max()?;
-        let candidates = self.unacked.iter().take_while(|(tag, _)| *tag < last);
+        let candidates = self.unacked.sources().take_while(|(tag, _)| *tag < last);
         let mut overdue: Option<Overdue> = None;
-        for (tag, slot) in candidates {
-            let Some(Some((timeout, older))) = sources.get(slot.source as usize) else { continue };
+        for (tag, from) in candidates {
+            let Some(Some((timeout, older))) = sources.get(from as usize) else { continue };
             if tag >= *older {
                 continue;
             }
@@ -298,9 +329,9 @@ impl ChannelOut {
                 is_quorum: true,
             });
             all.tags.push(tag);
-            if !all.sources.contains(&slot.source) {
-                all.sources.push(slot.source);
-                let source = self.sources.get(slot.source as usize).and_then(Option::as_ref);
+            if !all.sources.contains(&from) {
+                all.sources.push(from);
+                let source = self.sources.get(from as usize).and_then(Option::as_ref);
                 all.is_quorum &= source.is_some_and(Source::is_quorum_consumer);
             }
         }
@@ -321,13 +352,61 @@ impl ChannelOut {
         self.sources.iter().flatten().filter_map(Source::ack_timeout).min()
     }
 
-    /// Everything unsettled, when the channel is gone.
-    pub(super) fn into_unsettled(mut self) -> Vec<SettleGroup> {
-        let (mut all, mut groups) = (Vec::new(), Vec::new());
-        let taken = self.unacked.take_through(0, |_, slot| all.push(slot));
-        debug_assert_eq!(taken, Ok(()), "tag 0 stands for all there are");
-        self.group(all, &mut groups, &mut Vec::new());
+    /// Takes what is unsettled, the oldest first: some of it, of much. Nothing when nothing is left.
+    pub(crate) fn take_unsettled(&mut self) -> Vec<SettleGroup> {
+        let (mut all, mut groups) = (TakenSlots::new(), Vec::new());
+        let taken = self.take(0, true, &mut all);
+        debug_assert!(taken.is_ok(), "tag 0 stands for all there are");
+        self.group(all.into_iter().map(|(_, slot)| slot), &mut groups, &mut Vec::new());
         groups
+    }
+
+    /// Where deliveries came from that take memory.
+    pub(super) fn holding_queues(&self) -> impl Iterator<Item = &Arc<SharedQueue>> {
+        let sources = self.sources.iter().flatten().filter(|source| source.outstanding > 0);
+        sources.filter(|_| self.holds_some()).map(|source| &source.queue)
+    }
+
+    /// Whether the pager knows of any.
+    pub(super) fn holds_some(&self) -> bool {
+        self.told > 0
+    }
+
+    /// Forgets the messages of about `most` deliveries that can be read back, or that their queues don't
+    /// need. Returns how much less is in memory, about.
+    pub(super) fn page_out(
+        &mut self,
+        readable: Lsn,
+        is_needed: impl Fn(&SharedQueue) -> bool,
+        most: usize,
+        gone: &mut Gone,
+    ) -> u64 {
+        let before = self.unacked.memory();
+        let needed: Vec<bool> = self
+            .sources
+            .iter()
+            .map(|source| source.as_ref().is_some_and(|source| is_needed(&source.queue)))
+            .collect();
+        let can_go = |source: u32, entry: &Entry| {
+            (entry.stored && entry.lsn.0 <= readable.0)
+                || needed.get(source as usize).is_some_and(|is_needed| !is_needed)
+        };
+        let Self { unacked, sources, .. } = self;
+        unacked.page_out(can_go, most, |source, bytes| note(sources, source, bytes, gone));
+        self.show_unacked();
+        before.saturating_sub(self.unacked.memory())
+    }
+
+    /// Messages that the journal does not have, about `most`.
+    pub(super) fn spill(&self, most: usize) -> Vec<SpillRun> {
+        if self.holds_some() { self.unacked.spill(most) } else { Vec::new() }
+    }
+
+    /// Forgets the messages of a run that were written elsewhere.
+    pub(super) fn spilled(&mut self, run: &SpillRun, spilled: &Spilled, gone: &mut Gone) {
+        let Self { unacked, sources, .. } = self;
+        unacked.spilled(run, spilled, |source, bytes| note(sources, source, bytes, gone));
+        self.show_unacked();
     }
 
     /// Most unsettled deliveries of all consumers together, 0 for no bound.
@@ -359,6 +438,19 @@ impl ChannelOut {
     fn is_at_shared_limit(&self) -> bool {
         let delivered = self.unacked.outstanding().saturating_sub(self.got);
         self.shared_limit > 0 && delivered + self.reserved >= self.shared_limit as usize
+    }
+}
+
+impl Drop for ChannelOut {
+    fn drop(&mut self) {
+        self.held.changed(self.told, 0);
+    }
+}
+
+/// A delivery was paged out.
+fn note(sources: &[Option<Source>], source: u32, bytes: u64, gone: &mut Gone) {
+    if let Some(Some(source)) = sources.get(source as usize) {
+        gone.add(&source.queue, bytes);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Random histories of everything a queue can do, compared with a model that keeps plain lists
 //! and searches them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::collection::vec;
@@ -45,6 +45,8 @@ enum Step {
         most: usize,
         unwritten: u64,
     },
+    /// A delivery that is not settled is paged out.
+    PageOutHeld(Index),
     /// What is not stored is named, and what was named before is paged out.
     Spill {
         keep: u64,
@@ -289,7 +291,7 @@ struct Pair {
     queue: Queue,
     model: Model,
     now: u64,
-    held: Vec<(Option<ConsumerId>, Entry)>,
+    held: Vec<(Option<ConsumerId>, AnyEntry)>,
     next_lsn: u64,
     next_consumer: u64,
     effects: Vec<Effect>,
@@ -297,6 +299,8 @@ struct Pair {
     disk: Vec<(Lsn, Message)>,
     /// What is being written elsewhere.
     spilling: Vec<SpillBlock>,
+    /// Where deliveries were written, by what there was then and what of it.
+    blocks: BTreeMap<(usize, u64), Spilled>,
 }
 
 /// Bytes of messages that the queue may read ahead.
@@ -314,6 +318,7 @@ impl Pair {
             effects: Vec::new(),
             disk: Vec::new(),
             spilling: Vec::new(),
+            blocks: BTreeMap::new(),
         }
     }
 
@@ -348,17 +353,19 @@ impl Pair {
             Step::Settle(index) => {
                 if let Some((consumer, entry)) = self.some_held(index) {
                     self.queue.settle(consumer, 1, entry.bytes());
+                    self.settled(&entry);
                     self.model.settle(consumer, entry.bytes());
                 }
             }
             Step::SettleAllOf(index) => {
                 if let Some((consumer, entry)) = self.some_held(index) {
                     self.held.push((consumer, entry));
-                    let of = |(owner, _): &mut (Option<ConsumerId>, Entry)| *owner == consumer;
+                    let of = |(owner, _): &mut (Option<ConsumerId>, AnyEntry)| *owner == consumer;
                     let entries: Vec<_> = self.held.extract_if(.., of).collect();
                     let bytes: Vec<_> = entries.iter().map(|(_, entry)| entry.bytes()).collect();
                     let count = u32::try_from(bytes.len()).unwrap();
                     self.queue.settle(consumer, count, bytes.iter().sum());
+                    entries.iter().for_each(|(_, entry)| self.settled(entry));
                     bytes.into_iter().for_each(|bytes| self.model.settle(consumer, bytes));
                 }
             }
@@ -384,6 +391,12 @@ impl Pair {
                 self.model.expire(self.now, &mut expected);
             }
             Step::PageOut { keep, most, unwritten } => self.page_out(keep, most, unwritten),
+            Step::PageOutHeld(index) => {
+                if let Some((consumer, entry)) = self.some_held(index) {
+                    let entry = self.page_out_held(entry);
+                    self.held.push((consumer, entry));
+                }
+            }
             Step::Spill { keep, most } => self.spill(keep, most),
             Step::Trim => self.queue.trim(),
             Step::Reserve { count, bytes } => {
@@ -420,7 +433,14 @@ impl Pair {
             }
         }
         let delayed = self.queue.delayed.take();
-        entries.extend(delayed.into_iter().flat_map(|mut delayed| delayed.take_all()));
+        let delayed = delayed.into_iter().flat_map(|mut delayed| delayed.take_all());
+        entries.extend(delayed.map(|entry| match entry {
+            AnyEntry::Hot(entry) => entry,
+            AnyEntry::Paged(entry) => {
+                let (_, message) = self.disk.iter().find(|(lsn, _)| *lsn == entry.lsn).unwrap();
+                entry.with(message.clone())
+            }
+        }));
         entries.sort_by_key(|entry| entry.lsn);
         self.held.clear();
         let Model { settings, ready, delayed, .. } = std::mem::take(&mut self.model);
@@ -518,17 +538,17 @@ impl Pair {
     fn requeue(
         &mut self,
         consumer: Option<ConsumerId>,
-        entry: Entry,
+        entry: AnyEntry,
         kind: Return,
     ) -> Result<Vec<Event>, TestCaseError> {
-        let (lsn, deliveries) = (entry.lsn.0, entry.deliveries + 1);
+        let (lsn, deliveries) = (entry.lsn().0, entry.deliveries() + 1);
         let settings = self.model.settings;
-        let priority = entry.message.priority().unwrap_or(settings.default_priority);
+        let priority = entry.priority().unwrap_or(settings.default_priority);
         let line = Line {
             lsn,
             level: settings.max_priority.map_or(0, |max| priority.min(max)),
             bytes: entry.bytes(),
-            deadline: entry.deadline.map(|deadline| deadline.0),
+            deadline: entry.deadline().map(|deadline| deadline.0),
             deliveries,
         };
         let now = self.now();
@@ -572,7 +592,7 @@ impl Pair {
             if !no_ack {
                 self.model.unacked += 1;
                 self.model.unacked_bytes += line.bytes;
-                self.held.push((None, entry));
+                self.held.push((None, entry.into()));
             }
         }
         Ok(expected)
@@ -591,6 +611,28 @@ impl Pair {
         let gone = self.queue.page_out(Lsn(readable), keep, most);
         assert_eq!(self.queue.paged_len(), paged + gone);
         assert!(self.queue.memory() + gone * 200 <= before);
+    }
+
+    /// What is not stored is written elsewhere, with its neighbours.
+    fn page_out_held(&mut self, entry: AnyEntry) -> AnyEntry {
+        let AnyEntry::Hot(entry) = entry else { return entry };
+        let near = |(lsn, _): &&(Lsn, Message)| lsn.0 / 20 == entry.lsn.0 / 20;
+        let spilled = (!entry.stored).then(|| {
+            let block = self.blocks.entry((self.disk.len(), entry.lsn.0 / 20));
+            let written = || -> Spilled {
+                Arc::new(self.disk.iter().filter(near).cloned().collect::<Vec<_>>())
+            };
+            Arc::clone(block.or_insert_with(written))
+        });
+        self.queue.unacked_paged(1, entry.bytes().cast_signed());
+        AnyEntry::Paged(PagedEntry::of(&entry, spilled))
+    }
+
+    /// A delivery is settled, which may have been paged out.
+    fn settled(&mut self, entry: &AnyEntry) {
+        if entry.is_paged() {
+            self.queue.unacked_paged(-1, -entry.bytes().cast_signed());
+        }
     }
 
     fn spill(&mut self, keep: u64, most: usize) {
@@ -619,11 +661,11 @@ impl Pair {
                     });
                     let by = |it: &ModelConsumer| it.spec.id == consumer && it.spec.no_ack;
                     if !self.model.consumers.iter().any(by) {
-                        self.held.push((Some(consumer), entry));
+                        self.held.push((Some(consumer), entry.into()));
                     }
                 }
                 Effect::Drop { entry, reason } => {
-                    events.push(Event::Dropped { lsn: entry.lsn.0, reason: reason.as_str() });
+                    events.push(Event::Dropped { lsn: entry.lsn().0, reason: reason.as_str() });
                 }
             }
         }
@@ -642,6 +684,10 @@ impl Pair {
         prop_assert_eq!(queue.unacked_len(), model.unacked);
         prop_assert_eq!(queue.unacked_bytes(), model.unacked_bytes);
         prop_assert_eq!(queue.unacked_len(), self.held.len() as u64);
+        let paged = || self.held.iter().filter(|(_, entry)| entry.is_paged());
+        prop_assert_eq!(queue.unacked_paged_len(), paged().count() as u64);
+        let bytes = paged().map(|(_, entry)| entry.bytes()).sum::<u64>();
+        prop_assert_eq!(queue.unacked_paged_bytes(), bytes);
         if !queue.ready.is_front_paged() {
             prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
         }
@@ -683,7 +729,7 @@ impl Pair {
         (!consumers.is_empty()).then(|| consumers[index.index(consumers.len())].spec.id)
     }
 
-    fn some_held(&mut self, index: Index) -> Option<(Option<ConsumerId>, Entry)> {
+    fn some_held(&mut self, index: Index) -> Option<(Option<ConsumerId>, AnyEntry)> {
         let len = self.held.len();
         (len > 0).then(|| self.held.swap_remove(index.index(len)))
     }
@@ -865,6 +911,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Expire),
         6 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize, 0..4_u64)
             .prop_map(|(keep, most, unwritten)| Step::PageOut { keep, most, unwritten }),
+        8 => index().prop_map(Step::PageOutHeld),
         4 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize)
             .prop_map(|(keep, most)| Step::Spill { keep, most }),
         1 => Just(Step::Trim),

@@ -1,0 +1,69 @@
+//! The messages of deaths that are on disk only.
+
+use std::sync::Arc;
+
+use leveret_engine::{AnyEntry, Lsn};
+use leveret_store::Store;
+
+use super::Death;
+use crate::queue::read_messages;
+
+/// Deaths with their messages, which are read if need be. One that is not found has been lost, and
+/// with it its death.
+///
+/// # Errors
+/// All of them, when they cannot be read now.
+pub(crate) fn with_messages(
+    store: &Store,
+    deaths: Vec<Death<AnyEntry>>,
+) -> Result<Vec<Death>, Vec<Death<AnyEntry>>> {
+    let mut lsns: Vec<Lsn> = Vec::new();
+    let mut spilled = Vec::new();
+    for death in &deaths {
+        match &death.entry {
+            AnyEntry::Hot(_) => {}
+            AnyEntry::Paged(entry) => match &entry.spilled {
+                Some(block) => spilled.push(block.clone()),
+                None => lsns.push(entry.lsn),
+            },
+        }
+    }
+    let messages = if lsns.is_empty() && spilled.is_empty() {
+        Vec::new()
+    } else {
+        lsns.sort_unstable();
+        lsns.dedup();
+        spilled.sort_unstable_by_key(|block| Arc::as_ptr(block).cast::<()>());
+        spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        match read_messages(store, &lsns, &spilled) {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::error!("dead letters have to wait: {error}");
+                return Err(deaths);
+            }
+        }
+    };
+    let find = |lsn: Lsn| {
+        let at = messages.binary_search_by_key(&lsn, |(lsn, _)| *lsn).ok()?;
+        messages.get(at).map(|(_, message)| message.clone())
+    };
+    let with_message = |death: Death<AnyEntry>| {
+        let Death { source, entry, reason, past } = death;
+        let entry = match entry {
+            AnyEntry::Hot(entry) => entry,
+            AnyEntry::Paged(entry) => match find(entry.lsn) {
+                Some(message) => entry.with(message),
+                None => {
+                    tracing::error!(
+                        "queue '{}' in vhost '{}' has lost a message that cannot be read",
+                        source.queue_name,
+                        source.vhost
+                    );
+                    return None;
+                }
+            },
+        };
+        Some(Death { source, entry, reason, past })
+    };
+    Ok(deaths.into_iter().filter_map(with_message).collect())
+}
