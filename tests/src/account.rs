@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
+use leveret_broker::Actor;
 use leveret_broker::access::{Permission, PermissionKey, TopicPermission, User};
 use leveret_server::Server;
 use leveret_server::config::{Config, Storage};
@@ -66,14 +67,20 @@ fn add(server: &Server, account: &Account<'_>) {
     let key = PermissionKey::new(account.name, "/");
     let tags = Some(account.tag).filter(|tag| !tag.is_empty());
     let user = User::with_password(account.name, account.name.as_bytes(), tags);
-    broker.put_user(user.expect("a user")).expect("a user");
+    broker.administration(&Actor::program()).put_user(user.expect("a user")).expect("a user");
     if let Some([configure, write, read]) = account.permissions {
         let permission = Permission::new(configure, write, read).expect("sound patterns");
-        broker.put_permission(key.clone(), permission).expect("a permission");
+        broker
+            .administration(&Actor::program())
+            .put_permission(key.clone(), permission)
+            .expect("a permission");
     }
     if let Some([exchange, write, read]) = account.topic {
         let permission = TopicPermission::new(exchange, write, read).expect("sound patterns");
-        broker.access().put_topic_permission(key, permission).expect("a topic permission");
+        broker
+            .administration(&Actor::program())
+            .put_topic_permission(key, permission)
+            .expect("a topic permission");
     }
 }
 

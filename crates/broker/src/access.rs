@@ -163,7 +163,7 @@ impl AccessControl {
     }
 
     /// Adds a user, or replaces its password, tags and limits; permissions stay.
-    pub fn put_user(&self, user: User) -> Change {
+    pub(crate) fn put_user(&self, user: User) -> Change {
         let user = Arc::new(user);
         self.change(|accounts| match accounts.get_mut(&*user.name) {
             Some(account) => {
@@ -182,7 +182,11 @@ impl AccessControl {
     ///
     /// # Errors
     /// [`NoSuchUser`] when there is none of that name.
-    pub fn set_user_limits(&self, name: &str, limits: UserLimits) -> Result<Arc<User>, NoSuchUser> {
+    pub(crate) fn set_user_limits(
+        &self,
+        name: &str,
+        limits: UserLimits,
+    ) -> Result<Arc<User>, NoSuchUser> {
         self.change(|accounts| {
             let account = accounts.get_mut(name).ok_or_else(|| NoSuchUser(name.to_owned()))?;
             account.user = Arc::new(User { limits, ..(*account.user).clone() });
@@ -198,7 +202,7 @@ impl AccessControl {
     /// Removes a user with all its permissions; `None` when there was none.
     ///
     /// The keys of the removed permissions come back, for whoever keeps them on disk.
-    pub fn delete_user(&self, name: &str) -> Option<RemovedPermissions> {
+    pub(crate) fn delete_user(&self, name: &str) -> Option<RemovedPermissions> {
         self.change(|accounts| {
             let account = accounts.remove(name)?;
             let mut removed = RemovedPermissions::default();
@@ -234,7 +238,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// [`NoSuchUser`] when there is no user of that name.
-    pub fn put_permission(
+    pub(crate) fn put_permission(
         &self,
         key: PermissionKey,
         permission: Permission,
@@ -250,7 +254,7 @@ impl AccessControl {
 
     /// Takes the user's permission in the vhost away; `false` when there was none. Topic
     /// permissions stay, as in RabbitMQ.
-    pub fn delete_permission(&self, user: &str, vhost: &str) -> bool {
+    pub(crate) fn delete_permission(&self, user: &str, vhost: &str) -> bool {
         self.change(|accounts| {
             let Some(account) = accounts.get_mut(user) else { return false };
             let Some(grants) = account.vhosts.get_mut(vhost) else { return false };
@@ -288,7 +292,7 @@ impl AccessControl {
     /// # Errors
     /// [`TopicPermissionRefused`] when there is no such user, or a pattern is not valid once the
     /// names are filled in.
-    pub fn put_topic_permission(
+    pub(crate) fn put_topic_permission(
         &self,
         key: PermissionKey,
         permission: TopicPermission,
@@ -306,7 +310,7 @@ impl AccessControl {
 
     /// Takes the user's topic permissions in the vhost away, all of them or one exchange's, and
     /// returns the keys of those that existed.
-    pub fn delete_topic_permissions(
+    pub(crate) fn delete_topic_permissions(
         &self,
         user: &str,
         vhost: &str,
@@ -330,7 +334,7 @@ impl AccessControl {
     }
 
     /// Removes every permission in a vhost that is being deleted and returns their keys.
-    pub fn delete_vhost(&self, vhost: &str) -> RemovedPermissions {
+    pub(crate) fn delete_vhost(&self, vhost: &str) -> RemovedPermissions {
         self.change(|accounts| {
             let mut removed = RemovedPermissions::default();
             for (user, account) in accounts {

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use leveret_store::{Definition, Lsn, Table};
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::access::{
     Change, Permission, PermissionKey, RemovedPermissions, TopicPermission, TopicPermissionKey,
     User,
 };
+use crate::audit::{self, Action, Actor};
 use crate::broker::{Broker, LIMITS, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError};
 use crate::limits::{UserLimits, VhostLimits};
@@ -20,6 +22,7 @@ use crate::policy;
 use crate::queue::DeleteIf;
 use crate::session::define;
 use crate::turn::Turn;
+use crate::vhost::Vhost;
 use crate::vhost_metadata::VhostMetadata;
 
 /// A change that has been made.
@@ -42,23 +45,49 @@ pub enum VhostNotDeleted {
     Protected,
 }
 
+/// The changes an operator may make, and by whom: each is told to the audit log.
+#[derive(Clone, Copy)]
+pub struct Administration<'a> {
+    pub(crate) broker: &'a Broker,
+    actor: &'a Actor,
+}
+
 impl Broker {
+    /// What this actor may change.
+    pub fn administration<'a>(&'a self, actor: &'a Actor) -> Administration<'a> {
+        Administration { broker: self, actor }
+    }
+
+    /// Records what somebody has done otherwise.
+    pub fn record(&self, actor: &Actor, action: &Action) {
+        actor.acts(self.audit.as_deref(), action);
+    }
+}
+
+impl<'a> Administration<'a> {
+    /// The broker that is changed.
+    pub fn broker(&self) -> &'a Broker {
+        self.broker
+    }
+
     /// Creates a vhost, or replaces what is said about it.
     pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Changed {
-        let _changes = self.changes.lock();
+        let _changes = self.broker.changes.lock();
         let key = definitions::key(&[name.as_bytes()]);
         let value = definitions::encode(&metadata);
-        let change = match self.vhost(name) {
+        let after = json!(metadata);
+        let (change, before) = match self.broker.vhost(name) {
             Some(vhost) => {
-                *vhost.metadata.write() = metadata;
-                Change::Updated
+                let before = std::mem::replace(&mut *vhost.metadata.write(), metadata);
+                (Change::Updated, json!(before))
             }
             None => {
-                self.insert_vhost(name, metadata);
-                Change::Created
+                self.broker.insert_vhost(name, metadata);
+                (Change::Created, Value::Null)
             }
         };
-        let commit = define(self, &[Definition::Put { table: Table::Vhosts, key, value }]);
+        let commit = define(self.broker, &[Definition::Put { table: Table::Vhosts, key, value }]);
+        self.record_change("vhost", json!({ "vhost": name }), before, after);
         Changed { change, commit }
     }
 
@@ -71,25 +100,25 @@ impl Broker {
         name: &str,
         turn: &mut Turn,
     ) -> Result<Option<Lsn>, VhostNotDeleted> {
-        let changes = self.changes.lock();
-        let vhost = self.vhost(name).ok_or(VhostNotDeleted::NotFound)?;
+        let changes = self.broker.changes.lock();
+        let vhost = self.broker.vhost(name).ok_or(VhostNotDeleted::NotFound)?;
         if vhost.metadata.read().protected_from_deletion {
             return Err(VhostNotDeleted::Protected);
         }
-        self.remove_vhost(name);
+        self.broker.remove_vhost(name);
         let mut deletions = Vec::new();
         let mut delete = |table, key| deletions.push(Definition::Delete { table, key });
         delete(Table::Vhosts, definitions::key(&[name.as_bytes()]));
         let parameter = definitions::parameter_key(name, VHOST_LIMITS, LIMITS);
         delete(Table::Parameters, parameter);
-        deletions.extend(deletions_of(&self.access().delete_vhost(name)));
+        deletions.extend(deletions_of(&self.broker.access().delete_vhost(name)));
 
         let mut directory = vhost.directory.write();
         deletions.extend(definitions::everything(name, &directory.topology));
         deletions.extend(policy::deletions(&vhost, &directory.policies));
         let (queues, keepers) = directory.clear();
         for queue in &queues {
-            self.count_out(queue);
+            self.broker.count_out(queue);
             let key = definitions::key(&[name.as_bytes(), queue.name.as_bytes()]);
             if queue.durable {
                 deletions.push(Definition::Delete { table: Table::Queues, key });
@@ -99,15 +128,17 @@ impl Broker {
             deletions.extend(queue.forget_offsets());
         }
         if !keepers.is_empty() {
-            self.store().forget_queues(&keepers);
+            self.broker.store().forget_queues(&keepers);
         }
-        let commit = define(self, &deletions);
+        let commit = define(self.broker, &deletions);
         vhost.changed();
         drop(directory);
+        let before = json!(*vhost.metadata.read());
+        self.record_change("vhost", json!({ "vhost": name }), before, Value::Null);
         drop(changes);
         let reason = format!("vhost '{name}' is deleted");
-        self.connections().close_where(&reason, |one| Arc::ptr_eq(one.vhost(), &vhost));
-        self.finish(turn);
+        self.broker.connections().close_where(&reason, |one| Arc::ptr_eq(one.vhost(), &vhost));
+        self.broker.finish(turn);
         Ok(commit)
     }
 
@@ -120,17 +151,18 @@ impl Broker {
         name: &str,
         limits: VhostLimits,
     ) -> Result<Option<Lsn>, DefinitionError> {
-        let _changes = self.changes.lock();
-        let vhost = self.vhost(name).ok_or(DefinitionError::Orphan)?;
+        let _changes = self.broker.changes.lock();
+        let vhost = self.broker.vhost(name).ok_or(DefinitionError::Orphan)?;
         let key = definitions::parameter_key(name, VHOST_LIMITS, LIMITS);
         let table = Table::Parameters;
-        *vhost.limits.write() = limits;
+        let before = std::mem::replace(&mut *vhost.limits.write(), limits);
+        self.record("vhost.limits.set", json!({ "vhost": name }), json!(before), json!(limits));
         let definition = if limits == VhostLimits::default() {
             Definition::Delete { table, key }
         } else {
             Definition::Put { table, key, value: definitions::encode(&limits) }
         };
-        Ok(define(self, &[definition]))
+        Ok(define(self.broker, &[definition]))
     }
 
     /// Creates or replaces a user; its permissions stay.
@@ -138,25 +170,35 @@ impl Broker {
     /// # Errors
     /// When the user can't be encoded.
     pub fn put_user(&self, user: User) -> Result<Changed, DefinitionError> {
-        let _changes = self.changes.lock();
+        let _changes = self.broker.changes.lock();
         let key = definitions::key(&[user.name.as_bytes()]);
         let value = user.to_bytes()?;
-        let change = self.access().put_user(user);
-        let commit = define(self, &[Definition::Put { table: Table::Users, key, value }]);
+        let before = self.broker.access().user(&user.name);
+        let (object, mut after) = (json!({ "user": user.name }), audit::of_user(&user));
+        let has_new = before.as_ref().is_some_and(|it| it.password_hash != user.password_hash);
+        if has_new && user.password_hash.is_some() {
+            after.insert("password".to_owned(), "changed".into());
+        }
+        let change = self.broker.access().put_user(user);
+        let before = before.map_or(Value::Null, |it| audit::of_user(&it).into());
+        self.record_change("user", object, before, after.into());
+        let commit = define(self.broker, &[Definition::Put { table: Table::Users, key, value }]);
         Ok(Changed { change, commit })
     }
 
     /// Deletes a user with its permissions, and closes its connections; `None` when there was none.
     pub fn delete_user(&self, name: &str) -> Option<Changed> {
-        let changes = self.changes.lock();
-        let removed = self.access().delete_user(name)?;
+        let changes = self.broker.changes.lock();
+        let before = audit::of_user(&*self.broker.access().user(name)?);
+        let removed = self.broker.access().delete_user(name)?;
+        self.record_change("user", json!({ "user": name }), before.into(), Value::Null);
         let key = definitions::key(&[name.as_bytes()]);
         let mut deletions = vec![Definition::Delete { table: Table::Users, key }];
         deletions.extend(deletions_of(&removed));
-        let commit = define(self, &deletions);
+        let commit = define(self.broker, &deletions);
         drop(changes);
         let reason = format!("user '{name}' is deleted");
-        self.connections().close_where(&reason, |one| *one.about().user == *name);
+        self.broker.connections().close_where(&reason, |one| *one.about().user == *name);
         Some(Changed { change: Change::Updated, commit })
     }
 
@@ -169,10 +211,12 @@ impl Broker {
         name: &str,
         limits: UserLimits,
     ) -> Result<Option<Lsn>, DefinitionError> {
-        let _changes = self.changes.lock();
-        let value = self.access().set_user_limits(name, limits)?.to_bytes()?;
+        let _changes = self.broker.changes.lock();
+        let before = json!(self.broker.access().user_limits(name));
+        let value = self.broker.access().set_user_limits(name, limits)?.to_bytes()?;
+        self.record("user.limits.set", json!({ "user": name }), before, json!(limits));
         let key = definitions::key(&[name.as_bytes()]);
-        Ok(define(self, &[Definition::Put { table: Table::Users, key, value }]))
+        Ok(define(self.broker, &[Definition::Put { table: Table::Users, key, value }]))
     }
 
     /// Sets a user's permission in a vhost.
@@ -184,11 +228,14 @@ impl Broker {
         key: PermissionKey,
         permission: Permission,
     ) -> Result<Changed, DefinitionError> {
-        let _changes = self.changes.lock();
+        let _changes = self.broker.changes.lock();
         let (stored_key, value) = (key.to_bytes()?, permission.to_bytes()?);
-        let change = self.access().put_permission(key, permission)?;
+        let before = self.broker.access().permission(&key.user, &key.vhost);
+        let (object, after) = (json!(key), json!(permission));
+        let change = self.broker.access().put_permission(key, permission)?;
+        self.record_change("permission", object, json!(before.as_deref()), after);
         let table = Table::Permissions;
-        let commit = define(self, &[Definition::Put { table, key: stored_key, value }]);
+        let commit = define(self.broker, &[Definition::Put { table, key: stored_key, value }]);
         Ok(Changed { change, commit })
     }
 
@@ -200,13 +247,15 @@ impl Broker {
         &self,
         key: &PermissionKey,
     ) -> Result<Option<Changed>, DefinitionError> {
-        let _changes = self.changes.lock();
+        let _changes = self.broker.changes.lock();
         let stored_key = key.to_bytes()?;
-        if !self.access().delete_permission(&key.user, &key.vhost) {
+        let before = self.broker.access().permission(&key.user, &key.vhost);
+        if !self.broker.access().delete_permission(&key.user, &key.vhost) {
             return Ok(None);
         }
+        self.record_change("permission", json!(key), json!(before.as_deref()), Value::Null);
         let table = Table::Permissions;
-        let commit = define(self, &[Definition::Delete { table, key: stored_key }]);
+        let commit = define(self.broker, &[Definition::Delete { table, key: stored_key }]);
         Ok(Some(Changed { change: Change::Updated, commit }))
     }
 
@@ -219,12 +268,15 @@ impl Broker {
         key: PermissionKey,
         permission: TopicPermission,
     ) -> Result<Changed, DefinitionError> {
-        let _changes = self.changes.lock();
+        let _changes = self.broker.changes.lock();
         let stored_key = TopicPermissionKey::new(&*key.user, &*key.vhost, &*permission.exchange);
         let (stored_key, value) = (stored_key.to_bytes()?, permission.to_bytes()?);
-        let change = self.access().put_topic_permission(key, permission)?;
+        let before = self.topic_permissions(&key, Some(&permission.exchange));
+        let (object, after) = (json!(key), json!([permission]));
+        let change = self.broker.access().put_topic_permission(key, permission)?;
+        self.record_change("topic.permission", object, before, after);
         let table = Table::TopicPermissions;
-        let commit = define(self, &[Definition::Put { table, key: stored_key, value }]);
+        let commit = define(self.broker, &[Definition::Put { table, key: stored_key, value }]);
         Ok(Changed { change, commit })
     }
 
@@ -238,14 +290,57 @@ impl Broker {
         key: &PermissionKey,
         exchange: Option<&str>,
     ) -> Result<Option<Changed>, DefinitionError> {
-        let _changes = self.changes.lock();
-        let removed = self.access().delete_topic_permissions(&key.user, &key.vhost, exchange);
+        let _changes = self.broker.changes.lock();
+        let before = self.topic_permissions(key, exchange);
+        let removed =
+            self.broker.access().delete_topic_permissions(&key.user, &key.vhost, exchange);
         if removed.is_empty() {
             return Ok(None);
         }
+        self.record_change("topic.permission", json!(key), before, Value::Null);
         let permissions = RemovedPermissions { topic_permissions: removed, permissions: vec![] };
         let deletions: Vec<Definition> = deletions_of(&permissions).collect();
-        Ok(Some(Changed { change: Change::Updated, commit: define(self, &deletions) }))
+        Ok(Some(Changed { change: Change::Updated, commit: define(self.broker, &deletions) }))
+    }
+
+    /// Has what goes through a vhost published once more, or no longer. Until the broker stops.
+    pub fn trace(&self, vhost: &Vhost, is_traced: bool) {
+        let before = vhost.is_traced();
+        vhost.trace(is_traced);
+        let object = json!({ "vhost": vhost.name().as_ref() });
+        self.record("vhost.tracing.set", object, before.into(), is_traced.into());
+    }
+
+    /// The topic permissions of a user in a vhost, on one exchange or all; null for none.
+    fn topic_permissions(&self, key: &PermissionKey, exchange: Option<&str>) -> Value {
+        let mut all = self.broker.access().topic_permissions();
+        all.retain(|(own, _)| {
+            let is_exchange = exchange.is_none_or(|exchange| own.exchange == exchange);
+            own.user == key.user && own.vhost == key.vhost && is_exchange
+        });
+        if all.is_empty() {
+            return Value::Null;
+        }
+        all.iter().map(|(_, permission)| json!(permission)).collect()
+    }
+
+    /// Records what has become of something that comes and goes. What stays as it was is no change.
+    pub(crate) fn record_change(&self, kind: &str, object: Value, before: Value, after: Value) {
+        let verb = match (before.is_null(), after.is_null()) {
+            (true, _) => "created",
+            (false, false) => "updated",
+            (false, true) => "deleted",
+        };
+        self.record(&format!("{kind}.{verb}"), object, before, after);
+    }
+
+    pub(crate) fn record(&self, name: &str, object: Value, before: Value, after: Value) {
+        if before == after {
+            self.actor.changes_nothing();
+            return;
+        }
+        let action = Action { name: name.to_owned(), object, before, after };
+        self.broker.record(self.actor, &action);
     }
 }
 

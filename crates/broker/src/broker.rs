@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
 use crate::alarms::Alarms;
+use crate::audit::{Actor, AuditLog};
 use crate::churn::ChurnTotals;
 use crate::connections::Connections;
 use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
@@ -57,6 +58,7 @@ pub struct Broker {
     pub(crate) policy_generation: AtomicU64,
     alarms: Alarms,
     deprecated: DeprecatedFeatures,
+    pub(crate) audit: Option<Arc<dyn AuditLog>>,
 }
 
 /// What a broker starts with.
@@ -79,6 +81,8 @@ pub struct BrokerOptions {
     pub node: String,
     /// What it may hold.
     pub limits: NodeLimits,
+    /// Where it is recorded what operators do.
+    pub audit: Option<Arc<dyn AuditLog>>,
     /// What ready messages may take in memory, about, in bytes; others are on disk only.
     pub message_memory: u64,
     /// What messages that the journal does not have may take in memory, about, in bytes, before they
@@ -100,6 +104,7 @@ impl Default for BrokerOptions {
             create_defaults: true,
             node: "rabbit@localhost".to_owned(),
             limits: NodeLimits::default(),
+            audit: None,
             message_memory: MESSAGE_MEMORY,
             transient_memory: 4 * MESSAGE_MEMORY,
         }
@@ -185,6 +190,7 @@ impl Broker {
             policy_generation: AtomicU64::new(0),
             alarms: Alarms::default(),
             deprecated: DeprecatedFeatures::default(),
+            audit: options.audit.clone(),
         };
         recovery::restore(&broker, recovered)?;
         if options.create_defaults && broker.vhosts.read().is_empty() {
@@ -377,16 +383,18 @@ impl Broker {
             options.default_password.as_bytes(),
             [tag::ADMINISTRATOR],
         )?;
-        self.put_user(user).map_err(failed)?;
+        let actor = Actor::program();
+        let administration = self.administration(&actor);
+        administration.put_user(user).map_err(failed)?;
         let key = PermissionKey::new(&options.default_user, &options.default_vhost);
         let everything = Permission::new(".*", ".*", ".*")?;
-        self.put_permission(key, everything).map_err(failed)?;
+        administration.put_permission(key, everything).map_err(failed)?;
         // Last: as long as it isn't there a start that was cut short is made up for.
         let metadata = VhostMetadata {
             description: "Default virtual host".to_owned(),
             ..VhostMetadata::default()
         };
-        self.put_vhost(&options.default_vhost, metadata);
+        administration.put_vhost(&options.default_vhost, metadata);
         Ok(())
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use leveret_store::{Definition, Lsn, Table};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::access::Change;
-use crate::administration::Changed;
+use crate::administration::{Administration, Changed};
+use crate::audit::Actor;
 use crate::broker::Broker;
 use crate::definitions;
 use crate::session::{define, generated_name};
@@ -29,34 +30,10 @@ impl Broker {
         self.global_parameters.read().get(name).cloned()
     }
 
-    /// Sets a global parameter.
-    pub fn put_global_parameter(&self, name: &str, value: Value) -> Changed {
-        let _changes = self.changes.lock();
-        let key = definitions::parameter_key("", GLOBAL, name);
-        let put =
-            Definition::Put { table: Table::Parameters, key, value: definitions::encode(&value) };
-        let old = self.global_parameters.write().insert(name.to_owned(), value);
-        let change = if old.is_some() { Change::Updated } else { Change::Created };
-        Changed { change, commit: define(self, &[put]) }
-    }
-
-    /// Deletes a global parameter; `None` when there is none of that name.
-    pub fn delete_global_parameter(&self, name: &str) -> Option<Option<Lsn>> {
-        let _changes = self.changes.lock();
-        self.global_parameters.write().remove(name)?;
-        let key = definitions::parameter_key("", GLOBAL, name);
-        Some(define(self, &[Definition::Delete { table: Table::Parameters, key }]))
-    }
-
     /// The name an operator gave the cluster.
     pub fn cluster_name(&self) -> Option<String> {
         let parameters = self.global_parameters.read();
         parameters.get(CLUSTER_NAME).and_then(Value::as_str).map(str::to_owned)
-    }
-
-    /// Gives the cluster a name.
-    pub fn set_cluster_name(&self, name: &str) -> Changed {
-        self.put_global_parameter(CLUSTER_NAME, name.into())
     }
 
     /// The cluster's name that nobody gave it, for tools that tell clusters apart.
@@ -68,11 +45,42 @@ impl Broker {
     /// Gives a new broker its identity.
     pub(crate) fn make_cluster_id(&self) {
         if !self.global_parameters.read().contains_key(CLUSTER_ID) {
-            self.put_global_parameter(CLUSTER_ID, generated_name("rabbitmq-cluster-id").into());
+            let id = generated_name("rabbitmq-cluster-id").into();
+            self.administration(&Actor::program()).put_global_parameter(CLUSTER_ID, id);
         }
     }
 
     pub(crate) fn restore_global_parameter(&self, name: &str, value: Value) {
         self.global_parameters.write().insert(name.to_owned(), value);
+    }
+}
+
+impl Administration<'_> {
+    /// Sets a global parameter.
+    pub fn put_global_parameter(&self, name: &str, value: Value) -> Changed {
+        let _changes = self.broker.changes.lock();
+        let key = definitions::parameter_key("", GLOBAL, name);
+        let put =
+            Definition::Put { table: Table::Parameters, key, value: definitions::encode(&value) };
+        let after = value.clone();
+        let old = self.broker.global_parameters.write().insert(name.to_owned(), value);
+        let change = if old.is_some() { Change::Updated } else { Change::Created };
+        let before = old.unwrap_or_default();
+        self.record("global.parameter.set", json!({ "name": name }), before, after);
+        Changed { change, commit: define(self.broker, &[put]) }
+    }
+
+    /// Deletes a global parameter; `None` when there is none of that name.
+    pub fn delete_global_parameter(&self, name: &str) -> Option<Option<Lsn>> {
+        let _changes = self.broker.changes.lock();
+        let before = self.broker.global_parameters.write().remove(name)?;
+        self.record("global.parameter.cleared", json!({ "name": name }), before, Value::Null);
+        let key = definitions::parameter_key("", GLOBAL, name);
+        Some(define(self.broker, &[Definition::Delete { table: Table::Parameters, key }]))
+    }
+
+    /// Gives the cluster a name.
+    pub fn set_cluster_name(&self, name: &str) -> Changed {
+        self.put_global_parameter(CLUSTER_NAME, name.into())
     }
 }

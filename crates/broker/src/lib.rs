@@ -20,6 +20,7 @@ mod agenda;
 mod alarms;
 mod annotations;
 mod arguments;
+mod audit;
 mod broker;
 mod buckets;
 mod churn;
@@ -52,8 +53,9 @@ mod turn;
 mod vhost;
 mod vhost_metadata;
 
-pub use administration::{Changed, VhostNotDeleted};
+pub use administration::{Administration, Changed, VhostNotDeleted};
 pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
+pub use audit::{Action, Actor, AuditLog, Place};
 pub use broker::{Broker, BrokerOptions, MESSAGE_MEMORY, OpenError};
 pub use churn::ChurnTotals;
 pub use connections::{

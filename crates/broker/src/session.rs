@@ -20,6 +20,7 @@ use std::sync::Arc;
 use leveret_codec::AmqpError;
 use leveret_engine::Millis;
 use leveret_store::{Batch, Definition, Lsn};
+use serde_json::Value;
 
 pub use self::browse::{Moved, Movement};
 pub use self::consume::{Consume, Fetched, NewConsumer};
@@ -31,6 +32,7 @@ pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
 pub use self::repeat::Repeatable;
 pub use self::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
+use crate::audit::{Action, Actor};
 use crate::broker::Broker;
 use crate::limits::{Presence, UserLimits};
 use crate::queue::SharedQueue;
@@ -68,6 +70,8 @@ pub struct Session {
     presence: Option<Presence>,
     /// Exclusive queues, deleted with the session.
     owned: Vec<Arc<SharedQueue>>,
+    /// The operator it is a session of, whose changes are recorded.
+    actor: Option<Arc<Actor>>,
 }
 
 impl Session {
@@ -98,10 +102,12 @@ impl Session {
         broker: &Arc<Broker>,
         user: Arc<User>,
         vhost: &str,
+        actor: Arc<Actor>,
     ) -> Result<Self, AmqpError> {
         let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
         let (id, client) = Self::unconnected(broker, user);
-        Self::new(broker, id, client, found, None)
+        let session = Self::new(broker, id, client, found, None)?;
+        Ok(Self { actor: Some(actor), ..session })
     }
 
     /// Opens a session of the broker itself, which may do everything, also what `amq.` in front of a
@@ -109,7 +115,11 @@ impl Session {
     ///
     /// # Errors
     /// 530 when the vhost doesn't exist.
-    pub fn of_system(broker: &Arc<Broker>, vhost: &str) -> Result<Self, AmqpError> {
+    pub fn of_system(
+        broker: &Arc<Broker>,
+        vhost: &str,
+        actor: Arc<Actor>,
+    ) -> Result<Self, AmqpError> {
         let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
         let user = Arc::new(User {
             name: "rmq-internal".to_owned(),
@@ -119,7 +129,8 @@ impl Session {
         });
         let permissions = PermissionCache::of_system(Arc::clone(broker.access()));
         let (id, client) = Self::unconnected(broker, user);
-        Ok(Self::with(broker, id, client, found, permissions, None))
+        let session = Self::with(broker, id, client, found, permissions, None);
+        Ok(Self { actor: Some(actor), ..session })
     }
 
     /// The next session's identity, and what stands for its connection, as RabbitMQ has it.
@@ -164,6 +175,16 @@ impl Session {
             placed: 0,
             presence,
             owned: Vec::new(),
+            actor: None,
+        }
+    }
+
+    /// Records a change of an operator; those of clients are their own.
+    fn record(&self, name: &str, about: impl FnOnce(&str) -> (Value, Value, Value)) {
+        if let Some(actor) = &self.actor {
+            let (object, before, after) = about(self.vhost.name());
+            let action = Action { name: name.to_owned(), object, before, after };
+            self.broker.record(actor, &action);
         }
     }
 

@@ -122,7 +122,7 @@ impl Vhost {
     }
 
     /// See [`is_traced`](Self::is_traced). Until the broker stops.
-    pub fn trace(&self, is_traced: bool) {
+    pub(crate) fn trace(&self, is_traced: bool) {
         let doing = if is_traced { "enabling" } else { "disabling" };
         tracing::info!("{doing} tracing for vhost '{}'", self.name);
         self.tracing.set(is_traced);

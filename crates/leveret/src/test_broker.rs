@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
-use leveret_broker::{AlarmStatus, Broker, Resource};
+use leveret_broker::{Actor, AlarmStatus, Broker, Resource};
 use leveret_server::StartError;
 use leveret_server::config::{AlarmConfig, Config, Limit, Storage};
 use thiserror::Error;
@@ -226,12 +226,18 @@ impl TestBroker {
         policy: Policy,
     ) -> Result<(), PolicyRefused> {
         let now = leveret_server::now();
-        self.broker.put_policy(&self.vhost, kind, name, policy, now).map(|_| ())
+        self.broker
+            .administration(&Actor::program())
+            .put_policy(&self.vhost, kind, name, policy, now)
+            .map(|_| ())
     }
 
     fn delete_policy(&self, kind: PolicyKind, name: &str) -> Result<(), PolicyRefused> {
         let now = leveret_server::now();
-        self.broker.delete_policy(&self.vhost, kind, name, now).map(|_| ())
+        self.broker
+            .administration(&Actor::program())
+            .delete_policy(&self.vhost, kind, name, now)
+            .map(|_| ())
     }
 
     /// Stops it: closes its connections, writes what is left, frees its directory.

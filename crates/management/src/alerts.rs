@@ -15,7 +15,7 @@ mod webhook;
 
 use std::collections::BTreeMap;
 
-use leveret_broker::Broker;
+use leveret_broker::{Administration, Broker};
 use leveret_engine::Millis;
 use leveret_server::config::AlertsConfig;
 use leveret_store::Lsn;
@@ -47,21 +47,26 @@ impl Alerts {
     /// are too many.
     pub(crate) fn silence(
         &self,
-        broker: &Broker,
+        administration: Administration<'_>,
         silence: Silence,
         now: Millis,
     ) -> Option<(u64, Option<Lsn>)> {
         let _one_at_a_time = self.state.lock();
-        let mut silences = Silences::of(broker);
+        let mut silences = Silences::of(administration.broker());
         let id = silences.add(silence, now)?;
-        Some((id, silences.keep(broker)))
+        Some((id, silences.keep(administration)))
     }
 
     /// Ends a silence, and says what has to be on disk for that; `None` if there was none.
-    pub(crate) fn end_silence(&self, broker: &Broker, id: u64, now: Millis) -> Option<Option<Lsn>> {
+    pub(crate) fn end_silence(
+        &self,
+        administration: Administration<'_>,
+        id: u64,
+        now: Millis,
+    ) -> Option<Option<Lsn>> {
         let _one_at_a_time = self.state.lock();
-        let mut silences = Silences::of(broker);
-        silences.remove(id, now).then(|| silences.keep(broker))
+        let mut silences = Silences::of(administration.broker());
+        silences.remove(id, now).then(|| silences.keep(administration))
     }
 
     /// Whether there is such a rule.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use leveret_broker::access::User;
-use leveret_broker::{Broker, Session, Turn, Vhost};
+use leveret_broker::{Actor, Administration, Broker, Session, Turn, Vhost};
 use leveret_engine::Millis;
 use serde_json::{Map, Value};
 
@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) peer: Peer,
     /// Nobody, for requests that need no login.
     pub(crate) user: Option<Arc<User>>,
+    /// Who changes something by it, for the audit log.
+    pub(crate) actor: Arc<Actor>,
     /// The session by which the user has logged in.
     pub(crate) session: Option<SessionKey>,
     /// Parts of the path by their names in the table of endpoints, percent-decoded.
@@ -35,6 +37,11 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn broker(&self) -> &Arc<Broker> {
         &self.node.broker
+    }
+
+    /// What the request may change, in the name of who makes it.
+    pub(crate) fn administration(&self) -> Administration<'_> {
+        self.broker().administration(&self.actor)
     }
 
     /// A part of the path, empty if the endpoint has none of that name.
@@ -98,10 +105,10 @@ impl Call {
     /// # Errors
     /// As there.
     pub(crate) fn session_in(&self, vhost: &str) -> Result<Session, Failure> {
-        let user = Arc::clone(self.user()?);
+        let (user, actor) = (Arc::clone(self.user()?), Arc::clone(&self.actor));
         let mut session = match self.peer {
-            Peer::Operator => Session::of_system(self.broker(), vhost)?,
-            Peer::Client(_) => Session::of_operator(self.broker(), user, vhost)?,
+            Peer::Operator => Session::of_system(self.broker(), vhost, actor)?,
+            Peer::Client(_) => Session::of_operator(self.broker(), user, vhost, actor)?,
         };
         session.begin(self.now);
         Ok(session)

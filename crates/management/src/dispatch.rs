@@ -9,9 +9,12 @@ use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Response};
 use axum::routing::any;
+use leveret_broker::access::User;
+use leveret_broker::{Actor, Place};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::action;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::client::Peer;
@@ -95,10 +98,12 @@ async fn answer(
     let (user, session) = login.map(|login| (login.user, login.session)).unzip();
     let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
     let query = parts.uri.query().unwrap_or_default().as_bytes();
+    let actor = Arc::new(actor(peer, user.as_deref()));
     let call = Call {
         node: Arc::clone(&shared.node),
         peer,
         user,
+        actor,
         session: session.flatten(),
         path,
         query: form_urlencoded::parse(query).into_owned().collect(),
@@ -106,11 +111,23 @@ async fn answer(
         body: body.into(),
         now: now(),
     };
-    let answer = carry_out(shared, endpoint, call).await?;
+    let answer = carry_out(shared, route, endpoint, call).await?;
     if let Some(lsn) = answer.commit() {
         shared.node.broker.store().durable(lsn).await;
     }
     Ok(answer)
+}
+
+/// Who makes a request, to the audit log.
+fn actor(peer: Peer, user: Option<&User>) -> Actor {
+    let place = match peer {
+        Peer::Client(client) => Place::Address(client.address),
+        Peer::Operator => Place::ControlSocket,
+    };
+    match user {
+        Some(user) => Actor::new(user.name.as_str(), place),
+        None => Actor::at(place),
+    }
 }
 
 /// A request that may be made.
@@ -143,10 +160,21 @@ fn admit(
 }
 
 /// Runs the handler away from the threads that serve AMQP: a long list takes its time.
-async fn carry_out(shared: &Shared, endpoint: &'static Endpoint, call: Call) -> Outcome {
+async fn carry_out(
+    shared: &Shared,
+    route: &'static Route,
+    endpoint: &'static Endpoint,
+    call: Call,
+) -> Outcome {
     let permit = shared.permits.acquire().await.map_err(|_| Failure::Internal)?;
-    let handler = endpoint.handler;
-    let outcome = tokio::task::spawn_blocking(move || handler(&call)).await;
+    let handle = move || {
+        let outcome = (endpoint.handler)(&call);
+        if endpoint.is_action && outcome.is_ok() && !call.actor.has_acted() {
+            call.broker().record(&call.actor, &action::of(route, endpoint, &call));
+        }
+        outcome
+    };
+    let outcome = tokio::task::spawn_blocking(handle).await;
     drop(permit);
     outcome.map_err(|_| Failure::Internal)?
 }

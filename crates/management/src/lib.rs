@@ -7,6 +7,7 @@
 //!
 //! Read first: [`Management`], `routes.rs`, then a file of `api/`.
 
+mod action;
 mod alerts;
 mod answer;
 mod api;

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_broker::Session;
 use leveret_broker::access::User;
+use leveret_broker::{Actor, Place, Session};
 use leveret_engine::Millis;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::origin::Target;
 pub(crate) use self::plan::plan;
 use crate::answer::Failure;
-use crate::client::Peer;
 use crate::message_filter::Filter;
 use crate::node::Node;
 
@@ -47,7 +46,7 @@ pub(crate) struct Order {
 pub(crate) struct Replay {
     id: u64,
     user: Arc<User>,
-    peer: Peer,
+    actor: Arc<Actor>,
     order: Order,
     started_at: Millis,
     /// Messages with greater ids have come later: what dies again is not replayed again.
@@ -110,7 +109,7 @@ impl Replays {
         &self,
         node: &Arc<Node>,
         user: Arc<User>,
-        peer: Peer,
+        actor: Arc<Actor>,
         order: Order,
         now: Millis,
     ) -> Result<Arc<Replay>, Failure> {
@@ -127,7 +126,7 @@ impl Replays {
         let replay = Arc::new(Replay {
             id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
             user,
-            peer,
+            actor,
             order,
             started_at: now,
             until: node.broker.store().reserve(1).0,
@@ -169,7 +168,7 @@ impl Replay {
     }
 
     fn session(&self, node: &Node, now: Millis) -> Result<Session, Failure> {
-        session(node, &self.user, self.peer, &self.order.vhost, now)
+        session(node, &self.user, &self.actor, &self.order.vhost, now)
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -200,13 +199,14 @@ impl Replay {
 fn session(
     node: &Node,
     user: &Arc<User>,
-    peer: Peer,
+    actor: &Arc<Actor>,
     vhost: &str,
     now: Millis,
 ) -> Result<Session, Failure> {
-    let mut session = match peer {
-        Peer::Operator => Session::of_system(&node.broker, vhost)?,
-        Peer::Client(_) => Session::of_operator(&node.broker, Arc::clone(user), vhost)?,
+    let (user, actor) = (Arc::clone(user), Arc::clone(actor));
+    let mut session = match actor.from() {
+        Place::ControlSocket => Session::of_system(&node.broker, vhost, actor)?,
+        _ => Session::of_operator(&node.broker, user, vhost, actor)?,
     };
     session.begin(now);
     Ok(session)

@@ -31,6 +31,8 @@ pub(crate) struct Route {
 pub(crate) struct Endpoint {
     pub(crate) method: Verb,
     pub(crate) access: Access,
+    /// Whether it is told to the audit log. What its handler records itself is not told twice.
+    pub(crate) is_action: bool,
     pub(crate) handler: fn(&Call) -> Outcome,
 }
 
@@ -41,6 +43,17 @@ pub(crate) enum Verb {
     Put,
     Post,
     Delete,
+}
+
+impl Verb {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 impl Route {
@@ -74,19 +87,24 @@ const fn route(path: &'static str, endpoints: &'static [Endpoint]) -> Route {
 }
 
 const fn get(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
-    Endpoint { method: Verb::Get, access, handler }
+    Endpoint { method: Verb::Get, access, is_action: false, handler }
 }
 
 const fn put(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
-    Endpoint { method: Verb::Put, access, handler }
+    Endpoint { method: Verb::Put, access, is_action: true, handler }
 }
 
 const fn post(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
-    Endpoint { method: Verb::Post, access, handler }
+    Endpoint { method: Verb::Post, access, is_action: true, handler }
+}
+
+/// A POST that only asks, or does what clients do all the time.
+const fn ask(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
+    Endpoint { method: Verb::Post, access, is_action: false, handler }
 }
 
 const fn delete(access: Access, handler: fn(&Call) -> Outcome) -> Endpoint {
-    Endpoint { method: Verb::Delete, access, handler }
+    Endpoint { method: Verb::Delete, access, is_action: true, handler }
 }
 
 /// By topic, as `api/` is.
@@ -144,7 +162,7 @@ pub(crate) static ROUTES: &[Route] = &[
             delete(Vhost, exchanges::delete),
         ],
     ),
-    route("/api/exchanges/{vhost}/{exchange}/publish", &[post(Vhost, exchanges::publish)]),
+    route("/api/exchanges/{vhost}/{exchange}/publish", &[ask(Vhost, exchanges::publish)]),
     route("/api/exchanges/{vhost}/{exchange}/bindings/source", &[get(Vhost, bindings::of_source)]),
     route(
         "/api/exchanges/{vhost}/{exchange}/bindings/destination",
@@ -153,9 +171,13 @@ pub(crate) static ROUTES: &[Route] = &[
     // Only Leveret's
     route(
         "/api/leveret/session",
-        &[get(Open, session::show), post(Open, session::begin), delete(Open, session::end)],
+        &[
+            get(Open, session::show),
+            ask(Open, session::begin),
+            Endpoint { is_action: false, ..delete(Open, session::end) },
+        ],
     ),
-    route("/api/leveret/route/{vhost}/{exchange}", &[post(Vhost, route_tester::explain)]),
+    route("/api/leveret/route/{vhost}/{exchange}", &[ask(Vhost, route_tester::explain)]),
     route("/api/leveret/messages/{vhost}/{queue}", &[get(Vhost, browse::browse)]),
     route("/api/leveret/dead-letters", &[get(Management, dead_letters::list)]),
     route("/api/leveret/dead-letters/{vhost}", &[get(Vhost, dead_letters::list)]),
@@ -187,7 +209,7 @@ pub(crate) static ROUTES: &[Route] = &[
     route("/api/queues/quorum/{vhost}/{queue}/status", &[get(Vhost, queues::quorum_status)]),
     route("/api/queues/{vhost}/{queue}/bindings", &[get(Vhost, bindings::of_queue)]),
     route("/api/queues/{vhost}/{queue}/contents", &[delete(Vhost, queues::purge)]),
-    route("/api/queues/{vhost}/{queue}/get", &[post(Vhost, queues::get)]),
+    route("/api/queues/{vhost}/{queue}/get", &[ask(Vhost, queues::get)]),
     route("/api/queues/{vhost}/{queue}/actions", &[post(Administrator, queues::act)]),
     route("/api/consumers", &[get(Management, consumers::list)]),
     route("/api/consumers/{vhost}", &[get(VisibleVhost, consumers::list)]),
@@ -423,7 +445,7 @@ pub(crate) static CONTROL_ROUTES: &[Route] = &[
     route("/control/log-level", &[put(Administrator, control::set_log_level)]),
     route("/control/memory-watermark", &[put(Administrator, control::set_memory_watermark)]),
     route("/control/disk-free-limit", &[put(Administrator, control::set_disk_free_limit)]),
-    route("/control/authenticate", &[post(Administrator, control::authenticate)]),
+    route("/control/authenticate", &[ask(Administrator, control::authenticate)]),
     route("/control/pids", &[get(Administrator, control::pids)]),
     route("/control/close-connections", &[post(Administrator, control::close_connections)]),
     route("/control/tracing/{vhost}", &[put(Vhost, control::trace)]),
@@ -431,6 +453,6 @@ pub(crate) static CONTROL_ROUTES: &[Route] = &[
     route("/control/definitions", &[post(Administrator, import::definitions)]),
     route(
         "/control/messages/{vhost}/{queue}",
-        &[get(Vhost, import::place), post(Vhost, import::messages)],
+        &[get(Vhost, import::place), ask(Vhost, import::messages)],
     ),
 ];

@@ -164,7 +164,12 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
     use axum::http::HeaderValue;
+    use leveret_broker::{Actor, Broker, BrokerOptions};
+    use leveret_store::{MemDisk, StoreOptions};
 
     use super::*;
 
@@ -175,16 +180,23 @@ mod tests {
         User::with_password(name, b"secret", ["management"]).unwrap()
     }
 
-    fn access(names: &[&str]) -> AccessControl {
-        let access = AccessControl::new::<&str>([]);
+    fn broker(names: &[&str]) -> Arc<Broker> {
+        let store = StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() };
+        let options = BrokerOptions { store, ..BrokerOptions::default() };
+        let disk = Arc::new(MemDisk::default());
+        let broker = Broker::open(disk, Path::new("/"), &options).unwrap();
         for name in names {
-            access.put_user(user(name));
+            put(&broker, user(name));
         }
-        access
+        broker
     }
 
-    fn begin(sessions: &Sessions, access: &AccessControl, name: &str, now: Instant) -> HeaderMap {
-        let cookie = sessions.begin(&access.user(name).unwrap(), true, now).unwrap();
+    fn put(broker: &Broker, user: User) {
+        broker.administration(&Actor::program()).put_user(user).unwrap();
+    }
+
+    fn begin(sessions: &Sessions, broker: &Broker, name: &str, now: Instant) -> HeaderMap {
+        let cookie = sessions.begin(&broker.access().user(name).unwrap(), true, now).unwrap();
         let header = cookie.into_header();
         let pair = format!("other=1; {}", header.split(';').next().unwrap());
         HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())])
@@ -193,66 +205,67 @@ mod tests {
     fn found(
         sessions: &Sessions,
         headers: &HeaderMap,
-        access: &AccessControl,
+        broker: &Broker,
         now: Instant,
     ) -> Option<String> {
-        sessions.find(headers, access, LASTING, now).map(|(_, user)| user)
+        sessions.find(headers, broker.access(), LASTING, now).map(|(_, user)| user)
     }
 
     #[test]
     fn a_session_ends_when_it_is_not_used_and_after_its_lifetime() {
-        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
-        let headers = begin(&sessions, &access, "anna", now);
-        assert_eq!(found(&sessions, &headers, &access, after(59)).as_deref(), Some("anna"));
-        assert_eq!(found(&sessions, &headers, &access, after(99)).as_deref(), Some("anna"));
-        assert_eq!(found(&sessions, &headers, &access, after(100)), None);
-        let headers = begin(&sessions, &access, "anna", now);
-        assert_eq!(found(&sessions, &headers, &access, after(60)), None);
-        assert_eq!(found(&sessions, &headers, &access, now), None, "it is gone");
+        let headers = begin(&sessions, &broker, "anna", now);
+        assert_eq!(found(&sessions, &headers, &broker, after(59)).as_deref(), Some("anna"));
+        assert_eq!(found(&sessions, &headers, &broker, after(99)).as_deref(), Some("anna"));
+        assert_eq!(found(&sessions, &headers, &broker, after(100)), None);
+        let headers = begin(&sessions, &broker, "anna", now);
+        assert_eq!(found(&sessions, &headers, &broker, after(60)), None);
+        assert_eq!(found(&sessions, &headers, &broker, now), None, "it is gone");
     }
 
     #[test]
     fn another_password_and_a_deletion_end_it() {
-        let (sessions, access) = (Sessions::default(), access(&["anna", "bert"]));
+        let (sessions, broker) = (Sessions::default(), broker(&["anna", "bert"]));
         let now = Instant::now();
-        let anna = begin(&sessions, &access, "anna", now);
-        let bert = begin(&sessions, &access, "bert", now);
-        access.put_user(User {
+        let anna = begin(&sessions, &broker, "anna", now);
+        let bert = begin(&sessions, &broker, "bert", now);
+        let tagged = User {
             tags: vec!["administrator".into()],
-            ..(*access.user("anna").unwrap()).clone()
-        });
-        assert!(found(&sessions, &anna, &access, now).is_some(), "other tags do not");
-        access.put_user(user("anna"));
-        access.delete_user("bert");
-        assert_eq!(found(&sessions, &anna, &access, now), None);
-        assert_eq!(found(&sessions, &bert, &access, now), None);
-        access.put_user(user("bert"));
-        assert_eq!(found(&sessions, &bert, &access, now), None);
+            ..(*broker.access().user("anna").unwrap()).clone()
+        };
+        put(&broker, tagged);
+        assert!(found(&sessions, &anna, &broker, now).is_some(), "other tags do not");
+        put(&broker, user("anna"));
+        broker.administration(&Actor::program()).delete_user("bert").unwrap();
+        assert_eq!(found(&sessions, &anna, &broker, now), None);
+        assert_eq!(found(&sessions, &bert, &broker, now), None);
+        put(&broker, user("bert"));
+        assert_eq!(found(&sessions, &bert, &broker, now), None);
     }
 
     #[test]
     fn a_logout_ends_one_session() {
-        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
+        let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let (first, second) =
-            (begin(&sessions, &access, "anna", now), begin(&sessions, &access, "anna", now));
-        let (key, _) = sessions.find(&first, &access, LASTING, now).unwrap();
+            (begin(&sessions, &broker, "anna", now), begin(&sessions, &broker, "anna", now));
+        let (key, _) = sessions.find(&first, broker.access(), LASTING, now).unwrap();
         sessions.end(key);
-        assert!(!sessions.goes_on(key, &access, LASTING, now));
-        assert_eq!(found(&sessions, &first, &access, now), None);
-        assert_eq!(found(&sessions, &second, &access, now).as_deref(), Some("anna"));
+        assert!(!sessions.goes_on(key, broker.access(), LASTING, now));
+        assert_eq!(found(&sessions, &first, &broker, now), None);
+        assert_eq!(found(&sessions, &second, &broker, now).as_deref(), Some("anna"));
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded() {
-        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
-        let first = begin(&sessions, &access, "anna", now);
+        let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
+        let first = begin(&sessions, &broker, "anna", now);
         let later = now + Duration::from_secs(1);
         for _ in 0..SESSIONS_OF_USER_MAX {
-            begin(&sessions, &access, "anna", later);
+            begin(&sessions, &broker, "anna", later);
         }
         assert_eq!(sessions.0.lock().len(), SESSIONS_OF_USER_MAX);
-        assert_eq!(found(&sessions, &first, &access, later), None);
+        assert_eq!(found(&sessions, &first, &broker, later), None);
         for name in 0..SESSIONS_MAX {
             sessions.begin(&user(&name.to_string()), false, later);
         }
@@ -271,12 +284,12 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_session() {
-        let (sessions, access, now) = (Sessions::default(), access(&["anna"]), Instant::now());
-        begin(&sessions, &access, "anna", now);
+        let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
+        begin(&sessions, &broker, "anna", now);
         for cookie in ["", "leveret-session", "leveret-session=", "leveret-session=x", "a=b;;=;"] {
             let value = HeaderValue::try_from(cookie).unwrap();
             let headers = HeaderMap::from_iter([(COOKIE, value)]);
-            assert_eq!(found(&sessions, &headers, &access, now), None, "{cookie}");
+            assert_eq!(found(&sessions, &headers, &broker, now), None, "{cookie}");
         }
     }
 }

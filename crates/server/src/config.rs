@@ -7,6 +7,7 @@
 
 mod alarms;
 mod alerts;
+mod audit;
 mod data_dir;
 mod error;
 mod form;
@@ -34,6 +35,7 @@ use crate::tls::NameKind;
 
 pub use self::alarms::{AlarmConfig, Limit, PartOfMemory};
 pub use self::alerts::{AlertKind, AlertRule, AlertsConfig, Amount, Receiver, Smtp, SmtpSecurity};
+pub use self::audit::AuditConfig;
 pub use self::error::{ConfigError, ConfigWarning};
 pub use self::networks::Networks;
 pub use self::reference::reference;
@@ -85,6 +87,8 @@ pub struct Config {
     pub alarms: AlarmConfig,
     /// What the broker tells of by itself.
     pub alerts: AlertsConfig,
+    /// Where it is written what operators do.
+    pub audit: AuditConfig,
     /// Browsers, and who sees what over HTTP.
     pub web: WebConfig,
     /// What is logged, and how.
@@ -306,6 +310,7 @@ impl Default for Config {
             },
             alarms: AlarmConfig::default(),
             alerts: AlertsConfig::default(),
+            audit: AuditConfig::default(),
             web: WebConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
             tls: TlsConfig::default(),

@@ -9,6 +9,7 @@
 //! Read first: [`Server`], [`Config`](config::Config), then `connection.rs`.
 
 mod alarms;
+mod audit;
 mod channel;
 mod clock;
 pub mod config;

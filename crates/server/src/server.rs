@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alarms;
+use crate::audit::AuditFile;
 use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig};
 use crate::connection::{Context, Peer};
 use crate::driver;
@@ -41,6 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Opened {
     broker: Arc<Broker>,
     config: Config,
+    audit: Arc<AuditFile>,
     listeners: Vec<BoundListener>,
     tls_listeners: Vec<BoundListener>,
     tls: TlsListeners,
@@ -52,6 +54,7 @@ pub struct Server {
     config: watch::Sender<Arc<Config>>,
     /// What connections are given that come from now on.
     context: watch::Sender<Arc<Context>>,
+    audit: Arc<AuditFile>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     tls: TlsListeners,
@@ -118,7 +121,8 @@ impl Server {
         let listeners = BoundListener::all("listen", &config.listen)?;
         let tls_listeners = BoundListener::all("listen_tls", &config.listen_tls)?;
         let tls = TlsListeners::new(&config)?;
-        let options = broker_options(&config);
+        let audit = Arc::new(AuditFile::new(config.audit.clone()));
+        let options = BrokerOptions { audit: Some(audit.clone()), ..broker_options(&config) };
         let (disk, directory): (Arc<dyn Disk>, PathBuf) = match &config.storage {
             Storage::Directory(directory) => (Arc::new(RealDisk), directory.clone()),
             Storage::Ephemeral => (Arc::new(MemDisk::default()), Path::new("/").to_path_buf()),
@@ -126,7 +130,7 @@ impl Server {
         let open = move || Broker::open(disk, &directory, &options);
         let broker = tokio::task::spawn_blocking(open).await;
         let broker = broker.map_err(|_| StartError::Interrupted)??;
-        Ok(Opened { broker, config, listeners, tls_listeners, tls })
+        Ok(Opened { broker, config, audit, listeners, tls_listeners, tls })
     }
 }
 
@@ -141,7 +145,7 @@ impl Opened {
     /// # Errors
     /// When an address can't be listened on after all.
     pub fn serve(self) -> Result<Server, StartError> {
-        let Self { broker, config, listeners, tls_listeners, tls } = self;
+        let Self { broker, config, audit, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
         let context = context(&broker, &config, shortage);
         let (context, connecting) = watch::channel(Arc::new(context));
@@ -170,7 +174,7 @@ impl Opened {
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
         tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
         let (config, _) = watch::channel(Arc::new(config));
-        Ok(Server { broker, config, context, addresses, tls_addresses, tls, stop, tasks })
+        Ok(Server { broker, config, context, audit, addresses, tls_addresses, tls, stop, tasks })
     }
 }
 
@@ -207,6 +211,7 @@ impl Server {
         let reloaded = config.reload(new);
         alarms::set_limits(&self.broker, &config.alarms);
         self.tls.reload(&config);
+        self.audit.reopen(config.audit.clone());
         let shortage = self.context.borrow().shortage.clone();
         let long_work = Arc::clone(&self.context.borrow().long_work);
         let context = Context { long_work, ..context(&self.broker, &config, shortage) };
@@ -369,6 +374,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             queues: config.amqp.queue_max,
             exchanges: config.amqp.exchange_max,
         },
+        audit: None,
         message_memory: message_memory(config.store.message_memory),
         transient_memory: transient_memory(&config.store),
     }

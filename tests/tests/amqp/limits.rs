@@ -1,6 +1,6 @@
 //! How many connections, channels, consumers and queues there may be.
 
-use leveret_broker::{UserLimits, VhostLimits};
+use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::{channel, queue};
 use leveret_tests::{
     Account, Broker, Connection, Login, cancel, consume, declare, declare_exchange, delete,
@@ -17,11 +17,11 @@ fn as_anna(broker: &Broker) -> Result<Connection, String> {
 }
 
 fn limit_vhost(broker: &Broker, limits: VhostLimits) {
-    broker.inside().set_vhost_limits("/", limits).unwrap();
+    broker.inside().administration(&Actor::program()).set_vhost_limits("/", limits).unwrap();
 }
 
 fn limit_anna(broker: &Broker, limits: UserLimits) {
-    broker.inside().set_user_limits("anna", limits).unwrap();
+    broker.inside().administration(&Actor::program()).set_user_limits("anna", limits).unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What clients see of policies, as they are set, changed and cleared under them.
 
+use leveret_broker::Actor;
 use leveret_broker::policy::{Policy, PolicyKind};
 use leveret_tests::codec::{Properties, Value, basic, exchange, queue};
 use leveret_tests::{
@@ -15,11 +16,19 @@ fn set(broker: &Broker, name: &str, pattern: &str, definition: &str) {
 }
 
 fn put(broker: &Broker, kind: PolicyKind, name: &str, policy: Policy) {
-    broker.inside().put_policy("/", kind, name, policy, leveret_server::now()).unwrap();
+    broker
+        .inside()
+        .administration(&Actor::program())
+        .put_policy("/", kind, name, policy, leveret_server::now())
+        .unwrap();
 }
 
 fn clear(broker: &Broker, kind: PolicyKind, name: &str) {
-    broker.inside().delete_policy("/", kind, name, leveret_server::now()).unwrap();
+    broker
+        .inside()
+        .administration(&Actor::program())
+        .delete_policy("/", kind, name, leveret_server::now())
+        .unwrap();
 }
 
 fn declare_quorum(channel: &Channel, queue: &str) {

@@ -1,6 +1,7 @@
 //! `connection.update-secret`: users here have no secret that expires, but their permissions may
 //! have changed.
 
+use leveret_broker::Actor;
 use leveret_broker::access::{Permission, PermissionKey};
 use leveret_tests::codec::connection;
 use leveret_tests::{Account, Broker, Login, consume, declare, passive};
@@ -46,7 +47,11 @@ fn consumers_that_may_no_longer_read_are_cancelled() {
         channel.call(&consume(queue, queue));
     }
     let permission = Permission::new(".*", ".*", "^mine$").unwrap();
-    broker.inside().put_permission(PermissionKey::new("anna", "/"), permission).unwrap();
+    broker
+        .inside()
+        .administration(&Actor::program())
+        .put_permission(PermissionKey::new("anna", "/"), permission)
+        .unwrap();
     assert_eq!(connection.call(&UPDATE), "connection.update-secret-ok");
     assert_eq!(channel.recv(), "basic.cancel theirs nowait");
     assert_eq!(channel.call(&passive("theirs")), "queue.declare-ok theirs 0 0");

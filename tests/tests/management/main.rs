@@ -9,6 +9,7 @@
 
 mod access;
 mod alerts;
+mod audit;
 mod browse;
 mod dead_letters;
 mod definitions;

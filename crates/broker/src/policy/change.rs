@@ -5,13 +5,14 @@ use std::sync::atomic::Ordering;
 
 use leveret_engine::Millis;
 use leveret_store::{Definition, Lsn, Table};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::applied::AppliedPolicies;
 use super::invalid::InvalidPolicy;
 use super::set::PolicySet;
 use super::{NamedPolicy, Policy, PolicyKind};
+use crate::administration::Administration;
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
 use crate::session::define;
@@ -32,7 +33,7 @@ pub enum PolicyRefused {
     Invalid(#[from] InvalidPolicy),
 }
 
-impl Broker {
+impl Administration<'_> {
     /// Sets a policy, in the place of one of its name, and applies it to the queues and exchanges
     /// that exist. It is durable once the LSN is.
     ///
@@ -51,7 +52,7 @@ impl Broker {
         now: Millis,
     ) -> Result<Option<Lsn>, PolicyRefused> {
         let policy = Arc::new(NamedPolicy::new(kind, name, policy)?);
-        let found = self.vhost(vhost);
+        let found = self.broker.vhost(vhost);
         let vhost = found.ok_or_else(|| PolicyRefused::NoSuchVhost(vhost.to_owned()))?;
         let definition = Definition::Put {
             table: Table::Policies,
@@ -67,8 +68,12 @@ impl Broker {
                 legacy.join(", ")
             );
         }
+        let before = vhost.policy(kind, name).map_or(Value::Null, |it| it.policy.to_json());
+        let after = policy.policy.to_json();
         let insert = |policies: &mut PolicySet| policies.insert(kind, Arc::clone(&policy));
-        self.change_policies(&vhost, definition, insert, now)
+        let commit = self.change_policies(&vhost, definition, insert, now)?;
+        self.record(&action(kind, "set"), object(&vhost, name), before, after);
+        Ok(commit)
     }
 
     /// Clears a policy: objects that had it have the next one that matches, or what their arguments
@@ -83,17 +88,18 @@ impl Broker {
         name: &str,
         now: Millis,
     ) -> Result<Option<Lsn>, PolicyRefused> {
-        let found = self.vhost(vhost);
+        let found = self.broker.vhost(vhost);
         let vhost = found.ok_or_else(|| PolicyRefused::NoSuchVhost(vhost.to_owned()))?;
-        if vhost.policy(kind, name).is_none() {
-            return Err(PolicyRefused::NoSuchPolicy);
-        }
+        let before = vhost.policy(kind, name).ok_or(PolicyRefused::NoSuchPolicy)?;
         let definition =
             Definition::Delete { table: Table::Policies, key: key(&vhost, kind, name) };
         let remove = |policies: &mut PolicySet| {
             policies.remove(kind, name);
         };
-        self.change_policies(&vhost, definition, remove, now)
+        let commit = self.change_policies(&vhost, definition, remove, now)?;
+        let before = before.policy.to_json();
+        self.record(&action(kind, "cleared"), object(&vhost, name), before, Value::Null);
+        Ok(commit)
     }
 
     fn change_policies(
@@ -108,7 +114,7 @@ impl Broker {
         let gone = |_| PolicyRefused::NoSuchVhost(vhost.name().to_string());
         let mut directory = vhost.directory_mut().map_err(gone)?;
         change(Arc::make_mut(&mut directory.policies));
-        let commit = define(self, &[definition]);
+        let commit = define(self.broker, &[definition]);
         if directory.apply_policies_to_exchanges() {
             vhost.changed();
         }
@@ -120,12 +126,14 @@ impl Broker {
         turn.begin(now);
         for queue in queues {
             queue.apply_policies(policies.of_queue(&queue.name, queue.queue_type), &mut turn);
-            self.finish(&mut turn);
+            self.broker.finish(&mut turn);
         }
-        self.policy_generation.fetch_add(1, Ordering::Release);
+        self.broker.policy_generation.fetch_add(1, Ordering::Release);
         Ok(commit)
     }
+}
 
+impl Broker {
     /// A number that changes with every change of policies, once the queues know of it.
     pub fn policy_generation(&self) -> u64 {
         self.policy_generation.load(Ordering::Acquire)
@@ -178,6 +186,18 @@ pub(crate) fn deletions(vhost: &Vhost, policies: &PolicySet) -> Vec<Definition> 
         })
     };
     of_kind(PolicyKind::User).chain(of_kind(PolicyKind::Operator)).collect()
+}
+
+/// RabbitMQ's words for policies, also of operators.
+fn action(kind: PolicyKind, verb: &str) -> String {
+    match kind {
+        PolicyKind::User => format!("policy.{verb}"),
+        PolicyKind::Operator => format!("operator.policy.{verb}"),
+    }
+}
+
+fn object(vhost: &Vhost, name: &str) -> Value {
+    json!({ "vhost": vhost.name().as_ref(), "policy": name })
 }
 
 fn key(vhost: &Vhost, kind: PolicyKind, name: &str) -> Vec<u8> {

@@ -3,9 +3,11 @@
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
 use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind};
 use leveret_store::{Definition, Lsn, Table};
+use serde_json::{Value, json};
 
 use super::{Session, clean_name};
 use crate::access::{PermissionKind, TopicPermissionKind};
+use crate::audit;
 use crate::definitions;
 use crate::direct_reply;
 use crate::queue::Purpose;
@@ -67,6 +69,10 @@ impl Session {
         let commit = self.define(definition.as_slice());
         vhost.changed();
         self.repeat_history(&directory, source, destination);
+        drop(directory);
+        self.record("binding.created", |vhost| {
+            (object(vhost, source, destination), Value::Null, about(routing_key, &arguments))
+        });
         Ok(commit)
     }
 
@@ -118,6 +124,10 @@ impl Session {
         self.broker.drop_keepers(&mut directory, &removed);
         let commit = self.define(&definitions::deletions(vhost.name(), &removed));
         vhost.changed();
+        drop(directory);
+        self.record("binding.deleted", |vhost| {
+            (object(vhost, source, destination), about(routing_key, &arguments), Value::Null)
+        });
         Ok(commit)
     }
 
@@ -170,4 +180,25 @@ impl Session {
             }
         }
     }
+}
+
+/// For the audit log.
+fn object(vhost: &str, source: &str, destination: DestinationName<'_>) -> Value {
+    let kind = match destination {
+        DestinationName::Queue(_) => "queue",
+        DestinationName::Exchange(_) => "exchange",
+    };
+    json!({
+        "vhost": vhost,
+        "source": source,
+        "destination": destination.as_str(),
+        "destination_type": kind,
+    })
+}
+
+fn about(routing_key: &str, arguments: &TableBuf) -> Value {
+    json!({
+        "routing_key": routing_key,
+        "arguments": audit::of_arguments(arguments.as_table()),
+    })
 }

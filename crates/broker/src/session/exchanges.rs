@@ -5,10 +5,12 @@ use std::sync::Arc;
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
 use leveret_engine::{ExchangeKind, ExchangeSpec, InvalidExchange, Removed};
 use leveret_store::{Definition, Lsn, Table};
+use serde_json::{Value, json};
 
 use super::{Session, clean_name};
 use crate::access::PermissionKind;
 use crate::arguments::described;
+use crate::audit;
 use crate::definitions::{self, ExchangeValue};
 use crate::keeper::keeper;
 use crate::limits::reached;
@@ -80,6 +82,7 @@ impl Session {
             keeper(&spec, vhost.name(), self.broker.next_queue(), &self.broker.agenda)
         });
         let keeper_id = keeper.as_ref().map_or(0, |keeper| keeper.id.0);
+        let after = self.actor.is_some().then(|| about(&spec));
         directory.insert_exchange(spec, keeper);
         let commit = request.durable.then(|| Definition::Put {
             table: Table::Exchanges,
@@ -94,6 +97,10 @@ impl Session {
         });
         let commit = self.define(commit.as_slice());
         vhost.changed();
+        drop(directory);
+        self.record("exchange.created", |vhost| {
+            (object(vhost, name), Value::Null, after.unwrap_or_default())
+        });
         Ok(commit)
     }
 
@@ -133,9 +140,8 @@ impl Session {
         }
         self.check(PermissionKind::Configure, Resource::Exchange(name))?;
         let mut directory = vhost.directory.write();
-        if directory.topology.exchange(name).is_none() {
-            return Ok(None);
-        }
+        let Some(exchange) = directory.topology.exchange(name) else { return Ok(None) };
+        let before = self.actor.is_some().then(|| about(exchange.spec()));
         if if_unused && directory.topology.has_bindings_from(name) {
             return Err(refusal::in_use(Resource::Exchange(name), vhost.name()));
         }
@@ -144,6 +150,10 @@ impl Session {
         self.broker.drop_keepers(&mut directory, &removed);
         let commit = self.define(&definitions::deletions(vhost.name(), &removed));
         vhost.changed();
+        drop(directory);
+        self.record("exchange.deleted", |vhost| {
+            (object(vhost, name), before.unwrap_or_default(), Value::Null)
+        });
         Ok(commit)
     }
 
@@ -181,6 +191,21 @@ impl Session {
         self.check(PermissionKind::Read, Resource::Exchange(exchange))?;
         self.check(PermissionKind::Write, Resource::Exchange(alternate))
     }
+}
+
+/// For the audit log.
+fn object(vhost: &str, exchange: &str) -> Value {
+    json!({ "vhost": vhost, "exchange": exchange })
+}
+
+fn about(exchange: &ExchangeSpec) -> Value {
+    json!({
+        "type": exchange.kind.name(),
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": audit::of_arguments(exchange.arguments.as_table()),
+    })
 }
 
 /// RabbitMQ has two words for it: a type is invalid if Erlang knows the word in some other sense,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf, TableBuilder};
 use leveret_engine::Millis;
 use leveret_store::{Definition, Lsn, Table};
+use serde_json::{Value, json};
 
 use super::{Session, clean_name, generated_name};
 use crate::access::PermissionKind;
 use crate::arguments;
+use crate::audit;
 use crate::definitions::{self, QueueValue};
 use crate::delayed_retry;
 use crate::deprecated::DeprecatedFeature;
@@ -158,6 +160,7 @@ impl Session {
         let commit = self.define(definition.as_slice());
         vhost.changed();
         drop(directory);
+        self.record("queue.created", |vhost| (object(vhost, &name), Value::Null, about(&queue)));
         if request.exclusive {
             self.own(queue);
         }
@@ -239,6 +242,13 @@ impl Session {
         let commit = self.broker.forget_queue(&vhost, &mut directory, &queue);
         drop(directory);
         self.owned.retain(|owned| owned.id != queue.id);
+        self.record("queue.deleted", |vhost| {
+            let mut before = about(&queue);
+            if let Value::Object(before) = &mut before {
+                before.insert("messages".to_owned(), messages.into());
+            }
+            (object(vhost, name), before, Value::Null)
+        });
         Ok(DeletedQueue { messages, commit })
     }
 
@@ -254,7 +264,11 @@ impl Session {
             let vhost = self.vhost.name();
             return Err(refusal::not_for_streams("queue.purge", &queue.name, vhost));
         }
-        Ok(queue.purge(&mut self.turn))
+        let purged = queue.purge(&mut self.turn);
+        self.record("queue.purged", |vhost| {
+            (object(vhost, name), json!({ "messages": purged }), json!({ "messages": 0 }))
+        });
+        Ok(purged)
     }
 
     fn check_queue_limit(&self, directory: &Directory, name: &str) -> Result<(), AmqpError> {
@@ -371,6 +385,21 @@ fn check_properties(
         QueueType::Quorum | QueueType::Stream => return Ok(()),
     };
     Err(refusal::invalid_property(property, queue, vhost))
+}
+
+/// For the audit log.
+fn object(vhost: &str, queue: &str) -> Value {
+    json!({ "vhost": vhost, "queue": queue })
+}
+
+fn about(queue: &SharedQueue) -> Value {
+    json!({
+        "type": queue.queue_type.as_str(),
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "exclusive": queue.owner.is_some(),
+        "arguments": audit::of_arguments(queue.arguments.as_table()),
+    })
 }
 
 fn declared(queue: &SharedQueue, now: Millis) -> DeclaredQueue {

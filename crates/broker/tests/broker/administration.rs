@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leveret_broker::access::{Change, Permission, PermissionKey, TopicPermission, User, tag};
 use leveret_broker::{
-    ConnectionAbout, ConnectionControl, DeclareQueue, QueueType, Session, SharedQueue, Turn,
+    Actor, ConnectionAbout, ConnectionControl, DeclareQueue, QueueType, Session, SharedQueue, Turn,
     VhostMetadata, VhostNotDeleted,
 };
 use leveret_codec::{Table, TableBuf, Value};
@@ -61,11 +61,17 @@ fn a_deleted_vhost_takes_everything_with_it() {
     let broker = Arc::clone(&world.broker);
     let key = PermissionKey::new("guest", "v");
     let metadata = VhostMetadata { description: "a test".to_owned(), ..Default::default() };
-    assert_eq!(broker.put_vhost("v", metadata.clone()).change, Change::Created);
-    assert_eq!(broker.put_vhost("v", metadata.clone()).change, Change::Updated);
-    broker.put_permission(key.clone(), everything()).unwrap();
+    assert_eq!(
+        broker.administration(&Actor::program()).put_vhost("v", metadata.clone()).change,
+        Change::Created
+    );
+    assert_eq!(
+        broker.administration(&Actor::program()).put_vhost("v", metadata.clone()).change,
+        Change::Updated
+    );
+    broker.administration(&Actor::program()).put_permission(key.clone(), everything()).unwrap();
     let topic = TopicPermission::new("amq.topic", ".*", ".*").unwrap();
-    broker.put_topic_permission(key.clone(), topic).unwrap();
+    broker.administration(&Actor::program()).put_topic_permission(key.clone(), topic).unwrap();
 
     let guest = broker.access().user("guest").unwrap();
     world.session = Session::open(&broker, guest, "v", "test".into()).unwrap();
@@ -97,13 +103,16 @@ fn a_deleted_vhost_takes_everything_with_it() {
     );
     assert_eq!(broker.vhost("v").unwrap().queue("q").unwrap().counts().ready, 1);
 
-    assert_eq!(broker.delete_vhost("nowhere", &mut Turn::new()), Err(VhostNotDeleted::NotFound));
-    broker.delete_vhost("v", &mut Turn::new()).unwrap();
+    assert_eq!(
+        broker.administration(&Actor::program()).delete_vhost("nowhere", &mut Turn::new()),
+        Err(VhostNotDeleted::NotFound)
+    );
+    broker.administration(&Actor::program()).delete_vhost("v", &mut Turn::new()).unwrap();
     assert_eq!(*closed.0.lock(), ["vhost 'v' is deleted"]);
     assert!(broker.access().permission("guest", "v").is_none());
     // Whoever is still there adds nothing to a vhost that is gone, nor to its namesake.
-    broker.put_vhost("v", VhostMetadata::default());
-    broker.put_permission(key, everything()).unwrap();
+    broker.administration(&Actor::program()).put_vhost("v", VhostMetadata::default());
+    broker.administration(&Actor::program()).put_permission(key, everything()).unwrap();
     let refused = session.declare_queue(durable("late", Table::EMPTY)).unwrap_err();
     assert_eq!(refused.reply_text(), "NOT_ALLOWED - vhost v not found");
 
@@ -118,22 +127,31 @@ fn a_deleted_vhost_takes_everything_with_it() {
 fn a_protected_vhost_stays() {
     let world = World::new();
     let protected = VhostMetadata { protected_from_deletion: true, ..Default::default() };
-    world.broker.put_vhost("v", protected);
+    world.broker.administration(&Actor::program()).put_vhost("v", protected);
     let world = world.restart();
-    let refused = world.broker.delete_vhost("v", &mut Turn::new());
+    let refused =
+        world.broker.administration(&Actor::program()).delete_vhost("v", &mut Turn::new());
     assert_eq!(refused, Err(VhostNotDeleted::Protected));
-    world.broker.put_vhost("v", VhostMetadata::default());
-    assert!(world.broker.delete_vhost("v", &mut Turn::new()).is_ok());
+    world.broker.administration(&Actor::program()).put_vhost("v", VhostMetadata::default());
+    assert!(
+        world.broker.administration(&Actor::program()).delete_vhost("v", &mut Turn::new()).is_ok()
+    );
 }
 
 #[test]
 fn a_deleted_user_is_closed_and_forgotten() {
     let world = World::new();
     let anna = User::with_password("anna", b"p", [tag::MANAGEMENT]).unwrap();
-    assert_eq!(world.broker.put_user(anna.clone()).unwrap().change, Change::Created);
-    assert_eq!(world.broker.put_user(anna).unwrap().change, Change::Updated);
+    assert_eq!(
+        world.broker.administration(&Actor::program()).put_user(anna.clone()).unwrap().change,
+        Change::Created
+    );
+    assert_eq!(
+        world.broker.administration(&Actor::program()).put_user(anna).unwrap().change,
+        Change::Updated
+    );
     let key = PermissionKey::new("anna", "/");
-    world.broker.put_permission(key, everything()).unwrap();
+    world.broker.administration(&Actor::program()).put_permission(key, everything()).unwrap();
     let anna = world.broker.access().user("anna").unwrap();
     let session = Session::open(&world.broker, anna, "/", "test".into()).unwrap();
     let closed = Arc::new(Closed::default());
@@ -144,8 +162,8 @@ fn a_deleted_user_is_closed_and_forgotten() {
         Arc::clone(&closed) as Arc<dyn ConnectionControl>,
         Arc::default(),
     );
-    assert!(world.broker.delete_user("anna").is_some());
-    assert!(world.broker.delete_user("anna").is_none());
+    assert!(world.broker.administration(&Actor::program()).delete_user("anna").is_some());
+    assert!(world.broker.administration(&Actor::program()).delete_user("anna").is_none());
     assert_eq!(*closed.0.lock(), ["user 'anna' is deleted"]);
 
     let world = world.restart();
@@ -158,13 +176,35 @@ fn permissions_that_are_taken_away_stay_away() {
     let world = World::new();
     let key = PermissionKey::new("guest", "/");
     let topic = TopicPermission::new("amq.topic", "^a", ".*").unwrap();
-    world.broker.put_topic_permission(key.clone(), topic).unwrap();
+    world
+        .broker
+        .administration(&Actor::program())
+        .put_topic_permission(key.clone(), topic)
+        .unwrap();
     let world = world.restart();
     assert_eq!(world.broker.access().topic_permissions().len(), 1);
-    assert!(world.broker.delete_topic_permissions(&key, Some("amq.direct")).unwrap().is_none());
-    assert!(world.broker.delete_topic_permissions(&key, None).unwrap().is_some());
-    assert!(world.broker.delete_permission(&key).unwrap().is_some());
-    assert!(world.broker.delete_permission(&key).unwrap().is_none());
+    assert!(
+        world
+            .broker
+            .administration(&Actor::program())
+            .delete_topic_permissions(&key, Some("amq.direct"))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        world
+            .broker
+            .administration(&Actor::program())
+            .delete_topic_permissions(&key, None)
+            .unwrap()
+            .is_some()
+    );
+    assert!(
+        world.broker.administration(&Actor::program()).delete_permission(&key).unwrap().is_some()
+    );
+    assert!(
+        world.broker.administration(&Actor::program()).delete_permission(&key).unwrap().is_none()
+    );
     assert!(world.broker.access().topic_permissions().is_empty());
     assert!(world.broker.access().permissions().is_empty());
 }
@@ -174,7 +214,7 @@ fn queues_without_a_type_get_their_vhosts() {
     let mut world = World::new();
     let quorum =
         VhostMetadata { default_queue_type: Some(QueueType::Quorum), ..VhostMetadata::default() };
-    world.broker.put_vhost("/", quorum);
+    world.broker.administration(&Actor::program()).put_vhost("/", quorum);
     let classic = table(&[("x-queue-type", Value::text("classic"))]);
     let cases = [
         (durable("open", Table::EMPTY), "quorum"),

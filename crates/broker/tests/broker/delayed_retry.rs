@@ -1,7 +1,7 @@
 //! What comes back to a quorum queue and waits before it is delivered again.
 
 use leveret_broker::policy::{Policy, PolicyKind};
-use leveret_broker::{Outcome, QueueStatus, Settlement};
+use leveret_broker::{Actor, Outcome, QueueStatus, Settlement};
 use leveret_codec::{Properties, Value};
 use leveret_engine::{Millis, Return};
 
@@ -218,7 +218,11 @@ fn policies_delay_and_let_go() {
     world.declare("q", &[("x-queue-type", Value::text("quorum"))]);
     let set = |world: &World, kind, definition: &str| {
         let policy = Policy::parse("q", definition).unwrap();
-        world.broker.put_policy("/", kind, "p", policy, Millis(world.now)).unwrap();
+        world
+            .broker
+            .administration(&Actor::program())
+            .put_policy("/", kind, "p", policy, Millis(world.now))
+            .unwrap();
     };
     let user = r#"{"delayed-retry-type": "all", "delayed-retry-min": 50, "delayed-retry-max": 90}"#;
     set(&world, PolicyKind::User, user);
@@ -234,7 +238,11 @@ fn policies_delay_and_let_go() {
     assert_eq!(numbers(&world), (0, 1));
     // What waits goes on waiting.
     for kind in [PolicyKind::User, PolicyKind::Operator] {
-        world.broker.delete_policy("/", kind, "p", Millis(world.now)).unwrap();
+        world
+            .broker
+            .administration(&Actor::program())
+            .delete_policy("/", kind, "p", Millis(world.now))
+            .unwrap();
     }
     assert_eq!(status(&world).delayed_retry, "disabled");
     assert_eq!(numbers(&world), (0, 1));
@@ -248,13 +256,21 @@ fn a_policy_and_arguments_together() {
     let mut world = world("returned", &[]);
     let definition = r#"{"delayed-retry-type": "all", "delayed-retry-min": 70}"#;
     let policy = Policy::parse("q", definition).unwrap();
-    world.broker.put_policy("/", PolicyKind::User, "p", policy, Millis(world.now)).unwrap();
+    world
+        .broker
+        .administration(&Actor::program())
+        .put_policy("/", PolicyKind::User, "p", policy, Millis(world.now))
+        .unwrap();
     // The policy's type, and the lower of two times.
     assert_eq!(status(&world).delayed_retry, "all (min: 70ms, max: 250ms)");
     world.declare("classic", &[]);
     let definition = r#"{"delayed-retry-type": "all", "delayed-retry-min": 70, "message-ttl": 5}"#;
     let policy = Policy::parse("classic", definition).unwrap();
-    world.broker.put_policy("/", PolicyKind::User, "c", policy, Millis(world.now)).unwrap();
+    world
+        .broker
+        .administration(&Actor::program())
+        .put_policy("/", PolicyKind::User, "c", policy, Millis(world.now))
+        .unwrap();
     // A classic queue takes from it what it knows.
     let _ = world.publish("", "classic", "m");
     world.pass(6);

@@ -127,7 +127,7 @@ fn deliveries_without_their_messages_are_settled_as_any_other() {
     world.commit(committed, &[("dead", "published")]).unwrap();
     let mut mixed = some(50);
     for step in [7, 5, 3, 2, 1] {
-        let at = |number: usize| number % step == 0;
+        let at = |number: usize| number.is_multiple_of(step);
         let (now, later): (Vec<_>, Vec<_>) =
             mixed.into_iter().enumerate().partition(|(number, _)| at(*number));
         let now = now.into_iter().rev().map(|(_, got)| got);

@@ -1,7 +1,7 @@
 //! What policies do to queues and exchanges, as they are set, changed and cleared.
 
-use leveret_broker::Outcome;
 use leveret_broker::policy::{ApplyTo, Policy, PolicyKind, PolicyRefused};
+use leveret_broker::{Actor, Outcome};
 use leveret_codec::Value;
 use leveret_engine::Millis;
 use serde_json::json;
@@ -23,7 +23,11 @@ impl World {
 
     fn put(&mut self, kind: PolicyKind, name: &str, policy: Policy) {
         let now = Millis(self.now);
-        let commit = self.broker.put_policy("/", kind, name, policy, now).unwrap();
+        let commit = self
+            .broker
+            .administration(&Actor::program())
+            .put_policy("/", kind, name, policy, now)
+            .unwrap();
         self.wait(commit.unwrap());
     }
 
@@ -34,7 +38,11 @@ impl World {
 
     fn clear(&mut self, kind: PolicyKind, name: &str) {
         let now = Millis(self.now);
-        let commit = self.broker.delete_policy("/", kind, name, now).unwrap();
+        let commit = self
+            .broker
+            .administration(&Actor::program())
+            .delete_policy("/", kind, name, now)
+            .unwrap();
         self.wait(commit.unwrap());
     }
 
@@ -429,14 +437,37 @@ fn what_is_not_sound_is_refused_and_changes_nothing() {
     world.set("p", json!({"max-length": 1}));
     let now = Millis(world.now);
     let bad = Policy::parse("", r#"{"max-length": -1}"#).unwrap();
-    let refused = world.broker.put_policy("/", PolicyKind::User, "p", bad.clone(), now);
+    let refused = world.broker.administration(&Actor::program()).put_policy(
+        "/",
+        PolicyKind::User,
+        "p",
+        bad.clone(),
+        now,
+    );
     assert_eq!(refused.unwrap_err().to_string(), "-1 is not a valid maximum length");
-    let nowhere = world.broker.put_policy("nowhere", PolicyKind::User, "p", bad, now);
+    let nowhere = world.broker.administration(&Actor::program()).put_policy(
+        "nowhere",
+        PolicyKind::User,
+        "p",
+        bad,
+        now,
+    );
     assert!(matches!(nowhere, Err(PolicyRefused::Invalid(_))));
     let sound = Policy::parse("", r#"{"max-length": 1}"#).unwrap();
-    let nowhere = world.broker.put_policy("nowhere", PolicyKind::User, "p", sound, now);
+    let nowhere = world.broker.administration(&Actor::program()).put_policy(
+        "nowhere",
+        PolicyKind::User,
+        "p",
+        sound,
+        now,
+    );
     assert_eq!(nowhere.unwrap_err().to_string(), "vhost 'nowhere' not found");
-    let missing = world.broker.delete_policy("/", PolicyKind::Operator, "p", now);
+    let missing = world.broker.administration(&Actor::program()).delete_policy(
+        "/",
+        PolicyKind::Operator,
+        "p",
+        now,
+    );
     assert!(matches!(missing, Err(PolicyRefused::NoSuchPolicy)));
     assert_eq!(world.policies("q").0.as_deref(), Some("p"));
 }

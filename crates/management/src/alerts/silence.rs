@@ -1,6 +1,6 @@
 //! Silences: alerts nobody is to be told of for a while.
 
-use leveret_broker::Broker;
+use leveret_broker::{Administration, Broker};
 use leveret_engine::Millis;
 use leveret_store::Lsn;
 use serde::{Deserialize, Serialize};
@@ -44,10 +44,10 @@ impl Silences {
         kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
     }
 
-    /// Keeps them in the place of those a broker has; what has to be on disk for that.
-    pub(crate) fn keep(&self, broker: &Broker) -> Option<Lsn> {
+    /// Keeps them in the place of those the broker has; what has to be on disk for that.
+    pub(crate) fn keep(&self, administration: Administration<'_>) -> Option<Lsn> {
         let kept = serde_json::to_value(self).unwrap_or_default();
-        broker.put_global_parameter(PARAMETER, kept).commit
+        administration.put_global_parameter(PARAMETER, kept).commit
     }
 
     /// Adds one and gives its id; `None` if there are too many.

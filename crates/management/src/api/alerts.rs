@@ -56,7 +56,7 @@ pub(crate) fn silence(call: &Call) -> Outcome {
         comment,
         user: call.user()?.name.to_string(),
     };
-    let made = call.node.alerts.silence(call.broker(), silence, call.now);
+    let made = call.node.alerts.silence(call.administration(), silence, call.now);
     let (id, commit) = made.ok_or_else(|| Failure::bad_request("there are too many silences"))?;
     let location = format!("/api/leveret/silences/{id}");
     Ok(Answer::created_with(&json!({ "id": id }), location).after(commit))
@@ -68,7 +68,7 @@ pub(crate) fn silence(call: &Call) -> Outcome {
 /// 404 where there is none.
 pub(crate) fn end_silence(call: &Call) -> Outcome {
     let id = call.part("id").parse().map_err(|_| Failure::NotFound)?;
-    let ended = call.node.alerts.end_silence(call.broker(), id, call.now);
+    let ended = call.node.alerts.end_silence(call.administration(), id, call.now);
     Ok(Answer::done().after(ended.ok_or(Failure::NotFound)?))
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn close_connections(call: &Call) -> Outcome {
 /// `{"tracing": true}`, and the rest of the vhost stays as it is.
 pub(crate) fn trace(call: &Call) -> Outcome {
     let body = call.object_with(&["tracing"])?;
-    call.vhost()?.trace(flag(&body, "tracing", false)?);
+    call.administration().trace(&*call.vhost()?, flag(&body, "tracing", false)?);
     Ok(Answer::done())
 }
 

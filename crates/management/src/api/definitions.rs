@@ -23,14 +23,15 @@ fn attached(call: &Call, answer: Answer) -> Answer {
 }
 
 pub(crate) fn import(call: &Call) -> Outcome {
-    let commit = definitions::import(call.broker(), &given(call)?, call.now)?;
+    let commit = definitions::import(call.broker(), &call.actor, &given(call)?, call.now)?;
     Ok(Answer::done().after(commit))
 }
 
 pub(crate) fn import_vhost(call: &Call) -> Outcome {
     let vhost = call.vhost().map_err(|_| Failure::Missing("vhost_not_found".to_owned()))?;
     let given = given(call)?;
-    let commit = definitions::import_into(call.broker(), vhost.name(), &given, call.now)?;
+    let commit =
+        definitions::import_into(call.broker(), &call.actor, vhost.name(), &given, call.now)?;
     Ok(Answer::done().after(commit))
 }
 

@@ -21,7 +21,8 @@ const SCRATCH_SEGMENT_BYTES: u64 = 1 << 20;
 pub(crate) fn definitions(call: &Call) -> Outcome {
     let given = call.object()?;
     if !call.flag("dry-run") {
-        let (refused, commit) = definitions::import_what_can_be(call.broker(), &given, call.now)?;
+        let (refused, commit) =
+            definitions::import_what_can_be(call.broker(), &call.actor, &given, call.now)?;
         return Ok(Answer::json(&json!({ "refused": refused })).after(commit));
     }
     let refused = tried(call, &given)?;
@@ -36,9 +37,9 @@ fn tried(call: &Call, given: &Map<String, Value>) -> Result<Vec<Value>, Failure>
     let scratch = scratch.map_err(|_| Failure::Internal)?;
     let own = definitions::of_node(&call.node);
     if let Value::Object(own) = &own {
-        definitions::import(&scratch, own, call.now)?;
+        definitions::import(&scratch, &call.actor, own, call.now)?;
     }
-    let (refused, _) = definitions::import_what_can_be(&scratch, given, call.now)?;
+    let (refused, _) = definitions::import_what_can_be(&scratch, &call.actor, given, call.now)?;
     scratch.close();
     Ok(refused)
 }

@@ -76,19 +76,21 @@ pub(crate) fn put(call: &Call) -> Outcome {
     let existed = named(call).is_ok();
     let (component, name) = (call.part("component"), call.part("name"));
     let value = body.get("value").unwrap_or(&Value::Null);
-    let commit = set_parameter(call.broker(), call.now, &*call.vhost()?, component, name, value)?;
+    let (vhost, administration) = (call.vhost()?, call.administration());
+    let commit = set_parameter(administration, call.now, &vhost, component, name, value)?;
     let answer = if existed { Answer::done() } else { Answer::created() };
     Ok(answer.after(commit))
 }
 
 pub(crate) fn delete(call: &Call) -> Outcome {
     let Item { vhost, component, name, .. } = named(call)?;
-    let broker = call.broker();
+    let administration = call.administration();
     let commit = if component == LIMITS {
-        let cleared = broker.set_vhost_limits(vhost.name(), VhostLimits::default());
+        let cleared = administration.set_vhost_limits(vhost.name(), VhostLimits::default());
         cleared.map_err(|_| Failure::NotFound)?
     } else {
-        let cleared = broker.delete_policy(vhost.name(), PolicyKind::Operator, &name, call.now);
+        let cleared =
+            administration.delete_policy(vhost.name(), PolicyKind::Operator, &name, call.now);
         cleared.map_err(|_| Failure::NotFound)?
     };
     Ok(Answer::done().after(commit))
@@ -109,7 +111,7 @@ pub(crate) fn show_global(call: &Call) -> Outcome {
 pub(crate) fn put_global(call: &Call) -> Outcome {
     let body = call.object_with(&["value"])?;
     let value = body.get("value").cloned().unwrap_or_default();
-    let changed = call.broker().put_global_parameter(call.part("name"), value);
+    let changed = call.administration().put_global_parameter(call.part("name"), value);
     let answer = match changed.change {
         Change::Created => Answer::created(),
         Change::Updated => Answer::done(),
@@ -118,12 +120,12 @@ pub(crate) fn put_global(call: &Call) -> Outcome {
 }
 
 pub(crate) fn delete_global(call: &Call) -> Outcome {
-    let deleted = call.broker().delete_global_parameter(call.part("name"));
+    let deleted = call.administration().delete_global_parameter(call.part("name"));
     Ok(Answer::done().after(deleted.ok_or(Failure::NotFound)?))
 }
 
 pub(crate) fn put_cluster_name(call: &Call) -> Outcome {
     let body = call.object_with(&["name"])?;
-    let changed = call.broker().set_cluster_name(text(&body, "name")?);
+    let changed = call.administration().set_cluster_name(text(&body, "name")?);
     Ok(Answer::done().after(changed.commit))
 }

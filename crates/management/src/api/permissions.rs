@@ -63,12 +63,12 @@ pub(crate) fn show(call: &Call) -> Outcome {
 pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object_with(&["configure", "write", "read"])?;
     check_ends(call)?;
-    let changed = call.broker().put_permission(key(call), read_permission(&body)?);
+    let changed = call.administration().put_permission(key(call), read_permission(&body)?);
     answer(changed.map_err(not_set)?)
 }
 
 pub(crate) fn delete(call: &Call) -> Outcome {
-    let deleted = call.broker().delete_permission(&key(call)).map_err(not_set)?;
+    let deleted = call.administration().delete_permission(&key(call)).map_err(not_set)?;
     Ok(Answer::done().after(deleted.ok_or(Failure::NotFound)?.commit))
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn put_topic(call: &Call) -> Outcome {
     if vhost.topology(|topology| topology.exchange(&exchange).is_none()) {
         return Err(Failure::BadRequest(json!(["no_such_exchange", exchange])));
     }
-    answer(call.broker().put_topic_permission(key(call), permission).map_err(not_set)?)
+    answer(call.administration().put_topic_permission(key(call), permission).map_err(not_set)?)
 }
 
 pub(crate) fn delete_topics(call: &Call) -> Outcome {
@@ -123,7 +123,8 @@ pub(crate) fn delete_topics(call: &Call) -> Outcome {
         return Err(Failure::NotFound);
     }
     let exchange = Some(call.part("exchange")).filter(|exchange| !exchange.is_empty());
-    let deleted = call.broker().delete_topic_permissions(&key, exchange).map_err(not_set)?;
+    let deleted =
+        call.administration().delete_topic_permissions(&key, exchange).map_err(not_set)?;
     Ok(Answer::done().after(deleted.and_then(|deleted| deleted.commit)))
 }
 
@@ -131,7 +132,7 @@ pub(crate) fn delete_topics(call: &Call) -> Outcome {
 pub(crate) fn grant_everything(call: &Call, vhost: &str) -> Result<Option<Lsn>, Failure> {
     let key = PermissionKey::new(call.user()?.name.as_str(), vhost);
     let everything = Permission::new(".*", ".*", ".*").map_err(|_| Failure::Internal)?;
-    let granted = call.broker().put_permission(key, everything);
+    let granted = call.administration().put_permission(key, everything);
     Ok(granted.map_err(|_| Failure::Internal)?.commit)
 }
 

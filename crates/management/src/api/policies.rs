@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leveret_broker::policy::{NamedPolicy, Policy, PolicyKind, PolicyRefused};
-use leveret_broker::{Broker, Vhost};
+use leveret_broker::{Administration, Vhost};
 use leveret_engine::Millis;
 use leveret_store::Lsn;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ fn put_kind(call: &Call, kind: PolicyKind) -> Outcome {
     let body = call.object_with(&["pattern", "definition"])?;
     let (vhost, name) = (call.vhost()?, call.part("name"));
     let existed = vhost.policy(kind, name).is_some();
-    let commit = set(call.broker(), call.now, vhost.name(), kind, name, &body)?;
+    let commit = set(call.administration(), call.now, vhost.name(), kind, name, &body)?;
     let answer = if existed { Answer::done() } else { Answer::created() };
     Ok(answer.after(commit))
 }
@@ -77,7 +77,7 @@ fn put_kind(call: &Call, kind: PolicyKind) -> Outcome {
 /// # Errors
 /// 400 in RabbitMQ's words when it is not sound, 404 without the vhost.
 pub(crate) fn set(
-    broker: &Broker,
+    administration: Administration<'_>,
     now: Millis,
     vhost: &str,
     kind: PolicyKind,
@@ -90,7 +90,7 @@ pub(crate) fn set(
         known.map(|(key, value)| (key.clone(), value.clone())).collect();
     let policy = Policy::from_json(name, &Value::Object(known))
         .map_err(|invalid| refused(&PolicyRefused::Invalid(invalid)))?;
-    let set = broker.put_policy(vhost, kind, name, policy, now);
+    let set = administration.put_policy(vhost, kind, name, policy, now);
     set.map_err(|error| refused(&error))
 }
 
@@ -104,7 +104,8 @@ pub(crate) fn delete_operator(call: &Call) -> Outcome {
 
 fn delete_kind(call: &Call, kind: PolicyKind) -> Outcome {
     let vhost = call.vhost()?;
-    let deleted = call.broker().delete_policy(vhost.name(), kind, call.part("name"), call.now);
+    let deleted =
+        call.administration().delete_policy(vhost.name(), kind, call.part("name"), call.now);
     Ok(Answer::done().after(deleted.map_err(|error| refused(&error))?))
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
     let old = call.broker().access().user(call.part("user"));
     let limits = old.map(|old| old.limits).unwrap_or_default();
     let user = read_user(call.part("user"), &body, limits)?;
-    let changed = call.broker().put_user(user).map_err(|_| Failure::Internal)?;
+    let changed = call.administration().put_user(user).map_err(|_| Failure::Internal)?;
     let answer = match changed.change {
         Change::Created => Answer::created(),
         Change::Updated => Answer::done(),
@@ -53,7 +53,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
 }
 
 pub(crate) fn delete(call: &Call) -> Outcome {
-    let deleted = call.broker().delete_user(call.part("user")).ok_or(Failure::NotFound)?;
+    let deleted = call.administration().delete_user(call.part("user")).ok_or(Failure::NotFound)?;
     Ok(Answer::done().after(deleted.commit))
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn bulk_delete(call: &Call) -> Outcome {
     let names = body.get("users").and_then(Value::as_array);
     let names = names.ok_or_else(|| Failure::bad_request("users should be a list"))?;
     let names = names.iter().filter_map(Value::as_str);
-    let deleted = names.filter_map(|name| call.broker().delete_user(name));
+    let deleted = names.filter_map(|name| call.administration().delete_user(name));
     let commit = deleted.map(|deleted| deleted.commit).fold(None, Ord::max);
     Ok(Answer::done().after(commit))
 }
@@ -108,7 +108,7 @@ pub(crate) fn hash_password(call: &Call) -> Outcome {
 }
 
 fn set(call: &Call, user: &str, limits: UserLimits) -> Outcome {
-    let set = call.broker().set_user_limits(user, limits);
+    let set = call.administration().set_user_limits(user, limits);
     Ok(Answer::done().after(set.map_err(|_| Failure::NotFound)?))
 }
 

@@ -81,14 +81,14 @@ pub(crate) fn put(call: &Call) -> Outcome {
         Some(_) => Some(flag(&body, "tracing", false)?),
     };
     let name = call.part("name");
-    let changed = call.broker().put_vhost(name, metadata);
+    let changed = call.administration().put_vhost(name, metadata);
     let mut commit = changed.commit;
     if changed.change == Change::Created && call.peer != Peer::Operator {
         // RabbitMQ gives a new vhost's maker all permissions in it.
         commit = commit.max(super::permissions::grant_everything(call, name)?);
     }
     if let (Some(is_traced), Some(vhost)) = (is_traced, call.broker().vhost(name)) {
-        vhost.trace(is_traced);
+        call.administration().trace(&vhost, is_traced);
     }
     let answer = match changed.change {
         Change::Created => Answer::created(),
@@ -99,7 +99,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
 
 pub(crate) fn delete(call: &Call) -> Outcome {
     let name = call.part("name");
-    match call.broker().delete_vhost(name, &mut call.turn()) {
+    match call.administration().delete_vhost(name, &mut call.turn()) {
         Ok(commit) => Ok(Answer::done().after(commit)),
         Err(VhostNotDeleted::NotFound) => Err(Failure::NotFound),
         Err(VhostNotDeleted::Protected) => Err(Failure::Protected(format!(
@@ -119,7 +119,7 @@ pub(crate) fn unprotect(call: &Call) -> Outcome {
 fn set_protection(call: &Call, protected_from_deletion: bool) -> Outcome {
     let vhost = named(call)?;
     let metadata = VhostMetadata { protected_from_deletion, ..vhost.metadata() };
-    let changed = call.broker().put_vhost(vhost.name(), metadata);
+    let changed = call.administration().put_vhost(vhost.name(), metadata);
     Ok(Answer::done().after(changed.commit))
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn delete_limit(call: &Call) -> Outcome {
 }
 
 fn set(call: &Call, vhost: &Vhost, limits: VhostLimits) -> Outcome {
-    let set = call.broker().set_vhost_limits(vhost.name(), limits);
+    let set = call.administration().set_vhost_limits(vhost.name(), limits);
     Ok(Answer::done().after(set.map_err(|_| Failure::NotFound)?))
 }
 

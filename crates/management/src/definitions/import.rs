@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leveret_broker::access::PermissionKey;
 use leveret_broker::policy::PolicyKind;
-use leveret_broker::{Broker, Session, UserLimits, Vhost, VhostLimits};
+use leveret_broker::{Actor, Administration, Broker, Session, UserLimits, Vhost, VhostLimits};
 use leveret_codec::ReplyCode;
 use leveret_engine::{DestinationName, Millis};
 use leveret_store::Lsn;
@@ -21,10 +21,11 @@ use crate::call::text;
 /// 400 and the reason for the first entry that can't be set up.
 pub(crate) fn import(
     broker: &Arc<Broker>,
+    actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
-    let mut importer = Importer { broker, now, scope: None, commit: None, refused: None };
+    let mut importer = Importer { broker, actor, now, scope: None, commit: None, refused: None };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
@@ -36,11 +37,12 @@ pub(crate) fn import(
 /// 400 when a section is no list of objects.
 pub(crate) fn import_what_can_be(
     broker: &Arc<Broker>,
+    actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
     now: Millis,
 ) -> Result<(Vec<Value>, Option<Lsn>), Failure> {
     let refused = Some(Vec::new());
-    let mut importer = Importer { broker, now, scope: None, commit: None, refused };
+    let mut importer = Importer { broker, actor, now, scope: None, commit: None, refused };
     importer.run(definitions)?;
     Ok((importer.refused.unwrap_or_default(), importer.commit))
 }
@@ -51,18 +53,20 @@ pub(crate) fn import_what_can_be(
 /// As [`import`].
 pub(crate) fn import_into(
     broker: &Arc<Broker>,
+    actor: &Arc<Actor>,
     vhost: &str,
     definitions: &Map<String, Value>,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
     let scope = Some(vhost);
-    let mut importer = Importer { broker, now, scope, commit: None, refused: None };
+    let mut importer = Importer { broker, actor, now, scope, commit: None, refused: None };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
 
 struct Importer<'a> {
     broker: &'a Arc<Broker>,
+    actor: &'a Arc<Actor>,
     now: Millis,
     /// The vhost everything goes to, if the definitions are of one.
     scope: Option<&'a str>,
@@ -125,13 +129,17 @@ impl Importer<'_> {
         Ok(())
     }
 
+    fn administration(&self) -> Administration<'_> {
+        self.broker.administration(self.actor)
+    }
+
     fn committed(&mut self, commit: Option<Lsn>) {
         self.commit = self.commit.max(commit);
     }
 
     fn user(&mut self, entry: &Entry) -> Result<(), Failure> {
         let user = users::read_user(text(entry, "name")?, entry, UserLimits::default())?;
-        let changed = self.broker.put_user(user).map_err(|_| Failure::Internal)?;
+        let changed = self.administration().put_user(user).map_err(|_| Failure::Internal)?;
         self.committed(changed.commit);
         Ok(())
     }
@@ -144,7 +152,7 @@ impl Importer<'_> {
         }
         // Tracing is a state, not something to set up.
         said.remove("tracing");
-        let changed = self.broker.put_vhost(name, vhosts::read_metadata(&said)?);
+        let changed = self.administration().put_vhost(name, vhosts::read_metadata(&said)?);
         self.committed(changed.commit);
         match entry.get("limits") {
             Some(Value::Object(limits)) if !limits.is_empty() => self.limits(name, limits),
@@ -153,22 +161,15 @@ impl Importer<'_> {
     }
 
     fn limits(&mut self, vhost: &str, given: &Entry) -> Result<(), Failure> {
-        let mut limits = VhostLimits::default();
-        for (name, value) in given {
-            let invalid = |reason| Failure::bad_request(format!("Validation failed\n\n{reason}\n"));
-            let place = vhosts::limit_mut(&mut limits, name)
-                .ok_or_else(|| invalid(limit::unrecognised(name, value, "limits")))?;
-            *place = Some(limit::number(name, value).map_err(invalid)?);
-        }
-        let set = self.broker.set_vhost_limits(vhost, limits);
-        self.committed(set.map_err(|_| missing_vhost(vhost))?);
+        let set = set_limits(self.administration(), vhost, given)?;
+        self.committed(set);
         Ok(())
     }
 
     fn permission(&mut self, entry: &Entry) -> Result<(), Failure> {
         let key = self.permission_key(entry)?;
         let permission = permissions::read_permission(entry)?;
-        let changed = self.broker.put_permission(key, permission);
+        let changed = self.administration().put_permission(key, permission);
         self.committed(changed.map_err(permissions::not_set)?.commit);
         Ok(())
     }
@@ -176,7 +177,7 @@ impl Importer<'_> {
     fn topic_permission(&mut self, entry: &Entry) -> Result<(), Failure> {
         let key = self.permission_key(entry)?;
         let (_, permission) = permissions::read_topic_permission(entry)?;
-        let changed = self.broker.put_topic_permission(key, permission);
+        let changed = self.administration().put_topic_permission(key, permission);
         self.committed(changed.map_err(permissions::not_set)?.commit);
         Ok(())
     }
@@ -191,7 +192,7 @@ impl Importer<'_> {
 
     fn global_parameter(&mut self, entry: &Entry) -> Result<(), Failure> {
         let value = entry.get("value").cloned().unwrap_or_default();
-        let changed = self.broker.put_global_parameter(text(entry, "name")?, value);
+        let changed = self.administration().put_global_parameter(text(entry, "name")?, value);
         self.committed(changed.commit);
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Importer<'_> {
     fn parameter(&mut self, entry: &Entry) -> Result<(), Failure> {
         let vhost = self.vhost_of(entry)?;
         let commit = set_parameter(
-            self.broker,
+            self.administration(),
             self.now,
             &vhost,
             text(entry, "component")?,
@@ -212,7 +213,14 @@ impl Importer<'_> {
 
     fn policy(&mut self, entry: &Entry) -> Result<(), Failure> {
         let (vhost, name) = (self.vhost_of(entry)?, text(entry, "name")?);
-        let set = policies::set(self.broker, self.now, vhost.name(), PolicyKind::User, name, entry);
+        let set = policies::set(
+            self.administration(),
+            self.now,
+            vhost.name(),
+            PolicyKind::User,
+            name,
+            entry,
+        );
         // RabbitMQ says which one it was.
         let named = |failure| match failure {
             Failure::BadRequest(Value::String(reason)) => Failure::bad_request(format!(
@@ -293,7 +301,7 @@ impl Importer<'_> {
     }
 
     fn session(&self, vhost: &Vhost) -> Result<Session, Failure> {
-        let mut session = Session::of_system(self.broker, vhost.name())?;
+        let mut session = Session::of_system(self.broker, vhost.name(), Arc::clone(self.actor))?;
         session.begin(self.now);
         Ok(session)
     }
@@ -327,7 +335,7 @@ fn refusal(section: &str, entry: &Entry, failure: &Failure) -> Value {
 /// # Errors
 /// 400 for a component there is none of, or a value that isn't its.
 pub(crate) fn set_parameter(
-    broker: &Arc<Broker>,
+    administration: Administration<'_>,
     now: Millis,
     vhost: &Vhost,
     component: &str,
@@ -340,18 +348,29 @@ pub(crate) fn set_parameter(
         _ => &nothing,
     };
     match component {
-        "vhost-limits" => {
-            let mut importer = Importer { broker, now, scope: None, commit: None, refused: None };
-            importer.limits(vhost.name(), value)?;
-            Ok(importer.commit)
-        }
+        "vhost-limits" => set_limits(administration, vhost.name(), value),
         "operator_policy" => {
-            policies::set(broker, now, vhost.name(), PolicyKind::Operator, name, value)
+            policies::set(administration, now, vhost.name(), PolicyKind::Operator, name, value)
         }
         other => {
             Err(Failure::bad_request(format!("Validation failed\n\ncomponent {other} not found\n")))
         }
     }
+}
+
+fn set_limits(
+    administration: Administration<'_>,
+    vhost: &str,
+    given: &Entry,
+) -> Result<Option<Lsn>, Failure> {
+    let mut limits = VhostLimits::default();
+    for (name, value) in given {
+        let invalid = |reason| Failure::bad_request(format!("Validation failed\n\n{reason}\n"));
+        let place = vhosts::limit_mut(&mut limits, name)
+            .ok_or_else(|| invalid(limit::unrecognised(name, value, "limits")))?;
+        *place = Some(limit::number(name, value).map_err(invalid)?);
+    }
+    administration.set_vhost_limits(vhost, limits).map_err(|_| missing_vhost(vhost))
 }
 
 /// Definitions of 3.13 and later say a queue's type beside its arguments.

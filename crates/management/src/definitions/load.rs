@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use leveret_broker::Broker;
+use leveret_broker::{Actor, Broker, Place};
 use leveret_server::StartError;
 use leveret_store::Lsn;
 use serde_json::Value;
@@ -30,7 +30,8 @@ pub fn load(broker: &Arc<Broker>, path: &Path) -> Result<Option<Lsn>, StartError
             Ok(_) => return Err(failed(&file, "it holds no JSON object".to_owned())),
             Err(error) => return Err(failed(&file, error.to_string())),
         };
-        let loaded = import(broker, &definitions, now());
+        let actor = Arc::new(Actor::at(Place::File(file.clone())));
+        let loaded = import(broker, &actor, &definitions, now());
         commit = commit.max(loaded.map_err(|failure| failed(&file, failure.to_string()))?);
         tracing::info!("loaded definitions from {}", file.display());
     }

@@ -1,5 +1,6 @@
 //! Every setting, defined once.
 
+mod audit;
 mod auth;
 mod tls;
 mod web;
@@ -75,6 +76,7 @@ const NAME: &str = "a text of 1 to 255 bytes";
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
+        .chain(&audit::AUDIT)
         .chain(&auth::AUTH)
         .chain(&web::WEB)
         .chain(&tls::AMQP)

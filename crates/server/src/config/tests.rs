@@ -99,6 +99,10 @@ fn a_file_sets_everything() {
         [log]
         level = "warn"
         format = "json"
+        [audit]
+        file = "/log/audit.jsonl"
+        max_size = "1MiB"
+        max_files = 3
         [web]
         session_idle = "10m"
         session_lifetime = "2h"
@@ -186,6 +190,11 @@ fn a_file_sets_everything() {
             disk_free_limit: Limit::Bytes(1_000_000_000),
         },
         log: LogConfig { level: LogLevel::Warning, format: LogFormat::Json },
+        audit: AuditConfig {
+            file: Some("/log/audit.jsonl".into()),
+            max_bytes: 1 << 20,
+            max_files: 3,
+        },
         web: WebConfig {
             session_idle: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(2),
@@ -460,6 +469,11 @@ disk_free_limit = "50MB"
 [log]
 level = "info"
 format = "text"
+
+[audit]
+file = "none"
+max_size = "16MiB"
+max_files = 10
 
 [auth]
 mechanisms = ["PLAIN", "AMQPLAIN", "ANONYMOUS"]

@@ -1,6 +1,6 @@
 //! What limits refuse, and the broker's stop.
 
-use leveret_broker::{UserLimits, VhostLimits};
+use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::channel;
 use leveret_tests::{Account, Broker, Channel, consume, declare, declare_exchange, get};
 
@@ -50,7 +50,12 @@ pub(super) const ROWS: &[Row] = &[
         "vhost_connection_limit",
         |stage| {
             let limits = VhostLimits { max_connections: Some(1), ..VhostLimits::default() };
-            stage.broker.inside().set_vhost_limits("/", limits).unwrap();
+            stage
+                .broker
+                .inside()
+                .administration(&Actor::program())
+                .set_vhost_limits("/", limits)
+                .unwrap();
             stage.connection_of("anna").err().unwrap()
         },
         "connection.close 530 connection.open NOT_ALLOWED - access to vhost '/' refused for user \
@@ -143,9 +148,9 @@ const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 2\n\
 fn limits_refuse_in_rabbitmqs_words() {
     let Some(broker) = Broker::embedded(&[ANNA], "sets limits inside the broker") else { return };
     let limits = UserLimits { max_connections: Some(1), max_channels: Some(1) };
-    broker.inside().set_user_limits("anna", limits).unwrap();
+    broker.inside().administration(&Actor::program()).set_user_limits("anna", limits).unwrap();
     let limits = VhostLimits { max_queues: Some(1), ..VhostLimits::default() };
-    broker.inside().set_vhost_limits("/", limits).unwrap();
+    broker.inside().administration(&Actor::program()).set_vhost_limits("/", limits).unwrap();
     let channel: Channel = broker.connect().channel(1);
     channel.call(&declare("the-one"));
     channel.connection().clone().close();

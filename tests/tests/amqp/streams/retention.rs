@@ -1,5 +1,6 @@
 //! What leaves a stream, and when.
 
+use leveret_broker::Actor;
 use leveret_broker::policy::{Policy, PolicyKind};
 use leveret_tests::codec::Value;
 use leveret_tests::eventually;
@@ -86,6 +87,7 @@ fn policies_change_what_is_kept() {
         let policy = Policy { apply_to: "streams".parse().unwrap(), ..parse(definition) };
         broker
             .inside()
+            .administration(&Actor::program())
             .put_policy("/", PolicyKind::User, "p", policy, leveret_server::now())
             .unwrap();
     };
