@@ -83,8 +83,9 @@ fn a_killed_process_keeps_its_promises() {
             .collect();
         assert!(found.is_sorted_by(|a, b| a < b), "{found:?}");
         let tenths: Vec<u64> = found.iter().copied().filter(|n| n % 10 == 0).collect();
-        let last = durable.map_or(0, |durable| durable / 10);
-        assert!(tenths.len() as u64 > last, "{durable:?} is durable, found {tenths:?}");
+        // It may have been killed before it had promised anything.
+        let promised = durable.map_or(0, |durable| durable / 10 + 1);
+        assert!(tenths.len() as u64 >= promised, "{durable:?} is durable, found {tenths:?}");
         assert!(tenths.iter().copied().eq((0..tenths.len() as u64).map(|n| n * 10)));
         store.close();
     }
