@@ -27,6 +27,8 @@ pub use paging::{Got, PageRequest};
 pub use settings::{Overflow, QueueSettings};
 pub use spill::{SpillBlock, Spilled};
 
+use std::num::NonZeroU64;
+
 use crate::ids::{ConsumerId, Lsn, Millis};
 use consumers::Consumers;
 use delayed::Delayed;
@@ -61,7 +63,7 @@ pub struct Queue {
     unacked: Unacked,
     reserved: Reserved,
     /// While a lowered limit is being worked off: the length it has come down to.
-    shrinking_from: Option<u64>,
+    shrinking_from: Option<NonZeroU64>,
     last_arrival: Millis,
     paging: Paging,
     /// Boxed and created with the first consumer: most queues of a large broker idle without.
@@ -69,14 +71,28 @@ pub struct Queue {
 }
 
 /// Deliveries that are neither settled nor requeued.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Unacked {
     len: u64,
     bytes: u64,
-    /// Of those that are paged out. Their holder says so once it has happened, and may be late: they
-    /// can be settled before.
-    paged: i64,
-    paged_bytes: i64,
+    /// Boxed and created with the first: most queues get all their deliveries settled in time.
+    paged: Option<Box<UnackedPaged>>,
+}
+
+/// Of those that are paged out. Their holder says so once it has happened, and may be late: they
+/// can be settled before.
+#[derive(Clone, Copy, Debug, Default)]
+struct UnackedPaged {
+    len: i64,
+    bytes: i64,
+}
+
+impl Unacked {
+    /// How many are paged out, and their body bytes, as far as their holders have said.
+    fn paged(&self) -> (u64, u64) {
+        let of = |count: i64| u64::try_from(count).unwrap_or_default();
+        self.paged.as_deref().map_or((0, 0), |paged| (of(paged.len), of(paged.bytes)))
+    }
 }
 
 /// Room that is taken without messages in it.
@@ -140,7 +156,7 @@ impl Queue {
     /// lowered limit goes in portions: see [`is_shrinking`](Self::is_shrinking).
     pub fn set_settings(&mut self, settings: QueueSettings) {
         self.settings = settings;
-        self.shrinking_from = Some(self.ready.len());
+        self.shrinking_from = NonZeroU64::new(self.ready.len());
         if let Some(consumers) = &mut self.consumers {
             consumers.set_single_active(settings.single_active_consumer);
         }
@@ -465,21 +481,22 @@ impl Queue {
 
     /// Of those deliveries so many more are paged out, with so many body bytes; fewer, if less than
     /// zero.
-    pub const fn unacked_paged(&mut self, len: i64, bytes: i64) {
-        self.unacked.paged = self.unacked.paged.wrapping_add(len);
-        self.unacked.paged_bytes = self.unacked.paged_bytes.wrapping_add(bytes);
+    pub fn unacked_paged(&mut self, len: i64, bytes: i64) {
+        let paged = self.unacked.paged.get_or_insert_default();
+        paged.len = paged.len.wrapping_add(len);
+        paged.bytes = paged.bytes.wrapping_add(bytes);
     }
 
     /// Deliveries neither settled nor requeued that are not in memory.
     #[must_use]
     pub fn unacked_paged_len(&self) -> u64 {
-        u64::try_from(self.unacked.paged).unwrap_or_default().min(self.unacked.len)
+        self.unacked.paged().0.min(self.unacked.len)
     }
 
     /// Body bytes of those.
     #[must_use]
     pub fn unacked_paged_bytes(&self) -> u64 {
-        u64::try_from(self.unacked.paged_bytes).unwrap_or_default().min(self.unacked.bytes)
+        self.unacked.paged().1.min(self.unacked.bytes)
     }
 
     /// Number of consumers, waiting ones included.
@@ -544,10 +561,10 @@ impl Queue {
         }
         let least = self
             .shrinking_from
-            .map_or(0, |length| length.min(self.ready.len()).saturating_sub(SHRUNK_AT_ONCE));
+            .map_or(0, |length| length.get().min(self.ready.len()).saturating_sub(SHRUNK_AT_ONCE));
         while self.exceeds_limits(0, 0) {
             if self.ready.len() <= least {
-                self.shrinking_from = Some(least);
+                self.shrinking_from = NonZeroU64::new(least);
                 return;
             }
             let Some(entry) = self.ready.pop() else {

@@ -97,7 +97,7 @@ fn get(queue: &mut Queue) -> Option<u64> {
 
 #[test]
 fn an_idle_queue_is_small() {
-    assert!(size_of::<Queue>() <= 304, "{}", size_of::<Queue>());
+    assert!(size_of::<Queue>() <= 288, "{}", size_of::<Queue>());
     assert!(size_of::<Entry>() <= 96, "{}", size_of::<Entry>());
     assert!(size_of::<Message>() <= 56, "{}", size_of::<Message>());
 }
