@@ -2,6 +2,7 @@
 
 mod area;
 mod lsn_set;
+mod quiet;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,6 +100,11 @@ impl Live {
         self.totals.used += HEADER;
         if let Some((_, before)) = self.areas.range_mut(..first).next_back() {
             before.last = before.last.min(first - 1);
+        }
+        if let Some(tail) = self.segments.back() {
+            let number = tail.segment.number;
+            let of_tail = self.areas.iter_mut().filter(|(_, area)| area.segment == number);
+            of_tail.for_each(|(first, area)| area.rest(*first));
         }
         self.areas.insert(first, Area::new(segment.number, u64::MAX));
         self.segments.push_back(LiveSegment {

@@ -3,6 +3,7 @@
 use ahash::AHashMap;
 
 use super::lsn_set::LsnSet;
+use super::quiet::{Quiet, Waiting};
 use crate::RecoveredPlace;
 
 /// The messages with numbers from its key in [`Live`](super::Live) up to `last` that are still
@@ -14,6 +15,8 @@ pub(super) struct Area {
     pub(super) last: u64,
     /// None of them is empty.
     queues: AHashMap<u64, Places>,
+    /// Others, each here or there.
+    quiet: Quiet,
 }
 
 /// The unsettled places of one queue in an area.
@@ -43,12 +46,32 @@ pub(super) struct Amount {
 
 impl Area {
     pub(super) fn new(segment: u64, last: u64) -> Self {
-        Self { segment, last, queues: AHashMap::new() }
+        Self { segment, last, queues: AHashMap::new(), quiet: Quiet::default() }
+    }
+
+    /// Nothing more comes to it for now: what is known of its queues can be put together closely. No
+    /// LSN of it is below `first`.
+    pub(super) fn rest(&mut self, first: u64) {
+        let is_quiet = |places: &Places| places.seen.is_none() && places.lsns.is_short();
+        let quiet = self.queues.iter().filter(|(_, places)| is_quiet(places));
+        let mut queues: Vec<u64> = quiet.map(|(queue, _)| *queue).collect();
+        queues.sort_unstable();
+        self.quiet = Quiet::above(first);
+        for queue in queues {
+            if let Some(places) = self.queues.get(&queue)
+                && self.quiet.push(queue, &places.lsns, places.bytes)
+            {
+                self.queues.remove(&queue);
+            }
+        }
+        self.quiet.seal();
+        self.queues.shrink_to_fit();
     }
 
     /// Adds unsettled places of the `count` messages from `first` on, and their share of the messages'
     /// bytes.
     pub(super) fn add(&mut self, queue: u64, first: u64, count: u64, bytes: u64) {
+        self.wake(queue);
         let places = self.queues.entry(queue).or_default();
         places.lsns.insert(first, count);
         places.count += count;
@@ -59,13 +82,22 @@ impl Area {
     pub(super) fn plain(&self, queue: u64) -> Option<u64> {
         match self.queues.get(&queue) {
             Some(places) => places.seen.is_none().then_some(places.count),
-            None => Some(0),
+            None => Some(self.quiet.get(queue).map_or(0, Waiting::count)),
         }
+    }
+
+    /// The queue is to be changed.
+    fn wake(&mut self, queue: u64) -> Option<&mut Places> {
+        if let Some((lsns, bytes)) = self.quiet.take(queue) {
+            let count = lsns.iter().count() as u64;
+            self.queues.insert(queue, Places { lsns, count, bytes, seen: None });
+        }
+        self.queues.get_mut(&queue)
     }
 
     /// Settles what is there of the `count` messages from `start` on.
     pub(super) fn settle(&mut self, queue: u64, start: u64, count: u64) -> Amount {
-        let Some(places) = self.queues.get_mut(&queue) else { return Amount::default() };
+        let Some(places) = self.wake(queue) else { return Amount::default() };
         let settled = places.lsns.remove(start, count);
         if settled >= places.count || places.lsns.is_empty() {
             return self.drop_queue(queue);
@@ -87,21 +119,28 @@ impl Area {
 
     /// Settles all places of a queue.
     pub(super) fn drop_queue(&mut self, queue: u64) -> Amount {
+        self.wake(queue);
         let places = self.queues.remove(&queue).unwrap_or_default();
         Amount { places: places.count, bytes: places.bytes }
     }
 
     /// The place of message `lsn` in `queue`, unless it is settled.
     pub(super) fn place(&self, queue: u64, lsn: u64) -> Option<RecoveredPlace> {
-        let places = self.queues.get(&queue).filter(|places| places.lsns.contains(lsn))?;
-        Some(places.place(queue, lsn))
+        match self.queues.get(&queue) {
+            Some(places) => places.lsns.contains(lsn).then(|| places.place(queue, lsn)),
+            None => self.quiet.get(queue)?.contains(lsn).then(|| unseen(queue)),
+        }
     }
 
     /// The unsettled places of a queue, ascending by LSN.
     pub(super) fn places(&self, queue: u64) -> impl Iterator<Item = (u64, RecoveredPlace)> {
-        self.queues.get(&queue).into_iter().flat_map(move |places| {
-            places.lsns.iter().map(move |lsn| (lsn, places.place(queue, lsn)))
-        })
+        let places = self.queues.get(&queue).into_iter();
+        let quiet = self.quiet.get(queue).into_iter();
+        places
+            .flat_map(move |places| {
+                places.lsns.iter().map(move |lsn| (lsn, places.place(queue, lsn)))
+            })
+            .chain(quiet.flat_map(Waiting::lsns).map(move |lsn| (lsn, unseen(queue))))
     }
 
     /// Changes what such a place has seen.
@@ -109,7 +148,10 @@ impl Area {
         let Some(old) = self.place(queue, lsn) else { return };
         let mut new = old;
         change(&mut new);
-        let Some(places) = self.queues.get_mut(&queue).filter(|_| new != old) else { return };
+        if new == old {
+            return;
+        }
+        let Some(places) = self.wake(queue) else { return };
         let seen = places.seen.get_or_insert_default();
         if new.redelivered {
             seen.redelivered.insert(lsn, 1);
@@ -130,4 +172,9 @@ impl Places {
         let redelivered = seen.is_some_and(|seen| seen.redelivered.contains(lsn));
         RecoveredPlace { queue, deliveries, redelivered, delayed_until }
     }
+}
+
+/// The place of a message of which nothing more is known.
+fn unseen(queue: u64) -> RecoveredPlace {
+    RecoveredPlace { queue, ..RecoveredPlace::default() }
 }

@@ -70,6 +70,11 @@ impl LsnSet {
         few.into_iter().flatten().chain(many.into_iter().flatten())
     }
 
+    /// Whether it has so few that their list is shorter than a bitmap.
+    pub(super) const fn is_short(&self) -> bool {
+        matches!(self, Self::Few(_))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Few(few) => few.is_empty(),
