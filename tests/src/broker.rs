@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
@@ -190,6 +190,19 @@ impl Broker {
     pub fn connect_as(&self, login: &Login<'_>) -> Result<Connection, Answer> {
         let connection = self.dial();
         connection.open(login)?;
+        Ok(connection)
+    }
+
+    /// An open connection of `guest` from another address of this machine's, such as 127.0.0.2.
+    ///
+    /// # Errors
+    /// What the broker answered instead of letting it in.
+    ///
+    /// # Panics
+    /// If the broker can't be reached from there.
+    pub fn connect_from(&self, source: IpAddr) -> Result<Connection, Answer> {
+        let connection = Connection::dial_from(source, self.address()).expect("a local address");
+        connection.open(&Login::default())?;
         Ok(connection)
     }
 

@@ -1,11 +1,13 @@
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use leveret_codec::{
     Method, PROTOCOL_HEADER, Properties, TableBuf, Value, channel, connection, encode_content,
 };
+
+use socket2::{Domain, Socket, Type};
 
 use crate::given::Declared;
 use crate::tls::Stream;
@@ -61,6 +63,18 @@ impl Connection {
     /// If nobody listens.
     pub fn try_dial(address: SocketAddr) -> std::io::Result<Self> {
         Self::dial_noting(address, Arc::default())
+    }
+
+    /// As [`try_dial`](Self::try_dial), from another address of this machine's, such as 127.0.0.2.
+    ///
+    /// # Errors
+    /// If nobody listens, or the address is none of this machine's.
+    pub fn dial_from(source: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+        socket.connect(&address.into())?;
+        let wire = Wire::on(socket.into(), Arc::default())?;
+        Ok(Self { wire: Rc::new(RefCell::new(wire)) })
     }
 
     pub(crate) fn dial_noting(

@@ -33,7 +33,11 @@ struct Incomplete {
 
 impl Wire {
     pub(crate) fn connect(address: SocketAddr, declared: Arc<Declared>) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::on(TcpStream::connect(address)?, declared)
+    }
+
+    /// On a socket that is connected.
+    pub(crate) fn on(stream: TcpStream, declared: Arc<Declared>) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

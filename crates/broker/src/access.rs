@@ -31,7 +31,7 @@ pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::permission::{Permission, PermissionKind};
 pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
-pub use self::throttle::Throttle;
+pub use self::throttle::{Throttle, network};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
 use crate::limits::UserLimits;

@@ -26,6 +26,8 @@ pub struct NodeLimits {
     pub queues: Option<u32>,
     /// Exchanges, those every vhost has from the start included.
     pub exchanges: Option<u32>,
+    /// Bindings, those to the default exchange not included. RabbitMQ has no limit of them.
+    pub bindings: Option<u32>,
 }
 
 /// What a vhost may hold.

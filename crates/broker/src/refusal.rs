@@ -5,6 +5,7 @@
 //! `tests/tests/amqp/refusals.rs` provokes each of them over the wire.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use leveret_codec::AmqpError;
@@ -369,6 +370,13 @@ pub fn node_connection_limit(limit: u64) -> AmqpError {
     ))
 }
 
+/// 530: the client's address has as many connections as it may. RabbitMQ has no such limit.
+pub fn address_connection_limit(address: IpAddr, limit: u32) -> AmqpError {
+    AmqpError::not_allowed(format!(
+        "connection refused: connection limit of address '{address}' ({limit}) is reached"
+    ))
+}
+
 /// 530: the vhost has as many connections as it may.
 pub fn vhost_connection_limit(vhost: &str, user: &str, limit: u64) -> AmqpError {
     AmqpError::not_allowed(format!(
@@ -423,6 +431,13 @@ pub fn node_exchange_limit(exchange: &str, vhost: &str, limit: u64) -> AmqpError
     AmqpError::precondition_failed(format!(
         "cannot declare exchange '{exchange}' in vhost '{vhost}': exchange limit of {limit} is \
          reached"
+    ))
+}
+
+/// 406: the node has as many bindings as it may. RabbitMQ has no such limit.
+pub fn node_binding_limit(destination: Resource<'_>, vhost: &str, limit: u64) -> AmqpError {
+    AmqpError::precondition_failed(format!(
+        "cannot bind {destination} in vhost '{vhost}': binding limit of {limit} is reached"
     ))
 }
 

@@ -297,6 +297,12 @@ impl Topology {
         self.bindings.iter().filter_map(|row| self.binding_ref(row))
     }
 
+    /// How many bindings there are, without the default exchange's.
+    #[must_use]
+    pub fn binding_count(&self) -> usize {
+        self.bindings.len()
+    }
+
     /// The bindings from an exchange.
     pub fn bindings_from(&self, exchange: &str) -> impl Iterator<Item = BindingRef<'_>> {
         self.listed(self.exchange(exchange).map(|exchange| &exchange.outgoing))

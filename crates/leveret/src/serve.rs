@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use leveret::Node;
 use leveret_management::{Order, orders};
 use leveret_server::config::{Config, ConfigError, Reloaded, Storage};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,6 +26,7 @@ pub(crate) fn serve(
     level: &Level,
     begun: Instant,
 ) -> anyhow::Result<()> {
+    take_descriptors();
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("leveret")
@@ -69,6 +71,17 @@ pub(crate) fn serve(
         tracing::info!("stopped after {} ms", stopping.elapsed().as_millis());
         Ok(())
     })
+}
+
+/// A process may have as many files open as its hard limit says, and is often started with a low soft
+/// one, for the sake of programs that use select(2).
+fn take_descriptors() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!("the limit of open files stays what it is: {error}");
+    }
 }
 
 /// Takes over what may change of the configuration as it is now. With one that is wrong nothing

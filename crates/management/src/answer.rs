@@ -58,10 +58,12 @@ pub(crate) enum Failure {
     TooSlow,
     /// 412: the object is protected.
     Protected(String),
-    /// 413: the body is too long.
+    /// 400: the body is too long.
     TooLarge,
     /// 429: after wrong passwords, no further one is looked at for some seconds.
     Throttled(u64),
+    /// 429: the address makes more requests than it may.
+    TooMany,
     /// 500: the answer could not be made.
     Internal,
     /// 503 with a body: a check that failed.
@@ -220,9 +222,16 @@ impl Failure {
             Self::Protected(why) => {
                 error(StatusCode::PRECONDITION_FAILED, "precondition_failed", why.as_str().into())
             }
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            Self::TooLarge => {
+                let why = "Exceeded HTTP request body size limit";
+                error(StatusCode::BAD_REQUEST, "bad_request", why.into())
+            }
             Self::Throttled(_) => {
                 let why = "too many wrong passwords, wait a moment";
+                error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.into())
+            }
+            Self::TooMany => {
+                let why = "more requests than this address may make in a second";
                 error(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", why.into())
             }
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, None),
@@ -239,7 +248,12 @@ impl Failure {
             let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
             headers.insert(WWW_AUTHENTICATE, realm);
         }
-        if let Self::Throttled(seconds) = self {
+        let wait = match self {
+            Self::Throttled(seconds) => Some(seconds),
+            Self::TooMany => Some(1),
+            _ => None,
+        };
+        if let Some(seconds) = wait {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         response
@@ -259,6 +273,7 @@ impl fmt::Display for Failure {
             Self::NoLogin | Self::WrongLogin | Self::SessionOver => f.write_str("not authorised"),
             Self::Foreign => f.write_str("not allowed"),
             Self::Throttled(_) => f.write_str("too many wrong passwords"),
+            Self::TooMany => f.write_str("too many requests"),
             Self::NotFound => f.write_str("not found"),
             Self::Method => f.write_str("no such method"),
             Self::TooSlow => f.write_str("took too long"),

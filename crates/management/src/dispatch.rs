@@ -22,8 +22,6 @@ use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
 use crate::routes::{Endpoint, Route};
 
-/// Longest body of a request in bytes, as RabbitMQ's.
-const BODY_MAX: usize = 20_000_000;
 /// Longest body that is read of a request that is refused; with a longer one the connection ends.
 const REFUSED_BODY_MAX: usize = 64 * 1024;
 /// How long a client may take for a body.
@@ -90,7 +88,7 @@ async fn answer(
     let body_max = match &admitted {
         // What a migration brings may be one message of any size.
         Ok(Admitted { peer: Peer::Operator, .. }) => usize::MAX,
-        Ok(_) => BODY_MAX,
+        Ok(_) => usize::try_from(shared.node.config().web.body_max).unwrap_or(usize::MAX),
         Err(_) => REFUSED_BODY_MAX,
     };
     let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;

@@ -31,6 +31,7 @@ mod properties;
 mod protection;
 mod rates;
 mod replay;
+mod request_rate;
 mod routes;
 mod sampler;
 mod service;

@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use leveret_broker::Broker;
 use leveret_engine::Millis;
-use leveret_server::Tls;
 use leveret_server::config::{Config, ServerProperties};
+use leveret_server::{Admission, Server, Tls};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use crate::looked_through::LookedThrough;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
+use crate::request_rate::RequestRate;
 use crate::sessions::Sessions;
 
 /// Requests that watch messages pass, at a time.
@@ -24,6 +25,8 @@ pub(crate) const TAILS_MAX: usize = 32;
 /// A node and the broker it runs.
 pub(crate) struct Node {
     pub(crate) broker: Arc<Broker>,
+    /// Who may connect.
+    pub(crate) admission: Arc<Admission>,
     /// RabbitMQ's form of a node's name: `rabbit@host`.
     pub(crate) name: String,
     config: watch::Receiver<Arc<Config>>,
@@ -31,6 +34,7 @@ pub(crate) struct Node {
     version: String,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
+    pub(crate) request_rate: RequestRate,
     pub(crate) replays: Replays,
     pub(crate) looked_through: LookedThrough,
     pub(crate) alerts: Alerts,
@@ -54,24 +58,26 @@ pub(crate) struct Listening {
 
 impl Node {
     pub(crate) fn new(
-        broker: Arc<Broker>,
-        config: watch::Receiver<Arc<Config>>,
+        server: &Server,
         listeners: Vec<Listening>,
         orders: Option<Orders>,
         stop: CancellationToken,
     ) -> Self {
+        let config = server.config();
         let name = config.borrow().node_name();
         let ServerProperties { product, version, .. } = config.borrow().server_properties.clone();
         let (rates, started) = (Rates::default(), Instant::now());
         let replays = Replays::new(stop.clone());
         Self {
-            broker,
+            broker: Arc::clone(server.broker()),
+            admission: Arc::clone(server.admission()),
             name,
             config,
             product,
             version,
             listeners,
             rates,
+            request_rate: RequestRate::default(),
             replays,
             looked_through: LookedThrough::default(),
             alerts: Alerts::default(),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::{HeaderMap, Request};
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::answer::Failure;
 use crate::client::{Client, Peer};
 use crate::control::ControlSocket;
 use crate::dispatch;
@@ -34,6 +35,8 @@ use crate::{alerts, sampler, web};
 const CONNECTIONS_MAX: usize = 1024;
 /// How long a client may take for the head of a request, or between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest head of a request in bytes: what a connection may hold before it is known whose it is.
+const HEAD_MAX: usize = 64 * 1024;
 /// How long requests may go on when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the accept loop pauses when the system has no more descriptors.
@@ -119,9 +122,7 @@ impl Bound {
             };
             addresses.iter().map(listening)
         });
-        let broker = Arc::clone(server.broker());
-        let node =
-            Node::new(broker, server.config(), listening.collect(), orders, serving.stop.clone());
+        let node = Node::new(server, listening.collect(), orders, serving.stop.clone());
         let node = Arc::new(node);
         if !api.is_empty() {
             serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
@@ -323,9 +324,18 @@ async fn serve(accepted: Accepted, served: Served, stop: CancellationToken) {
         request.extensions_mut().insert(peer);
         let is_secure = matches!(peer, Peer::Client(client) if client.is_secure);
         let protection = Protection::of(config, request.method(), request.headers(), is_secure);
-        let answered = router.call(request);
+        let is_allowed = match (peer, node.config().web.request_rate) {
+            (Peer::Client(client), Some(per_second)) => {
+                node.request_rate.allows(client.address, per_second, Instant::now())
+            }
+            (Peer::Operator, _) | (_, None) => true,
+        };
+        let answered = is_allowed.then(|| router.call(request));
         async move {
-            let mut response = answered.await?;
+            let mut response = match answered {
+                Some(answered) => answered.await?,
+                None => Failure::TooMany.into_response("HEAD, GET, OPTIONS"),
+            };
             protection.protect(response.headers_mut());
             Ok::<_, Infallible>(response)
         }
@@ -333,6 +343,7 @@ async fn serve(accepted: Accepted, served: Served, stop: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

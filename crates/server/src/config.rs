@@ -121,16 +121,23 @@ pub struct AmqpConfig {
     pub heartbeat_seconds: u16,
     /// Time from the connection's first byte to `connection.open`.
     pub handshake_timeout: Duration,
+    /// Most connections that have not opened yet; without it as many as a sixteenth of the memory
+    /// bears at worst.
+    pub handshake_max: Option<u32>,
     /// Largest message body in bytes, up to 512 MiB.
     pub max_message_bytes: u64,
     /// Most connections at a time.
     pub connection_max: Option<u32>,
+    /// Most connections of an address at a time; with IPv6 of a network of 64 bits.
+    pub connection_max_per_address: Option<u32>,
     /// Most channels at a time, over all connections.
     pub channel_max_per_node: Option<u32>,
     /// Most queues, over all vhosts.
     pub queue_max: Option<u32>,
     /// Most exchanges, over all vhosts, those that are there from the start included.
     pub exchange_max: Option<u32>,
+    /// Most bindings, over all vhosts, those to the default exchange not included.
+    pub binding_max: Option<u32>,
     /// Most consumers of a channel.
     pub consumer_max_per_channel: Option<u32>,
     /// How long a delivery may wait for its acknowledgement before its channel is closed.
@@ -274,11 +281,14 @@ impl Default for Config {
                 frame_max: 128 << 10,
                 heartbeat_seconds: 60,
                 handshake_timeout: Duration::from_secs(10),
+                handshake_max: None,
                 max_message_bytes: 16 << 20,
                 connection_max: None,
+                connection_max_per_address: None,
                 channel_max_per_node: None,
                 queue_max: None,
                 exchange_max: None,
+                binding_max: None,
                 consumer_max_per_channel: None,
                 consumer_timeout: None,
                 proxies: Networks::default(),

@@ -33,6 +33,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
+use crate::admission::{Admission, Guest};
 use crate::channel::Channel;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     /// wait for their turn outside the runtime's queue, where everybody else's short work would be
     /// behind them.
     pub(crate) long_work: Arc<Semaphore>,
+    /// Who may connect.
+    pub(crate) admission: Arc<Admission>,
     /// The runtime has more than one thread: others go on if one waits for the disk.
     pub(crate) may_block: bool,
 }
@@ -67,6 +70,7 @@ pub(crate) struct Connection {
     context: Arc<Context>,
     outbox: Arc<Outbox>,
     peer: Peer,
+    guest: Guest,
     client: Client,
     phase: Phase,
     frame_max: u32,
@@ -171,13 +175,19 @@ pub(crate) struct Received {
 }
 
 impl Connection {
-    pub(crate) fn new(context: Arc<Context>, control: Arc<Control>, peer: Peer) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        control: Arc<Control>,
+        peer: Peer,
+        guest: Guest,
+    ) -> Self {
         let channel_max = context.amqp.channel_max;
         let outbox = Arc::clone(control.outbox());
         Self {
             context,
             outbox,
             peer,
+            guest,
             client: Client::default(),
             phase: Phase::Greeting,
             frame_max: INITIAL_FRAME_MAX,
@@ -343,6 +353,7 @@ impl Connection {
             session.close();
         }
         self.registration = None;
+        self.guest.close();
     }
 
     /// Whether the last turn published anything: consumers don't wait for room in the journal.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::admission::Guest;
 use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::control::Control;
@@ -22,6 +23,8 @@ use crate::writer;
 /// Bytes read at a time at first; doubled while reads fill them.
 const READ_MIN: usize = 1024;
 const READ_MAX: usize = 128 * 1024;
+/// The same before the connection is open: a frame is no larger then.
+const GUEST_READ_MAX: usize = 8 * 1024;
 /// Bytes of input after which a connection lets others have their turn, though its client goes on
 /// sending.
 const SHARE: usize = 256 * 1024;
@@ -45,10 +48,11 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) async fn serve(
     (reader, socket): (Reader, Writer),
     peer: Peer,
+    guest: Guest,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
-    let (mut driver, writes) = Driver::start(reader, socket, peer, context, stop);
+    let (mut driver, writes) = Driver::start((reader, socket), peer, guest, context, stop);
     driver.run().await;
     driver.connection.end(clock::now());
     driver.outbox.finish();
@@ -110,12 +114,12 @@ enum Resources {
 impl Driver {
     /// Makes a connection's machine, and has another task write what it answers.
     fn start(
-        reader: Reader,
-        socket: Writer,
+        (reader, socket): (Reader, Writer),
         peer: Peer,
+        guest: Guest,
         context: Arc<Context>,
         stop: CancellationToken,
-    ) -> (Self, JoinHandle<io::Result<()>>) {
+    ) -> (Self, AbortOnDropHandle<io::Result<()>>) {
         tracing::debug!("accepting AMQP connection ({peer})");
         let outbox = Outbox::new(&context.broker);
         let broker = Arc::clone(&context.broker);
@@ -123,15 +127,16 @@ impl Driver {
         let guard = writer_gone.clone().drop_guard();
         let told = stop.child_token();
         let control = Arc::new(Control::new(Arc::clone(&outbox), told.clone()));
-        let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer);
-        let writes = tokio::spawn({
+        let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer, guest);
+        // A guest that loses its place takes its writer along.
+        let writes = AbortOnDropHandle::new(tokio::spawn({
             let outbox = Arc::clone(&outbox);
             let traffic = Arc::clone(connection.traffic());
             async move {
                 let _guard = guard;
                 writer::write(socket, outbox, broker, &traffic).await
             }
-        });
+        }));
         let handshake_timeout = context.amqp.handshake_timeout;
         let driver = Self {
             connection,
@@ -155,12 +160,9 @@ impl Driver {
     }
 
     /// Lets the client fetch what it was sent last. One that doesn't read doesn't keep the task.
-    async fn part(self, writes: JoinHandle<io::Result<()>>) {
+    async fn part(self, writes: AbortOnDropHandle<io::Result<()>>) {
         let Self { reader, stop, .. } = self;
-        let abort = writes.abort_handle();
-        if patiently(CLOSE_TIMEOUT, &stop, writes).await.is_none() {
-            abort.abort();
-        }
+        patiently(CLOSE_TIMEOUT, &stop, writes).await;
         patiently(LOGIN_PENALTY, &stop, linger(reader)).await;
     }
 
@@ -426,7 +428,8 @@ impl Driver {
     /// Reads as much at a time as comes at a time.
     fn adapt(&mut self, length: usize) {
         if length >= self.read_size / 2 {
-            self.read_size = (self.read_size * 2).min(READ_MAX);
+            let max = if self.connection.is_open() { READ_MAX } else { GUEST_READ_MAX };
+            self.read_size = (self.read_size * 2).min(max);
         }
     }
 

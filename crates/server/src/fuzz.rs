@@ -52,12 +52,14 @@ impl Bench {
         config.amqp.consumer_timeout = Some(Duration::from_secs(1));
         let shortage = alarms::set_up(&broker, &config.alarms);
         let context = Arc::new(context(&broker, &config, shortage));
+        let guest = context.admission.admit(Ipv4Addr::LOCALHOST.into(), &context.amqp);
+        let guest = guest.ok_or(StartError::Interrupted)?;
         let outbox = Outbox::new(&context.broker);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
         let peer = Peer { address, local: address, tls: None, certificate: None };
         let control = Control::new(Arc::clone(&outbox), CancellationToken::new());
         Ok(Self {
-            connection: Connection::new(context, Arc::new(control), peer),
+            connection: Connection::new(context, Arc::new(control), peer, guest),
             broker,
             outbox,
             runtime: Builder::new_current_thread().build().map_err(|_| StartError::Interrupted)?,

@@ -8,6 +8,7 @@
 //!
 //! Read first: [`Server`], [`Config`](config::Config), then `connection.rs`.
 
+mod admission;
 mod alarms;
 mod audit;
 mod channel;
@@ -33,6 +34,7 @@ mod ticker;
 mod tls;
 mod writer;
 
+pub use admission::{Admission, Admissions};
 pub use alarms::limit_in_bytes;
 pub use clock::now;
 pub use listener::BoundListener;

@@ -16,6 +16,11 @@ pub(crate) fn memory_available() -> Option<u64> {
     memory_available_below(Path::new("/"))
 }
 
+/// How many files, sockets included, this process may have open.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 /// Bytes free for us on the file system a path is on.
 pub(crate) fn disk_free(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;

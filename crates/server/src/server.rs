@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Admission, Guest};
 use crate::alarms;
 use crate::audit::AuditFile;
 use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig};
@@ -54,6 +55,7 @@ pub struct Server {
     config: watch::Sender<Arc<Config>>,
     /// What connections are given that come from now on.
     context: watch::Sender<Arc<Context>>,
+    admission: Arc<Admission>,
     audit: Arc<AuditFile>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
@@ -148,6 +150,7 @@ impl Opened {
         let Self { broker, config, audit, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
         let context = context(&broker, &config, shortage);
+        let admission = Arc::clone(&context.admission);
         let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
@@ -174,7 +177,18 @@ impl Opened {
         tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
         tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
         let (config, _) = watch::channel(Arc::new(config));
-        Ok(Server { broker, config, context, audit, addresses, tls_addresses, tls, stop, tasks })
+        Ok(Server {
+            broker,
+            config,
+            context,
+            admission,
+            audit,
+            addresses,
+            tls_addresses,
+            tls,
+            stop,
+            tasks,
+        })
     }
 }
 
@@ -199,6 +213,11 @@ impl Server {
         &self.broker
     }
 
+    /// Who may connect.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
     /// The settings in force.
     pub fn config(&self) -> watch::Receiver<Arc<Config>> {
         self.config.subscribe()
@@ -214,7 +233,8 @@ impl Server {
         self.audit.reopen(config.audit.clone());
         let shortage = self.context.borrow().shortage.clone();
         let long_work = Arc::clone(&self.context.borrow().long_work);
-        let context = Context { long_work, ..context(&self.broker, &config, shortage) };
+        let admission = Arc::clone(self.admission());
+        let context = Context { long_work, admission, ..context(&self.broker, &config, shortage) };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -240,6 +260,7 @@ async fn accept(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let mut is_short = false;
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -247,20 +268,34 @@ async fn accept(
         };
         match accepted.and_then(|(stream, address)| prepared(stream, address)) {
             Ok((stream, peer)) => {
+                if std::mem::take(&mut is_short) {
+                    tracing::info!("accepting connections again");
+                }
                 let context = Arc::clone(&context.borrow());
+                let admission = Arc::clone(&context.admission);
+                let Some(guest) = admission.admit(peer.address.ip(), &context.amqp) else {
+                    continue;
+                };
+                let number = guest.number();
                 let stop = stop.clone();
                 let is_proxy = context.amqp.proxies.contain(peer.address.ip());
-                match tls.clone() {
+                let serving = match tls.clone() {
                     _ if is_proxy => {
-                        tasks.spawn(serve_proxy(stream, tls.clone(), peer, context, stop))
+                        tasks.spawn(serve_proxy(stream, tls.clone(), peer, guest, context, stop))
                     }
-                    None => tasks.spawn(driver::serve(socket::plain(stream), peer, context, stop)),
-                    Some(tls) => tasks.spawn(serve_tls(stream, tls, peer, context, stop)),
+                    None => {
+                        let socket = socket::plain(stream);
+                        tasks.spawn(driver::serve(socket, peer, guest, context, stop))
+                    }
+                    Some(tls) => tasks.spawn(serve_tls(stream, tls, peer, guest, context, stop)),
                 };
+                admission.serve(number, serving.abort_handle());
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::error!("cannot accept connections: {error}; trying again");
+                if !std::mem::replace(&mut is_short, true) {
+                    tracing::error!("cannot accept connections: {error}; trying again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -272,6 +307,7 @@ async fn serve_proxy(
     mut stream: TcpStream,
     tls: Option<Arc<Tls>>,
     mut peer: Peer,
+    mut guest: Guest,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
@@ -284,6 +320,7 @@ async fn serve_proxy(
         Ok(Some(proxied)) => {
             peer.address = canonical(proxied.client);
             peer.local = canonical(proxied.destination);
+            guest.comes_from(peer.address.ip());
         }
         Err(ProxyError::Io(error)) => {
             tracing::debug!("closing connection of the proxy ({peer}): {error}");
@@ -295,8 +332,8 @@ async fn serve_proxy(
         }
     }
     match tls {
-        None => Box::pin(driver::serve(socket::plain(stream), peer, context, stop)).await,
-        Some(tls) => serve_tls(stream, tls, peer, context, stop).await,
+        None => Box::pin(driver::serve(socket::plain(stream), peer, guest, context, stop)).await,
+        Some(tls) => serve_tls(stream, tls, peer, guest, context, stop).await,
     }
 }
 
@@ -305,6 +342,7 @@ async fn serve_tls(
     stream: TcpStream,
     tls: Arc<Tls>,
     peer: Peer,
+    guest: Guest,
     context: Arc<Context>,
     stop: CancellationToken,
 ) {
@@ -317,7 +355,7 @@ async fn serve_tls(
             let (about, certificate) = tls::about(stream.get_ref().1);
             let (tls, certificate) = (Some(Arc::new(about)), certificate.map(Box::new));
             let peer = Peer { tls, certificate, ..peer };
-            driver::serve(socket::tls(stream), peer, context, stop).await;
+            driver::serve(socket::tls(stream), peer, guest, context, stop).await;
         }
         Err(error) if error.is_silent() => {
             tracing::debug!("closing connection ({peer}): TLS handshake: {error}");
@@ -373,6 +411,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             channels: config.amqp.channel_max_per_node,
             queues: config.amqp.queue_max,
             exchanges: config.amqp.exchange_max,
+            bindings: config.amqp.binding_max,
         },
         audit: None,
         message_memory: message_memory(config.store.message_memory),
@@ -392,6 +431,7 @@ pub(crate) fn context(
         logins: logins(&config.auth),
         server_properties: config.server_properties.clone(),
         shortage,
+        admission: Arc::new(Admission::new()),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),
     }

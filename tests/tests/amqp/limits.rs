@@ -3,8 +3,8 @@
 use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::{channel, queue};
 use leveret_tests::{
-    Account, Broker, Connection, Login, cancel, consume, declare, declare_exchange, delete,
-    eventually, passive,
+    Account, Broker, Connection, Login, bind, cancel, consume, declare, declare_exchange, delete,
+    eventually, passive, unbind,
 };
 
 const ANNA: Account<'_> =
@@ -242,4 +242,43 @@ fn a_channel_has_a_limit_of_consumers() {
         "connection.close 530 basic.consume NOT_ALLOWED - \
          reached maximum (2) of consumers per channel"
     );
+}
+
+/// What is unbound makes room, and what goes with a queue.
+#[test]
+fn the_node_limits_its_bindings() {
+    let config = "[amqp]\nbinding_max = 2\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of bindings") else { return };
+    let channel = broker.connect().channel(1);
+    let refused = "PRECONDITION_FAILED - cannot bind queue 'q' in vhost '/': binding limit of 2 is \
+                   reached";
+    super::check(
+        &channel,
+        &[
+            (&declare("q"), "queue.declare-ok q 0 0"),
+            (&declare("other"), "queue.declare-ok other 0 0"),
+            (&bind("q", "amq.direct", "a"), "queue.bind-ok"),
+            (&bind("other", "amq.topic", "b"), "queue.bind-ok"),
+            (&bind("q", "amq.fanout", ""), &format!("channel.close 406 queue.bind {refused}")),
+            (&unbind("q", "amq.direct", "a"), "queue.unbind-ok"),
+            (&bind("q", "amq.fanout", ""), "queue.bind-ok"),
+            (&delete("other"), "queue.delete-ok 0"),
+            (&bind("q", "amq.direct", "a"), "queue.bind-ok"),
+        ],
+    );
+}
+
+#[test]
+fn an_address_has_a_limit_of_connections() {
+    let config = "[amqp]\nconnection_max_per_address = 2\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of connections") else { return };
+    let (first, _second) = (broker.connect(), broker.connect());
+    assert_eq!(
+        broker.connect_as(&Login::default()).err().unwrap(),
+        "connection.close 530 connection.open NOT_ALLOWED - connection refused: connection limit of \
+         address '127.0.0.1' (2) is reached"
+    );
+    let _elsewhere = broker.connect_from([127, 0, 0, 2].into()).unwrap();
+    first.close();
+    broker.connect().close();
 }

@@ -1,5 +1,6 @@
 //! What goes for all endpoints.
 
+use leveret_tests::{Api, Broker};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -42,7 +43,7 @@ fn logins_are_refused_in_rabbitmqs_words() {
 fn a_body_that_is_too_long_is_refused() {
     let Some((_broker, api)) = managed() else { return };
     let body = "x".repeat(20_000_001);
-    assert_eq!(api.send("PUT", "/api/vhosts/v", &[], &body).status, 413);
+    assert_eq!(api.send("PUT", "/api/vhosts/v", &[], &body).status, 400);
     assert_eq!(api.get("/whoami")["name"], "guest");
 }
 
@@ -78,4 +79,38 @@ fn settings_of_plugins_that_are_not_there_are_refused() {
         assert_eq!((reply.status, &reply.json()["reason"]), (400, &json!(text)));
     }
     assert_eq!(api.get("/policies"), json!([]));
+}
+
+#[test]
+fn a_body_is_no_longer_than_it_may_be() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\nbody_max = \"1KiB\"\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of bodies") else { return };
+    let api = Api::new(broker.management_address());
+    let metadata = |length| json!({ "description": "x".repeat(length) });
+    assert_eq!(api.call("PUT", "/vhosts/small", &metadata(900)).status, 201);
+    let refused = api.call("PUT", "/vhosts/large", &metadata(1024));
+    assert_eq!(refused.status, 400);
+    let why = "Exceeded HTTP request body size limit";
+    assert_eq!(refused.json(), json!({ "error": "bad_request", "reason": why }));
+    assert_eq!(api.call("GET", "/vhosts/large", &Value::Null).status, 404);
+}
+
+/// Also without a login, which is what floods come without. Others are not held up.
+#[test]
+fn an_address_makes_no_more_requests_than_it_may() {
+    let config = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[web]\n\
+                  request_rate = 1\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of requests") else { return };
+    let api = Api::new(broker.management_address());
+    assert_eq!(api.call("GET", "/overview", &Value::Null).status, 200);
+    let mut requests =
+        std::iter::repeat_with(|| api.with_login(None).call("GET", "/overview", &Value::Null));
+    let refused = requests.find(|reply| reply.status != 401).unwrap();
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(
+        refused.text,
+        "{\"error\":\"too_many_requests\",\"reason\":\"more requests than this address may make \
+         in a second\"}"
+    );
 }

@@ -91,8 +91,9 @@ fn of_user(user: &str, address: IpAddr) -> Key {
     Key { network: network(address), user: Some(user.into()) }
 }
 
-/// An IPv6 client has a whole network of 64 bits to change its address in (RFC 4291, 2.5.1).
-fn network(address: IpAddr) -> IpAddr {
+/// What counts as one client's address: an IPv6 client has a whole network of 64 bits to change its
+/// address in (RFC 4291, 2.5.1).
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

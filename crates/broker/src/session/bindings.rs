@@ -1,7 +1,7 @@
 //! `queue.bind`, `queue.unbind`, `exchange.bind` and `exchange.unbind`.
 
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
-use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind};
+use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind, Topology};
 use leveret_store::{Definition, Lsn, Table};
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::audit;
 use crate::definitions;
 use crate::direct_reply;
+use crate::limits::reached;
 use crate::queue::Purpose;
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -32,6 +33,7 @@ impl Session {
         let destination_name = clean_name(destination.as_str());
         let destination = destination.renamed(&destination_name);
         self.check_binding(source, destination, routing_key)?;
+        self.check_node_binding_limit(destination)?;
         let vhost = self.vhost.clone();
         let mut directory = vhost.directory_mut()?;
         let (durable_source, kind) = match directory.topology.exchange(source) {
@@ -137,16 +139,12 @@ impl Session {
         destination: DestinationName<'_>,
         routing_key: &str,
     ) -> Result<(), AmqpError> {
-        let target = match destination {
-            DestinationName::Queue(name) => Resource::Queue(name),
-            DestinationName::Exchange(name) => Resource::Exchange(name),
-        };
         if let DestinationName::Queue(name) = destination
             && direct_reply::is_token(name)
         {
             return Err(refusal::volatile_queue());
         }
-        self.check(PermissionKind::Write, target)?;
+        self.check(PermissionKind::Write, resource(destination))?;
         if source.is_empty() || matches!(destination, DestinationName::Exchange("")) {
             return Err(refusal::default_exchange());
         }
@@ -158,6 +156,24 @@ impl Session {
             self.check_topic(TopicPermissionKind::Read, source, routing_key)?;
         }
         Ok(())
+    }
+
+    /// A binding that exists may be made again, but not at the limit: it would have to be looked for
+    /// first.
+    fn check_node_binding_limit(&self, destination: DestinationName<'_>) -> Result<(), AmqpError> {
+        let limits = self.broker.limits;
+        if limits.bindings.is_none() {
+            return Ok(());
+        }
+        let vhosts = self.broker.vhosts().into_iter();
+        let counts = vhosts.map(|vhost| vhost.topology(Topology::binding_count) as u64);
+        match reached(limits.bindings, counts.sum()) {
+            None => Ok(()),
+            Some(limit) => {
+                let destination = resource(destination);
+                Err(refusal::node_binding_limit(destination, self.vhost.name(), limit))
+            }
+        }
     }
 
     fn destination_is_durable(
@@ -179,6 +195,13 @@ impl Session {
                 Ok(exchange.spec().durable)
             }
         }
+    }
+}
+
+fn resource(destination: DestinationName<'_>) -> Resource<'_> {
+    match destination {
+        DestinationName::Queue(name) => Resource::Queue(name),
+        DestinationName::Exchange(name) => Resource::Exchange(name),
     }
 }
 

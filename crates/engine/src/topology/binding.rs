@@ -82,6 +82,10 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
+    pub(super) fn len(&self) -> usize {
+        self.by_identity.len()
+    }
+
     pub(super) fn get(&self, id: BindingId) -> Option<&Binding> {
         self.rows.get(id.0 as usize)?.as_ref()
     }

@@ -28,6 +28,7 @@ pub(super) fn write(call: &Call, endpoint: &str, out: &mut Exposition) {
     alarms(call, out);
     journal(call, out);
     dead_letters(call, out);
+    admissions(call, out);
     write_identity(call, endpoint, out);
 }
 
@@ -187,6 +188,27 @@ fn journal(call: &Call, out: &mut Exposition) {
         out.metric_named(name, Kind::Gauge, help);
         out.sample_named(name, &[], value);
     }
+}
+
+/// Connections that have not opened, and those that were turned away.
+fn admissions(call: &Call, out: &mut Exposition) {
+    let counts = call.node.admission.counts();
+    let name = "leveret_connections_in_handshake";
+    out.metric_named(name, Kind::Gauge, "Connections that have not opened yet");
+    out.sample_named(name, &[], counts.guests);
+    let name = "leveret_connections_refused_total";
+    out.metric_named(name, Kind::Counter, "Connections that were turned away, by the limit");
+    let refused = [
+        ("handshake_max", counts.refused_guests),
+        ("connection_max_per_address", counts.refused_addresses),
+        ("descriptors", counts.refused_descriptors),
+    ];
+    for (limit, count) in refused {
+        out.sample_named(name, &[("limit", limit)], count);
+    }
+    let name = "leveret_http_requests_refused_total";
+    out.metric_named(name, Kind::Counter, "Requests that exceeded web.request_rate");
+    out.sample_named(name, &[], call.node.request_rate.refused());
 }
 
 /// Dead letters are not counted by the type of their queue.

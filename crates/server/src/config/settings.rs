@@ -241,6 +241,22 @@ static SETTINGS: &[Setting] = &[
         show: |config| show_duration(config.amqp.handshake_timeout).into(),
     },
     Setting {
+        key: "amqp.handshake_max",
+        about: "Most connections that have not opened yet",
+        live: true,
+        allowed: "a number of connections from 1, or \"auto\" for what a sixteenth of the memory bears",
+        apply: |config, value| {
+            let auto = value.word(&[("auto", None)]);
+            let number = |_| value.integer(1..=u32::MAX).map(Some);
+            config.amqp.handshake_max = auto.or_else(number)?;
+            Ok(())
+        },
+        show: |config| match config.amqp.handshake_max {
+            None => "auto".into(),
+            Some(number) => i64::from(number).into(),
+        },
+    },
+    Setting {
         key: "amqp.max_message_size",
         about: "Largest body of a message",
         live: true,
@@ -261,6 +277,17 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_limit(config.amqp.connection_max),
+    },
+    Setting {
+        key: "amqp.connection_max_per_address",
+        about: "Most connections of an address at a time; with IPv6 of a network of 64 bits",
+        live: true,
+        allowed: "a number of connections from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.connection_max_per_address = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.connection_max_per_address),
     },
     Setting {
         key: "amqp.channel_max_per_node",
@@ -294,6 +321,17 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_limit(config.amqp.exchange_max),
+    },
+    Setting {
+        key: "amqp.binding_max",
+        about: "Most bindings, those to the default exchange not counted",
+        live: false,
+        allowed: "a number of bindings from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.binding_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.binding_max),
     },
     Setting {
         key: "amqp.consumer_max_per_channel",

@@ -65,7 +65,10 @@ fn a_file_sets_everything() {
         handshake_timeout = "500ms"
         max_message_size = "128MiB"
         proxies = "10.1.0.0/16"
+        handshake_max = 300
         connection_max = 1000
+        connection_max_per_address = 20
+        binding_max = 4000
         channel_max_per_node = 5000
         queue_max = 2000
         exchange_max = "3000"
@@ -104,6 +107,8 @@ fn a_file_sets_everything() {
         max_size = "1MiB"
         max_files = 3
         [web]
+        body_max = "1MiB"
+        request_rate = 50
         session_idle = "10m"
         session_lifetime = "2h"
         content_security_policy = "default-src 'self'"
@@ -152,10 +157,13 @@ fn a_file_sets_everything() {
             heartbeat_seconds: 60,
             handshake_timeout: Duration::from_millis(500),
             max_message_bytes: 128 << 20,
+            handshake_max: Some(300),
             connection_max: Some(1000),
+            connection_max_per_address: Some(20),
             channel_max_per_node: Some(5000),
             queue_max: Some(2000),
             exchange_max: Some(3000),
+            binding_max: Some(4000),
             consumer_max_per_channel: Some(10),
             consumer_timeout: Some(Duration::from_secs(1800)),
             proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),
@@ -196,6 +204,8 @@ fn a_file_sets_everything() {
             max_files: 3,
         },
         web: WebConfig {
+            body_max: 1 << 20,
+            request_rate: Some(50),
             session_idle: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(2),
             content_security_policy: "default-src 'self'".into(),
@@ -440,11 +450,14 @@ channel_max = 2047
 frame_max = 131072
 heartbeat = 60
 handshake_timeout = "10s"
+handshake_max = "auto"
 max_message_size = "16MiB"
 connection_max = "none"
+connection_max_per_address = "none"
 channel_max_per_node = "none"
 queue_max = "none"
 exchange_max = "none"
+binding_max = "none"
 consumer_max_per_channel = "none"
 consumer_timeout = "none"
 proxies = "none"
@@ -496,6 +509,8 @@ allowed_origins = "none"
 preflight_max_age = "1800s"
 proxies = "none"
 metrics_login = "names"
+body_max = "20MB"
+request_rate = "none"
 
 [tls]
 cert_file = "none"

@@ -23,6 +23,10 @@ pub struct WebConfig {
     pub proxies: Networks,
     /// Which metrics need a login.
     pub metrics_login: MetricsLogin,
+    /// Longest body of a request in bytes.
+    pub body_max: u64,
+    /// Requests a second that an address may make, with IPv6 a network of 64 bits.
+    pub request_rate: Option<u32>,
 }
 
 /// Which metrics need a login.
@@ -50,6 +54,8 @@ impl Default for WebConfig {
             preflight_max_age: Duration::from_secs(HOUR / 2),
             proxies: Networks::default(),
             metrics_login: MetricsLogin::Names,
+            body_max: 20_000_000,
+            request_rate: None,
         }
     }
 }

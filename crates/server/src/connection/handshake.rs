@@ -134,6 +134,9 @@ impl Connection {
     }
 
     pub(super) fn open(&mut self, user: Arc<User>, vhost: &str) -> Result<Next, AmqpError> {
+        let of_address_max = self.context.amqp.connection_max_per_address;
+        let admitted = self.guest.open(of_address_max);
+        admitted.map_err(|error| error.with_method(connection::Open::ID))?;
         let name: Arc<str> = self.peer.to_string().into();
         let session = Session::open(&self.context.broker, user, vhost, Arc::clone(&name));
         let session = session.map_err(|error| error.with_method(connection::Open::ID))?;

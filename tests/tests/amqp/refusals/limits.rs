@@ -2,7 +2,7 @@
 
 use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::channel;
-use leveret_tests::{Account, Broker, Channel, consume, declare, declare_exchange, get};
+use leveret_tests::{Account, Broker, Channel, bind, consume, declare, declare_exchange, get};
 
 use super::{Row, provoke};
 
@@ -68,11 +68,30 @@ pub(super) const CONFIGURED: &[Row] = &[
     (
         "node_connection_limit",
         |stage| {
-            let _second = stage.broker.connect();
-            stage.connection_of("guest").err().unwrap()
+            let mut held = Vec::new();
+            (2..)
+                .find_map(|last| {
+                    let connection = stage.broker.connect_from([127, 0, 0, last].into());
+                    connection.map(|connection| held.push(connection)).err()
+                })
+                .unwrap()
         },
         "connection.close 530 connection.open NOT_ALLOWED - connection refused: node connection \
-         limit (2) is reached",
+         limit (3) is reached",
+    ),
+    (
+        "address_connection_limit",
+        |stage| {
+            let mut held = Vec::new();
+            loop {
+                match stage.connection_of("guest") {
+                    Ok(connection) => held.push(connection),
+                    Err(refused) => return refused,
+                }
+            }
+        },
+        "connection.close 530 connection.open NOT_ALLOWED - connection refused: connection limit of \
+         address '127.0.0.1' (2) is reached",
     ),
     (
         "consumer_limit",
@@ -104,6 +123,15 @@ pub(super) const CONFIGURED: &[Row] = &[
         },
         "connection.close 530 0.0 NOT_ALLOWED - number of channels opened on node 'rabbit@test' has \
          reached the maximum allowed limit of (4)",
+    ),
+    (
+        "node_binding_limit",
+        |stage| {
+            stage.channel.call(&bind("q", "amq.direct", "the-one"));
+            stage.channel.call(&bind("q", "amq.direct", "one-too-many"))
+        },
+        "channel.close 406 queue.bind PRECONDITION_FAILED - cannot bind queue 'q' in vhost '/': \
+         binding limit of 1 is reached",
     ),
     (
         "node_queue_limit",
@@ -140,7 +168,8 @@ pub(super) const CONFIGURED: &[Row] = &[
     ),
 ];
 
-const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 2\n\
+const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 3\n\
+                      connection_max_per_address = 2\nbinding_max = 1\n\
                       channel_max_per_node = 4\nqueue_max = 1\nexchange_max = 7\n\
                       consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n";
 

@@ -264,6 +264,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     setting("management.cors.max_age", "web.preflight_max_age"),
     setting("management.csp.policy", "web.content_security_policy"),
     setting("management.hsts.policy", "web.strict_transport_security"),
+    setting("management.http.max_body_size", "web.body_max"),
     key("management.headers.**", Ignored("such headers are always sent")),
     key("management.login_session_timeout", Setting("web.session_lifetime", Form::Minutes)),
     key("management.disable_basic_auth", Only(&["false"], "the login is basic")),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Refused, Setting, texts, word};
-use crate::config::units::show_duration;
+use super::{Refused, Setting, limit, show_limit, texts, word};
+use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
 use crate::config::{MetricsLogin, Networks};
 
-pub(super) static WEB: [Setting; 8] = [
+pub(super) static WEB: [Setting; 10] = [
     Setting {
         key: "web.session_idle",
         about: "How long a session of the web interface lasts without a request",
@@ -107,6 +107,28 @@ pub(super) static WEB: [Setting; 8] = [
             Ok(())
         },
         show: |config| word(&LOGINS, config.web.metrics_login),
+    },
+    Setting {
+        key: "web.body_max",
+        about: "Longest body of a request over HTTP",
+        live: true,
+        allowed: "a size from 1KiB to 1GiB, such as \"20MB\"",
+        apply: |config, value| {
+            config.web.body_max = value.bytes(1 << 10..=1 << 30)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.web.body_max).into(),
+    },
+    Setting {
+        key: "web.request_rate",
+        about: "Requests a second that an address may make over HTTP; with IPv6 a network of 64 bits",
+        live: true,
+        allowed: "a number of requests from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.web.request_rate = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.web.request_rate),
     },
 ];
 

@@ -1,0 +1,185 @@
+//! A broker under attack, watched.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use leveret_tests::{Api, Broker, Connection, Login};
+
+use crate::worker::{Signals, Work, Worker};
+
+/// Where attackers come from, beside the well-behaved client of 127.0.0.1.
+pub(crate) const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 66));
+/// What the well-behaved client has to get done at least while the attack goes on.
+const MESSAGES_MIN: usize = 100;
+/// Of its throughput it keeps this part at least when an attack is measured.
+const THROUGHPUT_MIN: f64 = 0.8;
+/// And 99 of 100 messages take no longer.
+const P99_MAX: Duration = Duration::from_millis(50);
+/// How long each attack goes on, in seconds; without it they are as short as they can be.
+const SECONDS: &str = "LEVERET_ATTACK_SECONDS";
+
+/// An attack, and what it may cost.
+pub(crate) struct Attack<'a> {
+    pub(crate) name: &'a str,
+    /// Settings of the broker, in sections.
+    pub(crate) config: &'a str,
+    /// How often the attackers do what they do, unless it is measured.
+    pub(crate) rounds: u64,
+    /// MiB it may hold more than before.
+    pub(crate) memory_max: f64,
+    /// Descriptors it may have open more than before.
+    pub(crate) descriptors_max: f64,
+}
+
+/// What attackers know.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    rounds: u64,
+    until: Option<Instant>,
+    done: AtomicU64,
+}
+
+impl Target {
+    /// What is to be done again and again.
+    pub(crate) fn rounds(&self) -> impl Iterator<Item = u64> + '_ {
+        let goes_on = move |round: &u64| match self.until {
+            None => *round < self.rounds,
+            Some(until) => Instant::now() < until,
+        };
+        (0..).take_while(goes_on).inspect(|_| {
+            self.done.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// A socket, nothing sent.
+    pub(crate) fn dial(&self) -> Connection {
+        Connection::dial_from(ATTACKER, self.address).expect("the broker listens")
+    }
+
+    /// An open connection.
+    pub(crate) fn connect(&self) -> Connection {
+        let connection = self.dial();
+        connection.open(&Login::default()).unwrap_or_else(|refused| panic!("{refused}"));
+        connection
+    }
+}
+
+/// A broker after an attack.
+pub(crate) struct Aftermath {
+    pub(crate) broker: Broker,
+    /// What its metrics said while the attackers still held what they had.
+    pub(crate) metrics: Metrics,
+}
+
+/// Metrics by name and labels.
+pub(crate) type Metrics = BTreeMap<String, f64>;
+
+impl Attack<'_> {
+    /// Has the attackers at it, whose spoils are held until all is measured; `None` if the tests are
+    /// to use a given broker.
+    pub(crate) fn run<Spoils>(self, attack: fn(&Target) -> Spoils) -> Option<Aftermath> {
+        let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+        let config = format!("{listeners}[log]\nlevel = \"warning\"\n{}", self.config);
+        let broker = Broker::configured(&config, "is attacked, and watched by its metrics")?;
+        let seconds = std::env::var(SECONDS).ok().map(|text| text.parse().expect("seconds"));
+        let seconds = seconds.map(Duration::from_secs);
+        let alone = seconds.map(|time| self.alone(&broker, time));
+        let before = metrics(&broker);
+        let target = Target {
+            address: broker.address(),
+            rounds: self.rounds,
+            until: seconds.map(|time| Instant::now() + time),
+            done: AtomicU64::new(0),
+        };
+        let signals = Signals::default();
+        let (mut peak, mut last) = (before.clone(), before.clone());
+        let work = std::thread::scope(|scope| {
+            let worker =
+                Worker::start(scope, broker.address(), &signals, MESSAGES_MIN, seconds.is_some());
+            let (over, is_over) = sync_channel(1);
+            let (release, released) = sync_channel::<()>(1);
+            let target = &target;
+            let attackers = scope.spawn(move || {
+                let spoils = attack(target);
+                over.send(()).expect("it is waited for");
+                // Until everything is measured.
+                let _ = released.recv();
+                drop(spoils);
+            });
+            let mut look = || {
+                last = metrics(&broker);
+                for (name, value) in &last {
+                    let highest = peak.entry(name.clone()).or_default();
+                    *highest = highest.max(*value);
+                }
+            };
+            while !attackers.is_finished()
+                && is_over.recv_timeout(Duration::from_millis(50)).is_err()
+            {
+                look();
+            }
+            signals.is_over.store(true, Ordering::Relaxed);
+            let work = worker.join();
+            look();
+            drop(release);
+            attackers.join().expect("the attackers met what they expect");
+            work
+        });
+        self.check(&before, &peak, alone.as_ref(), &work, target.done.into_inner());
+        Some(Aftermath { broker, metrics: last })
+    }
+
+    /// What the well-behaved client does while nobody attacks.
+    fn alone(&self, broker: &Broker, time: Duration) -> Work {
+        let signals = Signals::default();
+        std::thread::scope(|scope| {
+            let worker = Worker::start(scope, broker.address(), &signals, MESSAGES_MIN, true);
+            std::thread::sleep(time.min(Duration::from_secs(10)));
+            signals.is_over.store(true, Ordering::Relaxed);
+            worker.join()
+        })
+    }
+
+    fn check(
+        &self,
+        before: &Metrics,
+        peak: &Metrics,
+        alone: Option<&Work>,
+        work: &Work,
+        rounds: u64,
+    ) {
+        let more = |name: &str| peak[name] - before[name];
+        let memory = more("rabbitmq_process_resident_memory_bytes") / f64::from(1 << 20);
+        let descriptors = more("rabbitmq_process_open_fds");
+        assert!(memory <= self.memory_max, "{memory:.1} MiB more than before");
+        assert!(descriptors <= self.descriptors_max, "{descriptors} more descriptors than before");
+        assert!(work.messages >= MESSAGES_MIN);
+        let Some(alone) = alone else { return };
+        let part = work.per_second() / alone.per_second();
+        println!(
+            "| {} | {:.0} | {memory:.1} | {descriptors:.0} | {:.0} % | {:.1} | {:.1} |",
+            self.name,
+            rounds as f64 / work.took.as_secs_f64(),
+            part * 100.0,
+            work.percentile(50).as_secs_f64() * 1e3,
+            work.percentile(99).as_secs_f64() * 1e3,
+        );
+        assert!(part >= THROUGHPUT_MIN, "the well-behaved client does {part:.2} of its work");
+        let p99 = work.percentile(99);
+        assert!(p99 <= P99_MAX, "99 of 100 messages of the well-behaved client take {p99:?}");
+    }
+}
+
+/// What the broker says of itself.
+pub(crate) fn metrics(broker: &Broker) -> Metrics {
+    let reply = Api::new(broker.metrics_address()).send("GET", "/metrics", &[], "");
+    let samples = reply.text.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    samples.filter_map(sample).collect()
+}
