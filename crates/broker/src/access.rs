@@ -8,14 +8,19 @@
 //! compares one atomic generation number and answers from a handful of remembered names.
 
 mod attempts;
+mod authority;
 mod cache;
 mod password;
 mod pattern;
 mod permission;
+mod principal;
 mod record;
+mod rights;
 mod throttle;
+mod token;
 mod topic_permission;
 mod user;
+mod wildcard;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,12 +31,16 @@ use parking_lot::RwLock;
 use thiserror::Error;
 
 pub use self::attempts::{Entrance, LoginAttempts};
+pub use self::authority::{Authority, Decision, Question, ResourceKind};
 pub use self::cache::PermissionCache;
 pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::permission::{Permission, PermissionKind};
+pub use self::principal::{Principal, Rights};
 pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
+pub(crate) use self::rights::{SessionRights, Verdict};
 pub use self::throttle::{Throttle, network};
+pub use self::token::{PatternSyntax, TokenRights};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
 use crate::limits::UserLimits;
@@ -107,7 +116,7 @@ impl AccessControl {
         if !hash.verify(password) {
             return Err(AuthFailure::WrongPassword);
         }
-        self.check_origin(&user, peer_is_loopback)?;
+        self.check_origin(&user.name, peer_is_loopback)?;
         Ok(user)
     }
 
@@ -118,12 +127,16 @@ impl AccessControl {
     /// As [`authenticate`](Self::authenticate).
     pub fn admit(&self, user: &str, peer_is_loopback: bool) -> Result<Arc<User>, AuthFailure> {
         let user = self.user(user).ok_or(AuthFailure::UnknownUser)?;
-        self.check_origin(&user, peer_is_loopback)?;
+        self.check_origin(&user.name, peer_is_loopback)?;
         Ok(user)
     }
 
-    fn check_origin(&self, user: &User, peer_is_loopback: bool) -> Result<(), AuthFailure> {
-        match !peer_is_loopback && self.loopback_users.contains(&*user.name) {
+    /// Checks whether a user of this name, of whoever's users, may come from where they do.
+    ///
+    /// # Errors
+    /// [`AuthFailure::NotLoopback`] for a loopback user from elsewhere.
+    pub fn check_origin(&self, user: &str, peer_is_loopback: bool) -> Result<(), AuthFailure> {
+        match !peer_is_loopback && self.loopback_users.contains(user) {
             true => Err(AuthFailure::NotLoopback),
             false => Ok(()),
         }

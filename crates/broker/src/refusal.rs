@@ -67,6 +67,16 @@ pub fn topic_access_refused(
     ))
 }
 
+/// 320: the token the client has logged in with is no longer good.
+pub fn credential_expired() -> AmqpError {
+    AmqpError::connection_forced("credential expired")
+}
+
+/// 530: what `connection.update-secret` brings is no good token of the same user.
+pub fn new_secret_refused() -> AmqpError {
+    AmqpError::not_allowed("New secret was refused by one of the backends")
+}
+
 /// 403: declare, delete and bind don't apply to the default exchange.
 pub fn default_exchange() -> AmqpError {
     AmqpError::access_refused("operation not permitted on the default exchange")

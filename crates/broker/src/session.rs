@@ -31,7 +31,10 @@ pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket
 pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
 pub use self::repeat::Repeatable;
 pub use self::settle::{SettleGroup, Settlement};
-use crate::access::{PermissionCache, PermissionKind, TopicPermissionKind, User};
+use crate::access::{
+    Authority, Decision, PermissionKind, Principal, Question, SessionRights, TopicPermissionKind,
+    User, Verdict,
+};
 use crate::audit::{Action, Actor};
 use crate::broker::Broker;
 use crate::limits::{Presence, UserLimits};
@@ -60,7 +63,7 @@ pub struct Session {
     broker: Arc<Broker>,
     client: Arc<Client>,
     vhost: Arc<Vhost>,
-    permissions: PermissionCache,
+    rights: SessionRights,
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
@@ -76,37 +79,45 @@ pub struct Session {
 
 impl Session {
     /// Opens a session in a vhost, as `connection.open` does, for the connection of this name.
+    /// `entry` is what was decided about the vhost where that is [asked](Authority) outside.
     ///
     /// # Errors
     /// 530 when the vhost doesn't exist, the user has no permission entry for it, or the node, the
     /// vhost or the user has as many connections as it may.
     pub fn open(
         broker: &Arc<Broker>,
-        user: Arc<User>,
+        principal: impl Into<Principal>,
         vhost: &str,
         connection: Arc<str>,
+        entry: Option<Decision>,
     ) -> Result<Self, AmqpError> {
+        let principal = principal.into();
+        let user = Arc::clone(&principal.user);
         let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
         let limits = broker.access().user_limits(&user.name);
         let (vhost, presence) = broker.occupancy.enter(broker.limits, &user, limits, find)?;
         let id = broker.next_session();
-        Self::new(broker, id, Client { connection, user }, vhost, Some(presence))
+        let rights = SessionRights::new(broker.access(), &principal, vhost.name(), false);
+        let client = Client { connection, user };
+        Self::new(broker, id, client, vhost, rights, Some(presence), entry)
     }
 
     /// Opens a session for one request of an operator, which is no connection: no limit stands
-    /// against it, and nobody counts it.
+    /// against it, and nobody counts it. It waits for whoever has to be asked.
     ///
     /// # Errors
     /// 530 when the vhost doesn't exist, or the user has no permission entry for it.
     pub fn of_operator(
         broker: &Arc<Broker>,
-        user: Arc<User>,
+        principal: impl Into<Principal>,
         vhost: &str,
         actor: Arc<Actor>,
     ) -> Result<Self, AmqpError> {
+        let principal = principal.into();
         let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
-        let (id, client) = Self::unconnected(broker, user);
-        let session = Self::new(broker, id, client, found, None)?;
+        let rights = SessionRights::new(broker.access(), &principal, vhost, true);
+        let (id, client) = Self::unconnected(broker, principal.user);
+        let session = Self::new(broker, id, client, found, rights, None, None)?;
         Ok(Self { actor: Some(actor), ..session })
     }
 
@@ -127,9 +138,9 @@ impl Session {
             tags: Vec::new(),
             limits: UserLimits::default(),
         });
-        let permissions = PermissionCache::of_system(Arc::clone(broker.access()));
+        let rights = SessionRights::of_system(broker.access());
         let (id, client) = Self::unconnected(broker, user);
-        let session = Self::with(broker, id, client, found, permissions, None);
+        let session = Self::with(broker, id, client, found, rights, None);
         Ok(Self { actor: Some(actor), ..session })
     }
 
@@ -145,14 +156,20 @@ impl Session {
         id: SessionId,
         client: Client,
         vhost: Arc<Vhost>,
+        mut rights: SessionRights,
         presence: Option<Presence>,
+        entry: Option<Decision>,
     ) -> Result<Self, AmqpError> {
-        let access = Arc::clone(broker.access());
-        let mut permissions = PermissionCache::new(access, &client.user.name, vhost.name());
-        if !permissions.may_enter() {
+        let entry = entry.map_or_else(|| rights.may_enter(), Verdict::Known);
+        // Nobody was asked: nobody said yes.
+        let Verdict::Known(decision) = entry else {
             return Err(refusal::vhost_refused(vhost.name(), &client.user.name));
+        };
+        if let Decision::Refused(why) = decision {
+            let refused = refusal::vhost_refused(vhost.name(), &client.user.name);
+            return Err(explained(refused, why.as_deref()));
         }
-        Ok(Self::with(broker, id, client, vhost, permissions, presence))
+        Ok(Self::with(broker, id, client, vhost, rights, presence))
     }
 
     fn with(
@@ -160,12 +177,12 @@ impl Session {
         id: SessionId,
         client: Client,
         vhost: Arc<Vhost>,
-        permissions: PermissionCache,
+        rights: SessionRights,
         presence: Option<Presence>,
     ) -> Self {
         Self {
             id,
-            permissions,
+            rights,
             broker: Arc::clone(broker),
             client: Arc::new(client),
             vhost,
@@ -232,6 +249,7 @@ impl Session {
     /// Sets the time of the calls that follow: once per read batch.
     pub fn begin(&mut self, now: Millis) {
         self.turn.begin(now);
+        self.rights.begin(now);
         self.placed = 0;
     }
 
@@ -274,19 +292,64 @@ impl Session {
         self.finish();
     }
 
-    fn check(&mut self, kind: PermissionKind, resource: Resource<'_>) -> Result<(), AmqpError> {
-        if self.permissions.allows(kind, permission_name(resource)) {
-            return Ok(());
+    /// What has to be asked outside before the session can do what it was asked for. What refers to
+    /// it is to be done again after [`answer`](Self::answer).
+    pub fn open_question(&self) -> Option<(&Arc<dyn Authority>, &Question)> {
+        self.rights.open_question()
+    }
+
+    /// The answer to the open question.
+    pub fn answer(&mut self, decision: Decision) {
+        self.rights.answer(decision);
+    }
+
+    /// Forgets what was answered from outside: it is asked again.
+    pub fn forget_answers(&mut self) {
+        self.rights.forget();
+    }
+
+    /// What needed answers is done: what was refused is asked about again from now on.
+    pub fn settle_answers(&mut self) {
+        self.rights.settle();
+    }
+
+    /// Takes the rights of another login of the same user, by a token.
+    ///
+    /// # Errors
+    /// 530 when they don't allow the vhost.
+    pub fn renew(&mut self, principal: &Principal) -> Result<(), AmqpError> {
+        self.rights.replace(principal);
+        if !matches!(self.rights.may_enter(), Verdict::Known(Decision::Allowed)) {
+            return Err(refusal::vhost_refused(self.vhost.name(), &principal.user.name));
         }
-        Err(self.access_refused(kind, resource))
+        let Client { connection, .. } = &*self.client;
+        let connection = Arc::clone(connection);
+        self.client = Arc::new(Client { connection, user: Arc::clone(&principal.user) });
+        Ok(())
+    }
+
+    fn check(&mut self, kind: PermissionKind, resource: Resource<'_>) -> Result<(), AmqpError> {
+        match self.rights.decide(kind, resource) {
+            Verdict::Known(Decision::Allowed) => Ok(()),
+            Verdict::Known(Decision::Refused(why)) => {
+                Err(explained(self.access_refused(kind, resource), why.as_deref()))
+            }
+            Verdict::Open => Err(undecided()),
+        }
     }
 
     /// Passive declarations: any permission on the name will do.
     fn check_any(&mut self, resource: Resource<'_>) -> Result<(), AmqpError> {
-        if self.permissions.allows_any(permission_name(resource)) {
-            return Ok(());
+        // RabbitMQ's order: what is refused last is what the client is told.
+        let [configure, write, read] = PermissionKind::ALL;
+        for kind in [read, write] {
+            match self.rights.decide(kind, resource) {
+                Verdict::Known(Decision::Allowed) => return Ok(()),
+                Verdict::Known(Decision::Refused(_)) => {}
+                Verdict::Open => return Err(undecided()),
+            }
         }
-        Err(self.access_refused(PermissionKind::Configure, resource))
+        self.check(configure, resource)
     }
 
     fn access_refused(&self, kind: PermissionKind, resource: Resource<'_>) -> AmqpError {
@@ -300,11 +363,16 @@ impl Session {
         exchange: &str,
         key: &str,
     ) -> Result<(), AmqpError> {
-        if self.permissions.allows_topic(kind, exchange, key) {
-            return Ok(());
+        match self.rights.decide_topic(kind, exchange, key) {
+            Verdict::Known(Decision::Allowed) => Ok(()),
+            Verdict::Known(Decision::Refused(why)) => {
+                let (vhost, user) = (self.vhost.name(), &self.client.user.name);
+                let refused =
+                    refusal::topic_access_refused(kind.name(), key, exchange, vhost, user);
+                Err(explained(refused, why.as_deref()))
+            }
+            Verdict::Open => Err(undecided()),
         }
-        let (vhost, user) = (self.vhost.name(), &self.client.user.name);
-        Err(refusal::topic_access_refused(kind.name(), key, exchange, vhost, user))
     }
 
     /// The queue of this name, if this session may touch it.
@@ -329,12 +397,21 @@ impl Session {
     }
 }
 
-/// The name permissions know a resource by.
-fn permission_name(resource: Resource<'_>) -> &str {
-    match resource {
-        Resource::Exchange("") => "amq.default",
-        Resource::Exchange(name) | Resource::Queue(name) => name,
+/// A refusal with what whoever refused it says about it, as RabbitMQ puts it behind its own text.
+fn explained(refused: AmqpError, why: Option<&str>) -> AmqpError {
+    match why {
+        None => refused,
+        Some(why) => {
+            let text = format!("{}{why}", refused.text());
+            refused.with_text(text)
+        }
     }
+}
+
+/// Whether something is allowed is not known yet. No client sees this: what it asked for is done
+/// again once somebody has answered.
+fn undecided() -> AmqpError {
+    AmqpError::access_refused("undecided")
 }
 
 /// Appends definition changes to the journal.

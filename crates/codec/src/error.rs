@@ -84,6 +84,12 @@ impl AmqpError {
         self
     }
 
+    /// The same error in other words.
+    #[must_use]
+    pub fn with_text(self, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), ..self }
+    }
+
     /// What the error closes.
     #[must_use]
     pub fn scope(&self) -> Scope {

@@ -9,7 +9,6 @@ mod email;
 mod machine;
 mod notice;
 mod silence;
-mod trust;
 mod watch;
 mod webhook;
 

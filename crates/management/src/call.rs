@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use leveret_broker::access::User;
+use leveret_broker::access::{Principal, User};
 use leveret_broker::{Actor, Administration, Broker, Session, Turn, Vhost};
 use leveret_engine::Millis;
 use serde_json::{Map, Value};
@@ -19,7 +19,7 @@ pub(crate) struct Call {
     pub(crate) node: Arc<Node>,
     pub(crate) peer: Peer,
     /// Nobody, for requests that need no login.
-    pub(crate) user: Option<Arc<User>>,
+    pub(crate) principal: Option<Principal>,
     /// Who changes something by it, for the audit log.
     pub(crate) actor: Arc<Actor>,
     /// The session by which the user has logged in.
@@ -66,7 +66,15 @@ impl Call {
     /// # Errors
     /// 401 where nobody has logged in, which endpoints that ask for the user don't let happen.
     pub(crate) fn user(&self) -> Result<&Arc<User>, Failure> {
-        self.user.as_ref().ok_or(Failure::NoLogin)
+        Ok(&self.principal()?.user)
+    }
+
+    /// The same, with where it stands what they may do.
+    ///
+    /// # Errors
+    /// As [`user`](Self::user).
+    pub(crate) fn principal(&self) -> Result<&Principal, Failure> {
+        self.principal.as_ref().ok_or(Failure::NoLogin)
     }
 
     /// The vhost that the path names.
@@ -85,9 +93,9 @@ impl Call {
         if !self.part("vhost").is_empty() {
             return Ok(vec![self.vhost()?]);
         }
-        let user = self.user()?;
+        let principal = self.principal()?;
         let mut vhosts = self.broker().vhosts();
-        vhosts.retain(|vhost| login::sees_vhost(self.broker(), user, vhost.name()));
+        vhosts.retain(|vhost| login::sees_vhost(self.broker(), principal, vhost.name()));
         Ok(vhosts)
     }
 
@@ -105,10 +113,10 @@ impl Call {
     /// # Errors
     /// As there.
     pub(crate) fn session_in(&self, vhost: &str) -> Result<Session, Failure> {
-        let (user, actor) = (Arc::clone(self.user()?), Arc::clone(&self.actor));
+        let (principal, actor) = (self.principal()?.clone(), Arc::clone(&self.actor));
         let mut session = match self.peer {
             Peer::Operator => Session::of_system(self.broker(), vhost, actor)?,
-            Peer::Client(_) => Session::of_operator(self.broker(), user, vhost, actor)?,
+            Peer::Client(_) => Session::of_operator(self.broker(), principal, vhost, actor)?,
         };
         session.begin(self.now);
         Ok(session)

@@ -83,7 +83,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let path: Vec<(String, String)> =
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let admitted = admit(&shared.node, route, &path, &parts);
+    let admitted = admit(&shared.node, route, &path, &parts).await;
     // Also of a request that is refused: the next one on the connection comes behind its body.
     let body_max = match &admitted {
         // What a migration brings may be one message of any size.
@@ -93,14 +93,15 @@ async fn answer(
     };
     let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
     let Admitted { endpoint, login, peer } = admitted?;
-    let (user, session) = login.map(|login| (login.user, login.session)).unzip();
+    let (principal, session) = login.map(|login| (login.principal, login.session)).unzip();
     let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
     let query = parts.uri.query().unwrap_or_default().as_bytes();
-    let actor = Arc::new(actor(peer, user.as_deref()));
+    let user = principal.as_ref().map(|principal| &*principal.user);
+    let actor = Arc::new(actor(peer, user));
     let call = Call {
         node: Arc::clone(&shared.node),
         peer,
-        user,
+        principal,
         actor,
         session: session.flatten(),
         path,
@@ -136,7 +137,7 @@ struct Admitted {
 }
 
 /// Whether there is an endpoint, and who makes the request may use it.
-fn admit(
+async fn admit(
     node: &Node,
     route: &'static Route,
     path: &[(String, String)],
@@ -145,15 +146,15 @@ fn admit(
     let endpoint = route.endpoint(&request.method).ok_or(Failure::Method)?;
     let peer = *request.extensions.get::<Peer>().ok_or(Failure::Internal)?;
     let access = endpoint.access.under(node.config().web.metrics_login);
+    let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
     let login = match peer {
-        Peer::Operator => Login { user: login::operator(), session: None },
+        Peer::Operator => Login { principal: login::operator().into(), session: None },
         Peer::Client(_) if access == Access::Open => {
             return Ok(Admitted { endpoint, login: None, peer });
         }
-        Peer::Client(client) => login::authenticate(node, request, client)?,
+        Peer::Client(client) => login::authenticate(node, request, client, vhost).await?,
     };
-    let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
-    login::check(&node.broker, access, &login.user, vhost)?;
+    login::check(&node.broker, access, &login.principal, vhost).await?;
     Ok(Admitted { endpoint, login: Some(login), peer })
 }
 

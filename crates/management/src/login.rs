@@ -9,7 +9,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use leveret_broker::access::{Entrance, User, is_loopback, tag};
+use leveret_auth::Credentials;
+use leveret_broker::access::{Entrance, Principal, Question, Rights, User, is_loopback, tag};
 use leveret_broker::{Broker, UserLimits};
 use leveret_server::config::MetricsLogin;
 
@@ -63,7 +64,7 @@ impl Access {
 
 /// Who has logged in, and by which session, if not with a password.
 pub(crate) struct Login {
-    pub(crate) user: Arc<User>,
+    pub(crate) principal: Principal,
     pub(crate) session: Option<SessionKey>,
 }
 
@@ -76,12 +77,17 @@ impl Login {
     }
 }
 
-/// Checks the login of a request: a name and a password, or the cookie of a session.
+/// Checks the login of a request: a name and a password, a token, or the cookie of a session.
 ///
 /// # Errors
 /// 401 without a login, with a wrong one, and for users that may log in locally only and don't; 403
 /// for what another site's page had a browser send; 429 for who has to wait after wrong passwords.
-pub(crate) fn authenticate(node: &Node, request: &Parts, client: Client) -> Result<Login, Failure> {
+pub(crate) async fn authenticate(
+    node: &Node,
+    request: &Parts,
+    client: Client,
+    vhost: Option<&str>,
+) -> Result<Login, Failure> {
     let headers = &request.headers;
     let has_header = headers.contains_key(SESSION_HEADER);
     let changes = !matches!(request.method, Method::GET | Method::HEAD);
@@ -89,9 +95,9 @@ pub(crate) fn authenticate(node: &Node, request: &Parts, client: Client) -> Resu
         return Err(Failure::Foreign);
     }
     if let Some(header) = headers.get(AUTHORIZATION) {
-        let (user, password) = basic(header.as_bytes()).ok_or(Failure::WrongLogin)?;
-        let user = by_password(node, &user, password.as_bytes(), client.address)?;
-        return Ok(Login { user, session: None });
+        let shown = shown(header.as_bytes()).ok_or(Failure::WrongLogin)?;
+        let principal = by_password(node, shown, client.address, vhost).await?;
+        return Ok(Login { principal, session: None });
     }
     match of_session(node, headers, client) {
         Some(login) => Ok(login),
@@ -100,33 +106,55 @@ pub(crate) fn authenticate(node: &Node, request: &Parts, client: Client) -> Resu
     }
 }
 
-/// The user of this name and password.
+/// What somebody shows to log in: a name and a password, or a token, which names its user itself.
+pub(crate) struct Shown {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// Whom that lets in.
 ///
 /// # Errors
 /// 401, 429 as [`authenticate`].
-pub(crate) fn by_password(
+pub(crate) async fn by_password(
     node: &Node,
-    user: &str,
-    password: &[u8],
+    shown: Shown,
     address: IpAddr,
-) -> Result<Arc<User>, Failure> {
+    vhost: Option<&str>,
+) -> Result<Principal, Failure> {
     let access = node.broker.access();
     let now = Instant::now();
-    if let Some(wait) = access.throttle().wait(user, address, now) {
+    let Shown { user, password } = shown;
+    if let Some(wait) = access.throttle().wait(&user, address, now) {
         access.count_attempt(Entrance::Http, false);
         return Err(Failure::Throttled(wait.as_secs() + 1));
     }
-    let found = access.authenticate(user, password, is_loopback(address));
+    let found = if node.backends.are_internal() {
+        let found = access.authenticate(&user, password.as_bytes(), is_loopback(address));
+        found.map(Principal::from).map_err(|failure| (failure.to_string(), false))
+    } else {
+        let credentials = Credentials {
+            user: user.clone(),
+            password: Some(password.into_bytes()),
+            address,
+            vhost: vhost.map(str::to_owned),
+        };
+        let asked = node.backends.log_in(&credentials).await;
+        asked.map_err(|refused| (refused.to_string(), refused.is_fault()))
+    };
     access.count_attempt(Entrance::Http, found.is_ok());
     match found {
         Ok(found) => {
-            access.throttle().succeeded(user, address);
+            access.throttle().succeeded(&user, address);
             Ok(found)
         }
-        Err(failure) => {
-            access.throttle().failed(user, address, now);
+        Err((why, is_fault)) => {
+            // Where nobody could say whether a password is right, nobody has guessed.
+            if !is_fault {
+                access.throttle().failed(&user, address, now);
+            }
             let user = user.escape_debug();
-            tracing::warn!("HTTP login refused: user '{user}' from {address}: {failure}");
+            tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}");
             Err(Failure::WrongLogin)
         }
     }
@@ -139,14 +167,16 @@ pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Op
         return None;
     }
     let access = node.broker.access();
-    let (key, user) = node.sessions.find(headers, access, lasting(node), Instant::now())?;
-    let user = access.admit(&user, is_loopback(client.address)).ok()?;
-    Some(Login { user, session: Some(key) })
+    let now = (Instant::now(), crate::node::now());
+    let (key, principal) = node.sessions.find(headers, access, lasting(node), now)?;
+    access.check_origin(&principal.user.name, is_loopback(client.address)).ok()?;
+    Some(Login { principal, session: Some(key) })
 }
 
 /// Whether the session has not ended.
 pub(crate) fn goes_on(node: &Node, key: SessionKey) -> bool {
-    node.sessions.goes_on(key, node.broker.access(), lasting(node), Instant::now())
+    let now = (Instant::now(), crate::node::now());
+    node.sessions.goes_on(key, node.broker.access(), lasting(node), now)
 }
 
 /// Whether a request that opens or ends a session is one of the web interface.
@@ -175,6 +205,18 @@ pub(crate) fn operator() -> Arc<User> {
         tags: vec![tag::ADMINISTRATOR.to_owned()],
         limits: UserLimits::default(),
     })
+}
+
+/// What an `Authorization` header shows.
+fn shown(header: &[u8]) -> Option<Shown> {
+    if let Some((scheme, token)) = header.split_at_checked(7)
+        && scheme.eq_ignore_ascii_case(b"Bearer ")
+    {
+        let password = str::from_utf8(token.trim_ascii()).ok()?.to_owned();
+        return Some(Shown { user: String::new(), password });
+    }
+    let (user, password) = basic(header)?;
+    Some(Shown { user, password })
 }
 
 /// The name and the password of an `Authorization: Basic` header.
@@ -209,21 +251,66 @@ fn makes_policies(user: &User) -> bool {
     user.has_tag(tag::POLICYMAKER) || is_administrator(user)
 }
 
-/// Whether the user may see what is in the vhost.
-pub(crate) fn sees_vhost(broker: &Broker, user: &User, vhost: &str) -> bool {
-    is_administrator(user) || broker.access().permission(&user.name, vhost).is_some()
+/// Whether somebody may see what is in the vhost. Waits where that is asked outside: for handlers,
+/// which have a thread of their own.
+pub(crate) fn sees_vhost(broker: &Broker, principal: &Principal, vhost: &str) -> bool {
+    let user = &principal.user;
+    is_administrator(user)
+        || match &principal.rights {
+            Rights::Internal => broker.access().permission(&user.name, vhost).is_some(),
+            Rights::Token(token) => token.may_enter(vhost),
+            Rights::Remote(authority) => {
+                authority.ask_and_wait(vhost, &Question::Vhost).is_allowed()
+            }
+        }
 }
 
-/// Whether the user may make a request of this kind, in the vhost that it names.
+/// As [`sees_vhost`], without waiting.
+async fn may_see_vhost(broker: &Broker, principal: &Principal, vhost: &str) -> bool {
+    match &principal.rights {
+        Rights::Remote(authority) if !is_administrator(&principal.user) => {
+            authority.ask(vhost, &Question::Vhost).await.is_allowed()
+        }
+        _ => sees_vhost(broker, principal, vhost),
+    }
+}
+
+/// Whether somebody may make a request of this kind, in the vhost that it names.
 ///
 /// # Errors
 /// What RabbitMQ 4.3 answers: 401 for the wrong tag, 404 for a vhost that is missing or not theirs.
-pub(crate) fn check(
+pub(crate) async fn check(
     broker: &Broker,
     access: Access,
-    user: &User,
+    principal: &Principal,
     vhost: Option<&str>,
 ) -> Result<(), Failure> {
+    check_tags(access, &principal.user)?;
+    let Some(vhost) = vhost else { return Ok(()) };
+    let is_theirs = match access {
+        Access::VisibleVhost if is_monitor(&principal.user) => true,
+        Access::Vhost | Access::PolicyMakerInVhost | Access::VisibleVhost => {
+            // As in RabbitMQ, nobody is asked about what is not there.
+            let is_asked = matches!(principal.rights, Rights::Remote(_));
+            (!is_asked || broker.vhost(vhost).is_some())
+                && may_see_vhost(broker, principal, vhost).await
+        }
+        _ => return Ok(()),
+    };
+    if !is_theirs {
+        return Err(Failure::Missing("Not Found".to_owned()));
+    }
+    match broker.vhost(vhost) {
+        Some(_) => Ok(()),
+        None => Err(Failure::NotFound),
+    }
+}
+
+/// Whether a user's tags are enough for a request of this kind.
+///
+/// # Errors
+/// 401 if not.
+pub(crate) fn check_tags(access: Access, user: &User) -> Result<(), Failure> {
     const NOT_THEIRS: &str = "User not authorised to access object";
     if !may_manage(user) {
         return Err(Failure::Refused("Not management user"));
@@ -237,22 +324,7 @@ pub(crate) fn check(
         Access::Monitoring | Access::Names => (!is_monitor(user)).then_some("Not monitor user"),
         Access::Administrator => (!is_administrator(user)).then_some("Not administrator user"),
     };
-    if let Some(reason) = refused {
-        return Err(Failure::Refused(reason));
-    }
-    let Some(vhost) = vhost else { return Ok(()) };
-    let is_theirs = match access {
-        Access::Vhost | Access::PolicyMakerInVhost => sees_vhost(broker, user, vhost),
-        Access::VisibleVhost => is_monitor(user) || sees_vhost(broker, user, vhost),
-        _ => return Ok(()),
-    };
-    if !is_theirs {
-        return Err(Failure::Missing("Not Found".to_owned()));
-    }
-    match broker.vhost(vhost) {
-        Some(_) => Ok(()),
-        None => Err(Failure::NotFound),
-    }
+    refused.map_or(Ok(()), |reason| Err(Failure::Refused(reason)))
 }
 
 #[cfg(test)]

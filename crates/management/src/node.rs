@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use leveret_auth::Backends;
 use leveret_broker::Broker;
 use leveret_engine::Millis;
 use leveret_server::config::{Config, ServerProperties};
@@ -27,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) broker: Arc<Broker>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
+    /// Who decides about logins.
+    pub(crate) backends: Arc<Backends>,
     /// RabbitMQ's form of a node's name: `rabbit@host`.
     pub(crate) name: String,
     config: watch::Receiver<Arc<Config>>,
@@ -71,6 +74,7 @@ impl Node {
         Self {
             broker: Arc::clone(server.broker()),
             admission: Arc::clone(server.admission()),
+            backends: server.backends(),
             name,
             config,
             product,

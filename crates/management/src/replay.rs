@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use leveret_broker::access::User;
+use leveret_broker::access::{Principal, User};
 use leveret_broker::{Actor, Place, Session};
 use leveret_engine::Millis;
 use parking_lot::Mutex;
@@ -45,7 +45,7 @@ pub(crate) struct Order {
 /// A replay that somebody has asked for.
 pub(crate) struct Replay {
     id: u64,
-    user: Arc<User>,
+    principal: Principal,
     actor: Arc<Actor>,
     order: Order,
     started_at: Millis,
@@ -108,7 +108,7 @@ impl Replays {
     pub(crate) fn start(
         &self,
         node: &Arc<Node>,
-        user: Arc<User>,
+        principal: Principal,
         actor: Arc<Actor>,
         order: Order,
         now: Millis,
@@ -125,7 +125,7 @@ impl Replays {
         }
         let replay = Arc::new(Replay {
             id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
-            user,
+            principal,
             actor,
             order,
             started_at: now,
@@ -155,7 +155,7 @@ impl Replay {
     }
 
     pub(crate) fn is_of(&self, user: &User) -> bool {
-        self.user.name == user.name
+        self.principal.user.name == user.name
     }
 
     /// Has it end after the step it is at.
@@ -168,7 +168,7 @@ impl Replay {
     }
 
     fn session(&self, node: &Node, now: Millis) -> Result<Session, Failure> {
-        session(node, &self.user, &self.actor, &self.order.vhost, now)
+        session(node, &self.principal, &self.actor, &self.order.vhost, now)
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -176,7 +176,7 @@ impl Replay {
         let progress = self.progress.lock().clone();
         json!({
             "id": self.id,
-            "user": self.user.name,
+            "user": self.principal.user.name,
             "vhost": vhost,
             "queue": queue,
             "to": target.as_str(),
@@ -198,15 +198,15 @@ impl Replay {
 /// A session of whoever asks.
 fn session(
     node: &Node,
-    user: &Arc<User>,
+    principal: &Principal,
     actor: &Arc<Actor>,
     vhost: &str,
     now: Millis,
 ) -> Result<Session, Failure> {
-    let (user, actor) = (Arc::clone(user), Arc::clone(actor));
+    let (principal, actor) = (principal.clone(), Arc::clone(actor));
     let mut session = match actor.from() {
         Place::ControlSocket => Session::of_system(&node.broker, vhost, actor)?,
-        _ => Session::of_operator(&node.broker, user, vhost, actor)?,
+        _ => Session::of_operator(&node.broker, principal, vhost, actor)?,
     };
     session.begin(now);
     Ok(session)

@@ -10,7 +10,8 @@ use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use leveret_broker::access::{AccessControl, PasswordHash, User};
+use leveret_broker::access::{AccessControl, Principal, Rights};
+use leveret_engine::Millis;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -32,9 +33,8 @@ pub(crate) struct Sessions(Mutex<AHashMap<SessionKey, Session>>);
 pub(crate) struct SessionKey([u8; 32]);
 
 struct Session {
-    user: String,
-    /// What the user logged in with.
-    password: Option<PasswordHash>,
+    /// Who it is, by what they could do when they logged in.
+    principal: Principal,
     begun: Instant,
     used: Instant,
 }
@@ -54,24 +54,29 @@ pub(crate) struct Cookie(String);
 impl Sessions {
     /// Opens a session of a user who has just shown the password. `None` if the system has no
     /// random bytes.
-    pub(crate) fn begin(&self, user: &User, is_secure: bool, now: Instant) -> Option<Cookie> {
+    pub(crate) fn begin(
+        &self,
+        principal: &Principal,
+        is_secure: bool,
+        now: Instant,
+    ) -> Option<Cookie> {
         let mut token = [0; TOKEN_BYTES];
         getrandom::fill(&mut token).ok()?;
         let token = URL_SAFE_NO_PAD.encode(token);
         let mut sessions = self.0.lock();
-        let own = sessions.values().filter(|one| one.user == user.name).count();
+        let name = &principal.user.name;
+        let own = sessions.values().filter(|one| one.principal.user.name == *name).count();
         if own >= SESSIONS_OF_USER_MAX {
-            end_oldest(&mut sessions, |one| one.user == user.name);
+            end_oldest(&mut sessions, |one| one.principal.user.name == *name);
         } else if sessions.len() >= SESSIONS_MAX {
             end_oldest(&mut sessions, |_| true);
         }
-        let (name, password) = (user.name.clone(), user.password_hash.clone());
-        let session = Session { user: name, password, begun: now, used: now };
+        let session = Session { principal: principal.clone(), begun: now, used: now };
         sessions.insert(SessionKey::of(&token), session);
         Some(Cookie::new(&token, is_secure))
     }
 
-    /// The user of the session whose token the request's cookie holds.
+    /// Whose session it is whose token the request's cookie holds, as they are now.
     ///
     /// A session that has ended in one of the ways above is gone from then on.
     pub(crate) fn find(
@@ -79,17 +84,17 @@ impl Sessions {
         headers: &HeaderMap,
         access: &AccessControl,
         lasting: Lasting,
-        now: Instant,
-    ) -> Option<(SessionKey, String)> {
+        now: (Instant, Millis),
+    ) -> Option<(SessionKey, Principal)> {
         let mut sessions = self.0.lock();
         tokens(headers).map(SessionKey::of).find_map(|key| {
             let session = sessions.get_mut(&key)?;
-            if !session.holds(access, lasting, now) {
+            let Some(principal) = session.holder(access, lasting, now) else {
                 sessions.remove(&key);
                 return None;
-            }
-            session.used = now;
-            Some((key, session.user.clone()))
+            };
+            session.used = now.0;
+            Some((key, principal))
         })
     }
 
@@ -99,9 +104,10 @@ impl Sessions {
         key: SessionKey,
         access: &AccessControl,
         lasting: Lasting,
-        now: Instant,
+        now: (Instant, Millis),
     ) -> bool {
-        self.0.lock().get(&key).is_some_and(|session| session.holds(access, lasting, now))
+        let sessions = self.0.lock();
+        sessions.get(&key).is_some_and(|session| session.holder(access, lasting, now).is_some())
     }
 
     pub(crate) fn end(&self, key: SessionKey) {
@@ -110,10 +116,26 @@ impl Sessions {
 }
 
 impl Session {
-    fn holds(&self, access: &AccessControl, lasting: Lasting, now: Instant) -> bool {
-        now.duration_since(self.used) < lasting.idle
+    /// Whose it is, if it has not ended. Of users of the broker's own that is looked up; what others
+    /// said of theirs holds for the session.
+    fn holder(
+        &self,
+        access: &AccessControl,
+        lasting: Lasting,
+        (now, time): (Instant, Millis),
+    ) -> Option<Principal> {
+        let lasts = now.duration_since(self.used) < lasting.idle
             && now.duration_since(self.begun) < lasting.lifetime
-            && access.user(&self.user).is_some_and(|user| user.password_hash == self.password)
+            && self.principal.expires_at().is_none_or(|at| time.0 < at.saturating_mul(1000));
+        let before = &self.principal.user;
+        match self.principal.rights {
+            _ if !lasts => None,
+            Rights::Internal if before.password_hash.is_some() => {
+                let user = access.user(&before.name)?;
+                (user.password_hash == before.password_hash).then(|| user.into())
+            }
+            Rights::Internal | Rights::Token(_) | Rights::Remote(_) => Some(self.principal.clone()),
+        }
     }
 }
 
@@ -168,6 +190,7 @@ mod tests {
     use std::sync::Arc;
 
     use axum::http::HeaderValue;
+    use leveret_broker::access::User;
     use leveret_broker::{Actor, Broker, BrokerOptions};
     use leveret_store::{MemDisk, StoreOptions};
 
@@ -196,7 +219,8 @@ mod tests {
     }
 
     fn begin(sessions: &Sessions, broker: &Broker, name: &str, now: Instant) -> HeaderMap {
-        let cookie = sessions.begin(&broker.access().user(name).unwrap(), true, now).unwrap();
+        let cookie =
+            sessions.begin(&broker.access().user(name).unwrap().into(), true, now).unwrap();
         let header = cookie.into_header();
         let pair = format!("other=1; {}", header.split(';').next().unwrap());
         HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())])
@@ -208,7 +232,8 @@ mod tests {
         broker: &Broker,
         now: Instant,
     ) -> Option<String> {
-        sessions.find(headers, broker.access(), LASTING, now).map(|(_, user)| user)
+        let found = sessions.find(headers, broker.access(), LASTING, (now, Millis(0)));
+        found.map(|(_, principal)| principal.user.name.clone())
     }
 
     #[test]
@@ -249,9 +274,9 @@ mod tests {
         let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let (first, second) =
             (begin(&sessions, &broker, "anna", now), begin(&sessions, &broker, "anna", now));
-        let (key, _) = sessions.find(&first, broker.access(), LASTING, now).unwrap();
+        let (key, _) = sessions.find(&first, broker.access(), LASTING, (now, Millis(0))).unwrap();
         sessions.end(key);
-        assert!(!sessions.goes_on(key, broker.access(), LASTING, now));
+        assert!(!sessions.goes_on(key, broker.access(), LASTING, (now, Millis(0))));
         assert_eq!(found(&sessions, &first, &broker, now), None);
         assert_eq!(found(&sessions, &second, &broker, now).as_deref(), Some("anna"));
     }
@@ -267,7 +292,7 @@ mod tests {
         assert_eq!(sessions.0.lock().len(), SESSIONS_OF_USER_MAX);
         assert_eq!(found(&sessions, &first, &broker, later), None);
         for name in 0..SESSIONS_MAX {
-            sessions.begin(&user(&name.to_string()), false, later);
+            sessions.begin(&Arc::new(user(&name.to_string())).into(), false, later);
         }
         assert_eq!(sessions.0.lock().len(), SESSIONS_MAX);
     }

@@ -149,6 +149,8 @@ pub struct AmqpConfig {
 /// `[auth]`: who is there on an empty data directory, and who must be local.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthConfig {
+    /// Who decides about logins.
+    pub backends: leveret_auth::Settings,
     /// How clients may log in, the preferred way first.
     pub mechanisms: Vec<Mechanism>,
     /// Users that may log in from the machine itself only.
@@ -294,6 +296,7 @@ impl Default for Config {
                 proxies: Networks::default(),
             },
             auth: AuthConfig {
+                backends: leveret_auth::Settings::default(),
                 mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
                 loopback_users: vec!["guest".into()],
                 default_user: "guest".into(),

@@ -7,6 +7,7 @@
 //! disk, the machine says so ([`Next::Wait`]) and goes on when the driver calls
 //! [`Connection::durable`].
 
+mod asking;
 mod channels;
 mod consume;
 mod handshake;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
+use leveret_auth::Backends;
+use leveret_broker::access::Principal;
 use leveret_broker::{
     Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, TlsAbout, refusal,
 };
@@ -31,6 +34,7 @@ use leveret_engine::Millis;
 use leveret_store::Lsn;
 use tokio::sync::{Semaphore, watch};
 
+use self::asking::Pending;
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
 use crate::admission::{Admission, Guest};
@@ -52,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) broker: Arc<Broker>,
     pub(crate) amqp: AmqpConfig,
     pub(crate) logins: Logins,
+    /// Who decides about logins.
+    pub(crate) backends: Arc<Backends>,
     pub(crate) server_properties: ServerProperties,
     /// What is short: told to those who wait for it to be over.
     pub(crate) shortage: watch::Receiver<Shortage>,
@@ -72,6 +78,12 @@ pub(crate) struct Connection {
     peer: Peer,
     guest: Guest,
     client: Client,
+    /// Who has logged in.
+    principal: Option<Principal>,
+    /// What waits for somebody outside, or for its answer to be used.
+    pending: Option<Box<Pending>>,
+    /// Whether somebody outside was asked for what is being done.
+    has_asked: bool,
     phase: Phase,
     frame_max: u32,
     channel_max: u16,
@@ -132,14 +144,10 @@ enum Phase {
     Greeting,
     /// start-ok is to come.
     Starting,
-    /// tune-ok is to come from this user.
-    Tuning {
-        user: Arc<leveret_broker::access::User>,
-    },
+    /// tune-ok is to come.
+    Tuning,
     /// open is to come.
-    Opening {
-        user: Arc<leveret_broker::access::User>,
-    },
+    Opening,
     Running,
     /// The broker has sent close: only close and close-ok count.
     Closing,
@@ -161,6 +169,8 @@ pub(crate) enum Next {
     /// Wait until memory and disk space are no longer short, then call `receive` again: a message
     /// is about to be published.
     Hold,
+    /// Ask what [`Connection::asking`] says, hand in the answer and call `receive` again.
+    Ask,
     /// Send what there is and hang up.
     Close,
     /// A failed login: wait, send what there is and hang up.
@@ -189,6 +199,9 @@ impl Connection {
             peer,
             guest,
             client: Client::default(),
+            principal: None,
+            pending: None,
+            has_asked: false,
             phase: Phase::Greeting,
             frame_max: INITIAL_FRAME_MAX,
             channel_max,
@@ -216,9 +229,10 @@ impl Connection {
             session.begin(now);
         }
         self.has_published = false;
+        self.check_expiry(now);
         let is_short = !self.context.broker.alarms().shortage().is_none();
         let mut consumed = 0;
-        let mut next = Next::Read;
+        let mut next = self.publish_postponed();
         while next == Next::Read {
             let rest = input.get(consumed..).unwrap_or_default();
             if let Phase::Greeting = self.phase {
@@ -260,19 +274,25 @@ impl Connection {
                 next = Next::Pause;
                 break;
             }
-            consumed += length;
+            let taken;
             if let Phase::Running = self.phase
                 && let Some((more, published)) =
                     self.whole_publish(&frame, rest.get(length..).unwrap_or_default())
             {
-                consumed += more;
+                taken = length + more;
                 next = self.outcome(frame.channel, published.map(|()| Next::Read));
-                continue;
+            } else {
+                taken = length;
+                next = self.frame(&frame);
             }
-            next = self.frame(&frame);
+            if next == Next::Ask && self.comes_again() {
+                break;
+            }
+            self.answers_used(next);
+            consumed += taken;
         }
         self.end_turn();
-        if let (Next::Read | Next::Yield | Next::Close, Some(lsn)) = (next, self.gate) {
+        if let (Next::Read | Next::Yield | Next::Ask | Next::Close, Some(lsn)) = (next, self.gate) {
             next = Next::Wait(lsn);
         }
         Received { consumed, next }
@@ -453,6 +473,7 @@ impl Connection {
     fn outcome(&mut self, channel: u16, result: Result<Next, AmqpError>) -> Next {
         match result {
             Ok(next) => next,
+            Err(_) if self.has_open_question() => Next::Ask,
             Err(error) if error.scope() == Scope::Channel && channel != 0 => {
                 self.fail_channel(channel, error);
                 Next::Read
@@ -484,11 +505,8 @@ impl Connection {
         let method = Method::decode(payload)?;
         match (&self.phase, method) {
             (Phase::Starting, Method::ConnectionStartOk(start_ok)) => self.log_in(&start_ok),
-            (Phase::Tuning { .. }, Method::ConnectionTuneOk(tune_ok)) => self.tune(tune_ok),
-            (Phase::Opening { user }, Method::ConnectionOpen(open)) => {
-                let user = Arc::clone(user);
-                self.open(user, open.virtual_host)
-            }
+            (Phase::Tuning, Method::ConnectionTuneOk(tune_ok)) => self.tune(tune_ok),
+            (Phase::Opening, Method::ConnectionOpen(open)) => self.open(open.virtual_host),
             (_, Method::ConnectionClose(_)) => {
                 self.tear_down();
                 self.reply(|out| connection::CloseOk {}.encode_frame(0, out));
@@ -496,14 +514,7 @@ impl Connection {
                 self.phase = Phase::Closed;
                 Ok(Next::Close)
             }
-            (Phase::Running, Method::ConnectionUpdateSecret(_)) => {
-                // Internal users have no secret that expires, but it is RabbitMQ's occasion to look
-                // at their consumers' permissions again.
-                self.flush();
-                self.reply(|out| connection::UpdateSecretOk {}.encode_frame(0, out));
-                self.cancel_unreadable();
-                Ok(Next::Read)
-            }
+            (Phase::Running, Method::ConnectionUpdateSecret(update)) => self.update_secret(&update),
             (phase, method) => {
                 let text = format!("unexpected method in connection state {}", phase.name());
                 Err(AmqpError::channel_error(text).with_method(method.id()))
@@ -523,7 +534,7 @@ impl Connection {
         self.tear_down();
         self.reply(|out| error.encode_close(0, out));
         self.phase = match self.phase {
-            Phase::Running | Phase::Opening { .. } => Phase::Closing,
+            Phase::Running | Phase::Opening => Phase::Closing,
             _ => Phase::Closed,
         };
     }
@@ -574,8 +585,8 @@ impl Phase {
     fn name(&self) -> &'static str {
         match self {
             Self::Greeting | Self::Starting => "starting",
-            Self::Tuning { .. } => "tuning",
-            Self::Opening { .. } => "opening",
+            Self::Tuning => "tuning",
+            Self::Opening => "opening",
             Self::Running => "running",
             Self::Closing | Self::Closed => "closing",
         }

@@ -93,6 +93,8 @@ enum Input {
     Stop,
     /// An operator wants the connection closed.
     Unwanted,
+    /// The client's login has ended; it has been told.
+    Expired,
 }
 
 /// Whether a client has fetched what it was sent.
@@ -207,6 +209,11 @@ impl Driver {
                     Resources::Never => return,
                     Resources::Stop => {}
                 },
+                Next::Ask => match self.ask().await {
+                    Resources::Found => continue,
+                    Resources::Never => return,
+                    Resources::Stop => {}
+                },
                 Next::Close => return,
                 Next::Refused => {
                     tokio::select! {
@@ -221,7 +228,7 @@ impl Driver {
                 return;
             }
             match self.read().await {
-                Ok(Input::Bytes) => {}
+                Ok(Input::Bytes | Input::Expired) => {}
                 Ok(Input::Stop) => {
                     self.is_stopping = true;
                     self.connection.shut_down();
@@ -333,6 +340,22 @@ impl Driver {
         }
     }
 
+    /// Has somebody outside decide what the connection needs to go on. Boxed: few connections do.
+    async fn ask(&mut self) -> Resources {
+        let Some(asking) = self.connection.asking() else { return Resources::Found };
+        let context = Arc::clone(&self.context);
+        let asked = Instant::now();
+        let answered = tokio::select! {
+            answered = Box::pin(asking.ask(&context.backends)) => answered,
+            () = self.writer_gone.cancelled() => return Resources::Never,
+            () = self.told.cancelled() => return Resources::Stop,
+        };
+        // It was not the client that took the time.
+        self.deadline = self.deadline.map(|deadline| deadline + asked.elapsed());
+        self.connection.answered(answered);
+        Resources::Found
+    }
+
     /// Waits for the end of a shortage; the client, which is about to publish, is told. It is not
     /// taken for dead meanwhile: nobody listens to it.
     async fn wait_for_resources(&mut self) -> Resources {
@@ -365,7 +388,7 @@ impl Driver {
             if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
                 self.buffer.reserve(self.read_size);
             }
-            let others = [self.deadline, self.next_check];
+            let others = [self.deadline, self.next_check, self.expiry()];
             let until = others.into_iter().flatten().fold(slice_end, Instant::min);
             let read = tokio::select! {
                 biased;
@@ -387,7 +410,11 @@ impl Driver {
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
+                    self.connection.check_expiry(clock::now());
                     let now = Instant::now();
+                    if self.connection.is_closing() && self.deadline.is_none() {
+                        return Ok(Input::Expired);
+                    }
                     if self.deadline.is_some_and(|at| at <= now) {
                         return Ok(Input::Silence);
                     }
@@ -423,6 +450,12 @@ impl Driver {
             // A shorter timeout than those before asks for an earlier look.
             self.next_check = Some(self.next_check.map_or(next, |at| at.min(next)));
         }
+    }
+
+    /// When the client's login ends, if it does.
+    fn expiry(&self) -> Option<Instant> {
+        let left = self.connection.expires_at()?.0.saturating_sub(clock::now().0);
+        Instant::now().checked_add(Duration::from_millis(left))
     }
 
     /// Reads as much at a time as comes at a time.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leveret_auth::Backends;
 use leveret_broker::{Broker, BrokerOptions, Progress, Turn};
 use leveret_engine::Millis;
 use leveret_store::{MemDisk, StoreOptions};
@@ -51,7 +52,8 @@ impl Bench {
         let mut config = Config::default();
         config.amqp.consumer_timeout = Some(Duration::from_secs(1));
         let shortage = alarms::set_up(&broker, &config.alarms);
-        let context = Arc::new(context(&broker, &config, shortage));
+        let backends = Arc::new(Backends::new(&config.auth.backends, broker.access()));
+        let context = Arc::new(context(&broker, &config, &backends, shortage));
         let guest = context.admission.admit(Ipv4Addr::LOCALHOST.into(), &context.amqp);
         let guest = guest.ok_or(StartError::Interrupted)?;
         let outbox = Outbox::new(&context.broker);
@@ -88,7 +90,8 @@ impl Bench {
                     self.write();
                     return Status::Open;
                 }
-                Next::Close | Next::Refused => {
+                // Nobody outside is asked.
+                Next::Ask | Next::Close | Next::Refused => {
                     self.write();
                     return Status::Closed;
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use leveret_auth::Backends;
 use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError, Shortage};
 use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
@@ -149,7 +150,8 @@ impl Opened {
     pub fn serve(self) -> Result<Server, StartError> {
         let Self { broker, config, audit, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
-        let context = context(&broker, &config, shortage);
+        let backends = Arc::new(Backends::new(&config.auth.backends, broker.access()));
+        let context = context(&broker, &config, &backends, shortage);
         let admission = Arc::clone(&context.admission);
         let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -218,6 +220,11 @@ impl Server {
         &self.admission
     }
 
+    /// Who decides about logins.
+    pub fn backends(&self) -> Arc<Backends> {
+        Arc::clone(&self.context.borrow().backends)
+    }
+
     /// The settings in force.
     pub fn config(&self) -> watch::Receiver<Arc<Config>> {
         self.config.subscribe()
@@ -234,7 +241,9 @@ impl Server {
         let shortage = self.context.borrow().shortage.clone();
         let long_work = Arc::clone(&self.context.borrow().long_work);
         let admission = Arc::clone(self.admission());
-        let context = Context { long_work, admission, ..context(&self.broker, &config, shortage) };
+        let backends = self.backends();
+        let context = context(&self.broker, &config, &backends, shortage);
+        let context = Context { long_work, admission, ..context };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -423,12 +432,14 @@ fn broker_options(config: &Config) -> BrokerOptions {
 pub(crate) fn context(
     broker: &Arc<Broker>,
     config: &Config,
+    backends: &Arc<Backends>,
     shortage: watch::Receiver<Shortage>,
 ) -> Context {
     Context {
         broker: Arc::clone(broker),
         amqp: config.amqp.clone(),
         logins: logins(&config.auth),
+        backends: Arc::clone(backends),
         server_properties: config.server_properties.clone(),
         shortage,
         admission: Arc::new(Admission::new()),

@@ -93,6 +93,9 @@ fn refusals_read_as_rabbitmqs() {
     }
 }
 
+/// What only those are told who log in with a token: tests/tests/auth/ provokes it.
+const WITH_TOKENS: [&str; 2] = ["credential_expired", "new_secret_refused"];
+
 #[test]
 fn no_refusal_is_left_out() {
     let source = include_str!("../../../crates/broker/src/refusal.rs");
@@ -107,6 +110,9 @@ fn no_refusal_is_left_out() {
     ];
     let functions = source.lines().filter_map(|line| line.strip_prefix("pub fn "));
     for function in functions.filter_map(|rest| rest.split('(').next()) {
+        if WITH_TOKENS.contains(&function) {
+            continue;
+        }
         let is_provoked = tables.iter().copied().flatten().any(|(name, ..)| *name == function);
         assert!(is_provoked, "no row provokes {function}");
     }

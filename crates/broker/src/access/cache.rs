@@ -21,8 +21,6 @@ pub struct PermissionCache {
     vhost: Box<str>,
     generation: u64,
     permission: Option<Arc<Permission>>,
-    /// Everything is allowed, to the broker itself.
-    is_of_system: bool,
     answers: Recent<Answer>,
     topics: Recent<Topic>,
 }
@@ -51,20 +49,9 @@ impl PermissionCache {
             vhost: vhost.into(),
             generation,
             permission,
-            is_of_system: false,
             answers: Recent::new(),
             topics: Recent::new(),
         }
-    }
-
-    /// A cache that allows everything.
-    pub(crate) fn of_system(access: Arc<AccessControl>) -> Self {
-        Self { is_of_system: true, ..Self::new(access, "", "") }
-    }
-
-    /// Whether it allows everything, reserved names included.
-    pub(crate) fn is_of_system(&self) -> bool {
-        self.is_of_system
     }
 
     /// Whether the user has any permission in the vhost, which is what lets it in.
@@ -77,9 +64,6 @@ impl PermissionCache {
     ///
     /// The default exchange is asked for as `amq.default`.
     pub fn allows(&mut self, kind: PermissionKind, name: &str) -> bool {
-        if self.is_of_system {
-            return true;
-        }
         self.refresh();
         let Some(permission) = &self.permission else { return false };
         let pattern = permission.pattern(kind);
@@ -94,12 +78,6 @@ impl PermissionCache {
         let allowed = pattern.matches(name);
         self.answers.remember(Answer { kind, name: name.into(), allowed });
         allowed
-    }
-
-    /// Whether the exchange or queue may be accessed in at least one way: what a passive
-    /// declaration asks.
-    pub fn allows_any(&mut self, name: &str) -> bool {
-        PermissionKind::ALL.into_iter().any(|kind| self.allows(kind, name))
     }
 
     /// Whether the key may be used on the topic exchange. Asked in addition to
@@ -137,21 +115,21 @@ impl Topic {
 
 /// The last few entries; a new one takes the place of the oldest.
 #[derive(Debug)]
-struct Recent<T> {
+pub(super) struct Recent<T> {
     entries: Vec<T>,
     oldest: usize,
 }
 
 impl<T> Recent<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { entries: Vec::new(), oldest: 0 }
     }
 
-    fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+    pub(super) fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<&T> {
         self.entries.iter().find(|entry| is_it(entry))
     }
 
-    fn remember(&mut self, entry: T) {
+    pub(super) fn remember(&mut self, entry: T) {
         if self.entries.len() < ENTRIES_MAX {
             self.entries.push(entry);
         } else if let Some(oldest) = self.entries.get_mut(self.oldest) {
@@ -160,7 +138,7 @@ impl<T> Recent<T> {
         }
     }
 
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.entries.clear();
         self.oldest = 0;
     }

@@ -7,7 +7,7 @@ use leveret_codec::{AmqpError, Table as Arguments};
 use leveret_engine::{ConsumerId, ConsumerSpec, Entry};
 
 use super::Session;
-use crate::access::PermissionKind;
+use crate::access::{PermissionKind, Verdict};
 use crate::arguments::{self, OF_READERS};
 use crate::direct_reply::{self, ReplyConsumer};
 use crate::firehose;
@@ -150,9 +150,13 @@ impl Session {
         opened.map_err(|direct_reply::NoRandomness| AmqpError::internal_error("no randomness"))
     }
 
-    /// Whether the user may read the queue, as things are now.
-    pub fn may_consume(&mut self, queue: &SharedQueue) -> bool {
-        self.permissions.allows(PermissionKind::Read, &queue.name)
+    /// Whether the user may read the queue, as things are now. `None` if somebody has to be
+    /// [asked](Self::open_question) first.
+    pub fn may_consume(&mut self, queue: &SharedQueue) -> Option<bool> {
+        match self.rights.decide(PermissionKind::Read, Resource::Queue(&queue.name)) {
+            Verdict::Known(decision) => Some(decision.is_allowed()),
+            Verdict::Open => None,
+        }
     }
 
     /// Removes a consumer.

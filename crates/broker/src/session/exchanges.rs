@@ -55,7 +55,7 @@ impl Session {
             check_equivalent(existing.spec(), &request, kind, vhost.name())?;
             return Ok(None);
         }
-        if name.starts_with("amq.") && !self.permissions.is_of_system() {
+        if name.starts_with("amq.") && !self.rights.are_of_system() {
             return Err(refusal::reserved_name("exchange", name));
         }
         self.check_alternate(name, request.arguments)?;

@@ -412,7 +412,7 @@ impl Session {
 
     /// What routes and permissions hold for.
     pub(super) fn generations(&self) -> (u64, u64) {
-        (self.vhost.generation(), self.broker.access().generation())
+        (self.vhost.generation(), self.rights.generation())
     }
 
     /// What has to hold of the exchange itself; whether it is a topic exchange.

@@ -88,7 +88,7 @@ impl Session {
             return self.find_direct_reply(given);
         }
         // RabbitMQ refuses the prefix before it looks whether the queue exists.
-        if given.starts_with("amq.") && !self.permissions.is_of_system() {
+        if given.starts_with("amq.") && !self.rights.are_of_system() {
             return Err(refusal::reserved_name("queue", given));
         }
         self.check(PermissionKind::Configure, Resource::Queue(&name))?;

@@ -74,7 +74,7 @@ fn a_deleted_vhost_takes_everything_with_it() {
     broker.administration(&Actor::program()).put_topic_permission(key.clone(), topic).unwrap();
 
     let guest = broker.access().user("guest").unwrap();
-    world.session = Session::open(&broker, guest, "v", "test".into()).unwrap();
+    world.session = Session::open(&broker, guest, "v", "test".into(), None).unwrap();
     world.session.begin(Millis(world.now));
     world.declare("q", &[]);
     world.declare_exchange("x", "fanout");
@@ -93,7 +93,7 @@ fn a_deleted_vhost_takes_everything_with_it() {
     let broker = Arc::clone(&world.broker);
     assert_eq!(broker.vhost("v").unwrap().metadata(), metadata);
     let guest = broker.access().user("guest").unwrap();
-    let mut session = Session::open(&broker, guest, "v", "test".into()).unwrap();
+    let mut session = Session::open(&broker, guest, "v", "test".into(), None).unwrap();
     let _registration = broker.connections().register(
         session.id(),
         session.vhost(),
@@ -153,7 +153,7 @@ fn a_deleted_user_is_closed_and_forgotten() {
     let key = PermissionKey::new("anna", "/");
     world.broker.administration(&Actor::program()).put_permission(key, everything()).unwrap();
     let anna = world.broker.access().user("anna").unwrap();
-    let session = Session::open(&world.broker, anna, "/", "test".into()).unwrap();
+    let session = Session::open(&world.broker, anna, "/", "test".into(), None).unwrap();
     let closed = Arc::new(Closed::default());
     let _registration = world.broker.connections().register(
         session.id(),

@@ -432,7 +432,7 @@ fn publishers_at_once_agree_on_offsets_with_the_journal() {
 
 fn publish_batches(broker: &Arc<Broker>, thread: u32) {
     let user = broker.access().user("guest").unwrap();
-    let mut session = Session::open(broker, user, "/", "test".into()).unwrap();
+    let mut session = Session::open(broker, user, "/", "test".into(), None).unwrap();
     session.begin(Millis(START));
     let mut number = 0;
     while number < 200 {

@@ -53,7 +53,7 @@ impl World {
     pub(crate) fn open_with(disk: Arc<dyn Disk>, now: u64, message_memory: u64) -> Self {
         let broker = Self::open_broker(Arc::clone(&disk), message_memory).unwrap();
         let user = broker.access().user("guest").unwrap();
-        let mut session = Session::open(&broker, user, "/", "test".into()).unwrap();
+        let mut session = Session::open(&broker, user, "/", "test".into(), None).unwrap();
         session.begin(Millis(now));
         let turn = Turn::new();
         Self { broker, session, now, disk, message_memory, turn, sequence: 0 }

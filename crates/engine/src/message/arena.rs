@@ -23,6 +23,14 @@ pub enum Body<'a> {
 }
 
 impl Body<'_> {
+    /// The body, to be kept.
+    pub fn into_owned(self) -> Body<'static> {
+        match self {
+            Self::Copy(body) => Body::Shared(Bytes::copy_from_slice(body)),
+            Self::Shared(body) => Body::Shared(body),
+        }
+    }
+
     /// What of it lies in the message's own stretch of bytes, and what beside it.
     fn parts(&self) -> (&[u8], Option<Box<Bytes>>) {
         match self {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_engine::Millis;
+use leveret_outbound::{HttpError, TrustError};
 use leveret_server::config::{AlertsConfig, Receiver, Smtp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -32,11 +33,7 @@ pub(crate) enum Undelivered {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
-    Http(#[from] hyper::Error),
-    #[error("the URL can't be used: {0}")]
-    Url(&'static str),
-    #[error("the request can't be made: {0}")]
-    Request(#[from] axum::http::Error),
+    Http(#[from] HttpError),
     #[error("it answered {0}")]
     Status(axum::http::StatusCode),
     #[error("{0}")]
@@ -48,7 +45,7 @@ pub(crate) enum Undelivered {
     #[error("the command ended with {0}")]
     Command(std::process::ExitStatus),
     #[error("certificates: {0}")]
-    Certificates(String),
+    Certificates(#[from] TrustError),
     #[error("it took longer than {} s", TRY_TIMEOUT.as_secs())]
     TooSlow,
 }

@@ -7,11 +7,11 @@ use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use leveret_outbound::certificates;
 use leveret_server::config::{Smtp, SmtpSecurity};
 
 use super::courier::Undelivered;
 use super::notice::Telling;
-use super::trust;
 
 /// Sends one mail to all addresses.
 pub(super) async fn send(
@@ -52,7 +52,7 @@ fn tls(smtp: &Smtp, ca_file: Option<&PathBuf>) -> Result<TlsParameters, Undelive
     let mut builder = TlsParameters::builder(smtp.host.clone());
     if let Some(path) = ca_file {
         builder = builder.certificate_store(CertificateStore::None);
-        for certificate in trust::of_file(path)? {
+        for certificate in certificates(path)? {
             builder = builder.add_root_certificate(Certificate::from_der(certificate.to_vec())?);
         }
     }

@@ -1,11 +1,14 @@
 //! `/control`: what only who runs the broker may ask, through the control socket.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
+use leveret_auth::Credentials;
 use leveret_broker::{DeleteIf, Resource};
 use leveret_server::config::{Limit, LogLevel, Reloaded};
 use leveret_server::limit_in_bytes;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::connections;
@@ -82,7 +85,13 @@ fn set_limit(call: &Call, resource: Resource, most: u8) -> Outcome {
 pub(crate) fn authenticate(call: &Call) -> Outcome {
     let body = call.object_with(&["username", "password"])?;
     let (user, password) = (text(&body, "username")?, text(&body, "password")?);
-    let found = call.broker().access().authenticate(user, password.as_bytes(), true);
+    let credentials = Credentials {
+        user: user.to_owned(),
+        password: Some(password.as_bytes().to_vec()),
+        address: Ipv4Addr::LOCALHOST.into(),
+        vhost: None,
+    };
+    let found = Handle::current().block_on(call.node.backends.log_in(&credentials));
     Ok(Answer::json(&json!({ "ok": found.is_ok() })))
 }
 

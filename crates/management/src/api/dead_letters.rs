@@ -87,8 +87,8 @@ pub(crate) fn replay(call: &Call) -> Outcome {
     }
     // What the user may not is said at once.
     call.session()?.browse(&order.queue, 0, 0, 0)?;
-    let (node, user) = (&call.node, Arc::clone(call.user()?));
-    let replay = node.replays.start(node, user, Arc::clone(&call.actor), order, call.now)?;
+    let (node, principal) = (&call.node, call.principal()?.clone());
+    let replay = node.replays.start(node, principal, Arc::clone(&call.actor), order, call.now)?;
     Ok(Answer::created_with(&replay.to_json(), format!("/api/leveret/replays/{}", replay.id())))
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn alarms(call: &Call) -> Outcome {
 
 /// Who has not logged in isn't told the node's name.
 fn alarm(call: &Call, resource: &str) -> Value {
-    match call.user {
+    match call.principal {
         Some(_) => json!({ "node": call.node.name, "resource": resource }),
         None => json!({ "resource": resource }),
     }

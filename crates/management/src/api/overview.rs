@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::access::User;
+use leveret_broker::access::{Principal, Rights};
 use leveret_broker::{ChannelTotals, ChurnTotals};
 use serde_json::{Value, json};
 
@@ -53,12 +53,14 @@ pub(crate) fn overview(call: &Call) -> Outcome {
 }
 
 pub(crate) fn whoami(call: &Call) -> Outcome {
-    Ok(Answer::json(&about(call.user()?)))
+    Ok(Answer::json(&about(call.principal()?)))
 }
 
 /// What a user is told about themselves.
-pub(crate) fn about(user: &User) -> Value {
-    json!({ "name": user.name, "tags": user.tags, "is_internal_user": true })
+pub(crate) fn about(principal: &Principal) -> Value {
+    let Principal { user, rights } = principal;
+    let is_internal = matches!(rights, Rights::Internal);
+    json!({ "name": user.name, "tags": user.tags, "is_internal_user": is_internal })
 }
 
 pub(crate) fn version(call: &Call) -> Outcome {
@@ -72,7 +74,7 @@ pub(crate) fn extensions(_: &Call) -> Outcome {
 
 /// What only those see who monitor.
 fn monitored(call: &Call, get: fn(&Call) -> Value) -> Option<Value> {
-    let is_monitor = call.user.as_ref().is_some_and(|user| login::is_monitor(user));
+    let is_monitor = call.user().is_ok_and(|user| login::is_monitor(user));
     is_monitor.then(|| get(call))
 }
 

@@ -2,20 +2,21 @@
 
 use std::time::Instant;
 
-use leveret_broker::access::User;
+use leveret_broker::access::Principal;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::overview;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, text};
 use crate::client::{Client, Peer};
-use crate::login::{self, Access};
+use crate::login::{self, Access, Shown};
 use crate::sessions::Cookie;
 
 /// Who has logged in, or null.
 pub(crate) fn show(call: &Call) -> Outcome {
     let found = login::of_session(&call.node, &call.headers, client(call)?);
-    Ok(Answer::json(&found.map_or(Value::Null, |login| overview::about(&login.user))))
+    Ok(Answer::json(&found.map_or(Value::Null, |login| overview::about(&login.principal))))
 }
 
 /// `{"name": ..., "password": ...}`: the answer has the cookie of a new session.
@@ -28,13 +29,15 @@ pub(crate) fn begin(call: &Call) -> Outcome {
     login::check_maker(&call.node, &call.headers)?;
     let body = call.object_with(&["name", "password"])?;
     let (name, password) = (text(&body, "name")?, text(&body, "password")?);
-    let user = login::by_password(&call.node, name, password.as_bytes(), client.address)?;
-    login::check(call.broker(), Access::Management, &user, None)?;
+    let shown = Shown { user: name.to_owned(), password: password.to_owned() };
+    let asked = login::by_password(&call.node, shown, client.address, None);
+    let principal = Handle::current().block_on(asked)?;
+    login::check_tags(Access::Management, &principal.user)?;
     if let Some(before) = login::of_session(&call.node, &call.headers, client) {
         before.end(&call.node);
     }
-    let cookie = call.node.sessions.begin(&user, client.is_secure, Instant::now());
-    Ok(about(&user).setting(cookie.ok_or(Failure::Internal)?))
+    let cookie = call.node.sessions.begin(&principal, client.is_secure, Instant::now());
+    Ok(about(&principal).setting(cookie.ok_or(Failure::Internal)?))
 }
 
 /// Ends the session, if there is one.
@@ -50,8 +53,8 @@ pub(crate) fn end(call: &Call) -> Outcome {
     Ok(Answer::done().setting(Cookie::none(client.is_secure)))
 }
 
-fn about(user: &User) -> Answer {
-    Answer::json(&overview::about(user))
+fn about(principal: &Principal) -> Answer {
+    Answer::json(&overview::about(principal))
 }
 
 /// # Errors

@@ -11,6 +11,7 @@ use leveret_broker::{Copied, Session, Tail};
 use leveret_codec::{AmqpError, Properties, TableLimits};
 use leveret_engine::Millis;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::exchanges;
@@ -75,13 +76,21 @@ fn start(
 }
 
 /// Sends what passes until the client has gone, or may not look any more.
-async fn send(tail: &Tail, mut sender: Sender<Bytes>, mut may_look: impl FnMut() -> bool) {
+async fn send(
+    tail: &Tail,
+    mut sender: Sender<Bytes>,
+    mut may_look: impl FnMut() -> bool + Send + 'static,
+) {
     let mut text = event("open", &json!({}));
     let mut checked = Instant::now();
     loop {
         if checked.elapsed() >= CHECKED_EVERY {
             checked = Instant::now();
-            if !may_look() {
+            // Somebody outside may have to be asked.
+            let asked = spawn_blocking(move || (may_look(), may_look)).await;
+            let Ok((may, then)) = asked else { return };
+            may_look = then;
+            if !may {
                 text += &event("end", &json!({}));
                 let _ = sender.send_data(text.into()).await;
                 return;

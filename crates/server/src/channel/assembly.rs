@@ -137,6 +137,11 @@ impl Assembly {
 
     fn complete<'a>(&'a mut self, body: Body<'a>) -> Content<'a> {
         self.expected = Expected::Method;
+        self.content(body)
+    }
+
+    /// The last whole publish again, as long as no other has begun.
+    pub(crate) fn content<'a>(&'a self, body: Body<'a>) -> Content<'a> {
         Content {
             exchange: &self.exchange,
             routing_key: &self.routing_key,

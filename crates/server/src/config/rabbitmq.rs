@@ -50,6 +50,14 @@ struct Gathered {
     lists: BTreeMap<&'static str, (Vec<Value>, Origin)>,
     loopback: Option<(Vec<String>, Origin)>,
     apart: BTreeMap<&'static str, Apart>,
+    backends: BTreeMap<&'static str, (BTreeMap<u32, Halves>, Origin)>,
+}
+
+/// Who is asked about logins and who about permissions.
+#[derive(Default)]
+struct Halves {
+    authn: Option<String>,
+    authz: Option<String>,
 }
 
 impl Entries {
@@ -98,6 +106,7 @@ impl Entries {
                 Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
                 Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
                 Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),
+                Meaning::Backend(key) => gathered.backend(key, &name, value, origin),
             }
         }
         all.extend(gathered.settings()?);
@@ -123,6 +132,18 @@ impl Gathered {
         apart
     }
 
+    /// A place in a chain, by its number; what has none is the only one.
+    fn backend(&mut self, key: &'static str, name: &str, value: String, origin: Origin) {
+        let number = name.split('.').find_map(|part| part.parse().ok()).unwrap_or_default();
+        let (places, _) = self.backends.entry(key).or_insert_with(|| (BTreeMap::new(), origin));
+        let halves = places.entry(number).or_default();
+        match name.rsplit('.').next() {
+            Some("authn") => halves.authn = Some(value),
+            Some("authz") => halves.authz = Some(value),
+            _ => (halves.authn, halves.authz) = (Some(value.clone()), Some(value)),
+        }
+    }
+
     /// `guest` is one unless somebody says otherwise.
     fn loopback_user(&mut self, name: &str, value: &str, origin: Origin) {
         let (users, _) = self.loopback.get_or_insert_with(|| (vec!["guest".to_owned()], origin));
@@ -144,6 +165,15 @@ impl Gathered {
         }
         for (key, (values, origin)) in self.lists {
             all.push(Translated { key, form: Form::AsItIs, value: Value::List(values), origin });
+        }
+        for (key, (places, origin)) in self.backends {
+            let steps = places.into_values().filter_map(|Halves { authn, authz }| {
+                let (one, other) = (authn.as_ref().or(authz.as_ref())?, authz.as_ref());
+                let other = other.unwrap_or(one);
+                Some(Value::Text(if one == other { one.clone() } else { format!("{one}:{other}") }))
+            });
+            let value = Value::List(steps.collect()).flatten();
+            all.push(Translated { key, form: Form::AsItIs, value, origin });
         }
         // As in RabbitMQ, who asks for HTTPS gets HTTP only if they ask for that as well.
         for (tls, plain) in [("management_tls", "management"), ("metrics_tls", "metrics")] {

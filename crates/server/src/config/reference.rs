@@ -75,7 +75,8 @@ fn of_setting(meaning: Meaning) -> Option<&'static str> {
         | Meaning::Ip(key)
         | Meaning::Port(key)
         | Meaning::Listener(key)
-        | Meaning::OneOf(key) => Some(key),
+        | Meaning::OneOf(key)
+        | Meaning::Backend(key) => Some(key),
         Meaning::LoopbackUser => Some("auth.loopback_users"),
         Meaning::Ignored(_) | Meaning::Only(..) | Meaning::Refused(_) => None,
     }

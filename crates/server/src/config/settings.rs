@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod backends;
 mod tls;
 mod web;
 
@@ -78,6 +79,8 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
         .iter()
         .chain(&audit::AUDIT)
         .chain(&auth::AUTH)
+        .chain(&backends::HTTP)
+        .chain(&backends::CACHE)
         .chain(&web::WEB)
         .chain(&tls::AMQP)
         .chain(&tls::MANAGEMENT)

@@ -1,5 +1,6 @@
 use std::fs;
 
+use leveret_auth::{Backend, CacheSettings, HttpMethod, HttpSettings, Step, TlsFiles};
 use leveret_store::SyncPolicy;
 
 use super::*;
@@ -13,6 +14,10 @@ fn from_file(text: &str) -> Result<(Config, Vec<ConfigWarning>), String> {
     let prefix = format!("{}/", folder.path().display());
     let sources = Sources::new().file(path).flag("--data-dir", "data_dir", ["/data".to_owned()]);
     Config::load(&sources).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn step(authn: Backend, authz: Backend) -> Step {
+    Step { authn, authz }
 }
 
 fn environment(variables: &[(&str, &str)]) -> Sources {
@@ -74,7 +79,23 @@ fn a_file_sets_everything() {
         exchange_max = "3000"
         consumer_max_per_channel = "10"
         consumer_timeout = "30m"
+        [auth_http]
+        http_method = "post"
+        user_path = "https://auth/user"
+        vhost_path = "https://auth/vhost"
+        resource_path = "https://auth/resource"
+        topic_path = "https://auth/topic"
+        request_timeout = "2s"
+        authorization_failure_disclosure = true
+        ca_file = "/tls/ca.pem"
+        cert_file = "/tls/broker.pem"
+        key_file = "/tls/broker.key"
+        [auth_cache]
+        cached_backend = "http:internal"
+        cache_ttl = "1m"
+        cache_refusals = true
         [auth]
+        backends = ["cache", "internal:http", "internal"]
         mechanisms = ["external", "PLAIN", "plain"]
         loopback_users = "none"
         default_user = "anna"
@@ -169,6 +190,32 @@ fn a_file_sets_everything() {
             proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),
         },
         auth: AuthConfig {
+            backends: leveret_auth::Settings {
+                chain: vec![
+                    step(Backend::Cache, Backend::Cache),
+                    step(Backend::Internal, Backend::Http),
+                    step(Backend::Internal, Backend::Internal),
+                ],
+                http: HttpSettings {
+                    method: HttpMethod::Post,
+                    user_path: "https://auth/user".into(),
+                    vhost_path: "https://auth/vhost".into(),
+                    resource_path: "https://auth/resource".into(),
+                    topic_path: "https://auth/topic".into(),
+                    request_timeout: Duration::from_secs(2),
+                    discloses: true,
+                    tls: TlsFiles {
+                        ca_file: Some("/tls/ca.pem".into()),
+                        cert_file: Some("/tls/broker.pem".into()),
+                        key_file: Some("/tls/broker.key".into()),
+                    },
+                },
+                cache: CacheSettings {
+                    cached: step(Backend::Http, Backend::Internal),
+                    ttl: Duration::from_mins(1),
+                    refusals: true,
+                },
+            },
             mechanisms: vec![Mechanism::External, Mechanism::Plain],
             loopback_users: vec![],
             default_user: "anna".into(),
@@ -489,6 +536,7 @@ max_size = "16MiB"
 max_files = 10
 
 [auth]
+backends = ["internal"]
 mechanisms = ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
 loopback_users = ["guest"]
 default_user = "guest"
@@ -499,6 +547,23 @@ anonymous_login_pass = "guest"
 certificate_user = "distinguished_name"
 certificate_name_type = "dns"
 certificate_name_index = 0
+
+[auth_http]
+http_method = "get"
+user_path = "http://localhost:8000/auth/user"
+vhost_path = "http://localhost:8000/auth/vhost"
+resource_path = "http://localhost:8000/auth/resource"
+topic_path = "http://localhost:8000/auth/topic"
+request_timeout = "15s"
+authorization_failure_disclosure = false
+ca_file = "none"
+cert_file = "none"
+key_file = "none"
+
+[auth_cache]
+cached_backend = "internal"
+cache_ttl = "15s"
+cache_refusals = false
 
 [web]
 session_idle = "3600s"

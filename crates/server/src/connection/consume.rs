@@ -157,11 +157,25 @@ impl Connection {
         Ok(())
     }
 
-    /// Cancels the consumers of queues that the user may no longer read.
-    pub(super) fn cancel_unreadable(&mut self) {
-        let numbers: Vec<u16> = self.channels.keys().copied().collect();
-        for number in numbers {
-            self.cancel_where(number, |session, one| !session.may_consume(&one.queue));
+    /// The consumers of queues that the user may no longer read, by their channels. `None` if
+    /// somebody has to be asked first.
+    pub(super) fn unreadable(&mut self) -> Option<Vec<(u16, Arc<str>)>> {
+        let mut unreadable = Vec::new();
+        let Some(session) = &mut self.session else { return Some(unreadable) };
+        for (number, channel) in &self.channels {
+            for (tag, subscription) in &channel.consumers {
+                if !session.may_consume(&subscription.queue)? {
+                    unreadable.push((*number, Arc::clone(tag)));
+                }
+            }
+        }
+        Some(unreadable)
+    }
+
+    /// Cancels these.
+    pub(super) fn cancel_all(&mut self, consumers: Vec<(u16, Arc<str>)>) {
+        for (number, tag) in consumers {
+            self.cancel_where(number, |_, own, _| *own == tag);
         }
     }
 
@@ -170,13 +184,13 @@ impl Connection {
     pub(super) fn cancel_where(
         &mut self,
         number: u16,
-        mut is_meant: impl FnMut(&mut Session, &Subscription) -> bool,
+        mut is_meant: impl FnMut(&mut Session, &Arc<str>, &Subscription) -> bool,
     ) -> Vec<Arc<str>> {
         let (Some(session), Some(channel)) = (&mut self.session, self.channels.get_mut(&number))
         else {
             return Vec::new();
         };
-        let gone = channel.consumers.extract_if(|_, one| is_meant(session, one));
+        let gone = channel.consumers.extract_if(|tag, one| is_meant(session, tag, one));
         let gone: Vec<_> = gone.collect();
         channel.show_consumers();
         let cancel = |(tag, subscription): (Arc<str>, Subscription)| {

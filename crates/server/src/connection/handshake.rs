@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use leveret_broker::access::{Entrance, User, is_loopback};
+use leveret_auth::Credentials;
+use leveret_broker::access::{Entrance, Principal, Rights, is_loopback};
 use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
+use super::asking::Pending;
 use super::{Connection, Context, Next, Phase};
-use crate::sasl::Identity;
+use crate::sasl::{Identity, SaslError};
 use crate::{clock, server};
 
 /// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
@@ -66,34 +68,40 @@ impl Connection {
     pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
         self.client = Client::new(start_ok.client_properties, start_ok.mechanism);
         let mechanism = start_ok.mechanism;
-        let transport = self.peer.transport();
-        let user = match self.context.logins.identity(mechanism, start_ok.response, transport) {
-            Ok(identity) => {
-                let access = self.context.broker.access();
-                let is_local = is_loopback(self.peer.address.ip());
-                let (name, user) = match &identity {
-                    Identity::Password { user, password } => {
-                        (*user, access.authenticate(user, password, is_local))
-                    }
-                    Identity::Certificate { user } => (user.as_str(), access.admit(user, is_local)),
-                };
-                user.map_err(|failure| (format!("user '{}': {failure}", name.escape_debug()), true))
-            }
-            Err(error) => Err((error.to_string(), error.is_login())),
+        let login = match self.pending.take().map(|pending| *pending) {
+            Some(Pending::LoggedIn(login)) => login.map_err(|refused| (refused.to_string(), true)),
+            _ => match self.credentials(start_ok) {
+                Ok(credentials) if self.context.backends.are_internal() => {
+                    let access = self.context.broker.access();
+                    let Credentials { user, password, .. } = &credentials;
+                    let is_local = is_loopback(credentials.address);
+                    let found = match password {
+                        Some(password) => access.authenticate(user, password, is_local),
+                        None => access.admit(user, is_local),
+                    };
+                    found.map(Principal::from).map_err(|failure| (failure.to_string(), true))
+                }
+                Ok(credentials) => return Ok(self.wait_for(Pending::Login(credentials))),
+                Err(error) => Err((error.to_string(), error.is_login())),
+            },
         };
+        let user = self.credentials(start_ok).ok().map(|credentials| credentials.user);
         self.peer.certificate = None;
-        self.context.broker.access().count_attempt(Entrance::Amqp091, user.is_ok());
-        match user {
-            Ok(user) => {
+        self.context.broker.access().count_attempt(Entrance::Amqp091, login.is_ok());
+        match login {
+            Ok(principal) => {
                 self.offer_limits();
-                self.phase = Phase::Tuning { user };
+                self.principal = Some(principal);
+                self.phase = Phase::Tuning;
                 Ok(Next::Read)
             }
             Err((reason, is_login)) => {
                 let mechanism = mechanism.escape_debug();
+                let user = user.map(|user| format!("user '{}': ", user.escape_debug()));
                 tracing::error!(
-                    "error on AMQP connection ({}): {mechanism} login refused: {reason}",
-                    self.label()
+                    "error on AMQP connection ({}): {mechanism} login refused: {}{reason}",
+                    self.label(),
+                    user.unwrap_or_default()
                 );
                 // RabbitMQ tells a failed login to those who can hear it, and a malformed one to
                 // nobody.
@@ -105,6 +113,17 @@ impl Connection {
                 Ok(Next::Refused)
             }
         }
+    }
+
+    /// Who the client says it is.
+    fn credentials(&self, start_ok: &connection::StartOk<'_>) -> Result<Credentials, SaslError> {
+        let connection::StartOk { mechanism, response, .. } = *start_ok;
+        let transport = self.peer.transport();
+        let (user, password) = match self.context.logins.identity(mechanism, response, transport)? {
+            Identity::Password { user, password } => (user.to_owned(), Some(password.to_vec())),
+            Identity::Certificate { user } => (user, None),
+        };
+        Ok(Credentials { user, password, address: self.peer.address.ip(), vhost: None })
     }
 
     fn offer_limits(&mut self) {
@@ -127,18 +146,27 @@ impl Connection {
         self.frame_max = tune_ok.frame_max;
         self.heartbeat_seconds = tune_ok.heartbeat;
         self.outbox.set_frame_max(tune_ok.frame_max);
-        if let Phase::Tuning { user } = &self.phase {
-            self.phase = Phase::Opening { user: Arc::clone(user) };
-        }
+        self.phase = Phase::Opening;
         Ok(Next::Read)
     }
 
-    pub(super) fn open(&mut self, user: Arc<User>, vhost: &str) -> Result<Next, AmqpError> {
+    pub(super) fn open(&mut self, vhost: &str) -> Result<Next, AmqpError> {
+        let principal = self.principal.clone();
+        let principal = principal.ok_or_else(|| AmqpError::internal_error("no login"))?;
+        let entry = match (self.pending.take().map(|pending| *pending), &principal.rights) {
+            (Some(Pending::Entered(decision)), _) => Some(decision),
+            (_, Rights::Remote(authority)) if self.context.broker.vhost(vhost).is_some() => {
+                let question = Pending::Entry(Arc::clone(authority), vhost.to_owned());
+                return Ok(self.wait_for(question));
+            }
+            _ => None,
+        };
         let of_address_max = self.context.amqp.connection_max_per_address;
         let admitted = self.guest.open(of_address_max);
         admitted.map_err(|error| error.with_method(connection::Open::ID))?;
         let name: Arc<str> = self.peer.to_string().into();
-        let session = Session::open(&self.context.broker, user, vhost, Arc::clone(&name));
+        let broker = &self.context.broker;
+        let session = Session::open(broker, principal, vhost, Arc::clone(&name), entry);
         let session = session.map_err(|error| error.with_method(connection::Open::ID))?;
         tracing::info!(
             "connection ({}): user '{}' authenticated and granted access to vhost '{}'",

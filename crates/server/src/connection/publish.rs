@@ -47,8 +47,38 @@ impl Connection {
         let Some(content) = assembly.frame(frame, max)? else {
             return Ok(());
         };
+        let (replies, body) = (replies.as_ref(), content.body.clone());
+        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let published = publisher.publish(content, None);
+        let is_open = published.is_err() && publisher.session.open_question().is_some();
+        if let Some(body) = is_open.then(|| body.into_owned()) {
+            self.postpone(frame.channel, body);
+        }
+        published
+    }
+
+    /// Publishes what the channel's last publish was, with this body.
+    pub(super) fn publish_assembled(
+        &mut self,
+        number: u16,
+        body: Body<'static>,
+    ) -> Result<(), AmqpError> {
+        let (Some(channel), Some(session)) = (self.channels.get_mut(&number), &mut self.session)
+        else {
+            return Ok(());
+        };
+        if channel.is_closing {
+            return Ok(());
+        }
+        let Channel { open, assembly, mode, replies, .. } = &mut **channel;
+        let content = assembly.content(body.clone());
         let replies = replies.as_ref();
-        Publisher { open, mode, replies, session, outbox: &self.outbox }.publish(content, None)
+        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let published = publisher.publish(content, None);
+        if published.is_err() && self.has_open_question() {
+            self.postpone(number, body);
+        }
+        published
     }
 
     /// The publish that starts with `frame`, if all its frames are at the front of `rest`, which
@@ -250,7 +280,6 @@ impl Publisher<'_> {
         let id = basic::Publish::ID;
         let properties = Properties::parse(content.properties, &TableLimits::default())
             .map_err(|error| error.with_method(id))?;
-        let ticket = self.next_ticket();
         let mandatory = content.mandatory;
         let prepared = self
             .session
@@ -264,6 +293,7 @@ impl Publisher<'_> {
                 replies_to: self.replies.map(|replies| &replies.consumer),
             })
             .map_err(|error| error.with_method(id))?;
+        let ticket = self.next_ticket();
         if let Mode::Transaction(transaction) = self.mode {
             transaction.publishes.push((prepared, mandatory));
             self.open.uncommitted.add(1);

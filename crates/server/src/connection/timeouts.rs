@@ -59,7 +59,7 @@ impl Connection {
     /// The consumers are cancelled, and what they have held for too long goes back.
     fn take_back(&mut self, number: u16, overdue: &Overdue) {
         let is_late = |source| overdue.sources.contains(&source);
-        for tag in self.cancel_where(number, |_, one| one.source.is_some_and(is_late)) {
+        for tag in self.cancel_where(number, |_, _, one| one.source.is_some_and(is_late)) {
             tracing::warn!(
                 "cancelling consumer '{tag}' of channel {number} of connection ({}): a delivery \
                  was not acknowledged within {} ms; the consumer timeout can be configured",

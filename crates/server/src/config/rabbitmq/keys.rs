@@ -31,9 +31,11 @@ pub(in crate::config) enum Meaning {
     Port(&'static str),
     /// A user who has to be local, or doesn't.
     LoopbackUser,
+    /// A place in the chain of backends; with `authn` or `authz` at its end, half of one.
+    Backend(&'static str),
 }
 
-use Meaning::{Ignored, Ip, Listener, LoopbackUser, OneOf, Only, Port, Refused, Setting};
+use Meaning::{Backend, Ignored, Ip, Listener, LoopbackUser, OneOf, Only, Port, Refused, Setting};
 
 const fn key(name: &'static str, meaning: Meaning) -> Key {
     Key { name, meaning }
@@ -49,6 +51,7 @@ const STORE: &str = "the store has its own settings";
 const TUNING: &str = "it tunes what isn't here";
 const TLS_TUNING: &str = "it tunes another implementation of TLS";
 const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user read it";
+const CHECKED: &str = "servers are always checked";
 const NO_LIMIT: &str = "such limits are not supported";
 const NO_BACKENDS: &str = "users are kept in the broker only";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
@@ -119,17 +122,34 @@ pub(in crate::config) static KEYS: &[Key] = &[
     setting("anonymous_login_user", "auth.anonymous_login_user"),
     setting("anonymous_login_pass", "auth.anonymous_login_pass"),
     key("auth_mechanisms.*", OneOf("auth.mechanisms")),
-    key("auth_backends.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
-    key("auth_backends.*.*", Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS)),
-    key(
-        "http_dispatch.auth_backends.**",
-        Only(&["internal", "rabbit_auth_backend_internal"], NO_BACKENDS),
-    ),
+    key("auth_backends.*", Backend("auth.backends")),
+    key("auth_backends.*.*", Backend("auth.backends")),
+    key("http_dispatch.auth_backends.**", Refused("the HTTP API asks those of auth_backends")),
     key("http_dispatch.access_log_dir", Ignored(STDERR)),
     key("auth_ldap.**", Ignored(NO_BACKENDS)),
-    key("auth_http.**", Ignored(NO_BACKENDS)),
+    setting("auth_http.http_method", "auth_http.http_method"),
+    setting("auth_http.user_path", "auth_http.user_path"),
+    setting("auth_http.vhost_path", "auth_http.vhost_path"),
+    setting("auth_http.resource_path", "auth_http.resource_path"),
+    setting("auth_http.topic_path", "auth_http.topic_path"),
+    key("auth_http.request_timeout", Setting("auth_http.request_timeout", Form::Millis)),
+    key("auth_http.connection_timeout", Ignored("request_timeout is for connecting as well")),
+    setting(
+        "auth_http.authorization_failure_disclosure",
+        "auth_http.authorization_failure_disclosure",
+    ),
+    setting("auth_http.ssl_options.cacertfile", "auth_http.ca_file"),
+    setting("auth_http.ssl_options.certfile", "auth_http.cert_file"),
+    setting("auth_http.ssl_options.keyfile", "auth_http.key_file"),
+    key("auth_http.ssl_options.verify", Only(&["verify_peer"], CHECKED)),
+    key("auth_http.ssl_options.password", Refused(ENCRYPTED_KEY)),
+    key("auth_http.ssl_options.**", Ignored(TLS_TUNING)),
     key("auth_oauth2.**", Ignored(NO_BACKENDS)),
-    key("auth_cache.**", Ignored(NO_BACKENDS)),
+    key("auth_cache.cached_backend", Backend("auth_cache.cached_backend")),
+    key("auth_cache.cached_backend.*", Backend("auth_cache.cached_backend")),
+    key("auth_cache.cache_ttl", Setting("auth_cache.cache_ttl", Form::Millis)),
+    setting("auth_cache.cache_refusals", "auth_cache.cache_refusals"),
+    key("auth_cache.cache_module", Ignored(TUNING)),
     key("internal_loopback.**", Ignored(NO_BACKENDS)),
     key(
         "password_hashing_module",

@@ -236,7 +236,6 @@ fn what_would_make_a_difference_is_refused() {
     for (text, why) in [
         ("management.listener.ssl = true", "use management.ssl instead"),
         ("default_queue_type = quorum", "give each vhost its default queue type"),
-        ("auth_backends.1 = ldap", "users are kept in the broker only"),
         ("credential_validator.min_length = 8", "passwords are not judged"),
         ("vhost_max = 10", "such limits are not supported"),
     ] {
@@ -254,6 +253,33 @@ fn what_would_make_a_difference_is_refused() {
     ] {
         assert_eq!(conf(same).unwrap().1, [], "{same}");
     }
+}
+
+#[test]
+fn backends_stand_in_the_order_of_their_numbers() {
+    let chain = |text: &str| {
+        let show = |config: &Config| {
+            let chain = config.auth.backends.chain.iter();
+            chain.map(|step| (step.authn.name(), step.authz.name())).collect::<Vec<_>>()
+        };
+        value_of(text, show)
+    };
+    assert_eq!(chain(""), [("internal", "internal")]);
+    let text = "auth_backends.2 = internal\nauth_backends.10 = cache\nauth_backends.1 = http";
+    assert_eq!(chain(text), [("http", "http"), ("internal", "internal"), ("cache", "cache")]);
+    let text = "auth_backends.1.authn = rabbit_auth_backend_internal\nauth_backends.1.authz = http";
+    assert_eq!(chain(text), [("internal", "http")]);
+    assert_eq!(chain("auth_backends.1.authn = http"), [("http", "http")]);
+    let error = conf("auth_backends.1 = kerberos").unwrap_err();
+    assert!(error.contains("\"internal\""), "{error}");
+    let cached = |text: &str| value_of(text, |config| config.auth.backends.cache);
+    let cache = cached("auth_cache.cached_backend = http\nauth_cache.cache_ttl = 5000");
+    assert_eq!(cache.ttl, Duration::from_secs(5));
+    assert_eq!((cache.cached.authn.name(), cache.cached.authz.name()), ("http", "http"));
+    let halves =
+        "auth_cache.cached_backend.authn = http\nauth_cache.cached_backend.authz = internal";
+    let cache = cached(halves);
+    assert_eq!((cache.cached.authn.name(), cache.cached.authz.name()), ("http", "internal"));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! `[auth]`: who may come in, and how.
 
+use super::backends::BACKENDS;
 use super::{ANONYMOUS_PASS, DEFAULT_PASS, NAME, Refused, Setting, show_password, texts, word};
 use crate::config::value::Value;
 use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
 
-pub(super) static AUTH: [Setting; 10] = [
+pub(super) static AUTH: [Setting; 11] = [
+    BACKENDS,
     Setting {
         key: "auth.mechanisms",
         about: "How clients may log in, the preferred way first",

@@ -1,0 +1,214 @@
+//! The chain of those who are asked for a login.
+
+use std::sync::Arc;
+
+use leveret_broker::UserLimits;
+use leveret_broker::access::{AccessControl, AuthFailure, Principal, Rights, User};
+
+use crate::answers::Answers;
+use crate::http::{self, HttpBackend};
+use crate::login::{Credentials, LoginRefused};
+use crate::remote::{Decider, Remote};
+use crate::settings::{Backend, Settings, Step};
+use crate::trouble::Trouble;
+
+/// Everybody who is asked for logins.
+#[derive(Debug)]
+pub struct Backends {
+    access: Arc<AccessControl>,
+    chain: Vec<Link>,
+    http: Option<Arc<HttpBackend>>,
+}
+
+/// A step of the chain, and what is remembered of it.
+#[derive(Debug)]
+struct Link {
+    step: Step,
+    answers: Option<Arc<Answers>>,
+}
+
+impl Backends {
+    /// The chain of these settings. `access` has the broker's own users.
+    pub fn new(settings: &Settings, access: &Arc<AccessControl>) -> Self {
+        let answers = settings.asks(Backend::Cache).then(|| Answers::new(settings.cache)).flatten();
+        let chain = settings.chain.iter().map(|step| {
+            let is_cached = step.authn == Backend::Cache || step.authz == Backend::Cache;
+            let cached = settings.cache.cached;
+            let behind = |own, cached| if own == Backend::Cache { cached } else { own };
+            Link {
+                step: Step {
+                    authn: behind(step.authn, cached.authn),
+                    authz: behind(step.authz, cached.authz),
+                },
+                answers: answers.clone().filter(|_| is_cached),
+            }
+        });
+        let chain: Vec<Link> = chain.collect();
+        let asks = |backend| {
+            chain.iter().any(|link| link.step.authn == backend || link.step.authz == backend)
+        };
+        let http = asks(Backend::Http).then(|| {
+            let trouble = Trouble::of(Backend::Http);
+            Arc::new(HttpBackend::new(settings.http.clone(), trouble))
+        });
+        Self { access: Arc::clone(access), chain, http }
+    }
+
+    /// Whether nobody but the broker decides, at once.
+    pub fn are_internal(&self) -> bool {
+        let internal = Step { authn: Backend::Internal, authz: Backend::Internal };
+        self.chain.iter().all(|link| link.step == internal)
+    }
+
+    /// Asks one after the other, until somebody lets them in.
+    ///
+    /// # Errors
+    /// What each had to say.
+    pub async fn log_in(&self, credentials: &Credentials) -> Result<Principal, LoginRefused> {
+        let mut refused: Option<LoginRefused> = None;
+        for link in &self.chain {
+            let asked = self.pass(link, credentials);
+            let answer = match &link.answers {
+                None => asked.await,
+                Some(answers) => {
+                    let who = (link.step.authn, link.step.authz);
+                    answers.login(who, credentials, asked).await
+                }
+            };
+            // RabbitMQ asks this of everybody whoever let them in.
+            match answer.and_then(|found| self.check_origin(found, credentials)) {
+                Ok(principal) => return Ok(principal),
+                Err(why) => {
+                    refused = Some(match refused {
+                        None => why,
+                        Some(others) => others.and(why),
+                    });
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| LoginRefused::new("nobody is asked")))
+    }
+
+    fn check_origin(
+        &self,
+        found: Principal,
+        credentials: &Credentials,
+    ) -> Result<Principal, LoginRefused> {
+        match self.access.check_origin(&found.user.name, credentials.are_local()) {
+            Ok(()) => Ok(found),
+            Err(failure) => Err(LoginRefused::new(failure.to_string())),
+        }
+    }
+
+    async fn pass(
+        &self,
+        link: &Link,
+        credentials: &Credentials,
+    ) -> Result<Principal, LoginRefused> {
+        let Step { authn, authz } = link.step;
+        let found = self.ask(authn, link, credentials).await?;
+        if authn == authz {
+            return Ok(found);
+        }
+        // They are who they say they are; the second is asked what they may.
+        let named = Credentials { user: found.user.name.clone(), ..credentials.clone() };
+        let second = match authz {
+            Backend::Internal | Backend::InternalLoopback => {
+                Credentials { password: None, ..named }
+            }
+            _ => named,
+        };
+        let permitted = self.ask(authz, link, &second).await?;
+        let more = match authz {
+            // What it says of tags is asked with the login only.
+            Backend::Http => Vec::new(),
+            _ => permitted.user.tags.clone(),
+        };
+        let mut user = User::clone(&found.user);
+        user.tags.extend(more.into_iter().filter(|tag| !found.user.tags.contains(tag)));
+        let user = Arc::new(user);
+        let rights = match permitted.rights {
+            Rights::Remote(_) => self.remote(authz, link, &user, credentials)?,
+            rights => rights,
+        };
+        Ok(Principal { user, rights })
+    }
+
+    async fn ask(
+        &self,
+        backend: Backend,
+        link: &Link,
+        credentials: &Credentials,
+    ) -> Result<Principal, LoginRefused> {
+        match backend {
+            Backend::InternalLoopback if !credentials.are_local() => {
+                Err(LoginRefused::new("internal users can only connect via localhost"))
+            }
+            Backend::Internal | Backend::InternalLoopback => {
+                self.internal(credentials).map_err(|failure| LoginRefused::new(failure.to_string()))
+            }
+            Backend::Http => {
+                let http = self.http.as_ref().ok_or_else(not_there)?;
+                match http.log_in(credentials).await {
+                    Ok(http::Login::Allowed { tags }) => {
+                        let user = Arc::new(outside(&credentials.user, tags));
+                        let rights = self.remote(backend, link, &user, credentials)?;
+                        Ok(Principal { user, rights })
+                    }
+                    Ok(http::Login::Denied) => {
+                        Err(LoginRefused::new("denied by the backing HTTP service"))
+                    }
+                    Err(error) => Err(LoginRefused::fault(format!(
+                        "the backing HTTP service can't be asked: {error}"
+                    ))),
+                }
+            }
+            Backend::Cache => Err(not_there()),
+        }
+    }
+
+    fn internal(&self, credentials: &Credentials) -> Result<Principal, AuthFailure> {
+        let (user, is_local) = (&credentials.user, credentials.are_local());
+        let found = match &credentials.password {
+            Some(password) => self.access.authenticate(user, password, is_local)?,
+            None => self.access.admit(user, is_local)?,
+        };
+        Ok(found.into())
+    }
+
+    /// Rights that `backend` is asked about each time.
+    fn remote(
+        &self,
+        backend: Backend,
+        link: &Link,
+        user: &Arc<User>,
+        credentials: &Credentials,
+    ) -> Result<Rights, LoginRefused> {
+        let of = match backend {
+            Backend::Http => Decider::Http(Arc::clone(self.http.as_ref().ok_or_else(not_there)?)),
+            Backend::Internal | Backend::InternalLoopback | Backend::Cache => {
+                return Err(not_there());
+            }
+        };
+        let (user, address) = (Arc::clone(user), credentials.address);
+        let answers = link.answers.as_ref().map(Arc::downgrade).unwrap_or_default();
+        Ok(Rights::Remote(Arc::new(Remote { of, user, address, answers })))
+    }
+}
+
+impl Settings {
+    fn asks(&self, backend: Backend) -> bool {
+        self.chain.iter().any(|step| step.authn == backend || step.authz == backend)
+    }
+}
+
+/// Whom nobody but a backend knows.
+fn outside(name: &str, tags: Vec<String>) -> User {
+    let limits = UserLimits::default();
+    User { name: name.to_owned(), password_hash: None, tags, limits }
+}
+
+/// The chain has only those that were made for it.
+fn not_there() -> LoginRefused {
+    LoginRefused::fault("there is no such backend")
+}

@@ -1,0 +1,210 @@
+//! An HTTP service, asked by the protocol of RabbitMQ's `rabbitmq_auth_backend_http`.
+//!
+//! Each question is a request with a form, in the URL or in the body. The answer is the word `allow`
+//! or `deny` in the body, with status 200 or 201; behind `allow` a login has the user's tags, behind
+//! `deny` there may be a reason.
+
+use std::time::Duration;
+
+use form_urlencoded::Serializer;
+use leveret_broker::access::{Decision, Question, User};
+use leveret_outbound::{Answer, CONTENT_TYPE, HttpClient, HttpError, Method, StatusCode, Trust};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::login::Credentials;
+use crate::settings::{HttpMethod, HttpSettings};
+use crate::trouble::Trouble;
+
+/// Longest answer that is read, in bytes.
+const ANSWER_MAX: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct HttpBackend {
+    settings: HttpSettings,
+    client: HttpClient,
+    trouble: Trouble,
+}
+
+/// What the service says of a login.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Login {
+    Allowed { tags: Vec<String> },
+    Denied,
+}
+
+/// Why there is no answer. The log says more than clients are told.
+#[derive(Debug, Error)]
+pub(crate) enum Unanswered {
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("no answer within {} ms", .0.as_millis())]
+    TooSlow(Duration),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("its answer is neither allow nor deny")]
+    Nonsense,
+}
+
+impl Unanswered {
+    /// For clients: nothing of where the service is.
+    pub(crate) fn code(&self) -> String {
+        match self {
+            Self::Http(HttpError::Connect(_)) => "failed_connect".to_owned(),
+            Self::Http(_) => "failed_request".to_owned(),
+            Self::TooSlow(_) => "timeout".to_owned(),
+            Self::Status(status) => format!("{{bad_status,{}}}", status.as_u16()),
+            Self::Nonsense => "bad_response".to_owned(),
+        }
+    }
+}
+
+impl HttpBackend {
+    pub(crate) fn new(settings: HttpSettings, trouble: Trouble) -> Self {
+        let tls = settings.tls.clone();
+        let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file));
+        Self { settings, client: HttpClient::new(trust), trouble }
+    }
+
+    /// Asks whether a login is right.
+    pub(crate) async fn log_in(&self, credentials: &Credentials) -> Result<Login, Unanswered> {
+        let said = self.ask(&self.settings.user_path, login_form(credentials)).await?;
+        match first_word(&said) {
+            ("deny", _) => Ok(Login::Denied),
+            ("allow", tags) => {
+                let tags = tags.split_whitespace().map(str::to_owned).collect();
+                Ok(Login::Allowed { tags })
+            }
+            _ => Err(Unanswered::Nonsense),
+        }
+    }
+
+    /// Asks whether a user may do something.
+    pub(crate) async fn decide(
+        &self,
+        user: &User,
+        address: &str,
+        vhost: &str,
+        question: &Question,
+    ) -> Result<Decision, Unanswered> {
+        let path = match question {
+            Question::Vhost => &self.settings.vhost_path,
+            Question::Resource { .. } => &self.settings.resource_path,
+            Question::Topic { .. } => &self.settings.topic_path,
+        };
+        let form = question_form(user, address, vhost, question);
+        let said = self.ask(path, form).await?;
+        match first_word(&said) {
+            ("allow", "") => Ok(Decision::Allowed),
+            ("deny", reason) if !reason.is_empty() && self.settings.discloses => {
+                let why = format!(" by backend rabbit_auth_backend_http: {reason}");
+                Ok(Decision::Refused(Some(why.into())))
+            }
+            ("deny", _) => Ok(Decision::REFUSED),
+            _ => Err(Unanswered::Nonsense),
+        }
+    }
+
+    async fn ask(&self, path: &str, form: String) -> Result<String, Unanswered> {
+        let limit = self.settings.request_timeout;
+        let asked = match self.settings.method {
+            HttpMethod::Get => {
+                let url = format!("{path}?{form}");
+                let get = |request: leveret_outbound::RequestBuilder| request.method(Method::GET);
+                timeout(limit, self.client.send(&url, get, bytes::Bytes::new(), ANSWER_MAX)).await
+            }
+            HttpMethod::Post => {
+                let post = |request: leveret_outbound::RequestBuilder| {
+                    let form = "application/x-www-form-urlencoded";
+                    request.method(Method::POST).header(CONTENT_TYPE, form)
+                };
+                timeout(limit, self.client.send(path, post, form.into(), ANSWER_MAX)).await
+            }
+        };
+        let answer = match asked {
+            Err(_) => Err(Unanswered::TooSlow(limit)),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(answer)) => read(&answer),
+        };
+        self.trouble.note(&answer);
+        answer
+    }
+}
+
+fn login_form(credentials: &Credentials) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("username", &credentials.user);
+    if let Some(password) = &credentials.password {
+        form.append_pair("password", &String::from_utf8_lossy(password));
+    }
+    if let Some(vhost) = &credentials.vhost {
+        form.append_pair("vhost", vhost);
+    }
+    form.finish()
+}
+
+fn question_form(user: &User, address: &str, vhost: &str, question: &Question) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("username", &user.name).append_pair("vhost", vhost);
+    match question {
+        Question::Vhost => {
+            form.append_pair("ip", address);
+        }
+        Question::Resource { kind, of, name } => {
+            form.append_pair("resource", of.name())
+                .append_pair("name", name)
+                .append_pair("permission", kind.name());
+        }
+        Question::Topic { kind, exchange, routing_key } => {
+            form.append_pair("resource", "topic")
+                .append_pair("name", exchange)
+                .append_pair("permission", kind.name())
+                .append_pair("routing_key", routing_key)
+                .append_pair("variable_map.username", &user.name)
+                .append_pair("variable_map.vhost", vhost);
+        }
+    }
+    form.append_pair("tags", &user.tags.join(" "));
+    form.finish()
+}
+
+fn read(answer: &Answer) -> Result<String, Unanswered> {
+    match answer.status {
+        StatusCode::OK | StatusCode::CREATED => {
+            Ok(String::from_utf8_lossy(&answer.body).trim().to_owned())
+        }
+        status => Err(Unanswered::Status(status)),
+    }
+}
+
+/// The word in small letters, and what follows it.
+fn first_word(text: &str) -> (&'static str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    let known = ["allow", "deny"].into_iter().find(|known| known.eq_ignore_ascii_case(word));
+    (known.unwrap_or_default(), rest.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_word_and_what_follows() {
+        assert_eq!(first_word("allow"), ("allow", ""));
+        assert_eq!(
+            first_word("Allow administrator  management"),
+            ("allow", "administrator  management")
+        );
+        assert_eq!(first_word("DENY because"), ("deny", "because"));
+        assert_eq!(first_word("allowed"), ("", ""));
+        assert_eq!(first_word(""), ("", ""));
+    }
+
+    #[test]
+    fn clients_hear_nothing_of_where_the_service_is() {
+        let refused = std::io::Error::other("10.0.0.1 refused");
+        let error = Unanswered::Http(HttpError::Connect(refused));
+        assert_eq!(error.code(), "failed_connect");
+        assert_eq!(Unanswered::Status(StatusCode::NOT_FOUND).code(), "{bad_status,404}");
+    }
+}

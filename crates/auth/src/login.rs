@@ -1,0 +1,73 @@
+//! What somebody logs in with, and why that failed.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use leveret_broker::access::is_loopback;
+
+/// What somebody logs in with.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The name.
+    pub user: String,
+    /// The password, or the token; nothing if they have proved otherwise who they are.
+    pub password: Option<Vec<u8>>,
+    /// Where they come from.
+    pub address: IpAddr,
+    /// The vhost it is about, if that is known.
+    pub vhost: Option<String>,
+}
+
+impl Credentials {
+    pub(crate) fn are_local(&self) -> bool {
+        is_loopback(self.address)
+    }
+}
+
+/// Passwords are nobody's business.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, address, vhost, .. } = self;
+        f.debug_struct("Credentials")
+            .field("user", user)
+            .field("address", address)
+            .field("vhost", vhost)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a login was refused. For the log: the client only learns that it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRefused {
+    reasons: Vec<String>,
+    /// Nobody has said that the password is wrong: who would know can't be asked.
+    is_fault: bool,
+}
+
+impl LoginRefused {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { reasons: vec![reason.into()], is_fault: false }
+    }
+
+    pub(crate) fn fault(reason: impl Into<String>) -> Self {
+        Self { is_fault: true, ..Self::new(reason) }
+    }
+
+    /// Whether nobody has said that the credentials are wrong, as who would know can't be asked.
+    pub fn is_fault(&self) -> bool {
+        self.is_fault
+    }
+
+    /// That of the next one in the chain, too.
+    pub(crate) fn and(mut self, next: Self) -> Self {
+        self.reasons.extend(next.reasons);
+        self.is_fault |= next.is_fault;
+        self
+    }
+}
+
+impl fmt::Display for LoginRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reasons.join("; "))
+    }
+}
