@@ -55,20 +55,7 @@ impl<T: Copy + PartialEq> Folded<T> {
     pub fn iter(&self) -> impl Iterator<Item = (Option<PagedEntry>, T)> + '_ {
         let runs = self.runs.iter().flat_map(|run| (0..run.len).map(move |_| run));
         self.list.iter().zip(runs).map(|(slot, run)| {
-            let entry = slot.map(|slot| {
-                let PagedSlot { lsn, bytes, deadline, deliveries, redelivered, stored, .. } = slot;
-                let (priority, spilled) = (run.priority, run.spilled.clone());
-                PagedEntry {
-                    lsn,
-                    bytes,
-                    priority,
-                    deadline,
-                    deliveries,
-                    redelivered,
-                    stored,
-                    spilled,
-                }
-            });
+            let entry = slot.map(|slot| slot.entry(run.priority, run.spilled.as_ref()));
             (entry, run.about)
         })
     }

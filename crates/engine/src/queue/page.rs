@@ -99,6 +99,13 @@ impl PagedSlot {
         let PagedEntry { lsn, bytes, deadline, deliveries, redelivered, stored, .. } = *entry;
         Self { lsn, bytes, deadline, deliveries, redelivered, stored, is_watched }
     }
+
+    /// The entry it was written for.
+    pub(crate) fn entry(self, priority: Option<u8>, spilled: Option<&Spilled>) -> PagedEntry {
+        let Self { lsn, bytes, deadline, deliveries, redelivered, stored, is_watched: _ } = self;
+        let spilled = spilled.cloned();
+        PagedEntry { lsn, bytes, priority, deadline, deliveries, redelivered, stored, spilled }
+    }
 }
 
 impl Page {
