@@ -228,7 +228,7 @@ impl Queue {
 
     /// As [`restore`](Self::restore), of a message that stands ahead of one that is delayed: it
     /// keeps its place when the other comes back to its own.
-    pub fn restore_ahead(&mut self, entry: Entry) {
+    pub fn restore_ahead(&mut self, entry: impl Into<AnyEntry>) {
         self.put_back(entry.into());
     }
 
@@ -430,6 +430,18 @@ impl Queue {
     #[must_use]
     pub fn delayed_bytes(&self) -> u64 {
         self.delayed.as_ref().map_or(0, |delayed| delayed.bytes())
+    }
+
+    /// Delayed messages that are not in memory.
+    #[must_use]
+    pub fn delayed_paged_len(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_len())
+    }
+
+    /// Body bytes of those.
+    #[must_use]
+    pub fn delayed_paged_bytes(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_bytes())
     }
 
     /// When the first of the delayed messages is ready again, or has expired.

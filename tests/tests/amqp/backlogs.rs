@@ -559,3 +559,61 @@ fn memory_stays_flat_while_a_consumer_acknowledges_nothing() {
         assert_empty(&channel, "dead");
     }
 }
+
+/// Some are paged out while they wait, some have been before.
+#[test]
+fn memory_stays_flat_while_messages_wait_to_be_tried_again() {
+    const COUNT: usize = 4000;
+    let Some(mut broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    for (queue, delay) in [("waits", 3_600_000), ("back", 200)] {
+        let arguments = [
+            ("x-queue-type", Value::text("quorum")),
+            ("x-delayed-retry-type", Value::text("all")),
+            ("x-delayed-retry-min", Value::I32(delay)),
+        ];
+        declare_with(&channel, queue, &arguments);
+        fill(&broker, queue, 0..COUNT);
+    }
+    let api = Api::new(broker.management_address());
+    let all = COUNT as u64;
+    let counts = |api: &Api, queue: &str| {
+        let status = api.get(&format!("/queues/%2F/{queue}"));
+        ["messages_ready", "messages_unacknowledged", "messages_delayed", "messages"]
+            .map(|count| status[count].as_u64().unwrap())
+    };
+
+    // Each goes back as it comes.
+    channel.call(&consume("waits", "c"));
+    for expected in 0..COUNT {
+        let delivery = channel.recv();
+        assert_eq!((number(&delivery), is_redelivered(&delivery)), (expected, false));
+        channel.send(&nack(delivery.delivery_tag()));
+    }
+    eventually(|| counts(&api, "waits") == [0, 0, all, all]);
+    eventually(|| in_memory(&api, "waits") <= BUDGET);
+
+    // All go back at once.
+    let other = broker.connect().channel(1);
+    other.call(&consume("back", "c"));
+    for expected in 0..COUNT {
+        assert_eq!(number(&other.recv()), expected);
+    }
+    eventually(|| in_memory(&api, "back") <= BUDGET);
+    other.send(&basic::Nack { multiple: true, ..nack(0) });
+    for expected in 0..COUNT {
+        let delivery = other.recv();
+        assert_eq!((number(&delivery), is_redelivered(&delivery)), (expected, true));
+    }
+    other.send(&basic::Ack { multiple: true, ..ack(0) });
+    eventually(|| counts(&api, "back") == [0; 4]);
+
+    assert!(broker.terminate().status.success());
+    broker.restart();
+    let api = Api::new(broker.management_address());
+    assert!(in_memory(&api, "waits") <= BUDGET);
+    assert_eq!(counts(&api, "waits"), [0, 0, all, all]);
+    let channel = broker.connect().channel(1);
+    assert_eq!(channel.call(&purge("waits")), format!("queue.purge-ok {COUNT}"));
+    assert_eq!(counts(&api, "waits"), [0; 4]);
+}

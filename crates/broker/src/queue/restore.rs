@@ -15,9 +15,8 @@ impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
     /// they were published.
     ///
-    /// They stay on disk if so told, except where a queue can't do without them: those that are
-    /// delayed or stand ahead of one that is, and dead letters it keeps. A stream reads its own and
-    /// lets go of them, to know what each takes.
+    /// They stay on disk if so told, except for dead letters a queue keeps. A stream reads its own
+    /// and lets go of them, to know what each takes.
     ///
     /// # Errors
     /// When the disk can't be read, or a message of a stream is damaged. Others are left out then.
@@ -35,8 +34,7 @@ impl SharedQueue {
         let mut needed = Vec::new();
         for message in backlog.messages() {
             let is_letter = Reason::marked(message.deliveries).is_some();
-            let is_ahead = last_delayed.is_some_and(|last| message.lsn <= last);
-            if !stays_on_disk || is_letter || is_ahead {
+            if !stays_on_disk || is_letter {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
                     self.restore_read(&mut state, &mut needed, last_delayed, store)?;
@@ -47,7 +45,7 @@ impl SharedQueue {
             let life = message.outline.life.map(Millis);
             let settings = state.machine.settings();
             let deadline = settings.deadline_of(life, Millis(message.outline.time));
-            state.machine.restore_paged(&PagedEntry {
+            let entry = PagedEntry {
                 lsn: leveret_engine::Lsn(message.lsn.0),
                 bytes: message.outline.bytes,
                 priority: message.outline.priority,
@@ -56,7 +54,15 @@ impl SharedQueue {
                 redelivered: message.redelivered,
                 stored: true,
                 spilled: None,
-            });
+            };
+            if message.delayed_until > 0 {
+                state.machine.restore_delayed(Millis(message.delayed_until), entry);
+            } else if last_delayed.is_some_and(|last| message.lsn < last) {
+                // It keeps its place when the other comes back to its own.
+                state.machine.restore_ahead(entry);
+            } else {
+                state.machine.restore_paged(&entry);
+            }
         }
         self.restore_read(&mut state, &mut needed, last_delayed, store)?;
         state.page_out_restored(goes_again);

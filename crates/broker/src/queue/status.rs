@@ -59,9 +59,13 @@ pub struct QueueStatus {
     pub delayed: u64,
     /// Bytes of their bodies.
     pub delayed_bytes: u64,
-    /// When the first of them waits no longer, in Unix milliseconds.
+    /// Those of them that are on disk only.
+    pub delayed_paged: u64,
+    /// Bytes of their bodies.
+    pub delayed_paged_bytes: u64,
+    /// When the first of those that wait does so no longer, in Unix milliseconds.
     pub next_delayed_at: Option<Millis>,
-    /// When the last of them waits no longer, in Unix milliseconds.
+    /// When the last of those that wait does so no longer, in Unix milliseconds.
     pub last_delayed_at: Option<Millis>,
     /// Dead letters it keeps until somebody takes them.
     pub dead_letters: u64,
@@ -137,6 +141,8 @@ impl SharedQueue {
             unacked_paged_bytes: machine.unacked_paged_bytes(),
             delayed: machine.delayed_len(),
             delayed_bytes: machine.delayed_bytes(),
+            delayed_paged: machine.delayed_paged_len(),
+            delayed_paged_bytes: machine.delayed_paged_bytes(),
             next_delayed_at: machine.next_delayed_at(),
             last_delayed_at: machine.last_delayed_at(),
             dead_letters,
@@ -197,12 +203,12 @@ impl QueueStatus {
 
     /// Those of them that are in memory.
     pub fn messages_in_memory(&self) -> u64 {
-        self.messages() - self.paged - self.unacked_paged
+        self.messages() - self.paged - self.unacked_paged - self.delayed_paged
     }
 
     /// Bytes of the bodies of those that are in memory.
     pub fn bytes_in_memory(&self) -> u64 {
-        self.bytes() - self.paged_bytes - self.unacked_paged_bytes
+        self.bytes() - self.paged_bytes - self.unacked_paged_bytes - self.delayed_paged_bytes
     }
 }
 

@@ -268,3 +268,54 @@ fn transient_messages_on_disk_are_shown_got_and_put_back_in_order() {
     fill_transient(&mut world, "q", 0..300);
     assert_eq!(world.restart().ready("q"), 0);
 }
+
+#[test]
+fn what_waits_for_its_delay_is_on_disk_and_comes_back_as_it_was() {
+    let mut world = world();
+    let arguments = [
+        ("x-queue-type", Value::text("quorum")),
+        ("x-delayed-retry-type", Value::text("all")),
+        ("x-delayed-retry-min", Value::I32(1000)),
+    ];
+    world.declare("q", &arguments);
+    fill(&mut world, "q", 0..900);
+    // Some without their messages, some with, and each hundred later than the one before.
+    for round in 0..8 {
+        let held = (0..100).map(|_| world.get("q").unwrap());
+        let held: Vec<_> = held.collect();
+        world.settle(Settlement::Requeue(Return::Released), held);
+        if round % 2 == 0 {
+            world.page();
+        }
+        world.pass(10);
+    }
+    world.page();
+    let status = |world: &World| world.session.vhost().queue("q").unwrap().status();
+    let bytes = |numbers: std::ops::Range<usize>| numbers.map(|it| body(it).len() as u64).sum();
+    let seen = status(&world);
+    assert_eq!((seen.ready, seen.delayed, seen.messages()), (100, 800, 900));
+    assert_eq!((seen.delayed_bytes, seen.bytes()), (bytes(0..800), bytes(0..900)));
+    assert!(seen.delayed_paged > 600 && world.broker.message_memory() <= BUDGET);
+
+    let now = world.now;
+    let mut world = world.restart();
+    world.page();
+    let after = status(&world);
+    assert_eq!((after.ready, after.delayed, after.bytes()), (100, 800, bytes(0..900)));
+    assert_eq!(after.next_delayed_at, seen.next_delayed_at);
+    assert_eq!(after.last_delayed_at, seen.last_delayed_at);
+    assert!(after.delayed_paged > 600 && world.broker.message_memory() <= BUDGET);
+
+    // The first half is back before what was never taken.
+    let half = now - 80 + 1000 + 30;
+    world.pass(half - world.now);
+    assert_eq!((status(&world).ready, status(&world).delayed), (500, 400));
+    for number in (0..400).chain(800..900) {
+        let got = world.get("q").unwrap();
+        assert_eq!((got.body.as_str(), got.redelivered), (body(number).as_str(), number < 400));
+        world.ack(got);
+    }
+    world.pass(1000);
+    assert!(world.drain("q").into_iter().eq((400..800).map(body)));
+    assert_eq!((world.broker.message_memory(), status(&world).messages()), (0, 0));
+}

@@ -137,10 +137,11 @@ impl Queue {
         self.ready.push_paged(self.settings.level_of(entry.priority), entry);
     }
 
-    /// What the ready messages take in memory, about, in bytes.
+    /// What the ready and the delayed messages take in memory, about, in bytes.
     #[must_use]
-    pub const fn memory(&self) -> u64 {
-        self.ready.memory()
+    pub fn memory(&self) -> u64 {
+        let delayed = self.delayed.as_ref().map_or(0, |delayed| delayed.memory());
+        self.ready.memory().saturating_add(delayed)
     }
 
     /// Ready messages that are not in memory.
@@ -158,9 +159,13 @@ impl Queue {
     /// Forgets the content of stored messages with an LSN up to `readable`, of about `most` of
     /// them, except for those next to be delivered that take about `keep` bytes. Returns how many.
     pub fn page_out(&mut self, readable: Lsn, keep: u64, most: usize) -> u64 {
-        let gone = self.ready.page_out(&|entry| entry.stored && entry.lsn <= readable, keep, most);
+        let can_go = |entry: &Entry| entry.stored && entry.lsn <= readable;
+        let delayed = self.delayed.as_mut();
+        let waiting = delayed.map_or(0, |delayed| delayed.page_out(&can_go, most));
+        let left = most.saturating_sub(usize::try_from(waiting).unwrap_or(usize::MAX));
+        let gone = self.ready.page_out(&can_go, keep, left);
         self.paging.reads_ahead &= gone == 0;
-        gone
+        waiting + gone
     }
 
     /// Whether something should be read for this queue, which may have about `window` bytes of the

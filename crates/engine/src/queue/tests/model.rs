@@ -607,10 +607,13 @@ impl Pair {
 
     fn page_out(&mut self, keep: u64, most: usize, unwritten: u64) {
         let Some(readable) = self.next_lsn.checked_sub(1 + unwritten) else { return };
-        let (before, paged) = (self.queue.memory(), self.queue.paged_len());
+        let (before, paged) = (self.queue.ready.memory(), self.queue.paged_len());
+        let delayed = self.queue.delayed_paged_len();
         let gone = self.queue.page_out(Lsn(readable), keep, most);
-        assert_eq!(self.queue.paged_len(), paged + gone);
-        assert!(self.queue.memory() + gone * 200 <= before);
+        let gone_delayed = self.queue.delayed_paged_len() - delayed;
+        let gone_ready = gone - gone_delayed;
+        assert_eq!(self.queue.paged_len(), paged + gone_ready);
+        assert!(self.queue.ready.memory() + gone_ready * 200 <= before);
     }
 
     /// What is not stored is written elsewhere, with its neighbours.
@@ -692,9 +695,11 @@ impl Pair {
             prop_assert_eq!(queue.head().map(|entry| entry.lsn.0), model.front().map(|it| it.lsn));
         }
         prop_assert_eq!(
-            queue.memory(),
+            queue.ready.memory(),
             queue.ready().map(|entry| entry.bytes() + 200).sum::<u64>()
         );
+        let delayed = queue.delayed.as_ref().map_or(0, |delayed| delayed.memory());
+        prop_assert_eq!(queue.memory(), queue.ready.memory() + delayed);
         let in_memory = queue.ready().count() as u64;
         prop_assert_eq!(queue.ready_len() - queue.paged_len(), in_memory);
         prop_assert_eq!(queue.delayed_len(), model.delayed.len() as u64);
