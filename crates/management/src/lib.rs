@@ -17,6 +17,8 @@ mod control;
 mod definitions;
 mod deliveries;
 mod dispatch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod json_table;
 mod list;
 mod login;

@@ -1,4 +1,4 @@
-//! A connection without socket and tasks, for the fuzz target in `crates/server/fuzz`.
+//! For `crates/fuzz`: a connection without socket and tasks, and what is read of a client nobody knows.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,7 +17,9 @@ use crate::config::Config;
 use crate::connection::{Connection, Next, Peer};
 use crate::control::Control;
 use crate::outbox::{Outbox, Segments, Work};
-use crate::server::{StartError, context};
+use crate::proxy;
+use crate::sasl::{Identity, Transport};
+use crate::server::{StartError, context, logins};
 
 /// A client's connection to a broker of its own, both in memory.
 pub struct Bench {
@@ -132,4 +134,22 @@ impl Bench {
             self.broker.finish(&mut self.turn);
         }
     }
+}
+
+/// Whose login this is, if it is one, over a connection without TLS and with the default settings.
+pub fn login(mechanism: &str, response: &[u8]) -> Option<String> {
+    let logins = logins(&Config::default().auth);
+    match logins.identity(mechanism, response, Transport::Plain).ok()? {
+        Identity::Password { user, .. } => Some(user.to_owned()),
+        Identity::Certificate { user } => Some(user),
+    }
+}
+
+/// Reads the header of a proxy, and says whether it is one.
+///
+/// # Errors
+/// When there is no runtime to be had.
+pub fn proxy_header(stream: &mut &[u8]) -> std::io::Result<bool> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    Ok(runtime.block_on(proxy::read(stream, Duration::from_secs(1))).is_ok())
 }

@@ -18,7 +18,7 @@ mod connection;
 mod consumer;
 mod control;
 mod driver;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod listener;
 mod outbox;

@@ -462,7 +462,7 @@ fn message_memory(configured: u64) -> u64 {
     resources::memory_available().map_or(configured, |memory| configured.min(memory / PART))
 }
 
-fn logins(auth: &AuthConfig) -> Logins {
+pub(crate) fn logins(auth: &AuthConfig) -> Logins {
     let password = &auth.anonymous_login_pass;
     let anonymous = |user| Anonymous { user, password: password.clone() };
     Logins {
