@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -42,7 +43,7 @@ impl Broker {
     /// A broker with the built-in settings.
     #[must_use]
     pub fn start() -> Self {
-        Self::of_kind(Given::take().map_or_else(|| Kind::Own(Own::start(None)), Kind::Given))
+        Self::of_kind(Given::take().map_or_else(|| Kind::Own(Own::start(&[], None)), Kind::Given))
     }
 
     /// A broker with more users; `None`, and a note, if the given one has no management API.
@@ -103,12 +104,23 @@ impl Broker {
         Self::own_with(Some(listeners), "drives the HTTP API")
     }
 
+    /// A broker of our own with this configuration file behind another command, which may change what
+    /// it finds of the system; `None`, and a note, if the tests are to use a given one.
+    #[must_use]
+    pub fn behind(wrapper: &[&str], toml: &str, because: &str) -> Option<Self> {
+        if Given::is_set() {
+            println!("skipped: {because}");
+            return None;
+        }
+        Some(Self::of_kind(Kind::Own(Own::start(wrapper, Some(toml)))))
+    }
+
     fn own_with(config: Option<&str>, because: &str) -> Option<Self> {
         if Given::is_set() {
             println!("skipped: {because}");
             return None;
         }
-        Some(Self::of_kind(Kind::Own(Own::start(config))))
+        Some(Self::of_kind(Kind::Own(Own::start(&[], config))))
     }
 
     fn of_kind(kind: Kind) -> Self {
@@ -349,21 +361,24 @@ struct Own {
     process: Process,
     address: SocketAddr,
     home: TempDir,
+    /// In front of the binary and its arguments.
+    wrapper: Vec<String>,
 }
 
 impl Own {
-    fn start(config: Option<&str>) -> Self {
+    fn start(wrapper: &[&str], config: Option<&str>) -> Self {
         let home = TempDir::with_prefix("leveret-test-").expect("a temporary directory");
         if let Some(config) = config {
             std::fs::write(home.path().join(CONFIG), config).expect("a writable directory");
         }
-        let (process, address) = launch(home.path());
-        Self { process, address, home }
+        let wrapper: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        let (process, address) = launch(&wrapper, home.path());
+        Self { process, address, home, wrapper }
     }
 
     fn restart(&mut self) {
         self.assert_no_panic();
-        (self.process, self.address) = launch(self.home.path());
+        (self.process, self.address) = launch(&self.wrapper, self.home.path());
     }
 
     fn assert_no_panic(&self) {
@@ -372,8 +387,11 @@ impl Own {
     }
 }
 
-fn launch(home: &Path) -> (Process, SocketAddr) {
-    let mut command = Command::new(binary::path());
+fn launch(wrapper: &[String], home: &Path) -> (Process, SocketAddr) {
+    let words: Vec<&OsStr> =
+        wrapper.iter().map(OsStr::new).chain([binary::path().as_os_str()]).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     let config = home.join(CONFIG);
     if config.exists() {
         command.arg("--config").arg(&config);

@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use leveret_cli::Program;
-use leveret_server::check_tls;
 use leveret_server::config::{Config, Sources};
+use leveret_server::{check_tls, report_panics};
 
 use crate::arguments::{Arguments, Command, completion};
 
@@ -58,6 +58,7 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
         None => {
             let (config, warnings) = Config::load(&sources(arguments))?;
             let level = logging::start(config.log);
+            report_panics();
             let warn = |warnings: Vec<_>| {
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             };

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use leveret_auth::Backends;
 use leveret_broker::Broker;
-use leveret_engine::Millis;
 use leveret_server::config::{Config, ServerProperties};
+pub(crate) use leveret_server::now;
 use leveret_server::{Admission, Server, Tls};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -117,10 +117,4 @@ impl Node {
         let configured = || self.config().server_properties.cluster_name.clone();
         self.broker.cluster_name().unwrap_or_else(configured)
     }
-}
-
-/// The time.
-pub(crate) fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

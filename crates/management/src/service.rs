@@ -14,7 +14,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use leveret_server::config::{Config, Networks, Storage};
-use leveret_server::{BoundListener, Server, StartError, Tls};
+use leveret_server::{BoundListener, Server, StartError, Tls, steadily};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Failure;
+use crate::api::node::fd_total;
 use crate::client::{Client, Peer};
 use crate::control::ControlSocket;
 use crate::dispatch;
@@ -33,6 +34,9 @@ use crate::{alerts, sampler, web};
 
 /// Connections of a listener at a time; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MIN: usize = 4;
+/// A listener's connections may have one of so many descriptors.
+const DESCRIPTORS_PART: u64 = 32;
 /// How long a client may take for the head of a request, or between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest head of a request in bytes: what a connection may hold before it is known whose it is.
@@ -125,9 +129,15 @@ impl Bound {
         let node = Node::new(server, listening.collect(), orders, serving.stop.clone());
         let node = Arc::new(node);
         if !api.is_empty() {
-            serving.tasks.spawn(sampler::run(Arc::clone(&node), serving.stop.clone()));
+            let (node, stop) = (Arc::clone(&node), serving.stop.clone());
+            serving
+                .tasks
+                .spawn(steadily("sampling", move || sampler::run(Arc::clone(&node), stop.clone())));
         }
-        serving.tasks.spawn(alerts::run(Arc::clone(&node), serving.stop.clone()));
+        let (alerting, stop) = (Arc::clone(&node), serving.stop.clone());
+        serving.tasks.spawn(steadily("watching for alerts", move || {
+            alerts::run(Arc::clone(&alerting), stop.clone())
+        }));
         let served = |router| Served { node: Arc::clone(&node), router };
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
         serving.accept_all("HTTP", api, &served(router));
@@ -285,8 +295,16 @@ impl Accepted {
     }
 }
 
+/// Connections of a listener: a part of the descriptors, so that files get theirs.
+fn places() -> usize {
+    let part = usize::try_from(fd_total() / DESCRIPTORS_PART).unwrap_or(usize::MAX);
+    // There is no limit where that is 0.
+    if part == 0 { CONNECTIONS_MAX } else { part.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX) }
+}
+
 async fn accept(listener: Listener, served: Served, stop: CancellationToken, tasks: TaskTracker) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut is_short = false;
+    let places = Arc::new(Semaphore::new(places()));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -295,6 +313,9 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
         };
         match accepted {
             Ok(accepted) => {
+                if std::mem::take(&mut is_short) {
+                    tracing::info!("accepting HTTP connections again");
+                }
                 let (served, stop) = (served.clone(), stop.clone());
                 tasks.spawn(async move {
                     serve(accepted, served, stop).await;
@@ -302,7 +323,9 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
                 });
             }
             Err(error) => {
-                tracing::debug!("cannot accept an HTTP connection: {error}; trying again");
+                if !std::mem::replace(&mut is_short, true) {
+                    tracing::warn!("cannot accept HTTP connections: {error}; trying again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -31,8 +31,10 @@ const MEMORY_PART: u64 = 16;
 const GUESTS_MAX: u64 = 16_384;
 /// Fewer would keep out those of a small machine's clients who come back together.
 const GUESTS_MIN: u64 = 128;
-/// Of eight descriptors one is for files and the HTTP API, whatever clients do.
+/// Of eight descriptors one is for files and the HTTP API, whatever clients do, and of few this many:
+/// a journal that can't go on ends the process.
 const DESCRIPTORS_PART: u64 = 8;
+const DESCRIPTORS_KEPT_MIN: u64 = 64;
 
 /// Counts the connections of a broker.
 #[derive(Debug)]
@@ -277,7 +279,8 @@ fn guests_of(memory: u64) -> u64 {
 
 /// How many connections there may be with this many descriptors.
 fn connections_of(descriptors: u64) -> u64 {
-    descriptors - descriptors / DESCRIPTORS_PART
+    let kept = (descriptors / DESCRIPTORS_PART).max(DESCRIPTORS_KEPT_MIN);
+    descriptors.saturating_sub(kept).max(1)
 }
 
 #[cfg(test)]
@@ -370,7 +373,7 @@ mod tests {
         assert_eq!(admission.counts().refused_descriptors, 1);
         guests.pop();
         assert!(admission.admit(B, &amqp()).is_some());
-        assert_eq!(connections_of(1024), 896);
+        assert_eq!([1024, 96, 10].map(connections_of), [896, 32, 1]);
     }
 
     #[test]

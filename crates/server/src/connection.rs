@@ -339,6 +339,14 @@ impl Connection {
         }
     }
 
+    /// A mistake in the broker has cost the connection its state: tells the client.
+    pub(crate) fn give_up(&mut self) {
+        self.gate = None;
+        self.gated.clear();
+        self.fail(AmqpError::internal_error("the broker made a mistake, which it has logged"));
+        self.outbox.flush();
+    }
+
     /// An operator wants the connection closed: tells the client. Without a client that listens
     /// there is nothing to wait for.
     pub(crate) fn close_for_operator(&mut self, reason: &str) {

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::admission::Guest;
 use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
+use crate::contained::contained;
 use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::socket::{Reader, Writer};
@@ -53,8 +54,11 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let (mut driver, writes) = Driver::start((reader, socket), peer, guest, context, stop);
-    driver.run().await;
-    driver.connection.end(clock::now());
+    if contained(driver.run()).await.is_err() {
+        // It goes on from a state that nobody has thought of, and may well panic again.
+        let _ = contained(async { driver.connection.give_up() }).await;
+    }
+    let _ = contained(async { driver.connection.end(clock::now()) }).await;
     driver.outbox.finish();
     Box::pin(driver.part(writes)).await;
 }
@@ -503,3 +507,6 @@ async fn linger(mut reader: Reader) {
     let mut discarded = [0; 1024];
     while let Ok(1..) = reader.read(&mut discarded).await {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod clock;
 pub mod config;
 mod connection;
 mod consumer;
+mod contained;
 mod control;
 mod driver;
 #[cfg(feature = "fuzzing")]
@@ -37,6 +38,7 @@ mod writer;
 pub use admission::{Admission, Admissions};
 pub use alarms::limit_in_bytes;
 pub use clock::now;
+pub use contained::{panics, report_panics, steadily};
 pub use listener::BoundListener;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};

@@ -24,6 +24,7 @@ use crate::alarms;
 use crate::audit::AuditFile;
 use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig};
 use crate::connection::{Context, Peer};
+use crate::contained::steadily;
 use crate::driver;
 use crate::listener::BoundListener;
 use crate::pager;
@@ -174,10 +175,26 @@ impl Opened {
             tasks.spawn(accept(listener, tls, context, stop.clone(), tasks.clone()));
         }
         pager::start(&broker, stop.clone(), &tasks);
-        tasks.spawn(tls::watch(tls.clone(), stop.clone()));
-        tasks.spawn(ticker::run(Arc::clone(&broker), stop.clone()));
-        tasks.spawn(alarms::run(Arc::clone(&broker), config.storage.clone(), stop.clone()));
-        tasks.spawn(stream_server::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn({
+            let (tls, stop) = (tls.clone(), stop.clone());
+            steadily("watching certificates", move || tls::watch(tls.clone(), stop.clone()))
+        });
+        tasks.spawn({
+            let (broker, stop) = (Arc::clone(&broker), stop.clone());
+            steadily("the ticker", move || ticker::run(Arc::clone(&broker), stop.clone()))
+        });
+        tasks.spawn({
+            let (broker, stop) = (Arc::clone(&broker), stop.clone());
+            let storage = config.storage.clone();
+            let measure = move || alarms::run(Arc::clone(&broker), storage.clone(), stop.clone());
+            steadily("measuring for alarms", measure)
+        });
+        tasks.spawn({
+            let (broker, stop) = (Arc::clone(&broker), stop.clone());
+            steadily("serving streams", move || {
+                stream_server::run(Arc::clone(&broker), stop.clone())
+            })
+        });
         let (config, _) = watch::channel(Arc::new(config));
         Ok(Server {
             broker,

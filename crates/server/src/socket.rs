@@ -14,6 +14,9 @@ use tokio_rustls::server::TlsStream;
 pub(crate) enum Reader {
     Plain(OwnedReadHalf),
     Tls(tokio_io::ReadHalf<TlsStream<TcpStream>>),
+    /// Whatever a test wants a client to be.
+    #[cfg(test)]
+    Scripted(Box<dyn AsyncRead + Send + Unpin>),
 }
 
 /// What is written to.
@@ -43,6 +46,8 @@ impl AsyncRead for Reader {
         match self.get_mut() {
             Self::Plain(half) => Pin::new(half).poll_read(context, buffer),
             Self::Tls(half) => Pin::new(half).poll_read(context, buffer),
+            #[cfg(test)]
+            Self::Scripted(reader) => Pin::new(reader).poll_read(context, buffer),
         }
     }
 }

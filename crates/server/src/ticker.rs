@@ -22,6 +22,7 @@ pub(crate) async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let ticks = async {
         loop {
             interval.tick().await;
+            clock::follow();
             while broker.tick(clock::now(), &mut turn) == Progress::More {
                 let store = broker.store();
                 if store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX {

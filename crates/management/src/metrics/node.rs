@@ -2,6 +2,7 @@
 
 use leveret_broker::access::Entrance;
 use leveret_broker::{AlarmStatus, Resource};
+use leveret_server::panics;
 
 use super::exposition::{Exposition, Kind};
 use crate::api::node::{fd_total, fd_used, memory_used};
@@ -206,6 +207,9 @@ fn admissions(call: &Call, out: &mut Exposition) {
     for (limit, count) in refused {
         out.sample_named(name, &[("limit", limit)], count);
     }
+    let name = "leveret_panics_total";
+    out.metric_named(name, Kind::Counter, "Mistakes in the broker that ended a task");
+    out.sample_named(name, &[], panics());
     let name = "leveret_http_requests_refused_total";
     out.metric_named(name, Kind::Counter, "Requests that exceeded web.request_rate");
     out.sample_named(name, &[], call.node.request_rate.refused());
