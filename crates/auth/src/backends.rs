@@ -8,6 +8,7 @@ use leveret_broker::access::{AccessControl, AuthFailure, Principal, Rights, User
 use crate::answers::Answers;
 use crate::http::{self, HttpBackend};
 use crate::login::{Credentials, LoginRefused};
+use crate::oauth2::OAuth2Backend;
 use crate::remote::{Decider, Remote};
 use crate::settings::{Backend, Settings, Step};
 use crate::trouble::Trouble;
@@ -18,6 +19,7 @@ pub struct Backends {
     access: Arc<AccessControl>,
     chain: Vec<Link>,
     http: Option<Arc<HttpBackend>>,
+    oauth2: Option<OAuth2Backend>,
 }
 
 /// A step of the chain, and what is remembered of it.
@@ -51,7 +53,9 @@ impl Backends {
             let trouble = Trouble::of(Backend::Http);
             Arc::new(HttpBackend::new(settings.http.clone(), trouble))
         });
-        Self { access: Arc::clone(access), chain, http }
+        let oauth2 = asks(Backend::OAuth2)
+            .then(|| OAuth2Backend::new(settings.oauth2.clone(), Trouble::of(Backend::OAuth2)));
+        Self { access: Arc::clone(access), chain, http, oauth2 }
     }
 
     /// Whether nobody but the broker decides, at once.
@@ -163,6 +167,16 @@ impl Backends {
                     ))),
                 }
             }
+            Backend::OAuth2 => {
+                let oauth2 = self.oauth2.as_ref().ok_or_else(not_there)?;
+                oauth2.log_in(credentials.password.as_deref()).await.map_err(|invalid| {
+                    let why = format!("the token lets nobody in: {invalid}");
+                    match invalid.is_fault() {
+                        true => LoginRefused::fault(why),
+                        false => LoginRefused::new(why),
+                    }
+                })
+            }
             Backend::Cache => Err(not_there()),
         }
     }
@@ -186,7 +200,7 @@ impl Backends {
     ) -> Result<Rights, LoginRefused> {
         let of = match backend {
             Backend::Http => Decider::Http(Arc::clone(self.http.as_ref().ok_or_else(not_there)?)),
-            Backend::Internal | Backend::InternalLoopback | Backend::Cache => {
+            Backend::Internal | Backend::InternalLoopback | Backend::OAuth2 | Backend::Cache => {
                 return Err(not_there());
             }
         };

@@ -10,10 +10,13 @@ mod answers;
 mod backends;
 mod http;
 mod login;
+mod oauth2;
 mod remote;
 mod settings;
 mod trouble;
 
 pub use backends::Backends;
 pub use login::{Credentials, LoginRefused};
-pub use settings::{Backend, CacheSettings, HttpMethod, HttpSettings, Settings, Step, TlsFiles};
+pub use settings::{
+    Backend, CacheSettings, HttpMethod, HttpSettings, OAuth2Settings, Settings, Step, TlsFiles,
+};

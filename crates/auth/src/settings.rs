@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leveret_broker::access::PatternSyntax;
+
 /// Who is asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -10,6 +12,8 @@ pub struct Settings {
     pub chain: Vec<Step>,
     /// `auth_http`
     pub http: HttpSettings,
+    /// `auth_oauth2`
+    pub oauth2: OAuth2Settings,
     /// `auth_cache`
     pub cache: CacheSettings,
 }
@@ -32,20 +36,25 @@ pub enum Backend {
     InternalLoopback,
     /// An HTTP service.
     Http,
+    /// Tokens of OAuth 2.
+    OAuth2,
     /// Whoever [`CacheSettings`] names, with a memory for answers.
     Cache,
 }
 
 impl Backend {
     /// All of them, by RabbitMQ's names; further names of the same stand behind the first.
-    pub const NAMES: [(&str, Self); 8] = [
+    pub const NAMES: [(&str, Self); 11] = [
         ("internal", Self::Internal),
         ("internal_loopback", Self::InternalLoopback),
         ("http", Self::Http),
+        ("oauth2", Self::OAuth2),
+        ("oauth", Self::OAuth2),
         ("cache", Self::Cache),
         ("rabbit_auth_backend_internal", Self::Internal),
         ("rabbit_auth_backend_internal_loopback", Self::InternalLoopback),
         ("rabbit_auth_backend_http", Self::Http),
+        ("rabbit_auth_backend_oauth2", Self::OAuth2),
         ("rabbit_auth_backend_cache", Self::Cache),
     ];
 
@@ -101,6 +110,60 @@ pub struct TlsFiles {
     pub key_file: Option<PathBuf>,
 }
 
+/// Tokens that are taken, and what is read in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuth2Settings {
+    /// The broker's name among those that tokens are for.
+    pub resource_server_id: Option<String>,
+    /// What scopes begin with that are meant for the broker; by default its name and a dot.
+    pub scope_prefix: Option<String>,
+    /// Paths of claims with more scopes.
+    pub additional_scopes_key: Vec<String>,
+    /// Words that stand for scopes.
+    pub scope_aliases: Vec<(String, String)>,
+    /// How the patterns in scopes are written.
+    pub syntax: PatternSyntax,
+    /// Claims that tell the user's name, the most telling first.
+    pub preferred_username_claims: Vec<String>,
+    /// Whether a token has to be for the broker.
+    pub verify_aud: bool,
+    /// Whether it has to expire.
+    pub require_exp: bool,
+    /// The algorithms of signatures that are taken; none for all.
+    pub algorithms: Vec<String>,
+    /// Keys by name, in PEM files.
+    pub signing_keys: Vec<(String, PathBuf)>,
+    /// The name of the key of tokens that name none.
+    pub default_key: Option<String>,
+    /// The URL of a set of keys.
+    pub jwks_uri: Option<String>,
+    /// Who says where that is, if it isn't known.
+    pub issuer: Option<String>,
+    /// Authorities that the servers of both are checked by, in place of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for OAuth2Settings {
+    fn default() -> Self {
+        Self {
+            resource_server_id: None,
+            scope_prefix: None,
+            additional_scopes_key: Vec::new(),
+            scope_aliases: Vec::new(),
+            syntax: PatternSyntax::Wildcard,
+            preferred_username_claims: Vec::new(),
+            verify_aud: true,
+            require_exp: true,
+            algorithms: Vec::new(),
+            signing_keys: Vec::new(),
+            default_key: None,
+            jwks_uri: None,
+            issuer: None,
+            ca_file: None,
+        }
+    }
+}
+
 /// What is remembered of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
@@ -129,6 +192,7 @@ impl Default for Settings {
                 discloses: false,
                 tls: TlsFiles::default(),
             },
+            oauth2: OAuth2Settings::default(),
             cache: CacheSettings {
                 cached: internal,
                 ttl: Duration::from_secs(15),

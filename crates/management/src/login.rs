@@ -125,7 +125,10 @@ pub(crate) async fn by_password(
     let access = node.broker.access();
     let now = Instant::now();
     let Shown { user, password } = shown;
-    if let Some(wait) = access.throttle().wait(&user, address, now) {
+    // A token is not guessed, and names no user before it has been verified.
+    let is_token = user.is_empty();
+    let wait = access.throttle().wait(&user, address, now).filter(|_| !is_token);
+    if let Some(wait) = wait {
         access.count_attempt(Entrance::Http, false);
         return Err(Failure::Throttled(wait.as_secs() + 1));
     }
@@ -150,7 +153,7 @@ pub(crate) async fn by_password(
         }
         Err((why, is_fault)) => {
             // Where nobody could say whether a password is right, nobody has guessed.
-            if !is_fault {
+            if !is_fault && !is_token {
                 access.throttle().failed(&user, address, now);
             }
             let user = user.escape_debug();

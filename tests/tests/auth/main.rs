@@ -12,6 +12,7 @@ mod chain;
 mod http_api;
 mod http_logins;
 mod http_permissions;
+mod oauth2;
 mod service;
 
 use leveret_tests::{Answer, Broker, Login};

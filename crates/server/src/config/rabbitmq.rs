@@ -103,6 +103,10 @@ impl Entries {
                     let all = gathered.lists.entry(key).or_insert_with(|| (Vec::new(), origin));
                     all.0.push(Value::Text(value));
                 }
+                Meaning::Named(key) => {
+                    let all = gathered.lists.entry(key).or_insert_with(|| (Vec::new(), origin));
+                    all.0.push(Value::Text(format!("{last}={value}")));
+                }
                 Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
                 Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
                 Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),

@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod backends;
+mod oauth2;
 mod tls;
 mod web;
 
@@ -80,6 +81,7 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
         .chain(&audit::AUDIT)
         .chain(&auth::AUTH)
         .chain(&backends::HTTP)
+        .chain(&oauth2::OAUTH2)
         .chain(&backends::CACHE)
         .chain(&web::WEB)
         .chain(&tls::AMQP)

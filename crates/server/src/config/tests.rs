@@ -1,6 +1,9 @@
 use std::fs;
 
-use leveret_auth::{Backend, CacheSettings, HttpMethod, HttpSettings, Step, TlsFiles};
+use leveret_auth::{
+    Backend, CacheSettings, HttpMethod, HttpSettings, OAuth2Settings, Step, TlsFiles,
+};
+use leveret_broker::access::PatternSyntax;
 use leveret_store::SyncPolicy;
 
 use super::*;
@@ -90,6 +93,21 @@ fn a_file_sets_everything() {
         ca_file = "/tls/ca.pem"
         cert_file = "/tls/broker.pem"
         key_file = "/tls/broker.key"
+        [auth_oauth2]
+        resource_server_id = "rabbitmq"
+        scope_prefix = "api://"
+        additional_scopes_key = "roles realm.roles"
+        scope_aliases = ["admin=api://tag:administrator api://read:*/*"]
+        scope_pattern_syntax = "regex"
+        preferred_username_claims = ["user_name", "email"]
+        verify_aud = false
+        require_exp = false
+        algorithms = ["RS256", "es256"]
+        signing_keys = ["one=/keys/one.pem"]
+        default_key = "one"
+        jwks_uri = "https://idp/keys"
+        issuer = "https://idp"
+        ca_file = "/tls/idp.pem"
         [auth_cache]
         cached_backend = "http:internal"
         cache_ttl = "1m"
@@ -209,6 +227,25 @@ fn a_file_sets_everything() {
                         cert_file: Some("/tls/broker.pem".into()),
                         key_file: Some("/tls/broker.key".into()),
                     },
+                },
+                oauth2: OAuth2Settings {
+                    resource_server_id: Some("rabbitmq".into()),
+                    scope_prefix: Some("api://".into()),
+                    additional_scopes_key: vec!["roles".into(), "realm.roles".into()],
+                    scope_aliases: vec![(
+                        "admin".into(),
+                        "api://tag:administrator api://read:*/*".into(),
+                    )],
+                    syntax: PatternSyntax::Regex,
+                    preferred_username_claims: vec!["user_name".into(), "email".into()],
+                    verify_aud: false,
+                    require_exp: false,
+                    algorithms: vec!["RS256".into(), "ES256".into()],
+                    signing_keys: vec![("one".into(), "/keys/one.pem".into())],
+                    default_key: Some("one".into()),
+                    jwks_uri: Some("https://idp/keys".into()),
+                    issuer: Some("https://idp".into()),
+                    ca_file: Some("/tls/idp.pem".into()),
                 },
                 cache: CacheSettings {
                     cached: step(Backend::Http, Backend::Internal),
@@ -559,6 +596,22 @@ authorization_failure_disclosure = false
 ca_file = "none"
 cert_file = "none"
 key_file = "none"
+
+[auth_oauth2]
+resource_server_id = "none"
+scope_prefix = "none"
+additional_scopes_key = "none"
+scope_aliases = "none"
+scope_pattern_syntax = "wildcard"
+preferred_username_claims = "none"
+verify_aud = true
+require_exp = true
+algorithms = "none"
+signing_keys = "none"
+default_key = "none"
+jwks_uri = "none"
+issuer = "none"
+ca_file = "none"
 
 [auth_cache]
 cached_backend = "internal"

@@ -25,6 +25,8 @@ pub(in crate::config) enum Meaning {
     Listener(&'static str),
     /// One of the values of this setting.
     OneOf(&'static str),
+    /// One of the values of this setting, with the last part of its name.
+    Named(&'static str),
     /// The address of this listener.
     Ip(&'static str),
     /// Its port.
@@ -35,7 +37,9 @@ pub(in crate::config) enum Meaning {
     Backend(&'static str),
 }
 
-use Meaning::{Backend, Ignored, Ip, Listener, LoopbackUser, OneOf, Only, Port, Refused, Setting};
+use Meaning::{
+    Backend, Ignored, Ip, Listener, LoopbackUser, Named, OneOf, Only, Port, Refused, Setting,
+};
 
 const fn key(name: &'static str, meaning: Meaning) -> Key {
     Key { name, meaning }
@@ -52,6 +56,7 @@ const TUNING: &str = "it tunes what isn't here";
 const TLS_TUNING: &str = "it tunes another implementation of TLS";
 const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user read it";
 const CHECKED: &str = "servers are always checked";
+const NO_TOKENS: &str = "the web interface gets no tokens itself";
 const NO_LIMIT: &str = "such limits are not supported";
 const NO_BACKENDS: &str = "users are kept in the broker only";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
@@ -144,7 +149,37 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("auth_http.ssl_options.verify", Only(&["verify_peer"], CHECKED)),
     key("auth_http.ssl_options.password", Refused(ENCRYPTED_KEY)),
     key("auth_http.ssl_options.**", Ignored(TLS_TUNING)),
-    key("auth_oauth2.**", Ignored(NO_BACKENDS)),
+    setting("auth_oauth2.resource_server_id", "auth_oauth2.resource_server_id"),
+    setting("auth_oauth2.scope_prefix", "auth_oauth2.scope_prefix"),
+    setting("auth_oauth2.additional_scopes_key", "auth_oauth2.additional_scopes_key"),
+    key("auth_oauth2.scope_aliases.*", Named("auth_oauth2.scope_aliases")),
+    key(
+        "auth_oauth2.scope_aliases.**",
+        Refused("write auth_oauth2.scope_aliases.<alias> = <scopes>"),
+    ),
+    setting("auth_oauth2.scope_pattern_syntax", "auth_oauth2.scope_pattern_syntax"),
+    key("auth_oauth2.preferred_username_claims.*", OneOf("auth_oauth2.preferred_username_claims")),
+    setting("auth_oauth2.verify_aud", "auth_oauth2.verify_aud"),
+    setting("auth_oauth2.require_exp", "auth_oauth2.require_exp"),
+    key("auth_oauth2.algorithms.*", OneOf("auth_oauth2.algorithms")),
+    key("auth_oauth2.signing_keys.*", Named("auth_oauth2.signing_keys")),
+    setting("auth_oauth2.default_key", "auth_oauth2.default_key"),
+    setting("auth_oauth2.jwks_uri", "auth_oauth2.jwks_uri"),
+    setting("auth_oauth2.jwks_url", "auth_oauth2.jwks_uri"),
+    setting("auth_oauth2.issuer", "auth_oauth2.issuer"),
+    setting("auth_oauth2.https.cacertfile", "auth_oauth2.ca_file"),
+    key("auth_oauth2.https.verify", Only(&["verify_peer"], CHECKED)),
+    key("auth_oauth2.https.peer_verification", Only(&["verify_peer"], CHECKED)),
+    key("auth_oauth2.https.**", Ignored(TLS_TUNING)),
+    key("auth_oauth2.token_endpoint", Ignored(NO_TOKENS)),
+    key("auth_oauth2.authorization_endpoint", Ignored(NO_TOKENS)),
+    key("auth_oauth2.end_session_endpoint", Ignored(NO_TOKENS)),
+    key(
+        "auth_oauth2.discovery_endpoint_path",
+        Only(&[".well-known/openid-configuration"], "that is where it is looked for"),
+    ),
+    key("auth_oauth2.resource_server_type", Refused("rich authorization requests are not read")),
+    key("auth_oauth2.**", Refused("there is one resource server, with one provider")),
     key("auth_cache.cached_backend", Backend("auth_cache.cached_backend")),
     key("auth_cache.cached_backend.*", Backend("auth_cache.cached_backend")),
     key("auth_cache.cache_ttl", Setting("auth_cache.cache_ttl", Form::Millis)),

@@ -15,7 +15,7 @@ pub(super) const BACKENDS: Setting = Setting {
     key: "auth.backends",
     about: "Who is asked about logins and permissions, one after the other until one lets the client in; with a colon, who is asked about logins and who about permissions",
     live: false,
-    allowed: "a list of \"internal\", \"internal_loopback\", \"http\" and \"cache\", or two of them as in \"http:internal\"",
+    allowed: "a list of \"internal\", \"internal_loopback\", \"http\", \"oauth2\" and \"cache\", or two of them as in \"http:internal\"",
     apply: |config, value| {
         config.auth.backends.chain = chain(value)?;
         Ok(())
@@ -179,7 +179,7 @@ pub(super) static CACHE: [Setting; 3] = [
 ];
 
 const URL: &str = "a URL such as \"http://localhost:8000/auth/user\"";
-const FILE: &str = "the path of a file, or \"none\"";
+pub(super) const FILE: &str = "the path of a file, or \"none\"";
 
 const METHODS: [(&str, HttpMethod); 2] = [("get", HttpMethod::Get), ("post", HttpMethod::Post)];
 
@@ -202,19 +202,19 @@ fn show_step(step: &Step) -> String {
     }
 }
 
-fn url(value: &Value) -> Result<String, Refused> {
+pub(super) fn url(value: &Value) -> Result<String, Refused> {
     let text = value.text()?;
     let is_url = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
     if is_url { Ok(text.to_owned()) } else { Err(Refused::NotAllowed) }
 }
 
-fn file(value: &Value) -> Result<Option<PathBuf>, Refused> {
+pub(super) fn file(value: &Value) -> Result<Option<PathBuf>, Refused> {
     if value.word(&[("none", ())]).is_ok() {
         return Ok(None);
     }
     path::absolute(value.text()?).map(Some).map_err(|_| Refused::NotAllowed)
 }
 
-fn show_file(file: Option<&PathBuf>) -> Shown {
+pub(super) fn show_file(file: Option<&PathBuf>) -> Shown {
     file.map_or_else(|| "none".into(), |path| path.to_string_lossy().as_ref().into())
 }

@@ -1,0 +1,246 @@
+//! The keys of those who sign tokens: from files, and from a URL (RFC 7517), which is asked when a
+//! token names a key that is not known.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use leveret_outbound::{HttpClient, HttpError, Method, StatusCode, Trust};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+use thiserror::Error;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::signature::Key;
+use crate::settings::OAuth2Settings;
+use crate::trouble::Trouble;
+
+/// How often the URL is asked at most once keys have been fetched, whatever keys tokens name.
+const ASKED_EVERY: Duration = Duration::from_secs(10);
+/// How old keys get before they are fetched again: one that is gone from there is good for as long.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_MAX: usize = 1 << 20;
+/// Where a provider says where its keys are (OpenID Connect Discovery 1.0, 4).
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+#[derive(Debug)]
+pub(super) struct Keys {
+    default: Option<String>,
+    files: Vec<(String, PathBuf)>,
+    place: Option<Place>,
+    client: HttpClient,
+    /// Locked while they are fetched: others wait for the same answer.
+    known: Mutex<Known>,
+    trouble: Trouble,
+}
+
+#[derive(Debug)]
+enum Place {
+    Keys(String),
+    Issuer(String),
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Those of files are read once; those without a name have none.
+    of_files: Option<AHashMap<String, Key>>,
+    fetched: AHashMap<Option<String>, Key>,
+    fetched_at: Option<Instant>,
+    asked_at: Option<Instant>,
+}
+
+/// Why there is no key.
+#[derive(Debug, Error)]
+pub(crate) enum NoKey {
+    #[error("nobody knows its key")]
+    Unknown,
+    #[error("its key can't be had: {0}")]
+    Unreachable(#[from] Unfetched),
+}
+
+/// Why keys could not be fetched.
+#[derive(Debug, Error)]
+pub(crate) enum Unfetched {
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("no answer within {} s", FETCH_TIMEOUT.as_secs())]
+    TooSlow,
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("what it answered is no set of keys")]
+    NoKeys,
+}
+
+impl Keys {
+    pub(super) fn new(settings: &OAuth2Settings, trouble: Trouble) -> Self {
+        let place = settings.jwks_uri.clone().map(Place::Keys);
+        let issuer = || settings.issuer.clone().map(Place::Issuer);
+        Self {
+            default: settings.default_key.clone(),
+            files: settings.signing_keys.clone(),
+            place: place.or_else(issuer),
+            client: HttpClient::new(Trust::new(settings.ca_file.clone(), None)),
+            known: Mutex::default(),
+            trouble,
+        }
+    }
+
+    /// The key of this name; without one the default key, or that which has no name itself.
+    pub(super) async fn find(&self, name: Option<&str>) -> Result<Key, NoKey> {
+        let name = name.or(self.default.as_deref()).map(str::to_owned);
+        let mut known = self.known.lock().await;
+        if known.of_files.is_none() {
+            known.of_files = Some(self.read_files());
+        }
+        let is_fresh = known.fetched_at.is_some_and(|at| at.elapsed() < FRESH);
+        if is_fresh && let Some(key) = known.find(&name) {
+            return Ok(key);
+        }
+        if self.place.is_none() {
+            return known.find(&name).ok_or(NoKey::Unknown);
+        }
+        let may_ask = known.asked_at.is_none_or(|at| at.elapsed() >= ASKED_EVERY);
+        if may_ask {
+            let fetched = self.fetch().await;
+            self.trouble.note(&fetched);
+            // The first set says nothing of how often its keys change.
+            if known.fetched_at.is_some() || fetched.is_err() {
+                known.asked_at = Some(Instant::now());
+            }
+            match fetched {
+                Ok(keys) => {
+                    known.fetched = keys;
+                    known.fetched_at = Some(Instant::now());
+                }
+                Err(error) => return known.find(&name).ok_or(NoKey::Unreachable(error)),
+            }
+        }
+        known.find(&name).ok_or(NoKey::Unknown)
+    }
+
+    fn read_files(&self) -> AHashMap<String, Key> {
+        let mut keys = AHashMap::new();
+        for (name, path) in &self.files {
+            match of_file(path) {
+                Some(key) => {
+                    keys.insert(name.clone(), key);
+                }
+                None => tracing::error!(
+                    "{} holds no public key (PEM) of RSA, P-256, P-384 or Ed25519; tokens with the \
+                     key '{name}' let nobody in",
+                    path.display()
+                ),
+            }
+        }
+        keys
+    }
+
+    async fn fetch(&self) -> Result<AHashMap<Option<String>, Key>, Unfetched> {
+        let url = match &self.place {
+            None => return Err(Unfetched::NoKeys),
+            Some(Place::Keys(url)) => url.clone(),
+            Some(Place::Issuer(issuer)) => {
+                let place = format!("{}{DISCOVERY}", issuer.trim_end_matches('/'));
+                let found = self.get(&place).await?;
+                let url = found.get("jwks_uri").and_then(Value::as_str);
+                url.ok_or(Unfetched::NoKeys)?.to_owned()
+            }
+        };
+        let set = self.get(&url).await?;
+        let all = set.get("keys").and_then(Value::as_array).ok_or(Unfetched::NoKeys)?;
+        let named = all.iter().filter_map(|key| {
+            let name = key.get("kid").and_then(Value::as_str).map(str::to_owned);
+            Some((name, of_json(key)?))
+        });
+        let keys: AHashMap<_, _> = named.collect();
+        if keys.is_empty() { Err(Unfetched::NoKeys) } else { Ok(keys) }
+    }
+
+    async fn get(&self, url: &str) -> Result<Value, Unfetched> {
+        let get = |request: leveret_outbound::RequestBuilder| request.method(Method::GET);
+        let asked = self.client.send(url, get, bytes::Bytes::new(), BODY_MAX);
+        let answer = timeout(FETCH_TIMEOUT, asked).await.map_err(|_| Unfetched::TooSlow)??;
+        match answer.status {
+            StatusCode::OK => serde_json::from_slice(&answer.body).map_err(|_| Unfetched::NoKeys),
+            status => Err(Unfetched::Status(status)),
+        }
+    }
+}
+
+impl Known {
+    /// Those that were fetched stand above those of files.
+    fn find(&self, name: &Option<String>) -> Option<Key> {
+        let of_file = || self.of_files.as_ref()?.get(name.as_ref()?);
+        self.fetched.get(name).or_else(of_file).cloned()
+    }
+}
+
+/// A key of a set (RFC 7518, 6). `None` for one that can't verify signatures here.
+fn of_json(key: &Value) -> Option<Key> {
+    let text = |name: &str| key.get(name).and_then(Value::as_str);
+    if text("use").is_some_and(|what| what != "sig") {
+        return None;
+    }
+    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    let point = |length: usize| {
+        let (x, y) = (bytes("x")?, bytes("y")?);
+        let is_sound = x.len() == length && y.len() == length;
+        is_sound.then(|| [&[4][..], &x, &y].concat())
+    };
+    match (text("kty")?, text("crv")) {
+        ("RSA", _) => Some(Key::Rsa { n: bytes("n")?, e: bytes("e")? }),
+        ("EC", Some("P-256")) => point(32).map(Key::P256),
+        ("EC", Some("P-384")) => point(48).map(Key::P384),
+        ("OKP", Some("Ed25519")) => bytes("x").filter(|x| x.len() == 32).map(Key::Ed25519),
+        _ => None,
+    }
+}
+
+fn of_file(path: &Path) -> Option<Key> {
+    let der = SubjectPublicKeyInfoDer::from_pem_file(path).ok()?;
+    let (_, info) = SubjectPublicKeyInfo::from_der(&der).ok()?;
+    let key = info.subject_public_key.data.to_vec();
+    match (info.algorithm.algorithm.to_id_string().as_str(), key.len()) {
+        ("1.2.840.113549.1.1.1", _) => Some(Key::RsaDer(key)),
+        ("1.2.840.10045.2.1", 65) => Some(Key::P256(key)),
+        ("1.2.840.10045.2.1", 97) => Some(Key::P384(key)),
+        ("1.3.101.112", 32) => Some(Key::Ed25519(key)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_set_has_keys_of_several_kinds() {
+        let encode = |length: usize| URL_SAFE_NO_PAD.encode(vec![7; length]);
+        let rsa = json!({ "kty": "RSA", "n": encode(256), "e": "AQAB" });
+        assert_eq!(of_json(&rsa), Some(Key::Rsa { n: vec![7; 256], e: vec![1, 0, 1] }));
+        let point = [vec![4], vec![7; 64]].concat();
+        let curve = json!({ "kty": "EC", "crv": "P-256", "x": encode(32), "y": encode(32) });
+        assert_eq!(of_json(&curve), Some(Key::P256(point)));
+        let edwards = json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(32), "use": "sig" });
+        assert_eq!(of_json(&edwards), Some(Key::Ed25519(vec![7; 32])));
+        for other in [
+            json!({ "kty": "oct", "k": encode(32) }),
+            json!({ "kty": "RSA", "n": encode(256), "e": "AQAB", "use": "enc" }),
+            json!({ "kty": "EC", "crv": "P-256", "x": encode(31), "y": encode(32) }),
+            json!({ "kty": "EC", "crv": "secp256k1", "x": encode(32), "y": encode(32) }),
+            json!({ "kty": "RSA", "n": "!", "e": "AQAB" }),
+            json!("RSA"),
+        ] {
+            assert_eq!(of_json(&other), None, "{other}");
+        }
+    }
+}
