@@ -38,6 +38,7 @@ mod hostile;
 mod jms_topic;
 mod lengths;
 mod limits;
+mod matrix;
 mod permissions;
 mod policies;
 mod prefetch;
