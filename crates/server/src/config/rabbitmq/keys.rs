@@ -58,7 +58,7 @@ const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user rea
 const CHECKED: &str = "servers are always checked";
 const NO_TOKENS: &str = "the web interface gets no tokens itself";
 const NO_LIMIT: &str = "such limits are not supported";
-const NO_BACKENDS: &str = "users are kept in the broker only";
+const NO_LDAP: &str = "LDAP is not asked";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
 const STDERR: &str = "the log goes to standard error";
 const NO_PLUGIN: &str = "the plugin is not here";
@@ -131,7 +131,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("auth_backends.*.*", Backend("auth.backends")),
     key("http_dispatch.auth_backends.**", Refused("the HTTP API asks those of auth_backends")),
     key("http_dispatch.access_log_dir", Ignored(STDERR)),
-    key("auth_ldap.**", Ignored(NO_BACKENDS)),
+    key("auth_ldap.**", Ignored(NO_LDAP)),
     setting("auth_http.http_method", "auth_http.http_method"),
     setting("auth_http.user_path", "auth_http.user_path"),
     setting("auth_http.vhost_path", "auth_http.vhost_path"),
@@ -185,7 +185,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("auth_cache.cache_ttl", Setting("auth_cache.cache_ttl", Form::Millis)),
     setting("auth_cache.cache_refusals", "auth_cache.cache_refusals"),
     key("auth_cache.cache_module", Ignored(TUNING)),
-    key("internal_loopback.**", Ignored(NO_BACKENDS)),
+    key("internal_loopback.**", Ignored(TUNING)),
     key(
         "password_hashing_module",
         Only(&["rabbit_password_hashing_sha256"], "passwords are hashed with SHA-256"),
@@ -323,8 +323,8 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("management.headers.**", Ignored("such headers are always sent")),
     key("management.login_session_timeout", Setting("web.session_lifetime", Form::Minutes)),
     key("management.disable_basic_auth", Only(&["false"], "the login is basic")),
-    key("management.oauth_enabled", Only(&["false"], NO_BACKENDS)),
-    key("management.oauth_**", Ignored(NO_BACKENDS)),
+    key("management.oauth_enabled", Only(&["false"], NO_TOKENS)),
+    key("management.oauth_**", Ignored(NO_TOKENS)),
     key("management.restrictions.**", Only(&["false"], NO_LIMIT)),
     key("management.**", Ignored(TUNING)),
     key("management_agent.**", Ignored(TUNING)),
