@@ -508,18 +508,17 @@ impl SharedQueue {
     pub(crate) fn purge(&self, turn: &mut Turn) -> u64 {
         let mut state = self.state.lock();
         let mut count = 0;
-        state.machine.purge(|lsn, stored| {
+        let mut removed = |lsn: leveret_engine::Lsn, stored: bool, turn: &mut Turn| {
             count += 1;
             turn.settled.extend(stored.then_some(Lsn(lsn.0)));
             if turn.settled.len() >= SETTLED_AT_ONCE {
                 turn.record(self.id);
             }
-        });
-        let mut letters = Vec::new();
-        Self::purge_letters(&mut state, &mut letters, turn);
-        turn.settled.extend(letters.iter().filter(|e| e.stored).map(|e| Lsn(e.lsn.0)));
+        };
+        state.machine.purge(|lsn, stored| removed(lsn, stored, turn));
+        state.purge_letters(turn.now, |lsn, stored| removed(lsn, stored, turn));
         self.carry_out(&mut state, turn);
-        count + letters.len() as u64
+        count
     }
 
     /// Marks the queue deleted, unless a condition is not met; tells its consumers. The caller
@@ -555,8 +554,8 @@ impl SharedQueue {
         self.unschedule(state);
         let ready = state.machine.ready_len();
         state.machine.clear();
-        self.tell_pager(state);
         state.kept = KeptLetters::default();
+        self.tell_pager(state);
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);
         }

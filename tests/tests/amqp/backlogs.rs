@@ -617,3 +617,45 @@ fn memory_stays_flat_while_messages_wait_to_be_tried_again() {
     assert_eq!(channel.call(&purge("waits")), format!("queue.purge-ok {COUNT}"));
     assert_eq!(counts(&api, "waits"), [0; 4]);
 }
+
+#[test]
+fn memory_stays_flat_while_nobody_takes_dead_letters() {
+    const COUNT: usize = 3000;
+    let Some(mut broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    let careful = [
+        ("x-queue-type", Value::text("quorum")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+        ("x-overflow", Value::text("reject-publish")),
+    ];
+    declare_with(&channel, "careful", &careful);
+    fill(&broker, "careful", 0..COUNT);
+    channel.call(&consume("careful", "c"));
+    for expected in 0..COUNT {
+        let delivery = channel.recv();
+        assert_eq!(number(&delivery), expected);
+        channel.send(&basic::Nack { requeue: false, ..nack(delivery.delivery_tag()) });
+    }
+    let api = Api::new(broker.management_address());
+    let kept = |api: &Api, name: &str| api.get("/queues/%2F/careful")[name].as_u64().unwrap();
+    eventually(|| kept(&api, "messages_dlx") == COUNT as u64);
+    eventually(|| in_memory(&api, "careful") <= BUDGET);
+    assert_eq!(kept(&api, "message_bytes_dlx"), (COUNT * BODY) as u64);
+    assert!(broker.terminate().status.success());
+    broker.restart();
+
+    let api = Api::new(broker.management_address());
+    assert_eq!(kept(&api, "messages_dlx"), COUNT as u64);
+    eventually(|| in_memory(&api, "careful") <= BUDGET);
+    let channel = broker.connect().channel(1);
+    declare_with(&channel, "dead", &[]);
+    eventually(|| kept(&api, "messages") == 0);
+    await_paged(&broker, "dead", (COUNT - 300) as u64);
+    // Of those being tried right then, some find the queue sooner than others that died before.
+    let mut taken = take(&channel, "dead", COUNT);
+    taken.sort_unstable();
+    assert!(taken.into_iter().eq(0..COUNT));
+    assert_empty(&channel, "dead");
+}

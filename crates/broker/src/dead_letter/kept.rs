@@ -1,11 +1,12 @@
 //! Dead letters that a queue keeps until they are taken.
 //!
 //! With the strategy at-least-once a dead letter that nobody takes is not lost: its place in its
-//! queue stays recorded, marked with how it died, and it is tried again from time to time.
+//! queue stays recorded, marked with how it died, and it is tried again from time to time. Its message
+//! leaves memory as those of the queue do, and is read for each try then.
 
 use std::collections::BTreeMap;
 
-use leveret_engine::{Entry, Millis, QueueId};
+use leveret_engine::{AnyEntry, Folded, Lsn, Millis, PagedEntry, QueueId};
 use smallvec::SmallVec;
 
 use super::Reason;
@@ -15,6 +16,16 @@ use super::Reason;
 pub(crate) struct KeptLetters {
     /// By the order in which they died.
     waiting: BTreeMap<u64, KeptLetter>,
+    /// Others that are on disk only and that no queue has, as they follow each other; by the first of
+    /// each page.
+    pages: BTreeMap<u64, Folded<(Reason, Obstacle)>>,
+    /// How many of `waiting` could be on pages.
+    loose: usize,
+    /// What they take in memory, about, in bytes.
+    memory: u64,
+    /// Those that are on disk only, and their body bytes.
+    paged: u64,
+    paged_bytes: u64,
     last: u64,
     /// Of all there are, those being tried included.
     count: u64,
@@ -26,9 +37,16 @@ pub(crate) struct KeptLetters {
 
 /// A dead letter that could not go on.
 pub(crate) struct KeptLetter {
-    pub(crate) entry: Entry,
+    pub(crate) entry: AnyEntry,
     pub(crate) reason: Reason,
     pub(crate) past: Past,
+}
+
+impl KeptLetter {
+    /// Whether it can stand on a page.
+    fn is_loose(&self) -> bool {
+        self.entry.is_paged() && self.past.taken_by.is_empty()
+    }
 }
 
 /// What became of a dead letter in earlier tries.
@@ -56,8 +74,15 @@ struct Retry {
     wait: Millis,
 }
 
-/// Letters tried at a time. If none of them gets on, those behind them wait as well.
+/// Letters tried at a time, and about their bytes, but as many as RabbitMQ tries at least. If none of
+/// them gets on, those behind them wait as well.
 const TRIED_AT_ONCE: usize = 1024;
+const TRIED_BYTES: u64 = 1 << 20;
+const TRIED_LEAST: usize = 32;
+/// Letters on a page: most, and from how many on one is worth while; and how many stand on none.
+const PAGE: u64 = 256;
+const PAGE_LEAST: u64 = 16;
+const LOOSE: usize = 512;
 /// From one try to the next, at first and at last.
 const WAIT_MIN: Millis = Millis(50);
 const WAIT_MAX: Millis = Millis(1000);
@@ -74,6 +99,16 @@ impl KeptLetters {
         (self.count, self.bytes)
     }
 
+    /// Those that are on disk only, and their body bytes.
+    pub(crate) const fn paged(&self) -> (u64, u64) {
+        (self.paged, self.paged_bytes)
+    }
+
+    /// What those that wait take in memory, about, in bytes.
+    pub(crate) const fn memory(&self) -> u64 {
+        self.memory
+    }
+
     /// Whether some of them wait for room: what dies now has to wait behind them.
     pub(crate) const fn has_refused(&self) -> bool {
         self.refused > 0
@@ -87,12 +122,13 @@ impl KeptLetters {
     /// Keeps a letter: a new one behind all others, one that was tried in its place.
     pub(crate) fn keep(
         &mut self,
-        entry: Entry,
+        entry: impl Into<AnyEntry>,
         reason: Reason,
         past: Option<&Past>,
         taken_by: SmallVec<[QueueId; 2]>,
         obstacle: Obstacle,
     ) {
+        let entry = entry.into();
         let number = match past {
             Some(past) => {
                 self.tried = self.tried.saturating_sub(1);
@@ -108,15 +144,97 @@ impl KeptLetters {
         };
         self.refused += u64::from(obstacle == Obstacle::Refused);
         let past = Past { number, taken_by, obstacle };
-        self.waiting.insert(number, KeptLetter { entry, reason, past });
+        self.put(number, KeptLetter { entry, reason, past });
+        if self.loose >= LOOSE {
+            self.fold();
+        }
     }
 
-    /// A letter that was tried has gone on.
-    pub(crate) fn release(&mut self, entry: &Entry, past: &Past) {
+    fn put(&mut self, number: u64, letter: KeptLetter) {
+        self.memory += letter.entry.memory();
+        self.loose += usize::from(letter.is_loose());
+        if letter.entry.is_paged() {
+            self.paged += 1;
+            self.paged_bytes += letter.entry.bytes();
+        }
+        self.waiting.insert(number, letter);
+    }
+
+    /// Takes the first that waits.
+    fn pop(&mut self) -> Option<KeptLetter> {
+        let first = self.waiting.first_key_value().map(|(number, _)| *number);
+        if let Some(page) = self.pages.first_entry()
+            && first.is_none_or(|first| *page.key() < first)
+        {
+            let (first, page) = page.remove_entry();
+            for (number, (entry, (reason, obstacle))) in (first..).zip(page.iter()) {
+                let Some(entry) = entry else { continue };
+                self.paged -= 1;
+                self.paged_bytes -= entry.bytes;
+                let past = Past { number, taken_by: SmallVec::new(), obstacle };
+                self.put(number, KeptLetter { entry: entry.into(), reason, past });
+            }
+        }
+        let (_, letter) = self.waiting.pop_first()?;
+        self.memory -= letter.entry.memory();
+        self.loose -= usize::from(letter.is_loose());
+        if letter.entry.is_paged() {
+            self.paged -= 1;
+            self.paged_bytes -= letter.entry.bytes();
+        }
+        Some(letter)
+    }
+
+    /// Forgets the messages of about `most` that are stored, with an LSN up to `readable`. Returns how
+    /// many.
+    pub(crate) fn page_out(&mut self, readable: Lsn, most: usize) -> u64 {
+        let mut gone = 0;
+        for letter in self.waiting.values_mut() {
+            let AnyEntry::Hot(entry) = &letter.entry else { continue };
+            if gone >= most as u64 || !entry.stored || entry.lsn > readable {
+                continue;
+            }
+            gone += 1;
+            self.paged_bytes += entry.bytes();
+            self.memory -= entry.memory();
+            letter.entry = PagedEntry::of(entry, None).into();
+            self.memory += letter.entry.memory();
+            self.loose += usize::from(letter.is_loose());
+        }
+        self.paged += gone;
+        self.fold();
+        gone
+    }
+
+    /// Makes pages of those that follow each other.
+    fn fold(&mut self) {
+        let mut runs: Vec<std::ops::Range<u64>> = Vec::new();
+        let loose = self.waiting.iter().filter(|(_, letter)| letter.is_loose());
+        for number in loose.map(|(number, _)| *number) {
+            match runs.last_mut() {
+                Some(run) if run.end == number && number - run.start < PAGE => run.end += 1,
+                _ => runs.push(number..number + 1),
+            }
+        }
+        for run in runs.into_iter().filter(|run| run.end - run.start >= PAGE_LEAST) {
+            let first = run.start;
+            let mut page = Folded::default();
+            for letter in run.filter_map(|number| self.waiting.remove(&number)) {
+                self.memory -= letter.entry.memory();
+                self.loose -= 1;
+                page.push(letter.entry.paged(), (letter.reason, letter.past.obstacle));
+            }
+            page.seal();
+            self.pages.insert(first, page);
+        }
+    }
+
+    /// A letter that was tried, of so many body bytes, has gone on.
+    pub(crate) fn release(&mut self, bytes: u64, past: &Past) {
         self.tried = self.tried.saturating_sub(1);
         self.refused -= u64::from(past.obstacle == Obstacle::Refused);
         self.count = self.count.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(entry.bytes());
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// Sets the next try, after some letters were kept or released: at once if there was progress.
@@ -124,7 +242,7 @@ impl KeptLetters {
         if self.tried > 0 {
             return;
         }
-        if self.waiting.is_empty() {
+        if self.has_none_waiting() {
             self.retry = Retry::default();
             return;
         }
@@ -136,21 +254,24 @@ impl KeptLetters {
         }
     }
 
-    /// Takes out all that wait; what is being tried goes its way.
-    pub(crate) fn purge(&mut self) -> Vec<Entry> {
-        let letters = std::mem::take(&mut self.waiting).into_values();
-        let entry = |letter: KeptLetter| {
+    /// Takes out all that wait, and says which they are and whether they are stored; what is being
+    /// tried goes its way.
+    pub(crate) fn purge(&mut self, mut removed: impl FnMut(Lsn, bool)) {
+        while let Some(letter) = self.pop() {
             self.refused -= u64::from(letter.past.obstacle == Obstacle::Refused);
             self.count -= 1;
             self.bytes = self.bytes.saturating_sub(letter.entry.bytes());
-            letter.entry
-        };
-        letters.map(entry).collect()
+            removed(letter.entry.lsn(), letter.entry.stored());
+        }
+    }
+
+    fn has_none_waiting(&self) -> bool {
+        self.waiting.is_empty() && self.pages.is_empty()
     }
 
     /// Has the next try come as soon as can be: what stood in the way may be gone.
     pub(crate) fn retry_soon(&mut self) {
-        if self.tried == 0 && !self.waiting.is_empty() {
+        if self.tried == 0 && !self.has_none_waiting() {
             self.retry = Retry { at: Some(Millis(0)), wait: WAIT_MIN };
         }
     }
@@ -161,8 +282,14 @@ impl KeptLetters {
             return Vec::new();
         }
         self.retry.at = None;
-        let first = std::iter::from_fn(|| self.waiting.pop_first().map(|(_, letter)| letter));
-        let letters: Vec<_> = first.take(TRIED_AT_ONCE).collect();
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        while letters.len() < TRIED_AT_ONCE
+            && (bytes < TRIED_BYTES || letters.len() < TRIED_LEAST)
+            && let Some(letter) = self.pop()
+        {
+            bytes += letter.entry.bytes();
+            letters.push(letter);
+        }
         self.tried += letters.len() as u64;
         letters
     }
@@ -171,7 +298,7 @@ impl KeptLetters {
 #[cfg(test)]
 mod tests {
     use leveret_codec::Properties;
-    use leveret_engine::{Body, Lsn, MessageArena};
+    use leveret_engine::{Body, Entry, MessageArena};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -181,7 +308,9 @@ mod tests {
         let properties = Properties::default();
         let mut arena = MessageArena::new();
         let message = arena.message(Millis(0), "", "q", &properties, &[0, 0], Body::Copy(b"body"));
-        Entry::new(Lsn(number), message)
+        let mut entry = Entry::new(Lsn(number), message);
+        entry.stored = !number.is_multiple_of(30);
+        entry
     }
 
     fn obstacle(is_refused: bool) -> Obstacle {
@@ -190,9 +319,15 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        /// A message dies.
+        /// So many messages die.
         Die {
             is_refused: bool,
+            count: u64,
+        },
+        /// Memory is short, and this many died too late for it.
+        PageOut {
+            most: usize,
+            late: u64,
         },
         /// Time for a try passes.
         Try,
@@ -207,7 +342,10 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            3 => any::<bool>().prop_map(|is_refused| Step::Die { is_refused }),
+            3 => (any::<bool>(), prop_oneof![3 => Just(1_u64), 1 => 1..300_u64])
+                .prop_map(|(is_refused, count)| Step::Die { is_refused, count }),
+            2 => (1..500_usize, 0..40_u64)
+                .prop_map(|(most, late)| Step::PageOut { most, late }),
             2 => Just(Step::Try),
             3 => any::<bool>().prop_map(|is_refused| Step::Stay { is_refused }),
             3 => Just(Step::Go),
@@ -225,20 +363,31 @@ mod tests {
             let (mut now, mut died) = (Millis(0), 0);
             for step in steps {
                 match step {
-                    Step::Die { is_refused } => {
-                        died += 1;
-                        let none = SmallVec::new();
-                        let entry = entry(died);
-                        kept.keep(entry, Reason::Rejected, None, none, obstacle(is_refused));
-                        kept.schedule(now, false);
-                        model.push((died, is_refused));
+                    Step::Die { is_refused, count } => {
+                        for _ in 0..count {
+                            died += 1;
+                            let none = SmallVec::new();
+                            let entry = entry(died);
+                            kept.keep(entry, Reason::Rejected, None, none, obstacle(is_refused));
+                            kept.schedule(now, false);
+                            model.push((died, is_refused));
+                        }
+                    }
+                    Step::PageOut { most, late } => {
+                        let (before, readable) = (kept.memory(), Lsn(died - died.min(late)));
+                        let (paged, _) = kept.paged();
+                        let gone = kept.page_out(readable, most);
+                        prop_assert!(gone <= most as u64);
+                        prop_assert!(kept.memory() + gone * 4 <= before);
+                        prop_assert_eq!(kept.paged(), (paged + gone, 4 * (paged + gone)));
                     }
                     Step::Try => {
                         now = now.saturating_add(WAIT_MAX);
                         let due = kept.take_due(now);
                         if trying.is_empty() {
-                            let taken: Vec<_> = due.iter().map(|one| one.entry.lsn.0).collect();
-                            let all: Vec<_> = model.iter().map(|(number, _)| *number).collect();
+                            let taken: Vec<_> = due.iter().map(|one| one.entry.lsn().0).collect();
+                            let all = model.iter().map(|(number, _)| *number).take(TRIED_AT_ONCE);
+                            let all: Vec<_> = all.collect();
                             prop_assert_eq!(taken, all);
                         } else {
                             prop_assert!(due.is_empty(), "one try at a time");
@@ -248,7 +397,7 @@ mod tests {
                     Step::Stay { is_refused } => {
                         let Some(one) = trying.pop_front() else { continue };
                         let KeptLetter { entry, reason, past } = one;
-                        let line = model.iter_mut().find(|(number, _)| *number == entry.lsn.0);
+                        let line = model.iter_mut().find(|(number, _)| *number == entry.lsn().0);
                         line.unwrap().1 = is_refused;
                         let taken_by = past.taken_by.clone();
                         kept.keep(entry, reason, Some(&past), taken_by, obstacle(is_refused));
@@ -258,15 +407,19 @@ mod tests {
                         let Some(KeptLetter { entry, past, .. }) = trying.pop_front() else {
                             continue;
                         };
-                        kept.release(&entry, &past);
+                        kept.release(entry.bytes(), &past);
                         kept.schedule(now, true);
-                        model.retain(|(number, _)| *number != entry.lsn.0);
+                        model.retain(|(number, _)| *number != entry.lsn().0);
                     }
                     Step::Purge => {
                         let is_tried = |number: u64| {
-                            trying.iter().any(|one| one.entry.lsn.0 == number)
+                            trying.iter().any(|one| one.entry.lsn().0 == number)
                         };
-                        let purged: Vec<_> = kept.purge().iter().map(|one| one.lsn.0).collect();
+                        let mut purged = Vec::new();
+                        kept.purge(|lsn, stored| {
+                            assert_eq!(stored, !lsn.0.is_multiple_of(30));
+                            purged.push(lsn.0);
+                        });
                         let waiting = model.extract_if(.., |(number, _)| !is_tried(*number));
                         let waiting: Vec<_> = waiting.map(|(number, _)| number).collect();
                         prop_assert_eq!(purged, waiting);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::Entry;
+use leveret_engine::{AnyEntry, Lsn, Millis};
 use smallvec::SmallVec;
 
 use super::{SharedQueue, State};
@@ -36,7 +36,8 @@ impl SharedQueue {
                 }
                 Fate::Released(Death { entry, past, .. }) => {
                     has_progress = true;
-                    past.into_iter().for_each(|past| state.kept.release(&entry, &past));
+                    let bytes = entry.bytes();
+                    past.into_iter().for_each(|past| state.kept.release(bytes, &past));
                 }
             }
         }
@@ -51,13 +52,7 @@ impl SharedQueue {
         }
         state.reserve();
         self.reschedule(&mut state);
-    }
-
-    /// Drops all that are kept; adds them to `removed`.
-    pub(super) fn purge_letters(state: &mut State, removed: &mut Vec<Entry>, turn: &Turn) {
-        removed.append(&mut state.kept.purge());
-        state.kept.schedule(turn.now, true);
-        state.reserve();
+        self.tell_pager(&mut state);
     }
 
     /// Tries letters again if it is time to.
@@ -69,7 +64,7 @@ impl SharedQueue {
         let Some(source) = state.dead_lettering.clone() else {
             // It dead-letters no more.
             for letter in due {
-                state.kept.release(&letter.entry, &letter.past);
+                state.kept.release(letter.entry.bytes(), &letter.past);
                 state.bury(letter.entry, letter.reason, turn);
             }
             state.kept.schedule(turn.now, true);
@@ -78,7 +73,7 @@ impl SharedQueue {
         };
         turn.dead.extend(due.into_iter().map(|letter| Death {
             source: Arc::clone(&source),
-            entry: letter.entry.into(),
+            entry: letter.entry,
             reason: letter.reason,
             past: Some(letter.past),
         }));
@@ -86,9 +81,15 @@ impl SharedQueue {
 }
 
 impl State {
+    /// Drops all letters; `removed` learns which they were and whether they were stored.
+    pub(super) fn purge_letters(&mut self, now: Millis, removed: impl FnMut(Lsn, bool)) {
+        self.kept.purge(removed);
+        self.kept.schedule(now, true);
+        self.reserve();
+    }
+
     /// A dead letter the journal has kept.
-    pub(super) fn restore_letter(&mut self, mut entry: Entry, reason: Reason) {
-        entry.deliveries = 0;
+    pub(super) fn restore_letter(&mut self, entry: impl Into<AnyEntry>, reason: Reason) {
         self.kept.keep(entry, reason, None, SmallVec::new(), Obstacle::NoRoute);
         self.kept.retry_soon();
         self.reserve();

@@ -25,9 +25,9 @@ pub(super) struct Paged {
 impl SharedQueue {
     /// Tells the pager what has changed.
     pub(super) fn tell_pager(&self, state: &mut State) {
-        let State { machine, stream, paged, .. } = state;
+        let State { machine, stream, kept, paged, .. } = state;
         let of_stream = stream.as_ref().map_or(0, |stream| stream.machine.memory());
-        let memory = machine.memory() + of_stream;
+        let memory = machine.memory() + of_stream + kept.memory();
         // What a recent history exchange keeps is looked at as a whole, and is short.
         if memory > 0 && !paged.is_holding && self.purpose != Purpose::History {
             paged.is_holding = true;
@@ -56,7 +56,11 @@ impl SharedQueue {
         let readable = leveret_engine::Lsn(readable.0);
         let gone = match &mut state.stream {
             Some(stream) => stream.machine.page_out(readable, keep, most),
-            None => state.machine.page_out(readable, keep, most),
+            None => {
+                let letters = state.kept.page_out(readable, most);
+                let left = most.saturating_sub(usize::try_from(letters).unwrap_or(usize::MAX));
+                letters + state.machine.page_out(readable, keep, left)
+            }
         };
         // Behind all others, if it still holds anything.
         self.tell_pager(&mut state);

@@ -15,8 +15,8 @@ impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
     /// they were published.
     ///
-    /// They stay on disk if so told, except for dead letters a queue keeps. A stream reads its own
-    /// and lets go of them, to know what each takes.
+    /// They stay on disk if so told. A stream reads its own and lets go of them, to know what each
+    /// takes.
     ///
     /// # Errors
     /// When the disk can't be read, or a message of a stream is damaged. Others are left out then.
@@ -33,8 +33,7 @@ impl SharedQueue {
         let last_delayed = backlog.last_delayed();
         let mut needed = Vec::new();
         for message in backlog.messages() {
-            let is_letter = Reason::marked(message.deliveries).is_some();
-            if !stays_on_disk || is_letter {
+            if !stays_on_disk {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
                     self.restore_read(&mut state, &mut needed, last_delayed, store)?;
@@ -45,17 +44,20 @@ impl SharedQueue {
             let life = message.outline.life.map(Millis);
             let settings = state.machine.settings();
             let deadline = settings.deadline_of(life, Millis(message.outline.time));
+            let reason = Reason::marked(message.deliveries);
             let entry = PagedEntry {
                 lsn: leveret_engine::Lsn(message.lsn.0),
                 bytes: message.outline.bytes,
                 priority: message.outline.priority,
-                deadline,
-                deliveries: message.deliveries,
+                deadline: deadline.filter(|_| reason.is_none()),
+                deliveries: reason.map_or(message.deliveries, |_| 0),
                 redelivered: message.redelivered,
                 stored: true,
                 spilled: None,
             };
-            if message.delayed_until > 0 {
+            if let Some(reason) = reason {
+                state.restore_letter(entry, reason);
+            } else if message.delayed_until > 0 {
                 state.machine.restore_delayed(Millis(message.delayed_until), entry);
             } else if last_delayed.is_some_and(|last| message.lsn < last) {
                 // It keeps its place when the other comes back to its own.
@@ -116,6 +118,7 @@ impl SharedQueue {
             return;
         }
         if let Some(reason) = Reason::marked(entry.deliveries) {
+            entry.deliveries = 0;
             state.restore_letter(entry, reason);
             return;
         }
@@ -142,7 +145,7 @@ impl State {
         let all = leveret_engine::Lsn(u64::MAX);
         match &mut self.stream {
             Some(stream) => stream.machine.page_out(all, 0, usize::MAX),
-            None => self.machine.page_out(all, 0, usize::MAX),
+            None => self.kept.page_out(all, usize::MAX) + self.machine.page_out(all, 0, usize::MAX),
         };
     }
 }

@@ -71,6 +71,10 @@ pub struct QueueStatus {
     pub dead_letters: u64,
     /// Bytes of their bodies.
     pub dead_letter_bytes: u64,
+    /// Those of them that are on disk only.
+    pub dead_letters_paged: u64,
+    /// Bytes of their bodies.
+    pub dead_letter_bytes_paged: u64,
     /// Its consumers.
     pub consumers: usize,
     /// What went through it; `None` if nothing ever did.
@@ -130,6 +134,7 @@ impl SharedQueue {
         let state = self.state.lock();
         let machine = &state.machine;
         let (dead_letters, dead_letter_bytes) = state.kept.load();
+        let (dead_letters_paged, dead_letter_bytes_paged) = state.kept.paged();
         let mut status = QueueStatus {
             ready: machine.ready_len(),
             ready_bytes: machine.ready_bytes(),
@@ -147,6 +152,8 @@ impl SharedQueue {
             last_delayed_at: machine.last_delayed_at(),
             dead_letters,
             dead_letter_bytes,
+            dead_letters_paged,
+            dead_letter_bytes_paged,
             consumers: state.consumers.len(),
             totals: state.totals.as_deref().copied(),
             policies: state.policies.clone(),
@@ -203,12 +210,14 @@ impl QueueStatus {
 
     /// Those of them that are in memory.
     pub fn messages_in_memory(&self) -> u64 {
-        self.messages() - self.paged - self.unacked_paged - self.delayed_paged
+        let paged = self.paged + self.unacked_paged + self.delayed_paged + self.dead_letters_paged;
+        self.messages() - paged
     }
 
     /// Bytes of the bodies of those that are in memory.
     pub fn bytes_in_memory(&self) -> u64 {
-        self.bytes() - self.paged_bytes - self.unacked_paged_bytes - self.delayed_paged_bytes
+        let paged = self.paged_bytes + self.unacked_paged_bytes + self.delayed_paged_bytes;
+        self.bytes() - paged - self.dead_letter_bytes_paged
     }
 }
 

@@ -319,3 +319,61 @@ fn what_waits_for_its_delay_is_on_disk_and_comes_back_as_it_was() {
     assert!(world.drain("q").into_iter().eq((400..800).map(body)));
     assert_eq!((world.broker.message_memory(), status(&world).messages()), (0, 0));
 }
+
+/// Nobody takes them at first, then some have no room.
+#[test]
+fn dead_letters_that_are_kept_are_on_disk_and_arrive_as_they_died() {
+    let mut world = world();
+    let careful = [
+        ("x-queue-type", Value::text("quorum")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+        ("x-dead-letter-exchange", Value::text("dlx")),
+        ("x-overflow", Value::text("reject-publish")),
+    ];
+    world.declare("q", &careful);
+    fill(&mut world, "q", 0..800);
+    for number in 0..700 {
+        let got = world.get("q").unwrap();
+        world.reject(got);
+        if number % 100 == 99 {
+            world.page();
+            assert!(world.broker.message_memory() <= BUDGET);
+        }
+    }
+    let status = |world: &World| world.session.vhost().queue("q").unwrap().status();
+    let bytes = |numbers: std::ops::Range<usize>| numbers.map(|it| body(it).len() as u64).sum();
+    let mut world = {
+        let seen = status(&world);
+        assert_eq!((seen.ready, seen.dead_letters, seen.messages()), (100, 700, 800));
+        assert_eq!((seen.dead_letter_bytes, seen.bytes()), (bytes(0..700), bytes(0..800)));
+        assert!(seen.dead_letters_paged > 500);
+        assert_eq!(
+            seen.bytes_in_memory() + seen.paged_bytes + seen.dead_letter_bytes_paged,
+            seen.bytes()
+        );
+        world.restart()
+    };
+    world.page();
+    let seen = status(&world);
+    assert_eq!((seen.ready, seen.dead_letters, seen.bytes()), (100, 700, bytes(0..800)));
+    assert!(seen.dead_letters_paged > 500 && world.broker.message_memory() <= BUDGET);
+
+    world.declare_exchange("dlx", "fanout");
+    let small = [("x-max-length", Value::I32(150)), ("x-overflow", Value::text("reject-publish"))];
+    world.declare("dead", &small);
+    world.bind("dead", "dlx", "");
+    let mut next = 0;
+    while next < 700 {
+        world.pass(1_000);
+        world.page();
+        assert_eq!(world.ready("dead") + status(&world).dead_letters, 700 - next as u64);
+        for got in world.drain("dead") {
+            assert_eq!(got, body(next));
+            next += 1;
+        }
+    }
+    let seen = status(&world);
+    assert_eq!((seen.dead_letters, seen.dead_letters_paged), (0, 0));
+    assert!(world.drain("q").into_iter().eq((700..800).map(body)));
+    assert_eq!(world.broker.message_memory(), 0);
+}
