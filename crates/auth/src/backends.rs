@@ -1,9 +1,12 @@
 //! The chain of those who are asked for a login.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use leveret_broker::UserLimits;
-use leveret_broker::access::{AccessControl, AuthFailure, Principal, Rights, User};
+use leveret_broker::access::{AccessControl, Principal, Rights, User};
+use leveret_broker::{Actor, Broker, UserLimits};
+use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::http::{self, HttpBackend};
@@ -14,13 +17,20 @@ use crate::settings::{Backend, Settings, Step};
 use crate::trouble::Trouble;
 
 /// Everybody who is asked for logins.
-#[derive(Debug)]
 pub struct Backends {
     access: Arc<AccessControl>,
     chain: Vec<Link>,
     http: Option<Arc<HttpBackend>>,
     oauth2: Option<OAuth2Backend>,
+    /// Held while a hash is verified that takes its time, and 19 MiB.
+    hashing: Semaphore,
+    /// Whose passwords are hashed anew when their users log in.
+    rehashed: Option<Arc<Broker>>,
 }
+
+/// Such hashes are verified by one of so many processors, and by so many at a time at most.
+const HASHING_PART: usize = 2;
+const HASHING_MAX: usize = 4;
 
 /// A step of the chain, and what is remembered of it.
 #[derive(Debug)]
@@ -55,13 +65,33 @@ impl Backends {
         });
         let oauth2 = asks(Backend::OAuth2)
             .then(|| OAuth2Backend::new(settings.oauth2.clone(), Trouble::of(Backend::OAuth2)));
-        Self { access: Arc::clone(access), chain, http, oauth2 }
+        let processors = available_parallelism().map_or(1, NonZero::get);
+        let hashing = Semaphore::new((processors / HASHING_PART).clamp(1, HASHING_MAX));
+        Self { access: Arc::clone(access), chain, http, oauth2, hashing, rehashed: None }
+    }
+
+    /// Has passwords that are hashed otherwise than new ones hashed like those when their users log
+    /// in.
+    #[must_use]
+    pub fn rehashing(self, broker: &Arc<Broker>) -> Self {
+        Self { rehashed: Some(Arc::clone(broker)), ..self }
     }
 
     /// Whether nobody but the broker decides, at once.
     pub fn are_internal(&self) -> bool {
         let internal = Step { authn: Backend::Internal, authz: Backend::Internal };
         self.chain.iter().all(|link| link.step == internal)
+    }
+
+    /// Whether [`log_in`](Self::log_in) is not needed: nobody but the broker is asked, and it knows at
+    /// once.
+    pub fn know_at_once(&self, user: &str, password: Option<&[u8]>) -> bool {
+        self.are_internal() && !password.is_some_and(|password| self.takes_time(user, password))
+    }
+
+    fn takes_time(&self, user: &str, password: &[u8]) -> bool {
+        let is_rehashed = self.rehashed.is_some() && self.access.is_hashed_otherwise(user);
+        is_rehashed || self.access.takes_time(user, password)
     }
 
     /// Asks one after the other, until somebody lets them in.
@@ -148,9 +178,7 @@ impl Backends {
             Backend::InternalLoopback if !credentials.are_local() => {
                 Err(LoginRefused::new("internal users can only connect via localhost"))
             }
-            Backend::Internal | Backend::InternalLoopback => {
-                self.internal(credentials).map_err(|failure| LoginRefused::new(failure.to_string()))
-            }
+            Backend::Internal | Backend::InternalLoopback => self.internal(credentials).await,
             Backend::Http => {
                 let http = self.http.as_ref().ok_or_else(not_there)?;
                 match http.log_in(credentials).await {
@@ -181,13 +209,31 @@ impl Backends {
         }
     }
 
-    fn internal(&self, credentials: &Credentials) -> Result<Principal, AuthFailure> {
+    /// The broker's own users. A hash that takes its time is verified by a thread of its own, a few
+    /// at a time: who floods the broker with logins waits for the others' of the flood.
+    async fn internal(&self, credentials: &Credentials) -> Result<Principal, LoginRefused> {
         let (user, is_local) = (&credentials.user, credentials.are_local());
         let found = match &credentials.password {
-            Some(password) => self.access.authenticate(user, password, is_local)?,
-            None => self.access.admit(user, is_local)?,
+            None => self.access.admit(user, is_local),
+            Some(password) if !self.takes_time(user, password) => {
+                self.access.authenticate(user, password, is_local)
+            }
+            Some(_) => {
+                let Ok(_permit) = self.hashing.acquire().await else { return Err(not_there()) };
+                let (access, credentials) = (Arc::clone(&self.access), credentials.clone());
+                let rehashed = self.rehashed.clone();
+                let verified = tokio::task::spawn_blocking(move || {
+                    let password = credentials.password.as_deref().unwrap_or_default();
+                    let found = access.authenticate(&credentials.user, password, is_local)?;
+                    if let Some(broker) = rehashed {
+                        rehash(&broker, &found, password);
+                    }
+                    Ok(found)
+                });
+                verified.await.map_err(|_| not_there())?
+            }
         };
-        Ok(found.into())
+        found.map(Principal::from).map_err(|failure| LoginRefused::new(failure.to_string()))
     }
 
     /// Rights that `backend` is asked about each time.
@@ -220,6 +266,14 @@ impl Settings {
 fn outside(name: &str, tags: Vec<String>) -> User {
     let limits = UserLimits::default();
     User { name: name.to_owned(), password_hash: None, tags, limits }
+}
+
+/// The login is as good if that fails.
+fn rehash(broker: &Broker, user: &User, password: &[u8]) {
+    let actor = Actor::program();
+    if let Err(error) = broker.administration(&actor).rehash_password(user, password) {
+        tracing::warn!("the password of user '{}' is not hashed anew: {error}", user.name);
+    }
 }
 
 /// The chain has only those that were made for it.

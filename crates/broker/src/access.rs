@@ -7,6 +7,7 @@
 //! A session does not ask the directory for each message: it keeps a [`PermissionCache`], which
 //! compares one atomic generation number and answers from a handful of remembered names.
 
+mod argon2id;
 mod attempts;
 mod authority;
 mod cache;
@@ -20,6 +21,7 @@ mod throttle;
 mod token;
 mod topic_permission;
 mod user;
+mod verified;
 mod wildcard;
 
 use std::net::IpAddr;
@@ -43,6 +45,7 @@ pub use self::throttle::{Throttle, network};
 pub use self::token::{PatternSyntax, TokenRights};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
+use self::verified::VerifiedLogins;
 use crate::limits::UserLimits;
 
 /// Every user of the node with its permissions, behind one lock.
@@ -55,6 +58,8 @@ pub struct AccessControl {
     accounts: RwLock<AHashMap<Box<str>, Account>>,
     generation: AtomicU64,
     loopback_users: AHashSet<Box<str>>,
+    hashing: HashingAlgorithm,
+    verified: Option<VerifiedLogins>,
     attempts: attempts::Attempts,
     throttle: Throttle,
 }
@@ -81,9 +86,59 @@ impl AccessControl {
             accounts: RwLock::default(),
             generation: AtomicU64::new(0),
             loopback_users: loopback_users.into_iter().map(Into::into).collect(),
+            hashing: HashingAlgorithm::default(),
+            verified: VerifiedLogins::new(),
             attempts: attempts::Attempts::default(),
             throttle: Throttle::default(),
         }
+    }
+
+    /// Has new passwords hashed like that.
+    #[must_use]
+    pub fn hashing_with(self, hashing: HashingAlgorithm) -> Self {
+        Self { hashing, ..self }
+    }
+
+    /// How new passwords are hashed.
+    pub fn hashing(&self) -> HashingAlgorithm {
+        self.hashing
+    }
+
+    /// Whether [`authenticate`](Self::authenticate) will take its time, and much memory: that is not
+    /// for a thread that serves others.
+    pub fn takes_time(&self, user: &str, password: &[u8]) -> bool {
+        let user = self.user(user);
+        match user.as_ref().and_then(|user| user.password_hash.as_ref()) {
+            None => self.hashing == HashingAlgorithm::Argon2id,
+            Some(hash) => {
+                hash.algorithm() == HashingAlgorithm::Argon2id && !self.is_verified(hash, password)
+            }
+        }
+    }
+
+    /// Whether the user's password is hashed otherwise than new ones are.
+    pub fn is_hashed_otherwise(&self, user: &str) -> bool {
+        let user = self.user(user);
+        user.is_some_and(|it| it.password_hash.is_some() && it.hashing_algorithm() != self.hashing)
+    }
+
+    fn is_verified(&self, hash: &PasswordHash, password: &[u8]) -> bool {
+        self.verified.as_ref().is_some_and(|verified| verified.contains(hash, password))
+    }
+
+    /// Whether it is the hash's password. What cost much is remembered.
+    fn verify(&self, hash: &PasswordHash, password: &[u8]) -> bool {
+        if hash.algorithm() != HashingAlgorithm::Argon2id {
+            return hash.verify(password);
+        }
+        if self.is_verified(hash, password) {
+            return true;
+        }
+        let is_right = hash.verify(password);
+        if let Some(verified) = self.verified.as_ref().filter(|_| is_right) {
+            verified.remember(hash, password);
+        }
+        is_right
     }
 
     /// A number that changes with every change of users or permissions.
@@ -106,14 +161,14 @@ impl AccessControl {
         peer_is_loopback: bool,
     ) -> Result<Arc<User>, AuthFailure> {
         let Some(user) = self.user(user) else {
-            password::verify_nothing(password);
+            password::verify_nothing(self.hashing, password);
             return Err(AuthFailure::UnknownUser);
         };
         let Some(hash) = &user.password_hash else {
-            password::verify_nothing(password);
+            password::verify_nothing(self.hashing, password);
             return Err(AuthFailure::NoPassword);
         };
-        if !hash.verify(password) {
+        if !self.verify(hash, password) {
             return Err(AuthFailure::WrongPassword);
         }
         self.check_origin(&user.name, peer_is_loopback)?;

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::access::{
-    Change, Permission, PermissionKey, RemovedPermissions, TopicPermission, TopicPermissionKey,
-    User,
+    Change, PasswordHash, Permission, PermissionKey, RecordError, RemovedPermissions,
+    TopicPermission, TopicPermissionKey, User,
 };
 use crate::audit::{self, Action, Actor};
 use crate::broker::{Broker, LIMITS, VHOST_LIMITS};
@@ -184,6 +184,36 @@ impl<'a> Administration<'a> {
         self.record_change("user", object, before, after.into());
         let commit = define(self.broker, &[Definition::Put { table: Table::Users, key, value }]);
         Ok(Changed { change, commit })
+    }
+
+    /// Hashes a user's password as new ones are, after a login with it. Nothing if the password has
+    /// been changed meanwhile, or is hashed like that already.
+    ///
+    /// # Errors
+    /// When it can't be hashed or stored.
+    pub fn rehash_password(&self, user: &User, password: &[u8]) -> Result<(), DefinitionError> {
+        let access = self.broker.access();
+        if user.password_hash.is_none() || user.hashing_algorithm() == access.hashing() {
+            return Ok(());
+        }
+        let hash = PasswordHash::with(access.hashing(), password).map_err(RecordError::from)?;
+        let _changes = self.broker.changes.lock();
+        let Some(current) = access.user(&user.name) else { return Ok(()) };
+        if current.password_hash != user.password_hash {
+            return Ok(());
+        }
+        let upgraded = User { password_hash: Some(hash), ..(*current).clone() };
+        let key = definitions::key(&[user.name.as_bytes()]);
+        let value = upgraded.to_bytes()?;
+        self.record(
+            "user.password_rehashed",
+            json!({ "user": user.name }),
+            json!({ "hashing_algorithm": user.hashing_algorithm().name() }),
+            json!({ "hashing_algorithm": access.hashing().name() }),
+        );
+        access.put_user(upgraded);
+        define(self.broker, &[Definition::Put { table: Table::Users, key, value }]);
+        Ok(())
     }
 
     /// Deletes a user with its permissions, and closes its connections; `None` when there was none.

@@ -12,7 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::access::{AccessControl, Permission, PermissionKey, User, tag};
+use crate::access::{
+    AccessControl, HashingAlgorithm, PasswordHash, Permission, PermissionKey, User, tag,
+};
 use crate::alarms::Alarms;
 use crate::audit::{Actor, AuditLog};
 use crate::churn::ChurnTotals;
@@ -72,6 +74,8 @@ pub struct BrokerOptions {
     pub default_user: String,
     /// The default user's password.
     pub default_password: String,
+    /// How new passwords are hashed.
+    pub password_hashing: HashingAlgorithm,
     /// Created on an empty data directory.
     pub default_vhost: String,
     /// Whether an empty data directory gets the default vhost and user: not where definitions say
@@ -100,6 +104,7 @@ impl Default for BrokerOptions {
             loopback_users: vec!["guest".to_owned()],
             default_user: "guest".to_owned(),
             default_password: "guest".to_owned(),
+            password_hashing: HashingAlgorithm::default(),
             default_vhost: "/".to_owned(),
             create_defaults: true,
             node: "rabbit@localhost".to_owned(),
@@ -171,7 +176,10 @@ impl Broker {
         let (store, recovered) = Store::open(disk, directory, store_options)?;
         let broker = Self {
             store,
-            access: Arc::new(AccessControl::new(options.loopback_users.iter().map(String::as_str))),
+            access: Arc::new(
+                AccessControl::new(options.loopback_users.iter().map(String::as_str))
+                    .hashing_with(options.password_hashing),
+            ),
             vhosts: RwLock::default(),
             changes: Mutex::default(),
             global_parameters: RwLock::default(),
@@ -378,11 +386,11 @@ impl Broker {
 
     fn create_defaults(&self, options: &BrokerOptions) -> Result<(), OpenError> {
         let failed = |source| OpenError::Definition { kind: "default user", source };
-        let user = User::with_password(
-            &options.default_user,
-            options.default_password.as_bytes(),
-            [tag::ADMINISTRATOR],
-        )?;
+        let password = options.default_password.as_bytes();
+        let user = User {
+            password_hash: Some(PasswordHash::with(options.password_hashing, password)?),
+            ..User::with_password(&options.default_user, password, [tag::ADMINISTRATOR])?
+        };
         let actor = Actor::program();
         let administration = self.administration(&actor);
         administration.put_user(user).map_err(failed)?;

@@ -132,7 +132,7 @@ pub(crate) async fn by_password(
         access.count_attempt(Entrance::Http, false);
         return Err(Failure::Throttled(wait.as_secs() + 1));
     }
-    let found = if node.backends.are_internal() {
+    let found = if node.backends.know_at_once(&user, Some(password.as_bytes())) {
         let found = access.authenticate(&user, password.as_bytes(), is_loopback(address));
         found.map(Principal::from).map_err(|failure| (failure.to_string(), false))
     } else {

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use leveret_broker::MESSAGE_MEMORY;
+use leveret_broker::access::HashingAlgorithm;
 use leveret_store::SyncPolicy;
 
 use crate::sasl::{CertificateUser, Mechanism};
@@ -155,6 +156,10 @@ pub struct AuthConfig {
     pub mechanisms: Vec<Mechanism>,
     /// Users that may log in from the machine itself only.
     pub loopback_users: Vec<String>,
+    /// How new passwords are hashed.
+    pub password_hashing: HashingAlgorithm,
+    /// Whether passwords that are hashed otherwise are hashed like that when their users log in.
+    pub password_upgrade_on_login: bool,
     /// The administrator made on an empty data directory.
     pub default_user: String,
     /// Its password.
@@ -299,6 +304,8 @@ impl Default for Config {
                 backends: leveret_auth::Settings::default(),
                 mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
                 loopback_users: vec!["guest".into()],
+                password_hashing: HashingAlgorithm::Sha256,
+                password_upgrade_on_login: false,
                 default_user: "guest".into(),
                 default_pass: "guest".into(),
                 default_vhost: "/".into(),

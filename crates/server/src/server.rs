@@ -151,7 +151,11 @@ impl Opened {
     pub fn serve(self) -> Result<Server, StartError> {
         let Self { broker, config, audit, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
-        let backends = Arc::new(Backends::new(&config.auth.backends, broker.access()));
+        let backends = Backends::new(&config.auth.backends, broker.access());
+        let backends = Arc::new(match config.auth.password_upgrade_on_login {
+            true => backends.rehashing(&broker),
+            false => backends,
+        });
         let context = context(&broker, &config, &backends, shortage);
         let admission = Arc::clone(&context.admission);
         let (context, connecting) = watch::channel(Arc::new(context));
@@ -429,6 +433,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
         loopback_users: config.auth.loopback_users.clone(),
         default_user: config.auth.default_user.clone(),
         default_password: config.auth.default_pass.clone(),
+        password_hashing: config.auth.password_hashing,
         default_vhost: config.auth.default_vhost.clone(),
         create_defaults: config.load_definitions.is_none(),
         node: config.node_name(),

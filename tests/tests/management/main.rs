@@ -19,6 +19,7 @@ mod http;
 mod logins;
 mod matrix;
 mod metrics;
+mod passwords;
 mod protection;
 mod recorded;
 mod route;

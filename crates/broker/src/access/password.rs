@@ -1,48 +1,67 @@
-//! RabbitMQ's salted password hashes.
+//! Password hashes: RabbitMQ's salted ones, and Argon2id.
 
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
+use super::argon2id::Argon2idHash;
+
 const SALT_BYTES: usize = 4;
 
-/// A stored password: salt and digest, as RabbitMQ's definitions carry them.
+/// A stored password: salt and digest, as RabbitMQ's definitions carry them, or Argon2id's.
 ///
-/// The text form is base64(salt \[4 bytes\] ‖ digest(salt ‖ password)).
+/// The text form is base64(salt \[4 bytes\] ‖ digest(salt ‖ password)), or of Argon2id the usual one,
+/// which begins with `$argon2id$`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash {
-    algorithm: HashingAlgorithm,
-    salt: [u8; SALT_BYTES],
-    digest: Box<[u8]>,
+pub struct PasswordHash(Kind);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Salted { algorithm: HashingAlgorithm, salt: [u8; SALT_BYTES], digest: Box<[u8]> },
+    Argon2id(Box<Argon2idHash>),
 }
 
 impl PasswordHash {
-    /// Hashes a password with SHA-256 and a fresh salt.
+    /// Hashes a password with SHA-256 and a fresh salt, as RabbitMQ does.
     ///
     /// # Errors
     /// [`PasswordError::NoRandomness`] when the operating system gives no random bytes.
     pub fn new(password: &[u8]) -> Result<Self, PasswordError> {
+        Self::with(HashingAlgorithm::Sha256, password)
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with(algorithm: HashingAlgorithm, password: &[u8]) -> Result<Self, PasswordError> {
+        if algorithm == HashingAlgorithm::Argon2id {
+            let hash = Argon2idHash::new(password).ok_or(PasswordError::NoRandomness)?;
+            return Ok(Self(Kind::Argon2id(Box::new(hash))));
+        }
         let mut salt = [0; SALT_BYTES];
         getrandom::fill(&mut salt).map_err(|_| PasswordError::NoRandomness)?;
-        Ok(Self::with_salt(HashingAlgorithm::Sha256, salt, password))
+        let digest = algorithm.digest(&salt, password);
+        Ok(Self(Kind::Salted { algorithm, salt, digest }))
     }
 
-    /// Hashes a password with a given salt.
-    pub fn with_salt(algorithm: HashingAlgorithm, salt: [u8; SALT_BYTES], password: &[u8]) -> Self {
-        Self { algorithm, salt, digest: algorithm.digest(&salt, password) }
-    }
-
-    /// Reads the base64 text of a definitions file.
+    /// Reads the text of a definitions file.
     ///
     /// # Errors
     /// [`PasswordError::NotBase64`], or [`PasswordError::WrongLength`] when salt and digest are
     /// not as long as the algorithm makes them. RabbitMQ stores such a hash and refuses every
-    /// login of the user; here the mistake shows when it is made.
+    /// login of the user; here the mistake shows when it is made. [`PasswordError::NotArgon2id`] for
+    /// what is none, or costs too much to be verified.
     pub fn parse(algorithm: HashingAlgorithm, text: &str) -> Result<Self, PasswordError> {
+        if algorithm == HashingAlgorithm::Argon2id {
+            let hash = Argon2idHash::parse(text).ok_or(PasswordError::NotArgon2id)?;
+            return Ok(Self(Kind::Argon2id(Box::new(hash))));
+        }
         let bytes = BASE64.decode(text).map_err(|_| PasswordError::NotBase64)?;
         let wrong_length = PasswordError::WrongLength {
             algorithm,
@@ -51,83 +70,113 @@ impl PasswordHash {
         };
         match bytes.split_first_chunk() {
             Some((salt, digest)) if digest.len() == algorithm.digest_bytes() => {
-                Ok(Self { algorithm, salt: *salt, digest: digest.into() })
+                Ok(Self(Kind::Salted { algorithm, salt: *salt, digest: digest.into() }))
             }
             _ => Err(wrong_length),
         }
     }
 
     /// Whether this is the hash of `password`, in time that does not depend on where they differ.
+    /// With Argon2id that takes milliseconds and 19 MiB: it is not for a thread that serves others.
     #[must_use]
     pub fn verify(&self, password: &[u8]) -> bool {
-        self.algorithm.digest(&self.salt, password).ct_eq(&self.digest).into()
+        match &self.0 {
+            Kind::Salted { algorithm, salt, digest } => {
+                algorithm.digest(salt, password).ct_eq(digest).into()
+            }
+            Kind::Argon2id(hash) => hash
+                .evaluate(password)
+                .is_some_and(|digest| bool::from(digest.ct_eq(hash.digest()))),
+        }
     }
 
     /// How the digest was made.
     pub fn algorithm(&self) -> HashingAlgorithm {
-        self.algorithm
+        match &self.0 {
+            Kind::Salted { algorithm, .. } => *algorithm,
+            Kind::Argon2id(_) => HashingAlgorithm::Argon2id,
+        }
     }
 
-    /// The base64 text, as in a definitions file.
+    /// The text, as in a definitions file.
     pub fn to_text(&self) -> String {
-        BASE64.encode([&self.salt, &*self.digest].concat())
+        match &self.0 {
+            Kind::Salted { salt, digest, .. } => BASE64.encode([salt, &**digest].concat()),
+            Kind::Argon2id(hash) => hash.to_text(),
+        }
     }
 }
 
 /// Says only how it was hashed: a hash in a log is an invitation.
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordHash").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("PasswordHash").field("algorithm", &self.algorithm()).finish_non_exhaustive()
     }
 }
 
 /// Does the work of a verification, for a login that fails anyway.
-pub(super) fn verify_nothing(password: &[u8]) {
-    let decoy: Box<[u8]> = Box::new([0; 32]);
-    let digest = HashingAlgorithm::Sha256.digest(&[0; SALT_BYTES], password);
-    std::hint::black_box(digest.ct_eq(&decoy));
+pub(super) fn verify_nothing(algorithm: HashingAlgorithm, password: &[u8]) {
+    let decoy = match algorithm {
+        HashingAlgorithm::Argon2id => Kind::Argon2id(Box::new(Argon2idHash::of_nobody())),
+        algorithm => {
+            let digest = vec![0; algorithm.digest_bytes()].into_boxed_slice();
+            Kind::Salted { algorithm, salt: [0; SALT_BYTES], digest }
+        }
+    };
+    std::hint::black_box(PasswordHash(decoy).verify(password));
 }
 
-/// The digests that RabbitMQ's `hashing_algorithm` names.
+/// How passwords are hashed: what RabbitMQ's `hashing_algorithm` names, and Argon2id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HashingAlgorithm {
-    /// `rabbit_password_hashing_sha256`, which new passwords get.
+    /// `rabbit_password_hashing_md5`, of users that RabbitMQ before 3.6 made.
+    Md5,
+    /// `rabbit_password_hashing_sha256`, which new passwords get in RabbitMQ.
     #[default]
     Sha256,
     /// `rabbit_password_hashing_sha512`.
     Sha512,
+    /// `leveret_password_hashing_argon2id`, which RabbitMQ does not know.
+    Argon2id,
 }
 
 impl HashingAlgorithm {
+    const ALL: [Self; 4] = [Self::Md5, Self::Sha256, Self::Sha512, Self::Argon2id];
+
     /// The name RabbitMQ gives it in definitions and in the HTTP API.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Md5 => "rabbit_password_hashing_md5",
             Self::Sha256 => "rabbit_password_hashing_sha256",
             Self::Sha512 => "rabbit_password_hashing_sha512",
+            Self::Argon2id => "leveret_password_hashing_argon2id",
         }
     }
 
     /// The algorithm of that name.
     ///
     /// # Errors
-    /// [`PasswordError::UnknownAlgorithm`] for any other, MD5 of RabbitMQ before 3.6 included.
+    /// [`PasswordError::UnknownAlgorithm`] for any other.
     pub fn parse(name: &str) -> Result<Self, PasswordError> {
-        [Self::Sha256, Self::Sha512]
+        Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
             .ok_or_else(|| PasswordError::UnknownAlgorithm(name.to_owned()))
     }
 
+    /// Of those that are a salt and a digest.
     fn digest_bytes(self) -> usize {
         match self {
-            Self::Sha256 => 32,
+            Self::Md5 => 16,
+            Self::Sha256 | Self::Argon2id => 32,
             Self::Sha512 => 64,
         }
     }
 
     fn digest(self, salt: &[u8], password: &[u8]) -> Box<[u8]> {
         match self {
-            Self::Sha256 => salted::<Sha256>(salt, password),
+            Self::Md5 => salted::<Md5>(salt, password),
+            Self::Sha256 | Self::Argon2id => salted::<Sha256>(salt, password),
             Self::Sha512 => salted::<Sha512>(salt, password),
         }
     }
@@ -159,9 +208,15 @@ pub enum PasswordError {
     /// The algorithm is none of ours.
     #[error(
         "hashing_algorithm '{0}' is not supported; it is one of \
-         rabbit_password_hashing_sha256, rabbit_password_hashing_sha512"
+         rabbit_password_hashing_sha256, rabbit_password_hashing_sha512, \
+         rabbit_password_hashing_md5, leveret_password_hashing_argon2id"
     )]
     UnknownAlgorithm(String),
+    /// It is no hash of Argon2id, or one that costs too much to be verified with each login.
+    #[error(
+        "password_hash is not of the form $argon2id$v=19$m=19456,t=2,p=1$salt$digest, or too costly"
+    )]
+    NotArgon2id,
     /// No salt could be drawn.
     #[error("the operating system gave no random bytes for a password salt")]
     NoRandomness,
@@ -196,12 +251,16 @@ mod tests {
     }
 
     #[test]
-    fn sha512_round_trips() {
-        let hash = PasswordHash::with_salt(HashingAlgorithm::Sha512, [1, 2, 3, 4], b"secret");
-        let parsed = PasswordHash::parse(HashingAlgorithm::Sha512, &hash.to_text()).unwrap();
-        assert_eq!(parsed, hash);
-        assert!(parsed.verify(b"secret"));
-        assert!(!parsed.verify(b"secre"));
+    fn all_algorithms_round_trip() {
+        for algorithm in HashingAlgorithm::ALL {
+            let hash = PasswordHash::with(algorithm, b"secret").unwrap();
+            let parsed = PasswordHash::parse(algorithm, &hash.to_text()).unwrap();
+            assert_eq!((&parsed, parsed.algorithm()), (&hash, algorithm));
+            assert_eq!(HashingAlgorithm::parse(algorithm.name()), Ok(algorithm));
+            assert!(parsed.verify(b"secret"));
+            assert!(!parsed.verify(b"secre"));
+            verify_nothing(algorithm, b"secret");
+        }
     }
 
     #[test]
@@ -217,7 +276,11 @@ mod tests {
             PasswordHash::parse(HashingAlgorithm::Sha512, GUEST),
             Err(PasswordError::WrongLength { expected: 68, found: 36, .. })
         ));
-        assert!(HashingAlgorithm::parse("rabbit_password_hashing_md5").is_err());
+        assert_eq!(
+            PasswordHash::parse(HashingAlgorithm::Argon2id, GUEST),
+            Err(PasswordError::NotArgon2id)
+        );
+        assert!(HashingAlgorithm::parse("rabbit_password_hashing_sha1").is_err());
     }
 
     #[test]

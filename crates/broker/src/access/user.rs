@@ -31,7 +31,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user with a password, hashed with SHA-256 and a fresh salt, without limits.
+    /// A user with a password, hashed with SHA-256 as in RabbitMQ, without limits.
     ///
     /// # Errors
     /// [`PasswordError::NoRandomness`] when no salt can be drawn.

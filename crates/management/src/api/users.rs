@@ -43,7 +43,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object()?;
     let old = call.broker().access().user(call.part("user"));
     let limits = old.map(|old| old.limits).unwrap_or_default();
-    let user = read_user(call.part("user"), &body, limits)?;
+    let user = read_user(call.part("user"), &body, limits, call.broker().access().hashing())?;
     let changed = call.administration().put_user(user).map_err(|_| Failure::Internal)?;
     let answer = match changed.change {
         Change::Created => Answer::created(),
@@ -144,6 +144,7 @@ pub(crate) fn read_user(
     name: &str,
     body: &Map<String, Value>,
     limits: UserLimits,
+    hashing: HashingAlgorithm,
 ) -> Result<User, Failure> {
     let tags = body.get("tags").ok_or_else(|| Failure::bad_request("tags_not_present"))?;
     if !matches!(tags, Value::String(_) | Value::Array(_)) {
@@ -159,8 +160,11 @@ pub(crate) fn read_user(
             let password =
                 password.ok_or_else(|| Failure::bad_request("password should be a string"))?;
             // RabbitMQ takes an empty password for one that nobody has.
-            let hash = PasswordHash::new(password.as_bytes()).map_err(|_| Failure::Internal)?;
-            Some(hash).filter(|_| !password.is_empty())
+            let hash = || PasswordHash::with(hashing, password.as_bytes());
+            match password {
+                "" => None,
+                _ => Some(hash().map_err(|_| Failure::Internal)?),
+            }
         }
         (None, Some(hash)) => {
             let invalid = || Failure::BadRequest(json!(["not_base64", hash]));

@@ -138,7 +138,8 @@ impl Importer<'_> {
     }
 
     fn user(&mut self, entry: &Entry) -> Result<(), Failure> {
-        let user = users::read_user(text(entry, "name")?, entry, UserLimits::default())?;
+        let (name, none) = (text(entry, "name")?, UserLimits::default());
+        let user = users::read_user(name, entry, none, self.broker.access().hashing())?;
         let changed = self.administration().put_user(user).map_err(|_| Failure::Internal)?;
         self.committed(changed.commit);
         Ok(())

@@ -6,6 +6,8 @@ use leveret_auth::{
 use leveret_broker::access::PatternSyntax;
 use leveret_store::SyncPolicy;
 
+use leveret_broker::access::HashingAlgorithm;
+
 use super::*;
 use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
@@ -116,6 +118,8 @@ fn a_file_sets_everything() {
         backends = ["cache", "internal:http", "internal"]
         mechanisms = ["external", "PLAIN", "plain"]
         loopback_users = "none"
+        password_hashing = "argon2id"
+        password_upgrade_on_login = true
         default_user = "anna"
         default_pass = "secret"
         default_vhost = "shop"
@@ -255,6 +259,8 @@ fn a_file_sets_everything() {
             },
             mechanisms: vec![Mechanism::External, Mechanism::Plain],
             loopback_users: vec![],
+            password_hashing: HashingAlgorithm::Argon2id,
+            password_upgrade_on_login: true,
             default_user: "anna".into(),
             default_pass: "secret".into(),
             default_vhost: "shop".into(),
@@ -576,6 +582,8 @@ max_files = 10
 backends = ["internal"]
 mechanisms = ["PLAIN", "AMQPLAIN", "ANONYMOUS"]
 loopback_users = ["guest"]
+password_hashing = "sha256"
+password_upgrade_on_login = false
 default_user = "guest"
 default_pass = "guest"
 default_vhost = "/"

@@ -71,7 +71,7 @@ impl Connection {
         let login = match self.pending.take().map(|pending| *pending) {
             Some(Pending::LoggedIn(login)) => login.map_err(|refused| (refused.to_string(), true)),
             _ => match self.credentials(start_ok) {
-                Ok(credentials) if self.context.backends.are_internal() => {
+                Ok(credentials) if self.knows_at_once(&credentials) => {
                     let access = self.context.broker.access();
                     let Credentials { user, password, .. } = &credentials;
                     let is_local = is_loopback(credentials.address);
@@ -113,6 +113,11 @@ impl Connection {
                 Ok(Next::Refused)
             }
         }
+    }
+
+    fn knows_at_once(&self, credentials: &Credentials) -> bool {
+        let Credentials { user, password, .. } = credentials;
+        self.context.backends.know_at_once(user, password.as_deref())
     }
 
     /// Who the client says it is.

@@ -186,10 +186,7 @@ pub(in crate::config) static KEYS: &[Key] = &[
     setting("auth_cache.cache_refusals", "auth_cache.cache_refusals"),
     key("auth_cache.cache_module", Ignored(TUNING)),
     key("internal_loopback.**", Ignored(TUNING)),
-    key(
-        "password_hashing_module",
-        Only(&["rabbit_password_hashing_sha256"], "passwords are hashed with SHA-256"),
-    ),
+    setting("password_hashing_module", "auth.password_hashing"),
     key(
         "credential_validator.validation_backend",
         Only(&["rabbit_credential_validator_accept_everything"], "passwords are not judged"),

@@ -1,12 +1,14 @@
 //! `[auth]`: who may come in, and how.
 
+use leveret_broker::access::HashingAlgorithm;
+
 use super::backends::BACKENDS;
 use super::{ANONYMOUS_PASS, DEFAULT_PASS, NAME, Refused, Setting, show_password, texts, word};
 use crate::config::value::Value;
 use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
 
-pub(super) static AUTH: [Setting; 11] = [
+pub(super) static AUTH: [Setting; 13] = [
     BACKENDS,
     Setting {
         key: "auth.mechanisms",
@@ -32,6 +34,28 @@ pub(super) static AUTH: [Setting; 11] = [
             [] => "none".into(),
             users => texts(users),
         },
+    },
+    Setting {
+        key: "auth.password_hashing",
+        about: "How new passwords are hashed; RabbitMQ can't read argon2id",
+        live: false,
+        allowed: "one of \"sha256\", \"sha512\", \"argon2id\"",
+        apply: |config, value| {
+            config.auth.password_hashing = value.word(&HASHING)?;
+            Ok(())
+        },
+        show: |config| word(&HASHING, config.auth.password_hashing),
+    },
+    Setting {
+        key: "auth.password_upgrade_on_login",
+        about: "Whether other hashes are replaced by such when their users log in",
+        live: false,
+        allowed: "true or false",
+        apply: |config, value| {
+            config.auth.password_upgrade_on_login = value.boolean()?;
+            Ok(())
+        },
+        show: |config| config.auth.password_upgrade_on_login.into(),
     },
     Setting {
         key: "auth.default_user",
@@ -122,6 +146,15 @@ pub(super) static AUTH: [Setting; 11] = [
         },
         show: |config| i64::from(config.auth.certificate_name_index).into(),
     },
+];
+
+/// The first word of each is the one shown; the others are RabbitMQ's.
+const HASHING: [(&str, HashingAlgorithm); 5] = [
+    ("sha256", HashingAlgorithm::Sha256),
+    ("rabbit_password_hashing_sha256", HashingAlgorithm::Sha256),
+    ("sha512", HashingAlgorithm::Sha512),
+    ("rabbit_password_hashing_sha512", HashingAlgorithm::Sha512),
+    ("argon2id", HashingAlgorithm::Argon2id),
 ];
 
 const USERS: [(&str, CertificateUser); 3] = [

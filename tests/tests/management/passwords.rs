@@ -1,0 +1,115 @@
+//! How passwords are hashed, and that whoever has one gets in.
+
+use leveret_tests::{Api, Broker, Login};
+use serde_json::{Value, json};
+
+const ARGON2ID: &str = "leveret_password_hashing_argon2id";
+const SHA256: &str = "rabbit_password_hashing_sha256";
+/// Of the password `guest`, made by RabbitMQ.
+const OF_RABBITMQ: &str = "uJe+3Gd/w2c9/W8HHNmfRUWk0ctjF6Up+gIOIrkNAPZ+USOG";
+/// Of the password `guest`, with the salt `salt`, as RabbitMQ before 3.6 made them.
+const OF_OLD_RABBITMQ: &str = "c2FsdF+QGvKX6cwMP3DZldzzhp4=";
+
+fn start(settings: &str) -> Option<(Broker, Api)> {
+    let config = format!("management = \"127.0.0.1:0\"\n[auth]\n{settings}\n");
+    let broker = Broker::configured(&config, "needs its own hashing of passwords")?;
+    let api = Api::new(broker.management_address());
+    Some((broker, api))
+}
+
+fn put(api: &Api, user: &str, body: &Value) {
+    assert!(matches!(api.call("PUT", &format!("/users/{user}"), body).status, 201 | 204));
+    let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    assert!(api.call("PUT", &format!("/permissions/%2F/{user}"), &everything).status < 300);
+}
+
+fn gets_in(broker: &Broker, user: &str, password: &str) -> bool {
+    let response = format!("\0{user}\0{password}");
+    let login = Login { response: response.as_bytes(), ..Login::default() };
+    match broker.connect_as(&login) {
+        Ok(connection) => {
+            connection.close();
+            true
+        }
+        Err(refused) => {
+            assert!(refused.starts_with("connection.close 403 0.0 ACCESS_REFUSED"), "{refused}");
+            false
+        }
+    }
+}
+
+#[test]
+fn passwords_are_hashed_with_argon2id_on_demand() {
+    let Some((broker, api)) = start("password_hashing = \"argon2id\"") else { return };
+    put(&api, "anna", &json!({ "password": "first", "tags": "management" }));
+    let anna = api.get("/users/anna");
+    assert_eq!(anna["hashing_algorithm"], ARGON2ID);
+    let hash = anna["password_hash"].as_str().unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    for _ in 0..3 {
+        assert!(gets_in(&broker, "anna", "first"));
+    }
+    assert!(!gets_in(&broker, "anna", "second"));
+    assert!(!gets_in(&broker, "nobody", "first"));
+    assert_eq!(api.with_login(Some("anna:first")).get("/whoami")["name"], "anna");
+    // What is exported can be imported again.
+    let users = api.get("/definitions")["users"].clone();
+    let exported = users.as_array().unwrap().iter().find(|user| user["name"] == "anna").unwrap();
+    assert_eq!(
+        (&exported["password_hash"], &exported["hashing_algorithm"]),
+        (&json!(hash), &json!(ARGON2ID))
+    );
+    put(&api, "bert", exported);
+    assert!(gets_in(&broker, "bert", "first"));
+    // What was remembered of the old password is worth nothing.
+    put(&api, "anna", &json!({ "password": "second", "tags": "" }));
+    assert!(gets_in(&broker, "anna", "second"));
+    assert!(!gets_in(&broker, "anna", "first"));
+    let costly = hash.replace("m=19456", "m=4194304");
+    let refused = api.call(
+        "PUT",
+        "/users/costly",
+        &json!({ "password_hash": costly, "hashing_algorithm": ARGON2ID, "tags": "" }),
+    );
+    assert_eq!(refused.status, 400);
+    // This is what definitions for RabbitMQ are made with.
+    let made = api.get("/auth/hash_password/first")["ok"].clone();
+    put(&api, "carl", &json!({ "password_hash": made, "tags": "" }));
+    assert_eq!(api.get("/users/carl")["hashing_algorithm"], SHA256);
+    assert!(gets_in(&broker, "carl", "first"));
+    assert_eq!(api.get("/users/carl")["hashing_algorithm"], SHA256);
+}
+
+#[test]
+fn rabbitmqs_hashes_are_replaced_when_their_users_log_in() {
+    let settings = "password_hashing = \"argon2id\"\npassword_upgrade_on_login = true";
+    let Some((mut broker, api)) = start(settings) else { return };
+    let md5 = "rabbit_password_hashing_md5";
+    for (user, hash, algorithm) in [("new", OF_RABBITMQ, SHA256), ("old", OF_OLD_RABBITMQ, md5)] {
+        let body = json!({ "password_hash": hash, "hashing_algorithm": algorithm, "tags": "" });
+        put(&api, user, &body);
+        assert!(!gets_in(&broker, user, "Guest"));
+        assert_eq!(api.get(&format!("/users/{user}"))["hashing_algorithm"], algorithm);
+        assert!(gets_in(&broker, user, "guest"));
+        assert_eq!(api.get(&format!("/users/{user}"))["hashing_algorithm"], ARGON2ID);
+        assert!(gets_in(&broker, user, "guest"));
+        assert!(!gets_in(&broker, user, "Guest"));
+    }
+    broker.terminate();
+    broker.restart();
+    assert!(gets_in(&broker, "old", "guest"));
+}
+
+#[test]
+fn rabbitmq_can_read_hashes_unless_others_are_asked_for() {
+    let Some((broker, api)) = start("") else { return };
+    put(&api, "anna", &json!({ "password": "first", "tags": "" }));
+    let anna = api.get("/users/anna");
+    assert_eq!(anna["hashing_algorithm"], SHA256);
+    assert_eq!(anna["password_hash"].as_str().unwrap().len(), 48);
+    let body = json!({ "password_hash": OF_OLD_RABBITMQ, "tags": "",
+                       "hashing_algorithm": "rabbit_password_hashing_md5" });
+    put(&api, "old", &body);
+    assert!(gets_in(&broker, "old", "guest"));
+    assert!(!gets_in(&broker, "old", "Guest"));
+}
