@@ -7,7 +7,7 @@ use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE,
     VARY, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use leveret_codec::{AmqpError, ReplyCode};
 use leveret_store::Lsn;
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     location: Option<String>,
     attachment: Option<String>,
     cookie: Option<Cookie>,
+    /// Of what takes several requests, how much is left.
+    left: usize,
     /// What has to be on disk before the answer may leave.
     commit: Option<Lsn>,
 }
@@ -70,6 +72,8 @@ pub(crate) enum Failure {
     Unhealthy(Value),
 }
 
+/// Says how many queues have not been looked through yet.
+const LEFT: HeaderName = HeaderName::from_static("leveret-queues-left");
 const JSON: &str = "application/json";
 
 impl Answer {
@@ -82,6 +86,7 @@ impl Answer {
             location: None,
             attachment: None,
             cookie: None,
+            left: 0,
             commit: None,
         }
     }
@@ -140,6 +145,11 @@ impl Answer {
         Self { cookie: Some(cookie), ..self }
     }
 
+    /// With a header that says how much is left for further requests, if something is.
+    pub(crate) fn with_left(self, left: usize) -> Self {
+        Self { left, ..self }
+    }
+
     /// May leave once this is on disk.
     pub(crate) fn after(self, commit: Option<Lsn>) -> Self {
         Self { commit, ..self }
@@ -163,6 +173,9 @@ impl Answer {
         }
         if let Some(location) = self.location.and_then(|it| HeaderValue::try_from(it).ok()) {
             headers.insert(LOCATION, location);
+        }
+        if self.left > 0 {
+            headers.insert(LEFT, self.left.into());
         }
         let disposition = self.attachment.map(|name| format!("attachment; filename={name}"));
         if let Some(value) = disposition.and_then(|it| HeaderValue::try_from(it).ok()) {

@@ -1,4 +1,4 @@
-//! Which queues have no dead letters in front: those that were looked through and haven't changed since.
+//! Which queues have dead letters in front, of those that were looked through and haven't changed since.
 //!
 //! Pages that show dead letters ask every few seconds, and a broker may have a hundred thousand
 //! queues, most of which nothing happens to in that time.
@@ -9,6 +9,7 @@ use ahash::{HashMap, HashSet};
 use leveret_broker::{Broker, SharedQueue};
 use leveret_engine::QueueId;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 /// What is known of queues by earlier looks.
 #[derive(Default)]
@@ -18,10 +19,13 @@ pub(crate) struct LookedThrough {
 
 #[derive(Default)]
 struct Known {
-    without: HashMap<QueueId, State>,
+    queues: HashMap<QueueId, (State, Found)>,
     /// With so many entries those of queues that are gone go as well.
     tidy_at: usize,
 }
+
+/// What is shown of a queue with dead letters in front.
+pub(crate) type Found = Option<Arc<Value>>;
 
 /// A queue at a moment. Whatever changes its front changes this: how many are ready, or what has been
 /// counted, which never goes back.
@@ -39,31 +43,45 @@ impl State {
     }
 }
 
+/// Queues with messages.
+#[derive(Default)]
+pub(crate) struct Sorted {
+    /// Those with dead letters in front, and what is shown of them.
+    pub(crate) with: Vec<(Arc<SharedQueue>, Arc<Value>)>,
+    /// Those that have to be looked through, as they are now.
+    pub(crate) unknown: Vec<(Arc<SharedQueue>, State)>,
+}
+
 impl LookedThrough {
-    /// Those queues that may have dead letters in front, as they are now.
-    pub(crate) fn candidates(
-        &self,
-        queues: Vec<Arc<SharedQueue>>,
-    ) -> Vec<(Arc<SharedQueue>, State)> {
+    /// Sorts queues by what is known of them.
+    pub(crate) fn sort(&self, queues: Vec<Arc<SharedQueue>>) -> Sorted {
         let known = self.known.lock();
-        let candidates = queues.into_iter().filter_map(|queue| {
+        let mut sorted = Sorted::default();
+        for queue in queues {
             let state = State::of(&queue);
-            let is_known = || known.without.get(&queue.id()) == Some(&state);
-            (state.ready > 0 && !is_known()).then_some((queue, state))
-        });
-        candidates.collect()
+            if state.ready == 0 {
+                continue;
+            }
+            match known.queues.get(&queue.id()) {
+                Some((then, found)) if *then == state => {
+                    sorted.with.extend(found.clone().map(|found| (queue, found)));
+                }
+                _ => sorted.unknown.push((queue, state)),
+            }
+        }
+        sorted
     }
 
-    /// Notes queues that were looked through in vain.
-    pub(crate) fn note(&self, without: &[(QueueId, State)], broker: &Broker) {
+    /// Notes what was found in queues that were looked through.
+    pub(crate) fn note(&self, looked_at: Vec<(QueueId, State, Found)>, broker: &Broker) {
         let mut known = self.known.lock();
-        known.without.extend(without.iter().copied());
-        if known.without.len() > known.tidy_at {
+        known.queues.extend(looked_at.into_iter().map(|(id, state, found)| (id, (state, found))));
+        if known.queues.len() > known.tidy_at {
             let vhosts = broker.vhosts();
             let there = vhosts.iter().flat_map(|vhost| vhost.queues());
             let there: HashSet<QueueId> = there.map(|queue| queue.id()).collect();
-            known.without.retain(|id, _| there.contains(id));
-            known.tidy_at = 2 * known.without.len() + TIDY_MIN;
+            known.queues.retain(|id, _| there.contains(id));
+            known.tidy_at = 2 * known.queues.len() + TIDY_MIN;
         }
     }
 }

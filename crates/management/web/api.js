@@ -52,6 +52,12 @@ async function json(method, path, body, headers) {
 }
 
 export const get = (path) => json("GET", path);
+/** As `get`, and how many queues are left to be looked through. */
+export async function getSome(path) {
+  const response = await send("GET", path);
+  return [await response.json(), Number(response.headers.get("leveret-queues-left") ?? 0)];
+}
+
 export const put = (path, body = {}) => json("PUT", path, body);
 export const post = (path, body = {}) => json("POST", path, body);
 export const remove = (path, headers) => json("DELETE", path, undefined, headers);

@@ -156,6 +156,39 @@ fn dead_letters_are_found_that_come_to_the_front_later() {
     assert_eq!(shown(), Vec::<Value>::new());
 }
 
+/// However many answers it takes, in the end all are found, and each answer has those found before.
+#[test]
+fn dead_letters_are_found_in_as_many_answers_as_it_takes() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    let arguments = table([("x-dead-letter-exchange", Field::text("amq.fanout"))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare(ORDERS) });
+    let queues: Vec<String> = (0..600).map(|number| format!("dead-{number:03}")).collect();
+    for queue in &queues {
+        channel.call(&declare(queue));
+        channel.call(&bind(queue, "amq.fanout", ""));
+    }
+    channel.publish("", ORDERS, b"");
+    let got = channel.call(&get(ORDERS));
+    channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    eventually(|| channel.call(&passive("dead-599")) == "queue.declare-ok dead-599 1 0");
+    let mut before = 0;
+    loop {
+        let reply = api.call("GET", "/leveret/dead-letters", &Value::Null);
+        let found = reply.json();
+        let names = found.as_array().unwrap().iter().map(|one| one["queue"].as_str().unwrap());
+        let names: Vec<&str> = names.collect();
+        let left = reply.headers.get("leveret-queues-left");
+        let left = left.map_or(0, |left| left.to_str().unwrap().parse().unwrap());
+        assert_eq!(names.len() + left, 600);
+        assert!(names.len() >= (before + 256).min(600) && names.is_sorted());
+        before = names.len();
+        if left == 0 {
+            return assert_eq!(names, queues);
+        }
+    }
+}
+
 #[test]
 fn one_or_some_dead_letters_are_replayed_from_where_they_stand() {
     let Some((broker, api)) = managed() else { return };

@@ -31,9 +31,10 @@ fn what_newer_rabbitmqs_refuse_is_taken_with_one_line_in_the_log() {
     }
     let features = ["global_qos", "queue_master_locator", "transient_nonexcl_queues"];
     assert_eq!(used(), features);
-    let log = broker.log();
     for feature in features {
         let line = format!("[warning] deprecated feature {feature} is in use: ");
+        broker.await_line(&line);
+        let log = broker.log();
         assert_eq!(log.matches(&line).count(), 1, "{feature}: {log}");
     }
 }

@@ -1,6 +1,6 @@
 // Queues that hold dead letters, and replays.
 
-import { get } from "../api.js";
+import { get, getSome } from "../api.js";
 import { card, el, head, link } from "../dom.js";
 import { count, time } from "../format.js";
 import { REPLAY_COLUMNS } from "../replay.js";
@@ -17,19 +17,35 @@ const COLUMNS = [
 ];
 
 export async function deadLetters(page) {
-  const [queues, replays] = [el("div"), el("div")];
+  const [queues, progress, replays] = [el("div"), el("p", { role: "status" }), el("div")];
+  let left = 0;
+  let isLeft = false;
+  page.leaving(() => { isLeft = true; });
 
   async function load() {
-    const [found, all] = await Promise.all([get("/leveret/dead-letters"), get("/leveret/replays")]);
+    const [[found, more], all] = await Promise.all([getSome("/leveret/dead-letters"), get("/leveret/replays")]);
+    left = more;
+    progress.hidden = left === 0;
+    progress.textContent = `${count(left)} queues are still to be looked through.`;
     queues.replaceChildren(table("Queues with dead letters", COLUMNS, found, "No queue has a dead letter in front."));
     replays.replaceChildren(table("Replays", REPLAY_COLUMNS, all, "No replays since the broker was started."));
   }
 
+  /** Each answer looks through some queues more. */
+  async function lookOn() {
+    for (let before = Infinity; left > 0 && left < before && !isLeft;) {
+      before = left;
+      await load();
+    }
+  }
+
   page.refreshing(load);
   await load();
+  // What fails here the next refresh shows.
+  lookOn().catch(() => {});
   return [
     head("Dead letters"),
-    card("Queues with dead letters", queues),
+    card("Queues with dead letters", progress, queues),
     card("Replays", replays),
   ];
 }
