@@ -10,25 +10,66 @@ use crate::queue::properties;
 pub(crate) type Keys<'a> = SmallVec<[&'a str; 4]>;
 
 /// Kept in [`Message::annotations`](leveret_engine::Message::annotations): a byte of flags, then
-/// the `BCC` keys, each behind its length. A message with nothing to note has none.
+/// the trace if a flag says so, then the `BCC` keys, each behind its length. A message with nothing
+/// to note has none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Annotations<'a> {
     /// It has been dead-lettered: its `x-death` header is the broker's, not a publisher's.
     pub(crate) died: bool,
     /// It was dead-lettered with a key of the queue's: its `CC` header no longer routes it.
     pub(crate) rerouted: bool,
+    /// The trace it is followed by, if it is.
+    pub(crate) traced: Option<Traced>,
     /// The keys that were in its `BCC` header, which no consumer sees.
     pub(crate) bcc: Keys<'a>,
 }
 
+/// The trace of a message that is followed: three numbers, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Traced {
+    /// The trace's identity.
+    pub(crate) trace: u128,
+    /// The span of what brought the message into its queues.
+    pub(crate) span: u64,
+    /// When that was, in nanoseconds since the Unix epoch.
+    pub(crate) since: u64,
+}
+
 const DIED: u8 = 1;
 const REROUTED: u8 = 2;
+const TRACED: u8 = 4;
+
+impl Traced {
+    fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (trace, rest) = bytes.split_first_chunk()?;
+        let (span, rest) = rest.split_first_chunk()?;
+        let (since, rest) = rest.split_first_chunk()?;
+        let trace = u128::from_le_bytes(*trace);
+        let (span, since) = (u64::from_le_bytes(*span), u64::from_le_bytes(*since));
+        Some((Self { trace, span, since }, rest))
+    }
+}
+
+/// The trace a message is followed by, if it is.
+pub(crate) fn traced(message: &Message) -> Option<Traced> {
+    let (flags, rest) = message.annotations().split_first()?;
+    if flags & TRACED == 0 {
+        return None;
+    }
+    Traced::split(rest).map(|(traced, _)| traced)
+}
 
 impl<'a> Annotations<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Self {
         let Some((flags, mut rest)) = bytes.split_first() else {
             return Self::default();
         };
+        let mut traced = None;
+        if flags & TRACED != 0
+            && let Some((read, tail)) = Traced::split(rest)
+        {
+            (traced, rest) = (Some(read), tail);
+        }
         let mut bcc = Keys::new();
         while let Some((length, tail)) = rest.split_first_chunk() {
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
@@ -36,7 +77,7 @@ impl<'a> Annotations<'a> {
             bcc.extend(str::from_utf8(key));
             rest = tail;
         }
-        Self { died: flags & DIED != 0, rerouted: flags & REROUTED != 0, bcc }
+        Self { died: flags & DIED != 0, rerouted: flags & REROUTED != 0, traced, bcc }
     }
 
     pub(crate) fn to_bytes(&self) -> SmallVec<[u8; 32]> {
@@ -45,7 +86,13 @@ impl<'a> Annotations<'a> {
             return bytes;
         }
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-        bytes.push(flag(self.died, DIED) | flag(self.rerouted, REROUTED));
+        let (died, rerouted) = (flag(self.died, DIED), flag(self.rerouted, REROUTED));
+        bytes.push(died | rerouted | flag(self.traced.is_some(), TRACED));
+        if let Some(Traced { trace, span, since }) = self.traced {
+            bytes.extend_from_slice(&trace.to_le_bytes());
+            bytes.extend_from_slice(&span.to_le_bytes());
+            bytes.extend_from_slice(&since.to_le_bytes());
+        }
         for key in &self.bcc {
             let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&length.to_le_bytes());
@@ -89,10 +136,13 @@ mod tests {
         for died in [false, true] {
             for rerouted in [false, true] {
                 for keys in [&[][..], &["a"], &["", &long, "ä"]] {
-                    let bytes = Annotations { died, rerouted, bcc: keys.into() }.to_bytes();
-                    let read = Annotations::read(&bytes);
-                    assert_eq!(read, Annotations { died, rerouted, bcc: keys.into() });
-                    assert_eq!(bytes.is_empty(), read == Annotations::default());
+                    for traced in [None, Some(Traced { trace: u128::MAX - 1, span: 2, since: 3 })] {
+                        let all = || Annotations { died, rerouted, traced, bcc: keys.into() };
+                        let bytes = all().to_bytes();
+                        let read = Annotations::read(&bytes);
+                        assert_eq!(read, all());
+                        assert_eq!(bytes.is_empty(), read == Annotations::default());
+                    }
                 }
             }
         }

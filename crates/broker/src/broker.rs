@@ -23,11 +23,13 @@ use crate::dead_letter::{Counters, DeadLetterCounts, DeathsByReason, Postponed};
 use crate::definitions::{self, DefinitionError};
 use crate::deprecated::DeprecatedFeatures;
 use crate::direct_reply::DirectReplies;
+use crate::firehose::Tracing;
 use crate::limits::{NodeLimits, Occupancy};
 use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::recovery;
 use crate::session::{SessionId, define};
+use crate::spans::{SpanOptions, Spans};
 use crate::turn::{Abandoned, Turn};
 use crate::vhost::{Directory, Vhost};
 use crate::vhost_metadata::VhostMetadata;
@@ -61,6 +63,7 @@ pub struct Broker {
     alarms: Alarms,
     deprecated: DeprecatedFeatures,
     pub(crate) audit: Option<Arc<dyn AuditLog>>,
+    pub(crate) spans: Option<Arc<Spans>>,
 }
 
 /// What a broker starts with.
@@ -87,6 +90,8 @@ pub struct BrokerOptions {
     pub limits: NodeLimits,
     /// Where it is recorded what operators do.
     pub audit: Option<Arc<dyn AuditLog>>,
+    /// How messages are followed, if they are.
+    pub spans: Option<SpanOptions>,
     /// What ready messages may take in memory, about, in bytes; others are on disk only.
     pub message_memory: u64,
     /// What messages that the journal does not have may take in memory, about, in bytes, before they
@@ -110,6 +115,7 @@ impl Default for BrokerOptions {
             node: "rabbit@localhost".to_owned(),
             limits: NodeLimits::default(),
             audit: None,
+            spans: None,
             message_memory: MESSAGE_MEMORY,
             transient_memory: 4 * MESSAGE_MEMORY,
         }
@@ -199,6 +205,7 @@ impl Broker {
             alarms: Alarms::default(),
             deprecated: DeprecatedFeatures::default(),
             audit: options.audit.clone(),
+            spans: options.spans.clone().map(|options| Arc::new(Spans::new(options))),
         };
         recovery::restore(&broker, recovered)?;
         if options.create_defaults && broker.vhosts.read().is_empty() {
@@ -288,7 +295,9 @@ impl Broker {
     }
 
     pub(crate) fn insert_vhost(&self, name: &str, metadata: VhostMetadata) {
-        let vhost = Vhost::new(name.into());
+        let tracing = Tracing::new(self.spans.clone());
+        let mut vhost = Vhost::new(name.into());
+        vhost.tracing = tracing;
         *vhost.metadata.write() = metadata;
         self.vhosts.write().insert(Arc::clone(vhost.name()), Arc::new(vhost));
     }

@@ -31,6 +31,7 @@ pub(crate) use self::reading::with_messages;
 use crate::broker::Broker;
 use crate::buckets::{self, Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
+use crate::spans::DeathSpan;
 use crate::turn::Turn;
 
 /// How a queue dead-letters.
@@ -239,8 +240,10 @@ impl DeadLetters {
             let owner = answerable(broker, of_queue);
             let (mut settled, mut kept) = (Vec::new(), Vec::new());
             for death in of_queue {
+                let span = broker.spans.as_ref().and_then(|spans| spans.die(death));
+                let traced = span.as_ref().map(DeathSpan::traced);
                 let letter = match death.source.onward {
-                    Onward::Dead => Letter::write(death, now, &mut arena),
+                    Onward::Dead => Letter::write(death, traced, now, &mut arena),
                     Onward::Delayed => Letter::released(death, now, &mut arena),
                 };
                 router.route(broker, death, &letter);
@@ -265,6 +268,11 @@ impl DeadLetters {
                 }
                 if let Some(owner) = &owner {
                     letters.tell(owner, death, obstacle, &router.queues);
+                }
+                if let Some(span) = span
+                    && obstacle.is_none()
+                {
+                    span.dead_lettered(death, &letter.message, router.queues.len());
                 }
                 // Whoever rejected it has seen it.
                 let redelivered = death.entry.redelivered || death.reason == Reason::Rejected;

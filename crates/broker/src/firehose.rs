@@ -17,23 +17,40 @@ use crate::buckets::{self, Buckets, Origin};
 use crate::direct_reply;
 use crate::queue::{Purpose, SharedQueue, parsed, properties};
 use crate::session::Client;
+use crate::spans::Spans;
 use crate::turn::Turn;
 use crate::vhost::{Directory, Vhost};
 
 /// Where it comes out. Every vhost has one, which takes no publishes of clients.
 pub(crate) const TRACE_EXCHANGE: &str = "amq.rabbitmq.trace";
 
-/// Whether a vhost is traced: its queues look at the same switch.
+/// Who is told of a vhost's messages: its queues look at the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tracing(Arc<AtomicBool>);
+pub(crate) struct Tracing(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    firehose: AtomicBool,
+    spans: Option<Arc<Spans>>,
+}
 
 impl Tracing {
+    pub(crate) fn new(spans: Option<Arc<Spans>>) -> Self {
+        Self(Arc::new(Told { firehose: AtomicBool::new(false), spans }))
+    }
+
+    /// Whether the firehose is.
     pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.firehose.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, is_on: bool) {
-        self.0.store(is_on, Ordering::Relaxed);
+        self.0.firehose.store(is_on, Ordering::Relaxed);
+    }
+
+    /// What follows single messages, if something does.
+    pub(crate) fn spans(&self) -> Option<&Arc<Spans>> {
+        self.0.spans.as_ref()
     }
 }
 

@@ -43,6 +43,7 @@ mod recovery;
 pub mod refusal;
 mod routes;
 mod session;
+mod spans;
 mod stored;
 mod stream_work;
 mod subscriber;
@@ -80,6 +81,7 @@ pub use session::{
     Fetched, Imported, Imports, Moved, Movement, NewConsumer, Outcome, Prepared, Publish,
     Repeatable, Session, SessionId, SettleGroup, Settlement, Staged, Ticket, generated_name,
 };
+pub use spans::{SettleOutcome, Span, SpanMessage, SpanOptions, SpanSink, Step, TraceHeader};
 pub use stored::{key_names, queue_names};
 pub use subscriber::{Subscriber, Wake};
 pub use tail::{Copied, Passed, Tail};

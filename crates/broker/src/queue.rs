@@ -46,6 +46,7 @@ use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
+use crate::spans::{SettleOutcome, Spans};
 use crate::subscriber::Subscriber;
 use crate::tail::Tails;
 use crate::turn::{Abandoned, Turn};
@@ -233,6 +234,11 @@ impl SharedQueue {
         self.tracing.is_on()
     }
 
+    /// What follows single messages of it, if something does.
+    pub(crate) fn spans(&self) -> Option<&Arc<Spans>> {
+        self.tracing.spans()
+    }
+
     /// What it was declared with.
     pub fn arguments(&self) -> &TableBuf {
         &self.arguments
@@ -349,6 +355,9 @@ impl SharedQueue {
     ) {
         let load = Load::of(entries);
         let mut state = self.state.lock();
+        if let Some(spans) = self.spans() {
+            spans.settle(self, consumer, entries, SettleOutcome::Acknowledged, false);
+        }
         if let (Some(_), Some(reader)) = (&state.stream, consumer) {
             self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
             return;
@@ -371,6 +380,10 @@ impl SharedQueue {
     ) {
         let load = Load::of(entries);
         let mut state = self.state.lock();
+        if let Some(spans) = self.spans() {
+            let goes_on = state.dead_lettering.is_some() && !state.deleted;
+            spans.settle(self, consumer, entries, SettleOutcome::Rejected, goes_on);
+        }
         if let (Some(_), Some(reader)) = (&state.stream, consumer) {
             self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
             entries.clear();
@@ -393,6 +406,10 @@ impl SharedQueue {
         turn: &mut Turn,
     ) {
         let mut state = self.state.lock();
+        if let Some(spans) = self.spans() {
+            let goes_on = state.stream.is_none() && !state.deleted;
+            spans.settle(self, consumer, entries, SettleOutcome::Returned, goes_on);
+        }
         if state.deleted {
             entries.clear();
             return;

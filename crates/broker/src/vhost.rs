@@ -17,6 +17,7 @@ use crate::limits::VhostLimits;
 use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
 use crate::queue::SharedQueue;
 use crate::refusal;
+use crate::spans::Spans;
 use crate::tail::ExchangeTails;
 use crate::vhost_metadata::VhostMetadata;
 
@@ -119,6 +120,11 @@ impl Vhost {
     /// Whether what goes through it is published once more, to `amq.rabbitmq.trace`.
     pub fn is_traced(&self) -> bool {
         self.tracing.is_on()
+    }
+
+    /// What follows single messages of it, if something does.
+    pub(crate) fn spans(&self) -> Option<&Arc<Spans>> {
+        self.tracing.spans()
     }
 
     /// See [`is_traced`](Self::is_traced). Until the broker stops.

@@ -38,6 +38,7 @@ mod routes;
 mod sampler;
 mod service;
 mod sessions;
+mod traces;
 mod web;
 
 pub use definitions::load as load_definitions;

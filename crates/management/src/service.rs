@@ -30,7 +30,7 @@ use crate::node::{Listening, Node};
 use crate::order::Orders;
 use crate::protection::Protection;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
-use crate::{alerts, sampler, web};
+use crate::{alerts, sampler, traces, web};
 
 /// Connections of a listener at a time; further ones wait in the kernel.
 const CONNECTIONS_MAX: usize = 1024;
@@ -138,6 +138,13 @@ impl Bound {
         serving.tasks.spawn(steadily("watching for alerts", move || {
             alerts::run(Arc::clone(&alerting), stop.clone())
         }));
+        if let Some(spans) = server.spans() {
+            let (config, name) = (config.tracing.clone(), node.name.clone());
+            let (spans, stop) = (Arc::clone(spans), serving.stop.clone());
+            serving.tasks.spawn(steadily("sending spans", move || {
+                traces::run(config.clone(), name.clone(), Arc::clone(&spans), stop.clone())
+            }));
+        }
         let served = |router| Served { node: Arc::clone(&node), router };
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
         serving.accept_all("HTTP", api, &served(router));

@@ -19,6 +19,7 @@ mod reload;
 mod settings;
 mod sources;
 mod tls;
+mod tracing;
 mod units;
 mod value;
 mod web;
@@ -43,6 +44,7 @@ pub use self::reference::reference;
 pub use self::reload::Reloaded;
 pub use self::sources::{Origin, Sources};
 pub use self::tls::{TlsConfig, TlsVersion};
+pub use self::tracing::{Ratio, TracingConfig};
 pub use self::web::{MetricsLogin, WebConfig};
 
 /// The control socket's name in the data directory.
@@ -90,6 +92,8 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// Where it is written what operators do.
     pub audit: AuditConfig,
+    /// Where it is told what becomes of messages.
+    pub tracing: TracingConfig,
     /// Browsers, and who sees what over HTTP.
     pub web: WebConfig,
     /// What is logged, and how.
@@ -331,6 +335,7 @@ impl Default for Config {
             alarms: AlarmConfig::default(),
             alerts: AlertsConfig::default(),
             audit: AuditConfig::default(),
+            tracing: TracingConfig::default(),
             web: WebConfig::default(),
             log: LogConfig { level: LogLevel::Info, format: LogFormat::Text },
             tls: TlsConfig::default(),

@@ -30,6 +30,7 @@ mod resources;
 mod sasl;
 mod server;
 mod socket;
+mod spans;
 mod stream_server;
 mod ticker;
 mod tls;
@@ -42,6 +43,7 @@ pub use contained::{panics, report_panics, steadily};
 pub use listener::BoundListener;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};
+pub use spans::WaitingSpans;
 pub use tls::{
     AlternativeName, Certificate, HandshakeError, NameKind, Tls, TlsError, TlsListeners, check_tls,
 };

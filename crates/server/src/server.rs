@@ -9,7 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use leveret_auth::Backends;
-use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError, Shortage};
+use leveret_broker::{Broker, BrokerOptions, NodeLimits, OpenError, Shortage, SpanOptions};
 use leveret_codec::{TableBuf, TableBuilder, Value};
 use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
@@ -22,7 +22,9 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, Guest};
 use crate::alarms;
 use crate::audit::AuditFile;
-use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig};
+use crate::config::{
+    AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig, TracingConfig,
+};
 use crate::connection::{Context, Peer};
 use crate::contained::steadily;
 use crate::driver;
@@ -31,6 +33,7 @@ use crate::pager;
 use crate::proxy::{self, ProxyError};
 use crate::resources;
 use crate::sasl::{Anonymous, Logins};
+use crate::spans::WaitingSpans;
 use crate::stream_server;
 use crate::ticker;
 use crate::tls::{Tls, TlsError, TlsListeners};
@@ -46,6 +49,7 @@ pub struct Opened {
     broker: Arc<Broker>,
     config: Config,
     audit: Arc<AuditFile>,
+    spans: Option<Arc<WaitingSpans>>,
     listeners: Vec<BoundListener>,
     tls_listeners: Vec<BoundListener>,
     tls: TlsListeners,
@@ -59,6 +63,7 @@ pub struct Server {
     context: watch::Sender<Arc<Context>>,
     admission: Arc<Admission>,
     audit: Arc<AuditFile>,
+    spans: Option<Arc<WaitingSpans>>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     tls: TlsListeners,
@@ -126,7 +131,13 @@ impl Server {
         let tls_listeners = BoundListener::all("listen_tls", &config.listen_tls)?;
         let tls = TlsListeners::new(&config)?;
         let audit = Arc::new(AuditFile::new(config.audit.clone()));
-        let options = BrokerOptions { audit: Some(audit.clone()), ..broker_options(&config) };
+        let is_followed = config.tracing.endpoint.is_some();
+        let spans = is_followed.then(|| Arc::new(WaitingSpans::new()));
+        let options = BrokerOptions {
+            audit: Some(audit.clone()),
+            spans: spans.clone().map(|sink| span_options(sink, &config.tracing)),
+            ..broker_options(&config)
+        };
         let (disk, directory): (Arc<dyn Disk>, PathBuf) = match &config.storage {
             Storage::Directory(directory) => (Arc::new(RealDisk), directory.clone()),
             Storage::Ephemeral => (Arc::new(MemDisk::default()), Path::new("/").to_path_buf()),
@@ -134,7 +145,7 @@ impl Server {
         let open = move || Broker::open(disk, &directory, &options);
         let broker = tokio::task::spawn_blocking(open).await;
         let broker = broker.map_err(|_| StartError::Interrupted)??;
-        Ok(Opened { broker, config, audit, listeners, tls_listeners, tls })
+        Ok(Opened { broker, config, audit, spans, listeners, tls_listeners, tls })
     }
 }
 
@@ -149,7 +160,7 @@ impl Opened {
     /// # Errors
     /// When an address can't be listened on after all.
     pub fn serve(self) -> Result<Server, StartError> {
-        let Self { broker, config, audit, listeners, tls_listeners, tls } = self;
+        let Self { broker, config, audit, spans, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
         let backends = Backends::new(&config.auth.backends, broker.access());
         let backends = Arc::new(match config.auth.password_upgrade_on_login {
@@ -206,6 +217,7 @@ impl Opened {
             context,
             admission,
             audit,
+            spans,
             addresses,
             tls_addresses,
             tls,
@@ -244,6 +256,11 @@ impl Server {
     /// Who decides about logins.
     pub fn backends(&self) -> Arc<Backends> {
         Arc::clone(&self.context.borrow().backends)
+    }
+
+    /// Spans of messages that wait to be sent, if messages are followed.
+    pub fn spans(&self) -> Option<&Arc<WaitingSpans>> {
+        self.spans.as_ref()
     }
 
     /// The settings in force.
@@ -445,9 +462,15 @@ fn broker_options(config: &Config) -> BrokerOptions {
             bindings: config.amqp.binding_max,
         },
         audit: None,
+        spans: None,
         message_memory: message_memory(config.store.message_memory),
         transient_memory: transient_memory(&config.store),
     }
+}
+
+fn span_options(sink: Arc<WaitingSpans>, config: &TracingConfig) -> SpanOptions {
+    let sampled_millionths = config.sample_ratio.millionths();
+    SpanOptions { sink, sampled_millionths, header: config.header }
 }
 
 /// What connections are given under these settings.

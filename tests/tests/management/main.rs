@@ -26,6 +26,7 @@ mod route;
 mod stats;
 mod streams;
 mod tail;
+mod traces;
 mod vhosts;
 mod web;
 

@@ -5,7 +5,7 @@ use leveret_engine::{Body, DELAY_HEADER, Message, MessageArena, Millis, NewMessa
 
 use super::history::{self, Event};
 use super::{Death, Reason};
-use crate::annotations::{self, Annotations, Keys, copies};
+use crate::annotations::{self, Annotations, Keys, Traced, copies};
 use crate::queue::properties;
 
 /// What a dead message becomes.
@@ -20,11 +20,18 @@ pub(super) struct Letter<'a> {
 }
 
 impl<'a> Letter<'a> {
-    pub(super) fn write(death: &'a Death, now: Millis, arena: &mut MessageArena) -> Self {
+    /// If it is followed it is so from now on by `traced`.
+    pub(super) fn write(
+        death: &'a Death,
+        traced: Option<Traced>,
+        now: Millis,
+        arena: &mut MessageArena,
+    ) -> Self {
         let (message, source) = (&death.entry.message, &*death.source);
         let properties = properties(message);
         let headers = properties.headers.unwrap_or_default();
-        let Annotations { died, rerouted, bcc } = Annotations::read(message.annotations());
+        let Annotations { died, rerouted, traced: before, bcc } =
+            Annotations::read(message.annotations());
 
         let mut routing_keys = Keys::new();
         routing_keys.push(message.routing_key());
@@ -42,7 +49,7 @@ impl<'a> Letter<'a> {
         };
         let (headers, deaths) = history::add(headers, died, &event);
 
-        let mut annotations = Annotations { died: true, rerouted, bcc };
+        let mut annotations = Annotations { died: true, rerouted, traced: traced.or(before), bcc };
         if let Some(key) = &source.routing_key {
             routing_keys.clear();
             routing_keys.push(key);

@@ -72,7 +72,7 @@ fn a_first_death_reads_as_rabbitmq_writes_it() {
     };
     let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
     let death = death(message(given, &bcc, b"body"), "src", Reason::Expired, None);
-    let letter = Letter::write(&death, NOW, &mut MessageArena::new());
+    let letter = Letter::write(&death, None, NOW, &mut MessageArena::new());
 
     let message = &letter.message;
     assert_eq!((message.exchange(), message.routing_key()), ("dlx", "key"));
@@ -117,14 +117,14 @@ fn a_key_of_the_queue_replaces_all_others_for_good() {
     let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
     let mut arena = MessageArena::new();
     let first = death(message(given, &bcc, b""), "q", Reason::Expired, Some("other"));
-    let first = Letter::write(&first, NOW, &mut arena);
+    let first = Letter::write(&first, None, NOW, &mut arena);
     assert_eq!(first.routing_keys.as_slice(), ["other"]);
     assert_eq!(first.message.routing_key(), "other");
     // The header stays where it is, it only routes no more.
     assert_eq!(headers(&first.message).get("CC"), Some(Value::Array(cc.as_array())));
 
     let second = death(first.message, "r", Reason::Rejected, None);
-    let second = Letter::write(&second, NOW, &mut arena);
+    let second = Letter::write(&second, None, NOW, &mut arena);
     assert_eq!(second.routing_keys.as_slice(), ["other"]);
     let latest = second.deaths.as_array().iter().next().and_then(|death| death.as_table()).unwrap();
     let used = keys(&["other"]);
@@ -136,9 +136,9 @@ fn hidden_keys_outlive_a_death_that_keeps_the_keys() {
     let bcc = Annotations { bcc: ["yy"].as_slice().into(), ..Annotations::default() };
     let mut arena = MessageArena::new();
     let first = death(message(Properties::default(), &bcc, b""), "q", Reason::Expired, None);
-    let first = Letter::write(&first, NOW, &mut arena);
+    let first = Letter::write(&first, None, NOW, &mut arena);
     let second = death(first.message, "r", Reason::Expired, None);
-    let second = Letter::write(&second, NOW, &mut arena);
+    let second = Letter::write(&second, None, NOW, &mut arena);
     assert_eq!(second.routing_keys.as_slice(), ["key", "yy"]);
     let shown = keys(&["key"]);
     for death in second.deaths.as_array() {
@@ -163,7 +163,7 @@ fn what_a_publisher_claims_of_deaths_is_replaced() {
     let mut arena = MessageArena::new();
     let [claimant, innocent] = [claimant, innocent].map(|message| {
         let death = death(message, "q", Reason::MaxLength, None);
-        Letter::write(&death, NOW, &mut arena).message
+        Letter::write(&death, None, NOW, &mut arena).message
     });
     assert_eq!(headers(&claimant), headers(&innocent));
 }
@@ -174,7 +174,7 @@ fn large_bodies_are_not_copied() {
     let large = message(Properties::default(), &Annotations::default(), &body);
     let address = large.body().as_ptr();
     let death = death(large, "q", Reason::Rejected, None);
-    let letter = Letter::write(&death, NOW, &mut MessageArena::new());
+    let letter = Letter::write(&death, None, NOW, &mut MessageArena::new());
     assert_eq!(letter.message.body().as_ptr(), address);
 }
 

@@ -11,6 +11,7 @@ use super::offset_header::put_with_offset;
 use super::{ConsumerAbout, Purpose, SharedQueue, State};
 use crate::firehose;
 use crate::queue_type::QueueType;
+use crate::spans::Receiver;
 use crate::subscriber::{Subscriber, Wake};
 use crate::turn::Turn;
 
@@ -99,8 +100,17 @@ impl SharedQueue {
             let about = &consumer.about;
             firehose::note(&queue, &turn.run, &about.client, about.channel, &mut turn.traced);
         }
+        let followed = self.spans().and_then(|spans| {
+            let ConsumerAbout { client, channel, tag, .. } = &*consumer.about;
+            let (channel, consumer_id) = (*channel, receiver.map(|id| (id, tag)));
+            let to = Receiver { client, channel, consumer: consumer_id, no_ack: consumer.no_ack };
+            spans.leave(self, to, &turn.run)
+        });
         if consumer.subscriber.deliver(&mut turn.run) == Wake::Needed {
             turn.wake(&consumer.subscriber);
+        }
+        if let Some(followed) = followed {
+            followed.delivered();
         }
         debug_assert!(turn.run.is_empty(), "an admitted delivery was not taken");
         turn.run.clear();

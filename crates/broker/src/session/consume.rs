@@ -14,6 +14,7 @@ use crate::firehose;
 use crate::queue::{AddConsumerRefused, ConsumerAbout, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
+use crate::spans::Receiver;
 use crate::subscriber::Subscriber;
 
 /// A `basic.consume`.
@@ -196,6 +197,12 @@ impl Session {
         if queue.is_traced() {
             let entry = std::slice::from_ref(&entry);
             firehose::note(&queue, entry, &self.client, channel, &mut self.turn.traced);
+        }
+        if let Some(spans) = queue.spans() {
+            let to = Receiver { client: &self.client, channel, consumer: None, no_ack };
+            if let Some(followed) = spans.leave(&queue, to, std::slice::from_ref(&entry)) {
+                followed.delivered();
+            }
         }
         Ok(Some(Fetched { queue, entry, left }))
     }

@@ -22,6 +22,7 @@ use crate::firehose::Tap;
 use crate::queue::{Purpose, SharedQueue, properties};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
+use crate::spans::{PublishSpan, SettleOutcome, TRACE_PARENT};
 use crate::vhost::Directory;
 
 /// Messages that are written and synced as fast as one.
@@ -52,6 +53,8 @@ pub struct Prepared {
     replies: ReplyTargets,
     /// See [`Session::repeatable`].
     pub(super) is_repeatable: bool,
+    /// Boxed: few messages are followed.
+    span: Option<Box<PublishSpan>>,
 }
 
 /// Requesters a message is a direct reply to, mostly none.
@@ -117,6 +120,8 @@ pub(super) struct Staging {
     pub(super) buckets: Buckets,
     replies: Vec<(Arc<ReplyTarget>, Message)>,
     tickets: Vec<Pending>,
+    /// Of those that are followed.
+    spans: Vec<PublishSpan>,
     refused: Vec<u32>,
     route_set: RouteSet,
     /// Messages routed so far.
@@ -153,6 +158,9 @@ impl Session {
     pub fn prepare(&mut self, publish: Publish<'_>) -> Result<Prepared, AmqpError> {
         let Publish { channel, exchange, routing_key, properties, .. } = publish;
         let Publish { raw_properties, body, replies_to, .. } = publish;
+        let spans = self.vhost.spans();
+        let span = spans.and_then(|spans| PublishSpan::begin(spans, properties.headers));
+        let mut span = span.map(Box::new);
         let generations = self.generations();
         let cached = self.routes.find(generations, exchange, routing_key);
         let topic = match cached {
@@ -177,6 +185,9 @@ impl Session {
         }
         self.check_user_id(properties)?;
 
+        if let Some(span) = &mut span {
+            span.route();
+        }
         let (routes, replies, is_cached) = match cached {
             Some(routes) if copies.is_empty() => (routes, ReplyTargets::new(), true),
             _ => {
@@ -186,23 +197,28 @@ impl Session {
             }
         };
         self.routes.count(routes.len());
+        let traced = span.as_mut().map(|span| span.routed());
         let arena = &mut self.staging.arena;
         let now = self.turn.now();
-        let rewritten = rewritten(properties, reply_to);
+        let traceparent = span.as_ref().and_then(|span| span.header());
+        let rewritten = rewritten(properties, reply_to, traceparent.as_deref());
         let is_traced = self.vhost.is_traced();
         let is_watched = self.vhost.exchange_tails.are_any();
-        let is_repeatable = is_cached && rewritten.is_none() && !is_traced && !is_watched;
-        let message = match rewritten {
-            Some(raw_properties) => arena.make(NewMessage {
+        let is_told = is_traced || is_watched || self.vhost.spans().is_some();
+        let is_repeatable = is_cached && rewritten.is_none() && !is_told;
+        let message = match (rewritten, traced) {
+            (None, None) => {
+                arena.message(now, exchange, routing_key, properties, raw_properties, body)
+            }
+            (rewritten, traced) => arena.make(NewMessage {
                 now,
                 exchange,
                 routing_key,
                 properties,
-                raw_properties: &raw_properties,
-                annotations: &Annotations { bcc, ..Annotations::default() }.to_bytes(),
+                raw_properties: rewritten.as_deref().unwrap_or(raw_properties),
+                annotations: &Annotations { traced, bcc, ..Annotations::default() }.to_bytes(),
                 body,
             }),
-            None => arena.message(now, exchange, routing_key, properties, raw_properties, body),
         };
         if is_traced {
             self.trace(channel, &message, &routes);
@@ -210,7 +226,10 @@ impl Session {
         if is_watched {
             self.vhost.exchange_tails.show(&message);
         }
-        Ok(Prepared { message, routes, replies, is_repeatable })
+        if let Some(span) = &mut span {
+            span.published(&self.vhost, &self.client, channel, &message, routes.len());
+        }
+        Ok(Prepared { message, routes, replies, is_repeatable, span })
     }
 
     /// Stages what the firehose says of a publish. Also of one that waits for its transaction, as
@@ -230,7 +249,8 @@ impl Session {
 
     /// Puts a prepared message into the current batch.
     pub fn stage(&mut self, prepared: Prepared, ticket: Option<Ticket>) {
-        let Prepared { message, routes, replies, .. } = prepared;
+        let Prepared { message, routes, replies, span, .. } = prepared;
+        self.staging.spans.extend(span.map(|span| *span));
         let replies = replies.into_iter();
         self.staging.replies.extend(replies.map(|target| (target, message.clone())));
         self.stage_message(message, &routes, ticket);
@@ -323,6 +343,10 @@ impl Session {
                 _ => None,
             };
             if let Some(source) = dead_lettering {
+                if let Some(spans) = group.queue.spans() {
+                    let SettleGroup { queue, consumer, entries } = &*group;
+                    spans.settle(queue, *consumer, entries, SettleOutcome::Rejected, true);
+                }
                 dying.extend(group.entries.iter_mut().map(|entry| {
                     let (source, dead) = (Arc::clone(&source), entry.clone());
                     entry.forget_record();
@@ -408,6 +432,7 @@ impl Session {
             };
             Confirmation { ticket: pending.ticket, outcome }
         }));
+        staging.spans.clear();
     }
 
     /// What routes and permissions hold for.
@@ -519,18 +544,28 @@ fn copies(headers: Table<'_>) -> Result<(Keys<'_>, Keys<'_>), AmqpError> {
     Ok((keys, bcc))
 }
 
-/// The properties as they are delivered, where they differ: nobody sees the `BCC` header, and a
-/// request for a direct reply names its token.
-fn rewritten(properties: &Properties<'_>, reply_to: Option<&Arc<str>>) -> Option<Vec<u8>> {
-    let without_bcc = properties.headers.filter(|headers| headers.get("BCC").is_some());
-    if reply_to.is_none() && without_bcc.is_none() {
+/// The properties as they are delivered, where they differ: nobody sees the `BCC` header, a
+/// request for a direct reply names its token, and the trace may be the broker's.
+fn rewritten(
+    properties: &Properties<'_>,
+    reply_to: Option<&Arc<str>>,
+    traceparent: Option<&str>,
+) -> Option<Vec<u8>> {
+    let has_bcc = properties.headers.is_some_and(|headers| headers.get("BCC").is_some());
+    if reply_to.is_none() && !has_bcc && traceparent.is_none() {
         return None;
     }
-    let without_bcc =
-        without_bcc.map(|headers| TableBuilder::from_table(headers).remove("BCC").build());
+    let headers = (has_bcc || traceparent.is_some()).then(|| {
+        let headers = TableBuilder::from_table(properties.headers.unwrap_or_default());
+        let headers = headers.remove("BCC");
+        match traceparent {
+            Some(traceparent) => headers.set(TRACE_PARENT, traceparent).build(),
+            None => headers.build(),
+        }
+    });
     let changed = Properties {
         reply_to: reply_to.map(|token| token.as_bytes()).or(properties.reply_to),
-        headers: without_bcc.as_ref().map(|headers| headers.as_table()).or(properties.headers),
+        headers: headers.as_ref().map(|headers| headers.as_table()).or(properties.headers),
         ..*properties
     };
     let mut raw = Vec::new();

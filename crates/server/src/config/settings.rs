@@ -5,6 +5,7 @@ mod auth;
 mod backends;
 mod oauth2;
 mod tls;
+mod tracing;
 mod web;
 
 use std::fmt::Display;
@@ -83,6 +84,7 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
         .chain(&backends::HTTP)
         .chain(&oauth2::OAUTH2)
         .chain(&backends::CACHE)
+        .chain(&tracing::TRACING)
         .chain(&web::WEB)
         .chain(&tls::AMQP)
         .chain(&tls::MANAGEMENT)

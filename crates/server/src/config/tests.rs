@@ -3,6 +3,7 @@ use std::fs;
 use leveret_auth::{
     Backend, CacheSettings, HttpMethod, HttpSettings, OAuth2Settings, Step, TlsFiles,
 };
+use leveret_broker::TraceHeader;
 use leveret_broker::access::PatternSyntax;
 use leveret_store::SyncPolicy;
 
@@ -149,6 +150,12 @@ fn a_file_sets_everything() {
         file = "/log/audit.jsonl"
         max_size = "1MiB"
         max_files = 3
+        [tracing]
+        endpoint = "https://collector:4318"
+        sample_ratio = 0.25
+        header = "add"
+        service_name = "orders-broker"
+        ca_file = "/tls/collector.pem"
         [web]
         body_max = "1MiB"
         request_rate = 50
@@ -292,6 +299,13 @@ fn a_file_sets_everything() {
             file: Some("/log/audit.jsonl".into()),
             max_bytes: 1 << 20,
             max_files: 3,
+        },
+        tracing: TracingConfig {
+            endpoint: Some("https://collector:4318/v1/traces".to_owned()),
+            sample_ratio: Ratio::parse("0.25").unwrap(),
+            header: TraceHeader::Add,
+            service_name: "orders-broker".to_owned(),
+            ca_file: Some("/tls/collector.pem".into()),
         },
         web: WebConfig {
             body_max: 1 << 20,
@@ -625,6 +639,13 @@ ca_file = "none"
 cached_backend = "internal"
 cache_ttl = "15s"
 cache_refusals = false
+
+[tracing]
+endpoint = "none"
+sample_ratio = 0.0
+header = "keep"
+service_name = "leveret"
+ca_file = "none"
 
 [web]
 session_idle = "3600s"
