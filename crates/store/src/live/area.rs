@@ -88,7 +88,10 @@ impl Area {
 
     /// The queue is to be changed.
     fn wake(&mut self, queue: u64) -> Option<&mut Places> {
-        if let Some((lsns, bytes)) = self.quiet.take(queue) {
+        // Mostly it is awake, or nothing here is quiet.
+        if !self.queues.contains_key(&queue)
+            && let Some((lsns, bytes)) = self.quiet.take(queue)
+        {
             let count = lsns.iter().count() as u64;
             self.queues.insert(queue, Places { lsns, count, bytes, seen: None });
         }

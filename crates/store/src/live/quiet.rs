@@ -85,23 +85,30 @@ impl Quiet {
 
     /// What waits in a queue, unless it was taken.
     pub(super) fn get(&self, queue: u64) -> Option<Waiting<'_>> {
-        let at = self.rows.binary_search_by_key(&queue, |row| row.queue).ok()?;
-        let row = self.rows.get(at).filter(|row| row.bytes != TAKEN)?;
-        let start = at.checked_sub(1).and_then(|before| self.rows.get(before));
-        let start = start.map_or(0, |before| before.end as usize);
-        let offsets = self.offsets.get(start..row.end as usize)?;
-        Some(Waiting { base: self.base, offsets, bytes: row.bytes.into() })
+        self.waiting(self.find(queue)?)
     }
 
     /// Takes a queue: it isn't here any more.
     pub(super) fn take(&mut self, queue: u64) -> Option<(LsnSet, u64)> {
-        let waiting = self.get(queue)?;
+        let at = self.find(queue)?;
+        let waiting = self.waiting(at)?;
         let mut lsns = LsnSet::default();
         waiting.lsns().for_each(|lsn| lsns.insert(lsn, 1));
         let bytes = waiting.bytes;
-        let at = self.rows.binary_search_by_key(&queue, |row| row.queue).ok()?;
         self.rows.get_mut(at)?.bytes = TAKEN;
         Some((lsns, bytes))
+    }
+
+    fn find(&self, queue: u64) -> Option<usize> {
+        self.rows.binary_search_by_key(&queue, |row| row.queue).ok()
+    }
+
+    fn waiting(&self, at: usize) -> Option<Waiting<'_>> {
+        let row = self.rows.get(at).filter(|row| row.bytes != TAKEN)?;
+        let before = at.checked_sub(1).and_then(|before| self.rows.get(before));
+        let start = before.map_or(0, |before| before.end as usize);
+        let offsets = self.offsets.get(start..row.end as usize)?;
+        Some(Waiting { base: self.base, offsets, bytes: row.bytes.into() })
     }
 }
 
