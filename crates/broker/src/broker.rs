@@ -216,7 +216,10 @@ impl Broker {
     }
 
     /// Flushes and closes the store. No session may be open.
-    pub fn close(&self) {
+    pub fn close(&self, now: Millis) {
+        let mut turn = Turn::new();
+        turn.begin(now);
+        self.dead_letter_departed(&mut turn);
         for vhost in self.vhosts.read().values() {
             for stream in vhost.queues().iter().filter(|queue| queue.is_stream()) {
                 let _order = stream.order();
@@ -286,6 +289,12 @@ impl Broker {
             } else {
                 break;
             }
+        }
+        if !turn.departed.is_empty() {
+            let Turn { departed, records, .. } = turn;
+            departed.retain(|queue| !queue.drop_places(records));
+            self.postponed.lock().departed.append(departed);
+            turn.flush(&self.store);
         }
         let discarded = turn.take_discarded();
         if discarded != DeathsByReason::default() {

@@ -5,6 +5,7 @@
 //! settlement of its old place are one unit of the journal: after a crash it is in one or the other.
 
 mod counts;
+mod departed;
 mod history;
 mod kept;
 mod letter;
@@ -24,6 +25,7 @@ use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
+pub(crate) use self::departed::{Departed, Dying};
 pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 pub(crate) use self::postponed::Postponed;
@@ -46,6 +48,8 @@ pub(crate) struct DeadLettering {
     pub(crate) routing_key: Option<Arc<str>>,
     pub(crate) onward: Onward,
     pub(crate) strategy: Strategy,
+    /// Says that messages of the queue may be dying.
+    pub(crate) _dying: Dying,
 }
 
 /// What becomes of a dead letter that nobody takes (`x-dead-letter-strategy`).
@@ -143,7 +147,8 @@ impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
     pub(crate) fn dead_letter(&self, turn: &mut Turn) {
         let mut waiting = self.postponed.lock().line_up(std::mem::take(&mut turn.dead));
-        self.dead_letter_some(&mut waiting, turn);
+        // What can't be read waits.
+        let _ = self.dead_letter_some(&mut waiting, turn);
         if !waiting.is_empty() {
             self.postponed.lock().settle(&[], waiting);
         }
@@ -151,19 +156,41 @@ impl Broker {
 
     /// Dead-letters some of what earlier turns have left. Whether there is more.
     pub(crate) fn dead_letter_postponed(&self, turn: &mut Turn) -> bool {
+        let _ = self.dead_letter_next(turn);
         let mut postponed = self.postponed.lock();
-        if postponed.is_empty() {
-            return false;
-        }
-        let (mut waiting, sources) = postponed.take();
-        drop(postponed);
-        self.dead_letter_some(&mut waiting, turn);
-        let mut postponed = self.postponed.lock();
-        postponed.settle(&sources, waiting);
+        // Finishing the turn sees whether they can be dropped now.
+        turn.departed.append(&mut postponed.departed);
         !postponed.is_empty()
     }
 
-    fn dead_letter_some(&self, waiting: &mut VecDeque<Death<AnyEntry>>, turn: &mut Turn) {
+    /// Dead-letters what would be lost with the process, as no queue has it any more.
+    pub(crate) fn dead_letter_departed(&self, turn: &mut Turn) {
+        loop {
+            turn.departed.append(&mut self.postponed.lock().departed);
+            self.finish(turn);
+            if self.postponed.lock().departed.is_empty() || self.dead_letter_next(turn).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn dead_letter_next(&self, turn: &mut Turn) -> Result<(), Unread> {
+        let mut postponed = self.postponed.lock();
+        if postponed.is_empty() {
+            return Ok(());
+        }
+        let (mut waiting, sources) = postponed.take();
+        drop(postponed);
+        let result = self.dead_letter_some(&mut waiting, turn);
+        self.postponed.lock().settle(&sources, waiting);
+        result
+    }
+
+    fn dead_letter_some(
+        &self,
+        waiting: &mut VecDeque<Death<AnyEntry>>,
+        turn: &mut Turn,
+    ) -> Result<(), Unread> {
         let (mut count, mut bytes) = (0, 0);
         while count < TURN && bytes < TURN_BYTES && !waiting.is_empty() {
             let portion = take_portion(waiting);
@@ -173,7 +200,7 @@ impl Broker {
                 Ok(portion) => portion,
                 Err(unread) => {
                     unread.into_iter().rev().for_each(|death| waiting.push_front(death));
-                    return;
+                    return Err(Unread);
                 }
             };
             let mut letters = DeadLetters::write(self, &portion, turn.now, &mut turn.records);
@@ -189,8 +216,12 @@ impl Broker {
                 died.into_iter().rev().for_each(|death| waiting.push_front(death));
             }
         }
+        Ok(())
     }
 }
+
+/// Messages of deaths can't be read now. The log says why.
+struct Unread;
 
 fn take_portion(waiting: &mut VecDeque<Death<AnyEntry>>) -> Vec<Death<AnyEntry>> {
     let mut bytes = 0;

@@ -41,7 +41,7 @@ pub(crate) use self::status::PastQueues;
 pub use self::status::{ConsumerAbout, QueueConsumer, QueueStatus, QueueTotals, Reading};
 use self::stream::StreamState;
 use crate::buckets::Origin;
-use crate::dead_letter::{DeadLettering, Death, KeptLetters, Reason};
+use crate::dead_letter::{DeadLettering, Death, Dying, KeptLetters, Reason};
 use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
@@ -82,6 +82,8 @@ struct State {
     stream: Option<Box<StreamState>>,
     consumers: HashMap<ConsumerId, Consumer>,
     dead_lettering: Option<Arc<DeadLettering>>,
+    /// If it has ever dead-lettered.
+    dying: Option<Dying>,
     policies: AppliedPolicies,
     /// Dead letters nobody has taken yet.
     kept: KeptLetters,
@@ -155,7 +157,9 @@ pub struct DeleteIf {
 impl SharedQueue {
     pub(crate) fn new(spec: QueueSpec, agenda: &Arc<QueueAgenda>) -> Arc<Self> {
         let settings = spec.settings;
-        let dead_lettering = DeadLettering::of(&settings, spec.id, &spec.name, &spec.vhost);
+        let mut dying = None;
+        let dead_lettering =
+            DeadLettering::of(&settings, spec.id, &spec.name, &spec.vhost, &mut dying);
         let queue = Arc::new_cyclic(|this| Self {
             id: spec.id,
             name: spec.name,
@@ -175,6 +179,7 @@ impl SharedQueue {
                     .then(|| Box::new(StreamState::new(settings.stream))),
                 consumers: HashMap::default(),
                 dead_lettering: dead_lettering.map(Arc::new),
+                dying,
                 policies: spec.policies,
                 kept: KeptLetters::default(),
                 deduplicator: settings
@@ -576,8 +581,11 @@ impl SharedQueue {
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);
         }
-        if self.durable {
-            turn.drop_queue(self.id);
+        state.dead_lettering = None;
+        match state.dying.take() {
+            _ if !self.durable => {}
+            Some(dying) => dying.depart(self.id, turn),
+            None => turn.drop_queue(self.id),
         }
         ready
     }

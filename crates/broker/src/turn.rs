@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_engine::{AnyEntry, Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
-use crate::dead_letter::{Death, DeathsByReason, Reason};
+use crate::dead_letter::{Death, DeathsByReason, Departed, Reason};
 use crate::firehose::TracedDelivery;
 use crate::queue::SharedQueue;
 use crate::subscriber::Subscriber;
@@ -35,6 +35,8 @@ pub struct Turn {
     pub(crate) records: Batch,
     /// What died in queues that dead-letter.
     pub(crate) dead: Vec<Death<AnyEntry>>,
+    /// Deleted queues of which messages may be dying.
+    pub(crate) departed: Vec<Departed>,
     /// What died in queues that don't.
     discarded: DeathsByReason,
     /// Deliveries the firehose is to tell of.

@@ -115,7 +115,7 @@ impl Bench {
         self.outbox.finish();
         self.write();
         drop(self.connection);
-        self.broker.close();
+        self.broker.close(self.now);
         self.sent
     }
 

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, Guest};
 use crate::alarms;
 use crate::audit::AuditFile;
+use crate::clock;
 use crate::config::{
     AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig, TracingConfig,
 };
@@ -294,7 +295,7 @@ impl Server {
         self.tasks.close();
         self.tasks.wait().await;
         let broker = self.broker;
-        if tokio::task::spawn_blocking(move || broker.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || broker.close(clock::now())).await.is_err() {
             tracing::error!("the store was not closed in order; it recovers at the next start");
         }
     }

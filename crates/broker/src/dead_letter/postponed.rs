@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use ahash::HashMap;
 use leveret_engine::{AnyEntry, QueueId};
 
-use super::{Death, TURN, TURN_BYTES};
+use super::{Death, Departed, TURN, TURN_BYTES};
 
 /// Deaths that wait for the ticker, in the order in which they happened.
 ///
@@ -16,6 +16,8 @@ pub(crate) struct Postponed {
     waiting: VecDeque<Death<AnyEntry>>,
     /// Queues by how many of their deaths wait or are being dead-lettered.
     sources: HashMap<QueueId, usize>,
+    /// Deleted queues whose places cannot be dropped yet.
+    pub(crate) departed: Vec<Departed>,
 }
 
 impl Postponed {

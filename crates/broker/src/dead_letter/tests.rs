@@ -45,6 +45,7 @@ fn death(message: Message, queue: &str, reason: Reason, routing_key: Option<&str
         routing_key: routing_key.map(Arc::from),
         onward: Onward::Dead,
         strategy: super::Strategy::AtMostOnce,
+        _dying: super::Dying::default(),
     };
     Death { source: Arc::new(source), entry: Entry::new(Lsn(1), message), reason, past: None }
 }

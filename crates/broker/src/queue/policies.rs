@@ -8,7 +8,7 @@ use leveret_engine::{Overflow, QueueId};
 
 use super::schedule::Lease;
 use super::{Purpose, Settings, SharedQueue};
-use crate::dead_letter::{DeadLettering, Onward, Strategy};
+use crate::dead_letter::{DeadLettering, Dying, Onward, Strategy};
 use crate::policy::{self, AppliedPolicies};
 use crate::turn::Turn;
 
@@ -43,7 +43,8 @@ impl SharedQueue {
         };
         state.policies = policies;
         self.consumer_timeout.set(settings.consumer_timeout);
-        let dead_lettering = DeadLettering::of(&settings, self.id, &self.name, &self.vhost);
+        let (name, vhost) = (&self.name, &self.vhost);
+        let dead_lettering = DeadLettering::of(&settings, self.id, name, vhost, &mut state.dying);
         state.dead_lettering = dead_lettering.map(Arc::new);
         state.kept.retry_soon();
         if state.lease.as_ref().map(Lease::span) != settings.expires {
@@ -59,24 +60,28 @@ impl SharedQueue {
 }
 
 impl DeadLettering {
-    /// How a queue with these settings dead-letters, if it does.
+    /// How a queue with these settings dead-letters, if it does. `dying` is the queue's as long as it
+    /// is there, whatever its settings.
     pub(super) fn of(
         settings: &Settings,
         queue: QueueId,
         name: &Arc<str>,
         vhost: &Arc<str>,
+        dying: &mut Option<Dying>,
     ) -> Option<Self> {
+        let exchange = settings.dead_letter_exchange.clone()?;
         Some(Self {
             queue,
             queue_name: Arc::clone(name),
             vhost: Arc::clone(vhost),
-            exchange: settings.dead_letter_exchange.clone()?,
+            exchange,
             routing_key: settings.dead_letter_routing_key.clone(),
             onward: match settings.purpose {
                 Purpose::Delay => Onward::Delayed,
                 Purpose::Clients | Purpose::History => Onward::Dead,
             },
             strategy: strategy(settings, name, vhost),
+            _dying: dying.get_or_insert_default().clone(),
         })
     }
 }

@@ -389,7 +389,7 @@ fn offsets_go_with_their_stream() {
     assert_eq!(world.read("worker", &[TRACKED, FIRST]).offsets(), [0]);
     world.session.delete_queue("s", DeleteIf::default()).unwrap();
     world.session.close();
-    world.broker.close();
+    world.broker.close(Millis(world.now));
     drop(world);
     let options = StoreOptions::default();
     let (_store, recovered) = Store::open(Arc::new(disk), Path::new("/data"), options).unwrap();

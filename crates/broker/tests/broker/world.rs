@@ -83,7 +83,7 @@ impl World {
     /// Stops the broker and starts it again on the same disk.
     pub(crate) fn restart(mut self) -> Self {
         self.session.close();
-        self.broker.close();
+        self.broker.close(Millis(self.now));
         let Self { disk, now, message_memory, .. } = self;
         Self::open_with(disk, now, message_memory)
     }
@@ -248,10 +248,19 @@ impl World {
 
     /// Settles messages of one queue together.
     pub(crate) fn settle(&mut self, settlement: Settlement, got: impl IntoIterator<Item = Got>) {
+        self.settle_unfinished(settlement, got);
+        self.session.finish();
+    }
+
+    /// As [`settle`](Self::settle), with more to come in the same turn.
+    pub(crate) fn settle_unfinished(
+        &mut self,
+        settlement: Settlement,
+        got: impl IntoIterator<Item = Got>,
+    ) {
         if let Some(mut group) = group(got) {
             self.session.settle(settlement, &mut group);
         }
-        self.session.finish();
     }
 
     /// Commits a transaction of settlements and publishes to queues by name.
