@@ -40,7 +40,7 @@ fn tried(call: &Call, given: &Map<String, Value>) -> Result<Vec<Value>, Failure>
         definitions::import(&scratch, &call.actor, own, call.now)?;
     }
     let (refused, _) = definitions::import_what_can_be(&scratch, &call.actor, given, call.now)?;
-    scratch.close();
+    scratch.close(call.now);
     Ok(refused)
 }
 
