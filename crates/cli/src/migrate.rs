@@ -62,7 +62,9 @@ pub(crate) fn run(arguments: &MigrateArgs, sources: &Sources) -> Result<(), Fail
         "/control/definitions"
     };
     let refused = target.post(path, &definitions)?;
-    let differences = differences(&source.about()?, &definitions, &queues, &before, &refused);
+    let about = source.about()?;
+    let max = config.amqp.max_message_bytes;
+    let differences = differences(&about, &definitions, &queues, &before, &refused, max);
     say(&format!(
         "{} {} at {}: {}\n",
         if arguments.dry_run { "Would migrate from" } else { "Migrating from" },

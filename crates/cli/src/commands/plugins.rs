@@ -23,12 +23,12 @@ const CHANGING: &[Switch] = &[
 /// RabbitMQ's plugins, and whether Leveret does what they do.
 const KNOWN: [(&str, bool); 41] = [
     ("rabbitmq_amqp1_0", false),
-    ("rabbitmq_auth_backend_cache", false),
-    ("rabbitmq_auth_backend_http", false),
-    ("rabbitmq_auth_backend_internal_loopback", false),
+    ("rabbitmq_auth_backend_cache", true),
+    ("rabbitmq_auth_backend_http", true),
+    ("rabbitmq_auth_backend_internal_loopback", true),
     ("rabbitmq_auth_backend_ldap", false),
-    ("rabbitmq_auth_backend_oauth2", false),
-    ("rabbitmq_auth_mechanism_ssl", false),
+    ("rabbitmq_auth_backend_oauth2", true),
+    ("rabbitmq_auth_mechanism_ssl", true),
     ("rabbitmq_consistent_hash_exchange", true),
     ("rabbitmq_delayed_message_exchange", true),
     ("rabbitmq_event_exchange", false),

@@ -9,7 +9,7 @@ use crate::at::At;
 use crate::commands::plugins;
 
 /// Settings that say how a cluster places queues, or how old versions kept them.
-const WITHOUT_EFFECT: [&str; 13] = [
+const WITHOUT_EFFECT: [&str; 15] = [
     "ha-mode",
     "ha-params",
     "ha-promote-on-failure",
@@ -22,8 +22,16 @@ const WITHOUT_EFFECT: [&str; 13] = [
     "queue-leader-locator",
     "queue-master-locator",
     "queue-mode",
+    "queue-version",
+    "quorum-initial-group-size",
     "target-group-size",
 ];
+
+/// RabbitMQ's plugins that take part in logins. They are built in, and set up in `rabbitmq.conf`.
+const OF_LOGINS: &str = "rabbitmq_auth_";
+
+/// The largest message of RabbitMQ before 4.0, unless told otherwise.
+const LARGEST_BEFORE_4: u64 = 128 << 20;
 
 /// One sentence for each. `about` is what [`Source::about`](super::source::Source::about) says,
 /// `before` are the definitions here, and `refused` is what will not be one.
@@ -33,15 +41,26 @@ pub(super) fn differences(
     queues: &[Queue],
     before: &Value,
     refused: &Value,
+    max_message_bytes: u64,
 ) -> Vec<String> {
     let mut all = Vec::new();
     all.extend(of_refused(refused));
     all.extend(of_existing(definitions, before));
     all.extend(of_nodes(about));
     all.extend(of_plugins(about));
+    all.extend(of_logins(about));
+    all.extend(of_vhosts(about));
     all.extend(without_effect(definitions));
-    all.extend(of_queues(queues));
-    all.extend(of_delayed(about));
+    let is_older = is_before_4(about);
+    all.extend(of_queues(queues, is_older));
+    if is_older && max_message_bytes < LARGEST_BEFORE_4 {
+        all.push(format!(
+            "messages of more than {max_message_bytes} bytes are refused here \
+             (amqp.max_message_size), and there of more than {LARGEST_BEFORE_4} unless it was told \
+             otherwise"
+        ));
+    }
+    all.extend(of_exchanges(about));
     all
 }
 
@@ -125,16 +144,39 @@ fn of_nodes(about: &Value) -> Option<String> {
 }
 
 fn of_plugins(about: &Value) -> Option<String> {
-    let mut missing = BTreeSet::new();
+    let missing = plugins_there(about, |name| plugins::is_built_in(name) == Some(false))?;
+    Some(format!("plugins that are on there and not here: {missing}"))
+}
+
+fn of_logins(about: &Value) -> Option<String> {
+    let built_in = |name: &str| plugins::is_built_in(name) == Some(true);
+    let own = plugins_there(about, |name| name.starts_with(OF_LOGINS) && built_in(name))?;
+    Some(format!("logins may depend on {own} there, whose settings are no definitions"))
+}
+
+/// The names of those that are on there and `chosen`.
+fn plugins_there(about: &Value, chosen: impl Fn(&str) -> bool) -> Option<String> {
+    let mut all = BTreeSet::new();
     for node in list(about, "nodes") {
         let enabled = list(node, "enabled_plugins").iter().filter_map(Value::as_str);
-        missing.extend(enabled.filter(|name| plugins::is_built_in(name) == Some(false)));
+        all.extend(enabled.filter(|name| chosen(name)));
     }
-    if missing.is_empty() {
-        return None;
-    }
-    let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
-    Some(format!("plugins that are on there and not here: {missing}"))
+    (!all.is_empty()).then(|| all.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+fn of_vhosts(about: &Value) -> impl Iterator<Item = String> {
+    let traced = list(about, "vhosts").iter().filter(|vhost| vhost.at("tracing") == true);
+    traced.map(|vhost| {
+        let name = vhost.at("name").as_str().unwrap_or_default();
+        format!("vhost '{name}': tracing is on there, which is no definition")
+    })
+}
+
+/// Whether its defaults are those of RabbitMQ 3.
+fn is_before_4(about: &Value) -> bool {
+    let version = about.at("overview").at("rabbitmq_version").as_str().unwrap_or_default();
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major < 4)
 }
 
 fn without_effect(definitions: &Value) -> Vec<String> {
@@ -144,8 +186,9 @@ fn without_effect(definitions: &Value) -> Vec<String> {
         if !keys.is_empty() {
             let text = |key| entry.at(key).as_str().unwrap_or_default();
             let (name, vhost) = (text("name"), text("vhost"));
+            let has = if keys.len() == 1 { "has" } else { "have" };
             let keys = keys.join(", ");
-            all.push(format!("{what} '{name}' in vhost '{vhost}': {keys} has no effect here"));
+            all.push(format!("{what} '{name}' in vhost '{vhost}': {keys} {has} no effect here"));
         }
     };
     for policy in list(definitions, "policies") {
@@ -158,7 +201,7 @@ fn without_effect(definitions: &Value) -> Vec<String> {
     all
 }
 
-fn of_queues(queues: &[Queue]) -> Vec<String> {
+fn of_queues(queues: &[Queue], is_before_4: bool) -> Vec<String> {
     let mut all = Vec::new();
     let mut say = |what: &str, chosen: &dyn Fn(&Queue) -> bool| {
         let chosen = queues.iter().filter(|queue| chosen(queue));
@@ -166,6 +209,7 @@ fn of_queues(queues: &[Queue]) -> Vec<String> {
         if let Some((first, others)) = names.split_first() {
             let others = match others.len() {
                 0 => String::new(),
+                1 => " and 1 other".to_owned(),
                 count => format!(" and {count} others"),
             };
             all.push(format!("'{first}'{others}: {what}"));
@@ -178,6 +222,11 @@ fn of_queues(queues: &[Queue]) -> Vec<String> {
         !queue.exclusive && !queue.is_defined
     });
     say("streams; their messages are copied and also stay there", &|queue| queue.is_stream());
+    say("of a plugin there, and nothing here takes messages from it", &|queue| queue.is_internal);
+    say(
+        "no delivery limit there, and here that of RabbitMQ 4, after 20 returns; a policy can lift it",
+        &|queue| is_before_4 && queue.kind == "quorum" && !queue.has_delivery_limit,
+    );
     say(
         "consumers are connected there, which take messages meanwhile; what they hold \
          unacknowledged stays there",
@@ -186,15 +235,17 @@ fn of_queues(queues: &[Queue]) -> Vec<String> {
     all
 }
 
-/// Messages that wait in an exchange, where nobody can get them.
-fn of_delayed(about: &Value) -> Vec<String> {
-    let exchanges = list(about, "exchanges").iter();
-    let delayed = exchanges.filter(|exchange| exchange.at("type") == "x-delayed-message");
-    let delayed = delayed.map(|exchange| {
+/// Messages that are in an exchange, where nobody can get them.
+fn of_exchanges(about: &Value) -> impl Iterator<Item = String> {
+    list(about, "exchanges").iter().filter_map(|exchange| {
+        let what = match exchange.at("type").as_str()? {
+            "x-delayed-message" => "messages whose delay isn't over stay there",
+            "x-recent-history" => "what it keeps for new bindings stays there",
+            _ => return None,
+        };
         let name = exchange.at("name").as_str().unwrap_or_default();
-        format!("exchange '{name}': messages whose delay isn't over stay there")
-    });
-    delayed.collect()
+        Some(format!("exchange '{name}': {what}"))
+    })
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -206,83 +257,4 @@ fn keys(value: &Value) -> impl Iterator<Item = &str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_differs_is_said_once_each() {
-        let about = json!({
-            "nodes": [
-                { "enabled_plugins": ["rabbitmq_management", "rabbitmq_shovel", "cowboy"] },
-                { "enabled_plugins": ["rabbitmq_shovel", "rabbitmq_mqtt"] },
-            ],
-            "exchanges": [{ "name": "later", "type": "x-delayed-message" }],
-        });
-        let definitions = json!({
-            "users": [{ "name": "guest", "password_hash": "a" }],
-            "policies": [
-                { "name": "ha", "vhost": "/", "definition": { "ha-mode": "all", "max-length": 1 } },
-            ],
-            "exchanges": [{ "name": "x", "vhost": "/", "type": "topic", "durable": true }],
-            "queues": [
-                { "name": "same", "vhost": "/", "type": "quorum", "durable": true,
-                  "auto_delete": false, "arguments": { "x-queue-type": "quorum" } },
-                { "name": "other", "vhost": "/", "durable": true,
-                  "arguments": { "x-max-length": 1, "x-queue-mode": "lazy" } },
-            ],
-        });
-        let before = json!({
-            "users": [{ "name": "guest", "password_hash": "b" }],
-            "exchanges": [{ "name": "x", "vhost": "/", "type": "fanout", "durable": true }],
-            "queues": [
-                { "name": "same", "vhost": "/", "durable": true,
-                  "arguments": { "x-queue-type": "quorum" } },
-                { "name": "other", "vhost": "/", "durable": false, "arguments": {} },
-            ],
-        });
-        let refused = json!({ "refused": [
-            { "section": "parameters", "vhost": "/", "name": "shovel s",
-              "reason": "Validation failed\n\ncomponent shovel not found" },
-        ] });
-        let queue = |name: &str, kind: &str| Queue {
-            vhost: "/".to_owned(),
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            auto_delete: false,
-            exclusive: name.starts_with("own"),
-            is_defined: !name.starts_with("own"),
-            consumers: 1,
-            message_bytes: None,
-        };
-        let queues = [queue("own1", "classic"), queue("own2", "classic"), queue("log", "stream")];
-        let said = differences(&about, &definitions, &queues, &before, &refused);
-        let expected = [
-            "parameter 'shovel s' in vhost '/' is not taken: Validation failed component shovel \
-             not found",
-            "exchange 'x' in vhost '/' is here already and stays as it is, with another type",
-            "queue 'other' in vhost '/' is here already and stays as it is, with another durable \
-             and arguments",
-            "user 'guest', who is here already, gets the password of there",
-            "there are 2 nodes there, and one here: nothing is replicated",
-            "plugins that are on there and not here: rabbitmq_mqtt, rabbitmq_shovel",
-            "policy 'ha' in vhost '/': ha-mode has no effect here",
-            "queue 'other' in vhost '/': queue-mode has no effect here",
-            "'own1' and 1 others: exclusive, so only its own connection has it, and it stays there",
-            "'log': streams; their messages are copied and also stay there",
-            "'log': consumers are connected there, which take messages meanwhile; what they hold \
-             unacknowledged stays there",
-            "exchange 'later': messages whose delay isn't over stay there",
-        ];
-        assert_eq!(said, expected);
-    }
-
-    #[test]
-    fn nothing_is_said_of_what_is_the_same() {
-        let definitions = json!({ "queues": [{ "name": "q", "vhost": "/", "durable": true }] });
-        let nothing = json!({});
-        let said = differences(&nothing, &definitions, &[], &definitions, &nothing);
-        assert_eq!(said, Vec::<String>::new());
-    }
-}
+mod tests;

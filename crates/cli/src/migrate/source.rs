@@ -33,6 +33,10 @@ pub(super) struct Queue {
     pub(super) exclusive: bool,
     /// Whether the definitions have it.
     pub(super) is_defined: bool,
+    /// A plugin there has made it for itself.
+    pub(super) is_internal: bool,
+    /// Whether an argument or a policy says how often a message may come back.
+    pub(super) has_delivery_limit: bool,
     pub(super) consumers: u64,
     /// Bytes of a message's body, as far as is known.
     pub(super) message_bytes: Option<u64>,
@@ -124,24 +128,15 @@ impl Source {
 
     /// Its queues, in the order of their names, also those that are no definition.
     pub(super) fn queues(&self, definitions: &Value) -> Result<Vec<Queue>, Failure> {
-        let defined = definitions.at("queues").as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut defined: Vec<(&str, &str)> = defined.iter().map(named).collect();
-        defined.sort_unstable();
-        let listed = self.get("/api/queues")?;
-        let listed = listed.as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut queues: Vec<Queue> = listed
-            .iter()
-            .map(|queue| Queue::read(queue, defined.binary_search(&named(queue)).is_ok()))
-            .collect();
-        queues.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
-        Ok(queues)
+        Ok(Queue::all(&self.get("/api/queues")?, definitions))
     }
 
-    /// What else there is to know of it: `{"overview": {...}, "nodes": [...], "exchanges": [...]}`.
+    /// What else there is to know of it: `{"overview": {...}, "nodes": [...], "vhosts": [...], "exchanges": [...]}`.
     pub(super) fn about(&self) -> Result<Value, Failure> {
         Ok(json!({
             "overview": self.overview,
             "nodes": self.get("/api/nodes")?,
+            "vhosts": self.get("/api/vhosts")?,
             "exchanges": self.get("/api/exchanges")?,
         }))
     }
@@ -152,11 +147,26 @@ impl Source {
 }
 
 impl Queue {
+    /// Those of a list, in the order of their names.
+    pub(super) fn all(listed: &Value, definitions: &Value) -> Vec<Self> {
+        let defined = definitions.at("queues").as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut defined: Vec<(&str, &str)> = defined.iter().map(named).collect();
+        defined.sort_unstable();
+        let listed = listed.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut queues: Vec<Self> = listed
+            .iter()
+            .map(|queue| Self::read(queue, defined.binary_search(&named(queue)).is_ok()))
+            .collect();
+        queues.sort_by(|a, b| (&a.vhost, &a.name).cmp(&(&b.vhost, &b.name)));
+        queues
+    }
+
     fn read(queue: &Value, is_defined: bool) -> Self {
         let (vhost, name) = named(queue);
         let number = |key| queue.at(key).as_u64().unwrap_or_default();
         let flag = |key| queue.at(key).as_bool().unwrap_or_default();
         let (messages, bytes) = (number("messages"), number("message_bytes"));
+        let arguments = queue.at("arguments");
         Self {
             vhost: vhost.to_owned(),
             name: name.to_owned(),
@@ -164,6 +174,9 @@ impl Queue {
             auto_delete: flag("auto_delete"),
             exclusive: flag("exclusive"),
             is_defined,
+            is_internal: !arguments.at("x-internal-purpose").is_null(),
+            has_delivery_limit: !arguments.at("x-delivery-limit").is_null()
+                || !queue.at("effective_policy_definition").at("delivery-limit").is_null(),
             consumers: number("consumers"),
             message_bytes: bytes.checked_div(messages),
         }
