@@ -12,7 +12,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod bindings;
+mod channels;
 mod connects;
+mod consumers;
+mod declares;
 mod half_open;
+mod patterns;
 mod scene;
+mod slow_readers;
+mod slow_writers;
+mod tiny_bodies;
+mod unacked;
 mod worker;

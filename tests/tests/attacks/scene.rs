@@ -36,7 +36,8 @@ pub(crate) struct Attack<'a> {
 
 /// What attackers know.
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    management: SocketAddr,
     rounds: u64,
     until: Option<Instant>,
     done: AtomicU64,
@@ -65,6 +66,11 @@ impl Target {
         connection.open(&Login::default()).unwrap_or_else(|refused| panic!("{refused}"));
         connection
     }
+
+    /// The HTTP API, as an administrator.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.management)
+    }
 }
 
 /// A broker after an attack.
@@ -90,6 +96,7 @@ impl Attack<'_> {
         let before = metrics(&broker);
         let target = Target {
             address: broker.address(),
+            management: broker.management_address(),
             rounds: self.rounds,
             until: seconds.map(|time| Instant::now() + time),
             done: AtomicU64::new(0),
@@ -154,6 +161,7 @@ impl Attack<'_> {
         let more = |name: &str| peak[name] - before[name];
         let memory = more("rabbitmq_process_resident_memory_bytes") / f64::from(1 << 20);
         let descriptors = more("rabbitmq_process_open_fds");
+        println!("{}: {memory:.1} MiB and {descriptors} descriptors more", self.name);
         assert!(memory <= self.memory_max, "{memory:.1} MiB more than before");
         assert!(descriptors <= self.descriptors_max, "{descriptors} more descriptors than before");
         assert!(work.messages >= MESSAGES_MIN);

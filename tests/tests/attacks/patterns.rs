@@ -1,0 +1,88 @@
+//! Patterns that are meant to take forever.
+
+use leveret_tests::codec::queue;
+use leveret_tests::{bind, confirm_select, declare};
+use serde_json::json;
+
+use crate::scene::Attack;
+
+/// Bindings with as many `#` as a key has room for, each on a path of its own through the index, and
+/// messages whose keys match each of them in as many ways as there are.
+#[test]
+fn pathological_topics() {
+    let attack = Attack {
+        name: "topics of nothing but `#` and `*`",
+        config: "",
+        rounds: 40,
+        memory_max: 32.0,
+        descriptors_max: 50.0,
+    };
+    attack.run(|target| {
+        let connection = target.connect();
+        let channel = connection.channel(1);
+        channel.call(&queue::Declare { exclusive: true, ..declare("q") });
+        channel.call(&confirm_select());
+        for number in 0..100 {
+            let key = format!("{number}.{}", "#.*.".repeat(60));
+            channel.call(&bind("q", "amq.topic", key.trim_end_matches('.')));
+            let key = format!("#.a{number}.{}", "#.a.".repeat(60));
+            channel.call(&bind("q", "amq.topic", key.trim_end_matches('.')));
+        }
+        for round in target.rounds() {
+            // Another key each time, for what was found once is remembered.
+            let key = format!("{}{round}", "a.".repeat(120));
+            channel.publish("amq.topic", &key, "");
+            assert_eq!(channel.recv(), format!("basic.ack {}", round + 1));
+        }
+        connection
+    });
+}
+
+/// Policies and permissions, which are searched for in each name.
+#[test]
+fn pathological_expressions() {
+    let attack = Attack {
+        name: "expressions of policies and permissions",
+        config: "",
+        rounds: 60,
+        memory_max: 48.0,
+        descriptors_max: 50.0,
+    };
+    attack.run(|target| {
+        const PATTERNS: [&str; 4] = [
+            // These need steps back, of which there are so many.
+            r"^(a+)+(?=b)\1$",
+            r"^(?=(a|aa)+$)(a*)*\2b$",
+            // And these need none.
+            r"(a|a|aa)*(a*)*(a{1,50}){1,50}b$",
+            r"((((a*)*)*)*)*(a?){500}b$",
+        ];
+        let api = target.api();
+        for (number, pattern) in PATTERNS.iter().enumerate() {
+            let policy = json!({
+                "pattern": pattern,
+                "apply-to": "all",
+                "priority": number,
+                "definition": { "max-length": 10 },
+            });
+            let reply = api.call("PUT", &format!("/policies/%2F/evil-{number}"), &policy);
+            assert!([201, 204, 400].contains(&reply.status), "{}", reply.text);
+            let rights = json!({ "configure": pattern, "write": pattern, "read": pattern });
+            let reply = api.call("PUT", "/permissions/%2F/evil", &rights);
+            assert!([201, 204, 400].contains(&reply.status), "{}", reply.text);
+        }
+        let connection = target.connect();
+        for round in target.rounds() {
+            let channel = connection.channel(1);
+            for number in 0..10 {
+                let name = format!("{}-{number}", "a".repeat(250));
+                channel.send(&queue::Declare { exclusive: true, ..declare(&name) });
+            }
+            for answer in channel.recv_many(10) {
+                assert!(answer.starts_with("queue.declare-ok"), "{round}: {answer}");
+            }
+            channel.close();
+        }
+        connection
+    });
+}
