@@ -13,6 +13,7 @@ mod external;
 mod listeners;
 mod openssl;
 mod reload;
+mod rotation;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
