@@ -199,10 +199,11 @@ impl Backends {
                 let oauth2 = self.oauth2.as_ref().ok_or_else(not_there)?;
                 oauth2.log_in(credentials.password.as_deref()).await.map_err(|invalid| {
                     let why = format!("the token lets nobody in: {invalid}");
-                    match invalid.is_fault() {
+                    let refused = match invalid.is_fault() {
                         true => LoginRefused::fault(why),
                         false => LoginRefused::new(why),
-                    }
+                    };
+                    if invalid.is_token() { refused.of_token() } else { refused }
                 })
             }
             Backend::Cache => Err(not_there()),

@@ -42,19 +42,31 @@ pub struct LoginRefused {
     reasons: Vec<String>,
     /// Nobody has said that the password is wrong: who would know can't be asked.
     is_fault: bool,
+    is_token: bool,
 }
 
 impl LoginRefused {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reasons: vec![reason.into()], is_fault: false }
+        Self { reasons: vec![reason.into()], is_fault: false, is_token: false }
     }
 
     pub(crate) fn fault(reason: impl Into<String>) -> Self {
         Self { is_fault: true, ..Self::new(reason) }
     }
 
-    /// Whether nobody has said that the credentials are wrong, as who would know can't be asked.
-    pub fn is_fault(&self) -> bool {
+    /// The password was a token.
+    pub(crate) fn of_token(self) -> Self {
+        Self { is_token: true, ..self }
+    }
+
+    /// Whether a wrong password was tried. Nobody guesses tokens, and where somebody who would know
+    /// can't be asked nobody has said that it is wrong.
+    pub fn is_guess(&self) -> bool {
+        !self.is_fault && !self.is_token
+    }
+
+    /// Whether who would know can't be asked.
+    pub(crate) fn is_fault(&self) -> bool {
         self.is_fault
     }
 
@@ -62,6 +74,7 @@ impl LoginRefused {
     pub(crate) fn and(mut self, next: Self) -> Self {
         self.reasons.extend(next.reasons);
         self.is_fault |= next.is_fault;
+        self.is_token |= next.is_token;
         self
     }
 }

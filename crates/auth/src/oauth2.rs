@@ -51,6 +51,11 @@ impl Invalid {
     pub(crate) fn is_fault(&self) -> bool {
         matches!(self, Self::Key(NoKey::Unreachable(_)))
     }
+
+    /// Whether it is a token at all.
+    pub(crate) fn is_token(&self) -> bool {
+        !matches!(self, Self::NoToken | Self::Unsound(Unsound::Malformed))
+    }
 }
 
 impl OAuth2Backend {

@@ -207,6 +207,11 @@ impl AccessControl {
         self.attempts.count(entrance, has_succeeded);
     }
 
+    /// Counts a login that was not looked at, because its address has to wait.
+    pub fn count_throttled(&self, entrance: Entrance) {
+        self.attempts.count_throttled(entrance);
+    }
+
     /// How many logins there were.
     pub fn attempts(&self, entrance: Entrance) -> LoginAttempts {
         self.attempts.read(entrance)

@@ -129,21 +129,22 @@ pub(crate) async fn by_password(
     let is_token = user.is_empty();
     let wait = access.throttle().wait(&user, address, now).filter(|_| !is_token);
     if let Some(wait) = wait {
-        access.count_attempt(Entrance::Http, false);
+        access.count_throttled(Entrance::Http);
         return Err(Failure::Throttled(wait.as_secs() + 1));
     }
-    let found = if node.backends.know_at_once(&user, Some(password.as_bytes())) {
-        let found = access.authenticate(&user, password.as_bytes(), is_loopback(address));
-        found.map(Principal::from).map_err(|failure| (failure.to_string(), false))
+    let password = password.into_bytes();
+    let found = if node.backends.know_at_once(&user, Some(&password)) {
+        let found = access.authenticate(&user, &password, is_loopback(address));
+        found.map(Principal::from).map_err(|failure| (failure.to_string(), true))
     } else {
         let credentials = Credentials {
             user: user.clone(),
-            password: Some(password.into_bytes()),
+            password: Some(password.clone()),
             address,
             vhost: vhost.map(str::to_owned),
         };
         let asked = node.backends.log_in(&credentials).await;
-        asked.map_err(|refused| (refused.to_string(), refused.is_fault()))
+        asked.map_err(|refused| (refused.to_string(), refused.is_guess()))
     };
     access.count_attempt(Entrance::Http, found.is_ok());
     match found {
@@ -151,10 +152,9 @@ pub(crate) async fn by_password(
             access.throttle().succeeded(&user, address);
             Ok(found)
         }
-        Err((why, is_fault)) => {
-            // Where nobody could say whether a password is right, nobody has guessed.
-            if !is_fault && !is_token {
-                access.throttle().failed(&user, address, now);
+        Err((why, is_guess)) => {
+            if is_guess && !is_token {
+                access.throttle().failed(&user, &password, address, now);
             }
             let user = user.escape_debug();
             tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}");

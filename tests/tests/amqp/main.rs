@@ -57,6 +57,7 @@ mod streams;
 mod transactions;
 mod update_secret;
 mod wire;
+mod wrong_passwords;
 mod x_death;
 
 use leveret_tests::{Channel, Request};

@@ -18,6 +18,8 @@ pub struct LoginAttempts {
     pub succeeded: u64,
     /// Those that failed.
     pub failed: u64,
+    /// Those of them that were not looked at, after too many wrong passwords.
+    pub throttled: u64,
 }
 
 /// Counts logins.
@@ -31,6 +33,7 @@ pub(super) struct Attempts {
 struct Counters {
     succeeded: AtomicU64,
     failed: AtomicU64,
+    throttled: AtomicU64,
 }
 
 impl Entrance {
@@ -55,22 +58,31 @@ impl Attempts {
     }
 
     pub(super) fn count(&self, entrance: Entrance, has_succeeded: bool) {
-        let Counters { succeeded, failed } = self.of(entrance);
+        let Counters { succeeded, failed, .. } = self.of(entrance);
         let counter = if has_succeeded { succeeded } else { failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_throttled(&self, entrance: Entrance) {
+        self.count(entrance, false);
+        self.of(entrance).throttled.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self, entrance: Entrance) -> LoginAttempts {
-        let Counters { succeeded, failed } = self.of(entrance);
-        let (succeeded, failed) =
-            (succeeded.load(Ordering::Relaxed), failed.load(Ordering::Relaxed));
-        LoginAttempts { succeeded, failed }
+        let Counters { succeeded, failed, throttled } = self.of(entrance);
+        LoginAttempts {
+            succeeded: succeeded.load(Ordering::Relaxed),
+            failed: failed.load(Ordering::Relaxed),
+            throttled: throttled.load(Ordering::Relaxed),
+        }
     }
 
     pub(super) fn reset(&self) {
-        for Counters { succeeded, failed } in Entrance::ALL.map(|entrance| self.of(entrance)) {
-            succeeded.store(0, Ordering::Relaxed);
-            failed.store(0, Ordering::Relaxed);
+        for counters in Entrance::ALL.map(|entrance| self.of(entrance)) {
+            let Counters { succeeded, failed, throttled } = counters;
+            for counter in [succeeded, failed, throttled] {
+                counter.store(0, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 
 /// Wrong passwords of one address for one user that cost nothing: people mistype.
@@ -24,8 +24,14 @@ const ENTRIES_MAX: usize = 8192;
 /// A right password is not looked at either while its address has to wait, or guessing would cost
 /// nothing but patience. Addresses of the machine itself are not counted as a whole: a proxy or a
 /// tunnel there speaks for many.
+///
+/// The same wrong password again is no further guess: programs with an old one come back with it for
+/// hours, and are neither to wait longer and longer for the right one nor to keep out their
+/// neighbours.
 #[derive(Debug, Default)]
 pub struct Throttle {
+    /// Of passwords, of which nothing else is kept.
+    hasher: RandomState,
     failures: Mutex<AHashMap<Key, Failures>>,
 }
 
@@ -41,6 +47,8 @@ struct Failures {
     count: u32,
     last: Instant,
     until: Instant,
+    /// The last password, as a hash.
+    guess: u64,
 }
 
 impl Throttle {
@@ -55,19 +63,27 @@ impl Throttle {
     }
 
     /// Remembers that a password was wrong.
-    pub fn failed(&self, user: &str, address: IpAddr, now: Instant) {
+    pub fn failed(&self, user: &str, password: &[u8], address: IpAddr, now: Instant) {
+        let guess = self.hasher.hash_one(password);
         let mut failures = self.failures.lock();
+        if let Some(entry) = failures.get_mut(&of_user(user, address))
+            && entry.guess == guess
+            && now.duration_since(entry.last) < REMEMBERED
+        {
+            entry.last = now;
+            return;
+        }
         for (key, free) in keys(user, address) {
             if !failures.contains_key(&key) {
                 make_room(&mut failures, now);
             }
-            let fresh = Failures { count: 0, last: now, until: now };
+            let fresh = Failures { count: 0, last: now, until: now, guess };
             let entry = failures.entry(key).or_insert(fresh);
             if now.duration_since(entry.last) >= REMEMBERED {
                 *entry = fresh;
             }
             entry.count = entry.count.saturating_add(1);
-            entry.last = now;
+            (entry.last, entry.guess) = (now, guess);
             entry.until = now + wait_after(entry.count, free);
         }
     }
@@ -130,6 +146,14 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
+    /// That many passwords for a user, none of which is right.
+    fn guess(throttle: &Throttle, user: &str, address: IpAddr, now: Instant, count: u32) {
+        for _ in 0..count {
+            let number = throttle.failures.lock().values().map(|entry| entry.count).sum::<u32>();
+            throttle.failed(user, &number.to_be_bytes(), address, now);
+        }
+    }
+
     fn seconds(seconds: u64) -> Option<Duration> {
         Some(Duration::from_secs(seconds))
     }
@@ -138,11 +162,11 @@ mod tests {
     fn each_failure_doubles_the_wait_up_to_a_minute() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for _ in 0..4 {
-            throttle.failed("anna", HERE, now);
+            guess(&throttle, "anna", HERE, now, 1);
             assert_eq!(throttle.wait("anna", HERE, now), None);
         }
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
-            throttle.failed("anna", HERE, now);
+            guess(&throttle, "anna", HERE, now, 1);
             assert_eq!(throttle.wait("anna", HERE, now), seconds(wait));
         }
         assert_eq!(throttle.wait("anna", HERE, now + Duration::from_secs(59)), seconds(1));
@@ -150,9 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn the_same_password_again_is_no_guess() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        (0..1000).for_each(|_| throttle.failed("anna", b"old", HERE, now));
+        assert_eq!(throttle.wait("anna", HERE, now), None);
+        assert_eq!(throttle.wait("bert", HERE, now), None);
+        for number in 0..5_u8 {
+            throttle.failed("anna", &[number], HERE, now);
+            throttle.failed("anna", &[number], HERE, now);
+        }
+        assert_eq!(throttle.wait("anna", HERE, now), seconds(2));
+    }
+
+    #[test]
     fn others_do_not_wait() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        (0..9).for_each(|_| throttle.failed("anna", HERE, now));
+        guess(&throttle, "anna", HERE, now, 9);
         assert_eq!(throttle.wait("bert", HERE, now), None);
         assert_eq!(throttle.wait("anna", THERE, now), None);
         throttle.succeeded("anna", HERE);
@@ -164,13 +201,13 @@ mod tests {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for user in 0..FREE_OF_ADDRESS {
             assert_eq!(throttle.wait("next", HERE, now), None);
-            throttle.failed(&user.to_string(), HERE, now);
+            guess(&throttle, &user.to_string(), HERE, now, 1);
         }
         assert_eq!(throttle.wait("next", HERE, now), seconds(1));
         throttle.succeeded("next", HERE);
         assert_eq!(throttle.wait("next", HERE, now), seconds(1));
         let local: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
-        (0..100).for_each(|user| throttle.failed(&user.to_string(), local, now));
+        (0..100).for_each(|user| guess(&throttle, &user.to_string(), local, now, 1));
         assert_eq!(throttle.wait("next", local, now), None);
     }
 
@@ -178,7 +215,7 @@ mod tests {
     fn the_network_counts_with_ipv6() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         let address = |last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last).into();
-        (0..6).for_each(|last| throttle.failed("anna", address(last), now));
+        (0..6).for_each(|last| guess(&throttle, "anna", address(last), now, 1));
         assert_eq!(throttle.wait("anna", address(99), now), seconds(2));
         let elsewhere = Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, 0).into();
         assert_eq!(throttle.wait("anna", elsewhere, now), None);
@@ -188,11 +225,11 @@ mod tests {
     fn what_is_remembered_is_bounded_and_forgotten() {
         let (throttle, now) = (Throttle::default(), Instant::now());
         for user in 0..2 * ENTRIES_MAX {
-            throttle.failed(&user.to_string(), HERE, now);
+            guess(&throttle, &user.to_string(), HERE, now, 1);
         }
         assert_eq!(throttle.failures.lock().len(), ENTRIES_MAX);
         let later = now + REMEMBERED;
-        throttle.failed("anna", HERE, later);
+        guess(&throttle, "anna", HERE, later, 1);
         assert_eq!(throttle.failures.lock().len(), 2);
         assert_eq!(throttle.wait("anna", HERE, later), None);
     }

@@ -139,7 +139,7 @@ pub(crate) fn effective_config(call: &Call) -> Outcome {
 pub(crate) fn auth_attempts(call: &Call) -> Outcome {
     check_name(call)?;
     let all = Entrance::ALL.map(|entrance| {
-        let LoginAttempts { succeeded, failed } = call.broker().access().attempts(entrance);
+        let LoginAttempts { succeeded, failed, .. } = call.broker().access().attempts(entrance);
         json!({
             "protocol": entrance.name(),
             "auth_attempts": succeeded + failed,

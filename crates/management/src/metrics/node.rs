@@ -137,6 +137,12 @@ fn logins(call: &Call, out: &mut Exposition) {
     for (protocol, attempts) in all {
         out.sample(name, &[("protocol", protocol)], attempts.failed);
     }
+    let name = "leveret_logins_throttled_total";
+    let help = "Logins that were not looked at, after too many wrong passwords";
+    out.metric_named(name, Kind::Counter, help);
+    for (protocol, attempts) in all {
+        out.sample_named(name, &[("protocol", protocol)], attempts.throttled);
+    }
 }
 
 fn alarms(call: &Call, out: &mut Exposition) {

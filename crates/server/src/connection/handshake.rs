@@ -1,9 +1,10 @@
 //! From the greeting to `connection.open-ok`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use leveret_auth::Credentials;
-use leveret_broker::access::{Entrance, Principal, Rights, is_loopback};
+use leveret_auth::{Credentials, LoginRefused};
+use leveret_broker::access::{AuthFailure, Entrance, Principal, Rights, is_loopback};
 use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
@@ -50,6 +51,47 @@ impl Client {
     }
 }
 
+/// Why somebody was not let in.
+struct Refused {
+    /// For the log.
+    reason: String,
+    because: Because,
+    /// Whether the client is told that its login failed.
+    is_told: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Because {
+    /// What was shown does not let anybody in.
+    Wrong,
+    /// It was not looked at.
+    Throttled,
+    /// It could not be looked at.
+    Unknown,
+}
+
+impl Refused {
+    fn by_broker(failure: AuthFailure) -> Self {
+        Self { reason: failure.to_string(), because: Because::Wrong, is_told: true }
+    }
+
+    fn by_backends(refused: LoginRefused) -> Self {
+        let because = if refused.is_guess() { Because::Wrong } else { Because::Unknown };
+        Self { reason: refused.to_string(), because, is_told: true }
+    }
+
+    fn throttled(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let reason =
+            format!("too many wrong passwords, no further one is looked at for {seconds} s");
+        Self { reason, because: Because::Throttled, is_told: true }
+    }
+
+    fn unread(error: &SaslError) -> Self {
+        Self { reason: error.to_string(), because: Because::Unknown, is_told: error.is_login() }
+    }
+}
+
 impl Connection {
     pub(super) fn start(&mut self) {
         let Context { broker, server_properties, .. } = &*self.context;
@@ -68,50 +110,85 @@ impl Connection {
     pub(super) fn log_in(&mut self, start_ok: &connection::StartOk<'_>) -> Result<Next, AmqpError> {
         self.client = Client::new(start_ok.client_properties, start_ok.mechanism);
         let mechanism = start_ok.mechanism;
-        let login = match self.pending.take().map(|pending| *pending) {
-            Some(Pending::LoggedIn(login)) => login.map_err(|refused| (refused.to_string(), true)),
-            _ => match self.credentials(start_ok) {
-                Ok(credentials) if self.knows_at_once(&credentials) => {
-                    let access = self.context.broker.access();
-                    let Credentials { user, password, .. } = &credentials;
-                    let is_local = is_loopback(credentials.address);
-                    let found = match password {
-                        Some(password) => access.authenticate(user, password, is_local),
-                        None => access.admit(user, is_local),
-                    };
-                    found.map(Principal::from).map_err(|failure| (failure.to_string(), true))
+        let credentials = self.credentials(start_ok);
+        let login = match (self.pending.take().map(|pending| *pending), &credentials) {
+            (Some(Pending::LoggedIn(login)), _) => login.map_err(Refused::by_backends),
+            (_, Err(error)) => Err(Refused::unread(error)),
+            (_, Ok(credentials)) => match self.has_to_wait(credentials) {
+                Some(refused) => Err(refused),
+                None if self.knows_at_once(credentials) => {
+                    self.authenticate(credentials).map_err(Refused::by_broker)
                 }
-                Ok(credentials) => return Ok(self.wait_for(Pending::Login(credentials))),
-                Err(error) => Err((error.to_string(), error.is_login())),
+                None => return Ok(self.wait_for(Pending::Login(credentials.clone()))),
             },
         };
-        let user = self.credentials(start_ok).ok().map(|credentials| credentials.user);
         self.peer.certificate = None;
-        self.context.broker.access().count_attempt(Entrance::Amqp091, login.is_ok());
         match login {
             Ok(principal) => {
+                self.count_login(credentials.as_ref().ok(), None);
                 self.offer_limits();
                 self.principal = Some(principal);
                 self.phase = Phase::Tuning;
                 Ok(Next::Read)
             }
-            Err((reason, is_login)) => {
-                let mechanism = mechanism.escape_debug();
-                let user = user.map(|user| format!("user '{}': ", user.escape_debug()));
+            Err(refused) => {
+                self.count_login(credentials.as_ref().ok(), Some(&refused));
+                let user =
+                    credentials.ok().map(|one| format!("user '{}': ", one.user.escape_debug()));
                 tracing::error!(
-                    "error on AMQP connection ({}): {mechanism} login refused: {}{reason}",
+                    "error on AMQP connection ({}): {} login refused: {}{}",
                     self.label(),
-                    user.unwrap_or_default()
+                    mechanism.escape_debug(),
+                    user.unwrap_or_default(),
+                    refused.reason
                 );
                 // RabbitMQ tells a failed login to those who can hear it, and a malformed one to
                 // nobody.
-                if is_login && self.client.authentication_failure_close {
-                    let refused = refusal::login_refused(start_ok.mechanism);
+                if refused.is_told && self.client.authentication_failure_close {
+                    let refused = refusal::login_refused(mechanism);
                     self.outbox.write(|out| refused.encode_close(0, out));
                 }
                 self.phase = Phase::Closed;
                 Ok(Next::Refused)
             }
+        }
+    }
+
+    fn authenticate(&self, credentials: &Credentials) -> Result<Principal, AuthFailure> {
+        let access = self.context.broker.access();
+        let Credentials { user, password, .. } = credentials;
+        let is_local = is_loopback(credentials.address);
+        let found = match password {
+            Some(password) => access.authenticate(user, password, is_local),
+            None => access.admit(user, is_local),
+        };
+        found.map(Principal::from)
+    }
+
+    /// Whether no password of this user is looked at, after too many wrong ones from this address.
+    fn has_to_wait(&self, credentials: &Credentials) -> Option<Refused> {
+        credentials.password.as_ref()?;
+        let throttle = self.context.broker.access().throttle();
+        let wait = throttle.wait(&credentials.user, credentials.address, Instant::now())?;
+        Some(Refused::throttled(wait))
+    }
+
+    /// Counts a login, and remembers wrong passwords.
+    fn count_login(&self, credentials: Option<&Credentials>, refused: Option<&Refused>) {
+        let access = self.context.broker.access();
+        match refused.map(|refused| refused.because) {
+            Some(Because::Throttled) => access.count_throttled(Entrance::Amqp091),
+            because => access.count_attempt(Entrance::Amqp091, because.is_none()),
+        }
+        let Some(Credentials { user, password: Some(password), address, .. }) = credentials else {
+            return;
+        };
+        match refused.map(|refused| refused.because) {
+            None => access.throttle().succeeded(user, *address),
+            Some(Because::Wrong) => {
+                access.throttle().failed(user, password, *address, Instant::now());
+            }
+            Some(Because::Throttled | Because::Unknown) => {}
         }
     }
 
