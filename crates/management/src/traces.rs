@@ -17,12 +17,11 @@ use opentelemetry_otlp::{
     ExporterBuildError, Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig,
 };
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::client::Client;
+use self::client::{Client, LastFailure};
 use self::span_data::span_data;
 
 /// Spans sent at a time.
@@ -45,7 +44,9 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let endpoint = config.endpoint.clone().unwrap_or_default();
-    let exporter = match exporter(&config, &node) {
+    let client = Client::new(Trust::new(config.ca_file.clone(), None), TRY_TIMEOUT);
+    let last_failure = client.last_failure();
+    let exporter = match exporter(client, &config, &node) {
         Ok(exporter) => exporter,
         Err(error) => {
             tracing::error!("no spans are sent to {endpoint}: {error}");
@@ -53,7 +54,7 @@ pub(crate) async fn run(
         }
     };
     let mut batch = Vec::new();
-    let sending = send_all(&exporter, &endpoint, &spans, &mut batch);
+    let sending = send_all(&exporter, &endpoint, &spans, &last_failure, &mut batch);
     if stop.run_until_cancelled(sending).await.is_none() {
         batch.extend(spans.take(usize::MAX).into_iter().map(span_data));
         if !batch.is_empty() {
@@ -68,6 +69,7 @@ async fn send_all(
     exporter: &SpanExporter,
     endpoint: &str,
     spans: &WaitingSpans,
+    last_failure: &LastFailure,
     batch: &mut Vec<SpanData>,
 ) {
     let (mut pause, mut is_failing) = (PAUSE, false);
@@ -84,8 +86,8 @@ async fn send_all(
                 batch.clear();
                 (pause, is_failing) = (PAUSE, tell_success(endpoint, spans, is_failing));
             }
-            Err(error) => {
-                tell_failure(endpoint, &error, is_failing);
+            Err(_) => {
+                tell_failure(endpoint, &last_failure.lock(), is_failing);
                 is_failing = true;
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(2 * pause);
@@ -95,10 +97,10 @@ async fn send_all(
 }
 
 /// Says once that spans can't be sent.
-fn tell_failure(endpoint: &str, error: &OTelSdkError, is_failing: bool) {
+fn tell_failure(endpoint: &str, why: &str, is_failing: bool) {
     if !is_failing {
         tracing::warn!(
-            "spans can't be sent to {endpoint}: {error}. It is tried again; what finds no room \
+            "spans can't be sent to {endpoint}: {why}. It is tried again; what finds no room \
              meanwhile is lost"
         );
     }
@@ -115,13 +117,16 @@ fn tell_success(endpoint: &str, spans: &WaitingSpans, was_failing: bool) -> bool
     false
 }
 
-fn exporter(config: &TracingConfig, node: &str) -> Result<SpanExporter, ExporterBuildError> {
+fn exporter(
+    client: Client,
+    config: &TracingConfig,
+    node: &str,
+) -> Result<SpanExporter, ExporterBuildError> {
     let endpoint = config.endpoint.clone().unwrap_or_default();
-    let trust = Trust::new(config.ca_file.clone(), None);
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
-        .with_http_client(Client::new(trust, TRY_TIMEOUT))
+        .with_http_client(client)
         .with_endpoint(endpoint)
         .with_retry_policy(RetryPolicy::disabled())
         .build()?;

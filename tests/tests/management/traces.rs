@@ -35,7 +35,11 @@ struct Collector {
 
 impl Collector {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::at("127.0.0.1:0".parse().unwrap())
+    }
+
+    fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, requests) = sync_channel(64);
         let refuses = Arc::new(AtomicBool::new(false));
@@ -382,7 +386,8 @@ fn a_collector_that_refuses_costs_spans_only() {
     let channel = broker.connect().channel(1);
     channel.call(&declare("q"));
     channel.publish("", "q", b"");
-    broker.await_line("spans can't be sent to");
+    let line = broker.await_line("spans can't be sent to");
+    assert!(line.contains("it answered 503"), "{line}");
     // More than have room, each with two spans.
     (0..6000).for_each(|_| channel.publish("", "q", b""));
     let answer = channel.call(&passive("q"));
@@ -392,4 +397,23 @@ fn a_collector_that_refuses_costs_spans_only() {
     let line = broker.await_line("spans are sent to");
     assert!(!line.contains("; 0 were lost"), "{line}");
     assert_eq!(broker.log().matches("spans can't be sent").count(), 1);
+}
+
+#[test]
+fn a_collector_that_is_not_there_costs_spans_only() {
+    // Nobody listens where nobody has yet.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}/v1/traces");
+    let Some(broker) = following(&url, "sample_ratio = 1\n") else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", b"");
+    let line = broker.await_line("spans can't be sent to");
+    assert!(line.contains("refused"), "{line}");
+    (0..6000).for_each(|_| channel.publish("", "q", b""));
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 6001 0");
+    let mut collector = Collector::at(address);
+    collector.take(["publish q"]);
+    let line = broker.await_line("spans are sent to");
+    assert!(!line.contains("; 0 were lost"), "{line}");
 }
