@@ -18,7 +18,7 @@ RUN /usr/local/bin/setup && rm /usr/local/bin/setup
 # RabbitMQ's files and variables are read, by the broker and by the commands.
 ENV LEVERET_RABBITMQ=true RABBITMQ_DATA_DIR=/var/lib/rabbitmq HOME=/var/lib/rabbitmq LANG=C.UTF-8
 VOLUME /var/lib/rabbitmq
-EXPOSE 5672 15672 15692
+EXPOSE 5671 5672 15671 15672 15691 15692
 USER rabbitmq
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \

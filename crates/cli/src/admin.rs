@@ -153,8 +153,8 @@ impl Admin {
         let listed =
             listed.ok_or_else(|| misused(&format!("Don't know how to list {}", words.object)))?;
         let mut path = format!("/{}", listed.path);
-        match &self.options.vhost {
-            Some(vhost) if listed.is_of_vhost => path += &format!("/{}", part(vhost)),
+        match self.vhost_asked_for(words) {
+            Some(vhost) if listed.is_of_vhost => path += &format!("/{}", part(&vhost)),
             _ => {}
         }
         self.show_list(words, listed, &path)
@@ -277,16 +277,21 @@ impl Admin {
         self.display(&messages, &columns.map(str::to_owned), &[])
     }
 
-    fn definitions(&self) -> String {
-        match &self.options.vhost {
-            Some(vhost) => format!("/definitions/{}", part(vhost)),
+    /// The option may stand in front of the verb or behind it.
+    fn vhost_asked_for(&self, words: &Words) -> Option<String> {
+        self.options.vhost.clone().or_else(|| words.value("vhost"))
+    }
+
+    fn definitions(&self, words: &Words) -> String {
+        match self.vhost_asked_for(words) {
+            Some(vhost) => format!("/definitions/{}", part(&vhost)),
             None => "/definitions".to_owned(),
         }
     }
 
     fn export(&self, words: &Words) -> Result<(), Failure> {
         let file = words.value("file").or_else(|| words.plain.first().cloned());
-        let body = self.send("GET", &self.definitions(), &[])?.body;
+        let body = self.send("GET", &self.definitions(words), &[])?.body;
         match file.as_deref() {
             None if words.is_version_2 => self.print(&String::from_utf8_lossy(&body)),
             Some("-") => self.print(&String::from_utf8_lossy(&body)),
@@ -310,7 +315,7 @@ impl Admin {
             file => fs::read(file),
         };
         let definitions = read.map_err(|error| failed(&format!("{file}: {error}")))?;
-        self.send("POST", &self.definitions(), &definitions)?;
+        self.send("POST", &self.definitions(words), &definitions)?;
         let host = &self.options.host;
         self.say(&format!("Uploaded definitions from \"{host}\" to {file}."))
     }

@@ -15,6 +15,7 @@ mod migrate;
 mod objects;
 mod refusals;
 mod server;
+mod testcontainers;
 mod tools;
 mod transcript;
 

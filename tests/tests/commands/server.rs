@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::tools::{Outcome, Tools, outcome};
 
 /// A directory with RabbitMQ's files, and the server that reads them.
-struct Home {
+pub(crate) struct Home {
     folder: TempDir,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Server {
 }
 
 impl Home {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let folder = TempDir::with_prefix("leveret-server-").unwrap();
         std::fs::create_dir(folder.path().join("conf.d")).unwrap();
         std::os::unix::fs::symlink(leveret(), folder.path().join("rabbitmq-server")).unwrap();
@@ -38,12 +38,12 @@ impl Home {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
     /// The server, with an environment of its own.
-    fn command(&self, variables: &[(&str, &str)]) -> Command {
+    pub(crate) fn command(&self, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.path("rabbitmq-server"));
         command
             .env_clear()

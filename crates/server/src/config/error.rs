@@ -107,6 +107,16 @@ pub enum ConfigError {
         /// The variables.
         names: Vec<String>,
     },
+    /// `RABBITMQ_CONFIG_FILE` names a file in RabbitMQ's old form.
+    #[error(
+        "{}: Erlang terms are not understood: write it in the form of rabbitmq.conf, with a name \
+         that ends with .conf",
+        .path.display()
+    )]
+    ErlangTerms {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no default place for the data.
     #[error(
         "no place for the data: {} is not writable, and neither XDG_STATE_HOME nor HOME is set; \

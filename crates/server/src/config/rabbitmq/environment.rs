@@ -173,7 +173,7 @@ pub(in crate::config) fn data_dir(sources: &Sources) -> PathBuf {
 /// The files that are read, in order: the main one, then those of `conf.d` by their names.
 ///
 /// # Errors
-/// When a directory that is named can't be read, or the file that is named isn't there.
+/// When a directory that is named can't be read, the file that is named isn't there, or has Erlang terms.
 pub(in crate::config) fn files(
     sources: &Sources,
     warnings: &mut Vec<ConfigWarning>,
@@ -181,6 +181,9 @@ pub(in crate::config) fn files(
     let mut files = Vec::new();
     match given(sources, "CONFIG_FILE") {
         Some(path) if path.ends_with(".conf") => files.push(PathBuf::from(path)),
+        Some(path) if path.ends_with(".config") => {
+            return Err(ConfigError::ErlangTerms { path: PathBuf::from(path) });
+        }
         Some(path) => files.push(PathBuf::from(format!("{path}.conf"))),
         None => files.extend(Some(PathBuf::from(MAIN_FILE)).filter(|path| path.exists())),
     }
