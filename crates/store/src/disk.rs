@@ -71,6 +71,10 @@ pub trait DiskFile: Send + Sync {
 
     /// Cuts or extends (with zeros, not allocated) to `len`.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives back the space between two offsets, as far as the file system can. What is read there
+    /// afterwards is open; the file keeps its length.
+    fn discard(&self, from: u64, to: u64) -> io::Result<()>;
 }
 
 /// Holds a lock until dropped.

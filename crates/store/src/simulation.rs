@@ -429,6 +429,15 @@ impl DiskFile for SimFile {
             Ok(())
         })
     }
+
+    fn discard(&self, from: u64, to: u64) -> io::Result<()> {
+        self.change(Grow::Part, |file| {
+            let from = usize::try_from(from).map_err(io::Error::other)?;
+            let to = usize::try_from(to).map_err(io::Error::other)?.min(file.live.len());
+            file.write(from, &vec![0; to.saturating_sub(from)]);
+            Ok(())
+        })
+    }
 }
 
 #[derive(Default)]

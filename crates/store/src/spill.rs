@@ -1,10 +1,12 @@
 //! Payloads that are in no journal, kept on disk while memory is short.
 //!
 //! They are written one block behind the other to files without a name, which the system gives back when
-//! nothing needs them any more or the process ends. They are never synced, and a failure costs nobody
-//! but them.
+//! nothing needs them any more or the process ends. What a file has of blocks that nobody needs is given
+//! back before that, once it is more than what is needed. They are never synced, and a failure costs
+//! nobody but them.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,18 +20,31 @@ use crate::{Disk, DiskFile, Lsn, ReadError, encoding::Reader};
 /// The file that blocks are written to at present.
 #[derive(Default)]
 pub(crate) struct Spill {
-    current: Mutex<Option<Current>>,
+    current: Mutex<Option<Arc<SpillFile>>>,
 }
 
-struct Current {
+struct SpillFile {
     file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    space: Mutex<Space>,
+}
+
+/// What of a file is needed.
+#[derive(Default)]
+struct Space {
+    /// Where blocks are, and where they end.
+    blocks: BTreeMap<u64, u64>,
+    /// The bytes of these.
+    needed: u64,
+    /// Those, and others that have not been given back.
+    kept: u64,
+    /// Where the next block begins.
     end: u64,
 }
 
-/// A block of payloads on disk. When it is dropped, and all others of its file, their space is free.
+/// A block of payloads on disk. When it is dropped its space is free, or soon will be.
 pub struct SpilledBlock {
-    file: Arc<dyn DiskFile>,
-    path: PathBuf,
+    file: Arc<SpillFile>,
     at: u64,
     length: usize,
     crc: u32,
@@ -54,30 +69,80 @@ impl Spill {
             bytes.extend_from_slice(first);
             bytes.extend_from_slice(second);
         }
-        let path = dir.join(FILE);
         let mut current = self.current.lock();
-        let Current { file, end } = match &mut *current {
-            Some(current) => current,
-            none => {
+        let file = match &*current {
+            Some(file) => Arc::clone(file),
+            None => {
+                let path = dir.join(FILE);
                 let file = disk.create(&path)?;
                 disk.remove(&path)?;
-                none.insert(Current { file, end: 0 })
+                let file = Arc::new(SpillFile { file, path, space: Mutex::default() });
+                Arc::clone(current.insert(file))
             }
         };
-        let block = SpilledBlock {
-            file: Arc::clone(file),
-            path,
-            at: *end,
-            length: bytes.len(),
-            crc: crc32fast::hash(&bytes),
-        };
-        *end += bytes.len() as u64;
-        if *end >= FILE_BYTES {
+        let (at, end) = file.space.lock().take(bytes.len() as u64);
+        if end >= FILE_BYTES {
             *current = None;
         }
         drop(current);
-        block.file.write_all_at(&[&bytes], block.at)?;
+        let crc = crc32fast::hash(&bytes);
+        let block = SpilledBlock { file, at, length: bytes.len(), crc };
+        block.file.file.write_all_at(&[&bytes], at)?;
         Ok(block)
+    }
+}
+
+impl Space {
+    /// Where a new block of this length lies.
+    fn take(&mut self, length: u64) -> (u64, u64) {
+        let (at, end) = (self.end, self.end + length);
+        self.blocks.insert(at, end);
+        self.needed += length;
+        self.kept += length;
+        self.end = end;
+        (at, end)
+    }
+
+    /// A block is not needed any more.
+    fn release(&mut self, at: u64) {
+        if let Some(end) = self.blocks.remove(&at) {
+            self.needed -= end - at;
+        }
+    }
+
+    /// What lies between the blocks, as far as it consists of whole blocks of the disk.
+    fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+        let starts = std::iter::once(0).chain(self.blocks.values().copied());
+        let ends = self.blocks.keys().copied().chain(std::iter::once(self.end));
+        let whole = |(start, end): (u64, u64)| {
+            (start.next_multiple_of(DISK_BLOCK), end / DISK_BLOCK * DISK_BLOCK)
+        };
+        starts.zip(ends).map(whole).filter(|(start, end)| start < end)
+    }
+}
+
+impl SpillFile {
+    /// A block is not needed any more. Once that is so of half of the file the space goes: not with each
+    /// block, for mostly all of them go one after the other, and the file with them.
+    fn release(&self, at: u64) {
+        let mut space = self.space.lock();
+        space.release(at);
+        if space.needed == 0 || space.kept / 2 <= space.needed {
+            return;
+        }
+        space.kept = space.needed;
+        for (from, to) in space.gaps() {
+            if let Err(error) = self.file.discard(from, to) {
+                tracing::warn!("space is not given back before a whole file can go: {error}");
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for SpilledBlock {
+    fn drop(&mut self) {
+        self.file.release(self.at);
     }
 }
 
@@ -87,9 +152,10 @@ impl SpilledBlock {
     /// # Errors
     /// When the system cannot read, or what it reads is not what was written.
     pub fn read(&self) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
-        let failed = |source| ReadError { path: self.path.clone(), source };
+        let SpillFile { file, path, .. } = &*self.file;
+        let failed = |source| ReadError { path: path.clone(), source };
         let mut bytes = vec![0; self.length];
-        self.file.read_exact_at(&mut bytes, self.at).map_err(failed)?;
+        file.read_exact_at(&mut bytes, self.at).map_err(failed)?;
         if crc32fast::hash(&bytes) != self.crc {
             return Err(failed(io::Error::other("wrong checksum")));
         }
@@ -108,8 +174,10 @@ impl SpilledBlock {
 
 /// The name a file has for a moment.
 const FILE: &str = "spill";
-/// When another file is begun: old messages keep those they are in.
+/// When another file is begun.
 const FILE_BYTES: u64 = 16 << 20;
+/// What file systems give back at a time, at least.
+const DISK_BLOCK: u64 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -146,6 +214,53 @@ mod tests {
         // More than one file, and no more than that takes.
         assert!(blocks.iter().filter(|block| block.at == 0).count() > 1);
         assert!(blocks.iter().all(|block| block.at < FILE_BYTES));
+    }
+
+    /// What files that `dir` had, and that have no name any more, take on disk.
+    #[cfg(target_os = "linux")]
+    fn taken(dir: &Path) -> u64 {
+        use std::{fs, os::unix::fs::MetadataExt};
+
+        let opened = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+        let nameless = opened.filter(|fd| {
+            fs::read_link(fd).is_ok_and(|target| target.starts_with(dir) && !target.exists())
+        });
+        nameless.filter_map(|fd| fs::metadata(fd).ok()).map(|file| file.blocks() * 512).sum()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_few_old_blocks_do_not_keep_what_was_written_around_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let (spill, disk) = (Spill::default(), crate::RealDisk::new());
+        let write = |block: u64| {
+            let numbers: Vec<_> = (block * 50..block * 50 + 50).map(u64::to_le_bytes).collect();
+            let payload = [7; 5000];
+            let lsns = (block * 50..).map(Lsn);
+            let pieces = numbers.iter().map(|number| [&number[..], &payload[..]]);
+            spill.write(&disk, &dir, lsns.zip(pieces)).unwrap()
+        };
+        let mut blocks: Vec<_> = (0..200).map(write).collect();
+        let all = taken(&dir);
+        assert!(all >= 200 * 50 * 5000, "{all}");
+        let length = blocks[0].length as u64;
+        // What goes in turn goes by halves, what stays is whole.
+        for left in (0..200_usize).rev() {
+            if left % 40 != 0 {
+                blocks.remove(left);
+            }
+            let (live, taken) = (blocks.len() as u64 * length, taken(&dir));
+            assert!(taken <= 2 * live + 16 * DISK_BLOCK, "{taken} for {live}");
+        }
+        for (number, block) in (0..).zip(&blocks) {
+            let read = block.read().unwrap();
+            assert_eq!(read[0].0, Lsn(number * 40 * 50));
+            assert!(read.iter().all(|(lsn, payload)| payload[..8] == lsn.0.to_le_bytes()));
+        }
+        blocks.clear();
+        let left = taken(&dir);
+        assert!(left <= 2 * length + 16 * DISK_BLOCK, "{left}");
     }
 
     #[test]

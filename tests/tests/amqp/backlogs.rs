@@ -1,6 +1,7 @@
 //! More messages than fit into memory: what is on disk only is as good as what is not.
 
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 
 use leveret_tests::codec::{Method, Properties, TableBuf, TableBuilder, Value, basic, queue};
 use leveret_tests::{
@@ -158,6 +159,36 @@ fn memory_stays_flat_with_messages_that_are_not_kept() {
     }
     channel.call(&cancel("c"));
     assert_empty(&channel, "mixed");
+}
+
+/// What files without a name take on the disk.
+fn nameless_bytes(broker: &Broker) -> u64 {
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", broker.pid())).unwrap();
+    let nameless = descriptors.flatten().map(|entry| entry.path()).filter(|descriptor| {
+        std::fs::read_link(descriptor).is_ok_and(|to| to.to_string_lossy().ends_with(" (deleted)"))
+    });
+    nameless.filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.blocks() * 512).sum()
+}
+
+/// Transient ones, which lie between others in the same files.
+#[test]
+fn a_few_old_messages_do_not_keep_the_space_of_those_that_went() {
+    let Some(broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    let transient = |_: usize| Properties { delivery_mode: Some(1), ..Properties::default() };
+    for queue in ["fast", "old"] {
+        declare_with(&channel, queue, &[]);
+    }
+    for at in 0..10 {
+        fill_with(&publisher(&broker), "old", at..at + 1, transient);
+        fill_with(&publisher(&broker), "fast", at * 1000..(at + 1) * 1000, transient);
+    }
+    await_paged_to(&broker, "fast", 9000, 4 * BUDGET);
+    await_paged_to(&broker, "old", 1, 4 * BUDGET);
+    assert!(nameless_bytes(&broker) > 9000 * BODY as u64);
+    assert_eq!(channel.call(&purge("fast")), "queue.purge-ok 10000");
+    eventually(|| nameless_bytes(&broker) < 1 << 20);
+    assert_eq!(take(&channel, "old", 10), (0..10).collect::<Vec<_>>());
 }
 
 #[test]

@@ -148,6 +148,16 @@ impl DiskFile for MemFile {
         content.len = len;
         Ok(())
     }
+
+    /// It keeps the space: what has no name any more is soon gone as a whole.
+    fn discard(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut content = self.0.write();
+        let end = to_usize(to)?.min(content.bytes.len());
+        if let Some(discarded) = content.bytes.get_mut(to_usize(from)?..end) {
+            discarded.fill(0);
+        }
+        Ok(())
+    }
 }
 
 fn to_usize(offset: u64) -> io::Result<usize> {

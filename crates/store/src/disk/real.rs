@@ -163,6 +163,25 @@ impl DiskFile for RealFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
+
+    #[cfg(target_os = "linux")]
+    fn discard(&self, from: u64, to: u64) -> io::Result<()> {
+        use rustix::fs::FallocateFlags;
+        use rustix::io::Errno;
+
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.0, flags, from, to.saturating_sub(from)) {
+            // Not every file system can.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// There is no way that all these systems have.
+    #[cfg(not(target_os = "linux"))]
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Messages and password hashes are nobody else's business.

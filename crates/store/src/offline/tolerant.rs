@@ -42,6 +42,10 @@ impl DiskFile for Tolerant {
     fn set_len(&self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::PermissionDenied.into())
     }
+
+    fn discard(&self, _: u64, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// What disks lose at a time, at least.
