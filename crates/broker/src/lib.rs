@@ -68,7 +68,7 @@ pub use dead_letter::{DeadLetterCounts, DeathsByReason};
 pub use definitions::DefinitionError;
 pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
-pub use held_memory::{HeldMemory, Holder};
+pub use held_memory::{HeldMemory, HeldShare, Holder};
 pub use limits::{NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;
 pub use queue::{

@@ -39,6 +39,8 @@ pub(crate) struct Pager {
     must_spill: AtomicBool,
     /// Queues that hold messages.
     holders: AtomicU64,
+    /// Who tells of deliveries, each in [steps](Self::step).
+    shares: AtomicU64,
     lists: Mutex<Lists>,
     wake: Condvar,
 }
@@ -75,6 +77,10 @@ enum Task {
     End,
 }
 
+/// The largest step in which a change of what deliveries take is told, in bytes, and the part of the
+/// budget that is divided into steps.
+const STEP_MAX: u64 = 32 * 1024;
+const STEPS_SHARE: u64 = 16;
 /// Most that one queue reads ahead, and keeps in front, in bytes.
 const WINDOW_MAX: u64 = 1 << 20;
 /// Messages that go at a time: nobody should wait long for their queue.
@@ -97,6 +103,7 @@ impl Pager {
             could_not_spill: AtomicBool::new(false),
             must_spill: AtomicBool::new(false),
             holders: AtomicU64::new(0),
+            shares: AtomicU64::new(0),
             lists: Mutex::default(),
             wake: Condvar::new(),
         }
@@ -142,6 +149,25 @@ impl Pager {
     /// A client holds deliveries.
     pub(crate) fn hold_deliveries(&self, holder: Weak<dyn Holder>) {
         self.lists.lock().holding.push_back(Holding::Client(holder));
+    }
+
+    /// One more tells of deliveries. Answers how many do.
+    pub(crate) fn add_share(&self) -> u64 {
+        self.shares.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn remove_share(&self) {
+        self.shares.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many tell of deliveries.
+    pub(crate) fn shares(&self) -> u64 {
+        self.shares.load(Ordering::Relaxed)
+    }
+
+    /// By how many bytes what is known of one of so many shares may be wrong.
+    pub(crate) fn step(&self, shares: u64) -> u64 {
+        (self.budget / STEPS_SHARE / shares.max(1)).clamp(1, STEP_MAX)
     }
 
     /// A queue wants messages read.

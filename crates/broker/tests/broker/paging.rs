@@ -1,11 +1,12 @@
 //! More messages than fit into memory.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 
-use leveret_broker::Settlement;
+use leveret_broker::{HeldMemory, HeldShare, Holder, MESSAGE_MEMORY, Settlement};
 use leveret_codec::{Properties, Value};
 use leveret_engine::Return;
-use leveret_store::MemDisk;
+use leveret_store::{Lsn, MemDisk, Store};
 
 use crate::world::{START, World};
 
@@ -376,4 +377,48 @@ fn dead_letters_that_are_kept_are_on_disk_and_arrive_as_they_died() {
     assert_eq!((seen.dead_letters, seen.dead_letters_paged), (0, 0));
     assert!(world.drain("q").into_iter().eq((700..800).map(body)));
     assert_eq!(world.broker.message_memory(), 0);
+}
+
+/// Holds deliveries, and can do nothing about it.
+struct Client;
+
+impl Holder for Client {
+    fn page_out(&self, _: Lsn, _: usize) -> bool {
+        false
+    }
+
+    fn spill(&self, _: &Store, _: usize) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn hold_on(&self) {}
+}
+
+#[test]
+fn what_ten_thousand_channels_do_not_tell_is_less_than_half_the_budget() {
+    let world = World::new();
+    let client: Weak<Client> = Arc::downgrade(&Arc::new(Client));
+    let held = Arc::new(HeldMemory::new(&world.broker, client));
+    let (mut shares, mut untold) = (Vec::new(), 0);
+    for _ in 0..10_000 {
+        let mut probe = HeldShare::new(Arc::clone(&held));
+        let step = (16..).step_by(16).find(|memory| {
+            probe.set(*memory);
+            probe.is_told()
+        });
+        drop(probe);
+        // All it may hold without telling.
+        let memory = step.unwrap() - 16;
+        let mut share = HeldShare::new(Arc::clone(&held));
+        share.set(memory);
+        untold += memory;
+        shares.push(share);
+    }
+    assert_eq!(world.broker.message_memory(), 0);
+    assert!(untold < MESSAGE_MEMORY / 2, "{untold}");
+    // Few need not tell of each delivery.
+    drop(shares);
+    let mut share = HeldShare::new(held);
+    share.set(30_000);
+    assert!(!share.is_told());
 }

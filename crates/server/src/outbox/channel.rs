@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{HeldMemory, OpenChannel, QueueType, SettleGroup, SharedQueue};
+use leveret_broker::{HeldMemory, HeldShare, OpenChannel, QueueType, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Spilled};
 use leveret_store::Lsn;
 
@@ -22,9 +22,8 @@ pub(crate) struct ChannelOut {
     /// What operators see of it.
     open: Arc<OpenChannel>,
     unacked: Unacked,
-    held: Arc<HeldMemory>,
-    /// What of the memory of the unsettled the pager knows.
-    told: u64,
+    /// The memory of the unsettled.
+    held: HeldShare,
     tag_ages: TagAges,
     /// As [`note_deliveries`](Self::note_deliveries) was told.
     noted: TagAges,
@@ -97,8 +96,7 @@ impl ChannelOut {
             confirms: Confirms::new(),
             open,
             unacked: Unacked::default(),
-            held,
-            told: 0,
+            held: HeldShare::new(held),
             tag_ages: TagAges::default(),
             noted: TagAges::default(),
             sources: Vec::new(),
@@ -231,11 +229,7 @@ impl ChannelOut {
     /// Tells operators and the pager what is unsettled.
     fn show_unacked(&mut self) {
         self.open.unacknowledged.set(self.unacked.outstanding() as u64);
-        let memory = self.unacked.memory();
-        if memory.abs_diff(self.told) >= HeldMemory::STEP {
-            self.held.changed(self.told, memory);
-            self.told = memory;
-        }
+        self.held.set(self.unacked.memory());
     }
 
     /// Writes the confirms that are due, as [`Confirms::write_due`].
@@ -369,7 +363,7 @@ impl ChannelOut {
 
     /// Whether the pager knows of any.
     pub(super) fn holds_some(&self) -> bool {
-        self.told > 0
+        self.held.is_told()
     }
 
     /// Forgets the messages of about `most` deliveries that can be read back, or that their queues don't
@@ -438,12 +432,6 @@ impl ChannelOut {
     fn is_at_shared_limit(&self) -> bool {
         let delivered = self.unacked.outstanding().saturating_sub(self.got);
         self.shared_limit > 0 && delivered + self.reserved >= self.shared_limit as usize
-    }
-}
-
-impl Drop for ChannelOut {
-    fn drop(&mut self) {
-        self.held.changed(self.told, 0);
     }
 }
 
