@@ -57,15 +57,24 @@ impl Client {
             stream.set_read_timeout(Some(PATIENCE))
         };
         prepare().map_err(|source| ClientError::io(DURING, source))?;
-        let mut client = Self {
+        let mut client = Self::new(stream, read_bytes);
+        client.shake_hands(login)?;
+        Ok(client)
+    }
+
+    /// The other end of a connection, from after the protocol header on.
+    pub(crate) fn accepted(stream: TcpStream) -> Self {
+        Self::new(stream, handshake::FRAME_MAX_MIN as usize)
+    }
+
+    fn new(stream: TcpStream, read_bytes: usize) -> Self {
+        Self {
             stream,
             inbox: Inbox::new(read_bytes),
             outbox: Vec::new(),
             frame_max: handshake::FRAME_MAX_MIN,
             product: Product::default(),
-        };
-        client.shake_hands(login)?;
-        Ok(client)
+        }
     }
 
     /// Opens [`CHANNEL`].

@@ -8,7 +8,7 @@ use crate::clock::Nanos;
 use crate::control::{Control, Finish, Meter};
 use crate::error::ClientError;
 use crate::latency::Recorder;
-use crate::ledger::{Ledger, Track};
+use crate::ledger::{Ledger, Tracks};
 use crate::scenario::Settle;
 
 /// How often a consumer without deliveries looks whether it is over.
@@ -36,6 +36,8 @@ pub(crate) struct Consumed {
     pub(crate) redelivered: u64,
     /// Deliveries that came after one with a higher number.
     pub(crate) reordered: u64,
+    /// Messages of publishers that do not send to the queue.
+    pub(crate) misrouted: u64,
     /// Bodies that no publisher sent.
     pub(crate) damaged: u64,
     /// How long after they were due messages came.
@@ -96,6 +98,7 @@ impl Consumer<'_> {
         stop: MethodId,
     ) -> Result<bool, ClientError> {
         sink.now = self.control.clock.now();
+        sink.measured_from = self.control.measured_from();
         let (unread, frame_max) = (self.client.unread(), self.client.frame_max());
         let scanned = assembly.scan(unread, frame_max, stop, |arrival| sink.arrive(arrival))?;
         self.client.consume(scanned.used);
@@ -129,8 +132,9 @@ impl Consumer<'_> {
 
 /// Where arrivals go.
 struct Sink<'a> {
-    /// By subscription, then by publisher.
-    tracks: Vec<Vec<Track<'a>>>,
+    /// By subscription.
+    tracks: Vec<Tracks<'a>>,
+    publishers: u16,
     sizes: &'a [usize],
     settle: Settle,
     measured_from: Nanos,
@@ -138,6 +142,7 @@ struct Sink<'a> {
     now: Nanos,
     delivered: u64,
     redelivered: u64,
+    misrouted: u64,
     damaged: u64,
     unacked: u32,
     last_tag: u64,
@@ -147,17 +152,16 @@ struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     fn new(consumer: &Consumer<'a>) -> Self {
-        let tracks = consumer.subscriptions.iter().map(|(_, ledger)| {
-            (0..consumer.publishers).filter_map(|publisher| ledger.track(publisher)).collect()
-        });
         Self {
-            tracks: tracks.collect(),
+            tracks: consumer.subscriptions.iter().map(|(_, ledger)| ledger.tracks()).collect(),
+            publishers: consumer.publishers,
             sizes: consumer.sizes,
             settle: consumer.settle,
-            measured_from: consumer.control.measured_from,
+            measured_from: consumer.control.measured_from(),
             now: Nanos(0),
             delivered: 0,
             redelivered: 0,
+            misrouted: 0,
             damaged: 0,
             unacked: 0,
             last_tag: 0,
@@ -174,8 +178,9 @@ impl<'a> Sink<'a> {
         self.damaged += u64::from(!has_known_size);
         if let Some(stamp) = arrival.stamp {
             let tracks = self.tracks.get_mut(arrival.subscription);
-            match tracks.and_then(|tracks| tracks.get_mut(usize::from(stamp.publisher))) {
+            match tracks.and_then(|tracks| tracks.of(stamp.publisher)) {
                 Some(track) => track.record(stamp.sequence),
+                None if stamp.publisher < self.publishers => self.misrouted += 1,
                 None => self.damaged += 1,
             }
             if let Some(due) = stamp.due
@@ -205,7 +210,8 @@ impl<'a> Sink<'a> {
         Consumed {
             delivered: self.delivered,
             redelivered: self.redelivered,
-            reordered: self.tracks.into_iter().flatten().map(Track::close).sum(),
+            reordered: self.tracks.into_iter().map(Tracks::close).sum(),
+            misrouted: self.misrouted,
             damaged: self.damaged,
             latency: self.latency,
         }

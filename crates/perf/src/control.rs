@@ -1,5 +1,6 @@
 //! What the threads of a run share.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::clock::{Clock, Nanos};
@@ -8,25 +9,46 @@ use crate::clock::{Clock, Nanos};
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) clock: Clock,
-    /// Latencies of messages due before this are not measured.
-    pub(crate) measured_from: Nanos,
+    /// How long after the start latencies are not measured.
+    warmup: Nanos,
+    /// When publishers began.
+    start: OnceLock<Nanos>,
     stop_publishing: AtomicBool,
     stop_consuming: AtomicBool,
 }
 
 impl Control {
-    pub(crate) fn new(measured_from: Nanos) -> Self {
+    pub(crate) fn new(warmup: Nanos) -> Self {
         Self {
             clock: Clock::start(),
-            measured_from,
+            warmup,
+            start: OnceLock::new(),
             stop_publishing: AtomicBool::new(false),
             stop_consuming: AtomicBool::new(false),
         }
     }
 
-    /// Lets publishers end.
+    /// Lets publishers begin, all at once: making thousands of them takes a while, in which the
+    /// first would be ahead of the last. Says when that was.
+    pub(crate) fn start(&self) -> Nanos {
+        *self.start.get_or_init(|| self.clock.now())
+    }
+
+    /// Waits for the [start](Self::start), and says when it was.
+    pub(crate) fn wait_for_start(&self) -> Nanos {
+        *self.start.wait()
+    }
+
+    /// Latencies of messages due before this are not measured.
+    pub(crate) fn measured_from(&self) -> Nanos {
+        let start = self.start.get();
+        Nanos(start.map_or(u64::MAX, |start| start.0.saturating_add(self.warmup.0)))
+    }
+
+    /// Lets publishers end, those as well that have not begun.
     pub(crate) fn stop_publishing(&self) {
         self.stop_publishing.store(true, Relaxed);
+        self.start();
     }
 
     /// Lets consumers end.

@@ -23,10 +23,14 @@ use crate::stamp::Stamp;
 use crate::template::{Ingredients, Template};
 use crate::window::ConfirmWindow;
 
-/// Bytes of a consumer's buffer.
+/// The most bytes of a consumer's buffer.
 const CONSUMER_BYTES: usize = 512 << 10;
 /// Bytes of a publisher's buffer, for confirms.
 const PUBLISHER_BYTES: usize = 160 << 10;
+/// The most bytes of all consumers' buffers, and of all that publishers have at hand to write.
+const BUFFERS_BYTES: usize = 256 << 20;
+/// The least of each, with room for a handshake and for what a wake-up brings.
+const BUFFER_BYTES_MIN: usize = 16 << 10;
 /// How long messages may take to show up in a queue's count.
 const COUNT_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -89,9 +93,8 @@ type Handles<'scope, T> = Vec<ScopedJoinHandle<'scope, Result<T, ClientError>>>;
 
 impl<'a> Run<'a> {
     fn new(broker: &'a Broker, flow: &'a Flow, layout: &'a Layout<'a>) -> Self {
-        let ledger = |queue| {
-            Ledger::new((0..flow.publishers).map(|publisher| layout.share(queue, publisher)))
-        };
+        let ledger =
+            |queue| Ledger::new(layout.share(queue), layout.senders(queue), flow.publishers);
         let meters = |count: u16| (0..count).map(|_| Meter::default()).collect();
         Self {
             broker,
@@ -113,8 +116,8 @@ impl<'a> Run<'a> {
         let publishers =
             (0..self.flow.publishers).map(|_| self.broker.open("publisher", PUBLISHER_BYTES));
         let publishers = publishers.collect::<Result<Vec<_>, _>>()?;
-        let consumers =
-            (0..self.flow.consumers).map(|_| self.broker.open("consumer", CONSUMER_BYTES));
+        let bytes = share_of_buffers(self.flow.consumers).min(CONSUMER_BYTES);
+        let consumers = (0..self.flow.consumers).map(|_| self.broker.open("consumer", bytes));
         let consumers = consumers.collect::<Result<Vec<_>, _>>()?;
         // Connecting is no part of the run.
         self.control = Control::new(self.flow.warmup.into());
@@ -156,10 +159,9 @@ impl<'a> Run<'a> {
         publish: impl FnOnce() -> Handles<'scope, Published>,
         consume: impl FnOnce() -> Handles<'scope, Consumed>,
     ) -> Result<Found, PerfError> {
-        let start = self.base(observer)?;
         let consumers = consume();
         let publishers = publish();
-        let base = self.watch_publishing(observer, start)?;
+        let base = self.watch_publishing(observer)?;
         let published = self.join(publishers)?;
         self.watch_draining(observer)?;
         let end = observer.mark()?;
@@ -183,9 +185,8 @@ impl<'a> Run<'a> {
         publish: impl FnOnce() -> Handles<'scope, Published>,
         consume: impl FnOnce() -> Handles<'scope, Consumed>,
     ) -> Result<Found, PerfError> {
-        let start = self.base(observer)?;
         let publishers = publish();
-        let base = self.watch_publishing(observer, start)?;
+        let base = self.watch_publishing(observer)?;
         let published = self.join(publishers)?;
         let filled = observer.mark()?;
         let sent = total(&self.sent) - base.sent;
@@ -205,19 +206,17 @@ impl<'a> Run<'a> {
         Ok(Found { phases: vec![fill, drain], published, consumed })
     }
 
-    /// Waits until all publishers are done, and tells them when it is time. Says how things stood
-    /// when the warm-up was over, or at the start if that came to nothing.
-    fn watch_publishing(
-        &self,
-        observer: &mut Observer<'_>,
-        start: Base,
-    ) -> Result<Base, PerfError> {
+    /// Has publishers begin, waits until all are done, and tells them when it is time. Says how
+    /// things stood when the warm-up was over, or at the start if that came to nothing.
+    fn watch_publishing(&self, observer: &mut Observer<'_>) -> Result<Base, PerfError> {
         let warmup = Nanos::from(self.flow.warmup);
         let duration = Nanos::from(self.flow.duration);
-        let mut base = start;
+        let mut base = self.base(observer)?;
+        let start = self.control.start();
         let mut is_warm = warmup == Nanos(0);
         loop {
             observer.watch(&self.gauges(), |now| {
+                let now = now.since(start);
                 if now >= duration || self.received.iter().any(Meter::is_done) {
                     self.control.stop_publishing();
                 }
@@ -292,13 +291,14 @@ impl<'a> Run<'a> {
             keys: &self.layout.keys(number),
             sizes: &flow.sizes,
             frame_max: client.frame_max(),
-            write_bytes: flow.write_bytes,
+            write_bytes: flow.write_bytes.min(share_of_buffers(flow.publishers)),
         };
         Publisher {
             template: Template::new(&ingredients),
             client,
             window: flow.confirm_window.map(ConfirmWindow::new),
             rate: flow.rate,
+            phase: (number, flow.publishers),
             limit: flow.messages.map_or(u64::MAX, share),
             control: &self.control,
             meter,
@@ -334,6 +334,7 @@ impl<'a> Run<'a> {
             faults: Faults {
                 reordered: consumed.iter().map(|one| one.reordered).sum(),
                 damaged: consumed.iter().map(|one| one.damaged).sum(),
+                misrouted: consumed.iter().map(|one| one.misrouted).sum(),
                 returned: published.iter().map(|one| one.returned).sum(),
                 refused: published.iter().map(|one| one.refused).sum(),
                 ..Faults::default()
@@ -404,6 +405,11 @@ struct Base {
 /// When the broker had taken everything from all publishers.
 fn taken(published: &[Published]) -> Nanos {
     published.iter().map(|one| one.end).max().unwrap_or_default()
+}
+
+/// Bytes of a buffer, of which there are so many.
+fn share_of_buffers(count: u16) -> usize {
+    (BUFFERS_BYTES / usize::from(count.max(1))).max(BUFFER_BYTES_MIN)
 }
 
 fn percentiles<'r>(recorders: impl Iterator<Item = &'r Recorder>) -> Option<Percentiles> {

@@ -6,7 +6,7 @@ use leveret_codec::{Properties, Table, TableBuf, TableBuilder, Value, exchange, 
 
 use crate::client::{CHANNEL, Client};
 use crate::error::ClientError;
-use crate::ledger::Share;
+use crate::ledger::{Senders, Share};
 use crate::scenario::{ExchangeKind, Flow, QueueSpread};
 
 /// Declarations sent ahead of their answers: enough to hide the round trip, few enough for any
@@ -63,14 +63,19 @@ impl<'a> Layout<'a> {
         (0..self.key_count()).filter(is_used).map(|key| self.key(key)).collect()
     }
 
-    /// What a queue gets of a publisher's messages; `None` for nothing.
-    pub(crate) fn share(&self, queue: u16, publisher: u16) -> Option<Share> {
+    /// What a queue gets of the messages of those who send to it.
+    pub(crate) fn share(&self, queue: u16) -> Share {
         match (self.flow.exchange, self.flow.spread) {
-            (ExchangeKind::Fanout, _) => Some(Share::ALL),
-            (_, QueueSpread::Rotate) => Some(Share::new(self.flow.queues.into(), queue.into())),
-            (_, QueueSpread::Own) => {
-                (publisher.checked_rem(self.flow.queues) == Some(queue)).then_some(Share::ALL)
-            }
+            (ExchangeKind::Fanout, _) | (_, QueueSpread::Own) => Share::ALL,
+            (_, QueueSpread::Rotate) => Share::new(self.flow.queues.into(), queue.into()),
+        }
+    }
+
+    /// Who sends to a queue.
+    pub(crate) fn senders(&self, queue: u16) -> Senders {
+        match (self.flow.exchange, self.flow.spread) {
+            (ExchangeKind::Fanout, _) | (_, QueueSpread::Rotate) => Senders::ALL,
+            (_, QueueSpread::Own) => Senders::new(queue, self.flow.queues),
         }
     }
 
@@ -261,7 +266,7 @@ mod tests {
         let keys = layout.keys(0);
         assert_eq!(keys.len(), 1000);
         assert_eq!(keys[999].routing_key, "perf.999.event");
-        assert_eq!(layout.share(3, 0), Some(Share::new(10, 3)));
+        assert_eq!((layout.share(3), layout.senders(3)), (Share::new(10, 3), Senders::ALL));
         assert_eq!(layout.copies(), 1);
     }
 
@@ -271,8 +276,7 @@ mod tests {
         let layout = Layout::new(&pairs, "p");
         let keys: Vec<_> = layout.keys(1).into_iter().map(|key| key.routing_key).collect();
         assert_eq!(keys, ["p.1"]);
-        assert_eq!(layout.share(1, 1), Some(Share::ALL));
-        assert_eq!(layout.share(0, 1), None);
+        assert_eq!((layout.share(1), layout.senders(1)), (Share::ALL, Senders::new(1, 2)));
     }
 
     #[test]

@@ -38,9 +38,44 @@ impl Share {
     }
 }
 
+/// The publishers whose messages reach a queue: every n-th from one on. Thousands of publishers with
+/// as many queues are few for each of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Senders {
+    first: u16,
+    every: u16,
+}
+
+impl Senders {
+    /// Every publisher.
+    pub(crate) const ALL: Self = Self { first: 0, every: 1 };
+
+    /// The publisher `first` and each `every`-th after it.
+    pub(crate) fn new(first: u16, every: u16) -> Self {
+        Self { first, every: every.max(1) }
+    }
+
+    /// Their numbers, where there are `publishers` in all.
+    fn among(self, publishers: u16) -> impl Iterator<Item = u16> {
+        (self.first..publishers).step_by(self.every.into())
+    }
+
+    /// The place of a publisher among them; `None` if it is none of them.
+    #[inline]
+    fn position(self, publisher: u16) -> Option<usize> {
+        let past = publisher.checked_sub(self.first)?;
+        match self.every {
+            1 => Some(past.into()),
+            every => (past % every == 0).then_some((past / every).into()),
+        }
+    }
+}
+
 /// What reached the consumers of one queue.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    senders: Senders,
+    publishers: u16,
     accounts: Vec<Mutex<Account>>,
 }
 
@@ -53,23 +88,24 @@ pub(crate) struct Findings {
 }
 
 impl Ledger {
-    /// One share for each publisher; `None` for a publisher that does not reach the queue.
-    pub(crate) fn new(shares: impl IntoIterator<Item = Option<Share>>) -> Self {
-        let accounts = shares.into_iter().map(|share| Mutex::new(Account::new(share)));
-        Self { accounts: accounts.collect() }
+    /// For a queue that gets `share` of the messages of those `senders` that are among so many
+    /// publishers.
+    pub(crate) fn new(share: Share, senders: Senders, publishers: u16) -> Self {
+        let accounts = senders.among(publishers).map(|_| Mutex::new(Account::new(share)));
+        Self { senders, publishers, accounts: accounts.collect() }
     }
 
-    /// A place for a consumer to note what it gets of a publisher's messages; `None` if there is no
-    /// such publisher.
-    pub(crate) fn track(&self, publisher: u16) -> Option<Track<'_>> {
-        self.accounts.get(usize::from(publisher)).map(Track::new)
+    /// A place for a consumer to note what it gets.
+    pub(crate) fn tracks(&self) -> Tracks<'_> {
+        Tracks { senders: self.senders, tracks: self.accounts.iter().map(Track::new).collect() }
     }
 
     /// The result, when the publishers have sent as many as `published` says and the consumers have
     /// [closed](Track::close) their tracks.
     pub(crate) fn findings(&self, published: &[u64]) -> Findings {
-        let accounts = self.accounts.iter().zip(published);
-        accounts.map(|(account, &sent)| account.lock().findings(sent)).fold(
+        let sent = |publisher| published.get(usize::from(publisher)).copied().unwrap_or_default();
+        let accounts = self.senders.among(self.publishers).zip(&self.accounts);
+        accounts.map(|(publisher, account)| account.lock().findings(sent(publisher))).fold(
             Findings::default(),
             |sum, one| Findings {
                 lost: sum.lost + one.lost,
@@ -77,6 +113,26 @@ impl Ledger {
                 misrouted: sum.misrouted + one.misrouted,
             },
         )
+    }
+}
+
+/// What one consumer gets of a queue, by publisher.
+#[derive(Debug)]
+pub(crate) struct Tracks<'a> {
+    senders: Senders,
+    tracks: Vec<Track<'a>>,
+}
+
+impl<'a> Tracks<'a> {
+    /// What it gets of a publisher's messages; `None` if none of them should reach the queue.
+    #[inline]
+    pub(crate) fn of(&mut self, publisher: u16) -> Option<&mut Track<'a>> {
+        self.tracks.get_mut(self.senders.position(publisher)?)
+    }
+
+    /// [Closes](Track::close) all.
+    pub(crate) fn close(self) -> u64 {
+        self.tracks.into_iter().map(Track::close).sum()
     }
 }
 
@@ -138,7 +194,7 @@ impl<'a> Track<'a> {
 /// What all consumers of a queue got of one publisher's messages.
 #[derive(Debug)]
 struct Account {
-    share: Option<Share>,
+    share: Share,
     /// Pages in which something is missing.
     open: BTreeMap<u64, Box<Page>>,
     /// All pages below this are complete.
@@ -152,7 +208,7 @@ struct Account {
 }
 
 impl Account {
-    fn new(share: Option<Share>) -> Self {
+    fn new(share: Share) -> Self {
         Self {
             share,
             open: BTreeMap::new(),
@@ -187,13 +243,9 @@ impl Account {
         }
     }
 
-    fn expected(&self, published: u64) -> u64 {
-        self.share.map_or(0, |share| share.count_below(published))
-    }
-
     fn findings(&self, published: u64) -> Findings {
         Findings {
-            lost: self.expected(published).saturating_sub(self.distinct),
+            lost: self.share.count_below(published).saturating_sub(self.distinct),
             duplicated: self.duplicated,
             misrouted: self.misrouted,
         }
@@ -210,11 +262,10 @@ impl Page {
     const EMPTY: Self = Self([0; Self::WORDS]);
 
     /// The bits that belong to a share.
-    fn of(share: Option<Share>, number: u64) -> Self {
+    fn of(share: Share, number: u64) -> Self {
         match share {
-            None => Self::EMPTY,
-            Some(Share::ALL) => Self([u64::MAX; Self::WORDS]),
-            Some(share) => {
+            Share::ALL => Self([u64::MAX; Self::WORDS]),
+            share => {
                 let mut page = Self::EMPTY;
                 let start = number << Self::BITS_LOG2;
                 let mut sequence = share.first_from(start);

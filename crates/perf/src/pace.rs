@@ -15,6 +15,14 @@ impl Pace {
         Self { start, per_second: per_second.max(1) }
     }
 
+    /// Later by a part of the distance between two messages.
+    pub(crate) fn delayed(self, part: u16, of: u16) -> Self {
+        let distance = Self::SECOND / u128::from(self.per_second);
+        let delay = distance * u128::from(part) / u128::from(of.max(1));
+        let start = self.start.0.saturating_add(u64::try_from(delay).unwrap_or(u64::MAX));
+        Self { start: Nanos(start), ..self }
+    }
+
     /// How many messages are due by `now`.
     pub(crate) fn due_by(&self, now: Nanos) -> u64 {
         if now < self.start {
@@ -45,6 +53,13 @@ mod tests {
         assert_eq!(pace.due_by(Nanos(1000)), 1);
         assert_eq!(pace.due_at(1), Nanos(201_000));
         assert_eq!(pace.due_by(Nanos(1_000_001_000)), 5001);
+    }
+
+    #[test]
+    fn publishers_take_turns() {
+        let first_due = |part| Pace::new(Nanos(1000), 5000).delayed(part, 4).due_at(0);
+        let expected = [1000, 51_000, 101_000, 151_000].map(Nanos);
+        assert_eq!([0, 1, 2, 3].map(first_due), expected);
     }
 
     proptest! {

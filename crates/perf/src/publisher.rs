@@ -24,6 +24,9 @@ pub(crate) struct Publisher<'a> {
     pub(crate) window: Option<ConfirmWindow>,
     /// Messages a second; `None` for as many as the broker takes.
     pub(crate) rate: Option<u64>,
+    /// How far into the time between two messages its first is due, of all of it: so that thousands
+    /// of publishers don't send at once.
+    pub(crate) phase: (u16, u16),
     /// How many to send at most.
     pub(crate) limit: u64,
     pub(crate) control: &'a Control,
@@ -84,8 +87,12 @@ impl Publisher<'_> {
             })?;
             self.client.expect(leveret_codec::confirm::SelectOk::ID, |_| ())?;
         }
+        let start = self.control.wait_for_start();
         match self.rate {
-            Some(rate) => self.publish_at(rate, &mut result)?,
+            Some(rate) => {
+                let (part, of) = self.phase;
+                self.publish_at(&Pace::new(start, rate).delayed(part, of), &mut result)?;
+            }
             None => self.publish_at_will(&mut result)?,
         }
         self.wait_for_confirms(&mut result)?;
@@ -110,10 +117,9 @@ impl Publisher<'_> {
         Ok(())
     }
 
-    fn publish_at(&mut self, rate: u64, result: &mut Published) -> Result<(), ClientError> {
+    fn publish_at(&mut self, pace: &Pace, result: &mut Published) -> Result<(), ClientError> {
         // The default lets the kernel be 50 us late. A system that refuses is merely less precise.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        let pace = Pace::new(self.control.clock.now(), rate);
         let mut was_idle = false;
         while !self.is_over() {
             let now = self.control.clock.now();
@@ -183,7 +189,7 @@ impl Publisher<'_> {
     fn read(&mut self, result: &mut Published) -> Result<Channel, ClientError> {
         self.client.fill("waiting for confirms")?;
         let now = self.control.clock.now();
-        let from = self.control.measured_from;
+        let from = self.control.measured_from();
         let mut channel = Channel::Open;
         while let Some((frame, used)) = split(self.client.unread(), self.client.frame_max())? {
             if frame.kind == FrameKind::Method {

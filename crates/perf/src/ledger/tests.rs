@@ -7,14 +7,15 @@ use super::*;
 const PAGE: u64 = 1 << Page::BITS_LOG2;
 
 fn all() -> Ledger {
-    Ledger::new([Some(Share::ALL)])
+    Ledger::new(Share::ALL, Senders::ALL, 1)
 }
 
 /// Hands the numbers to one consumer; says how many came out of order.
 fn deliver(ledger: &Ledger, sequences: impl IntoIterator<Item = u64>) -> u64 {
-    let mut track = ledger.track(0).unwrap();
+    let mut tracks = ledger.tracks();
+    let track = tracks.of(0).unwrap();
     sequences.into_iter().for_each(|sequence| track.record(sequence));
-    track.close()
+    tracks.close()
 }
 
 #[test]
@@ -82,12 +83,20 @@ fn a_late_message_is_reordered_and_not_lost() {
 
 #[test]
 fn messages_of_another_queue_are_misrouted() {
-    let ledger = Ledger::new([Some(Share::new(3, 1)), None]);
+    let ledger = Ledger::new(Share::new(3, 1), Senders::ALL, 1);
     deliver(&ledger, [1, 4, 5, 7]);
-    let mut other = ledger.track(1).unwrap();
-    other.record(0);
-    other.close();
-    assert_eq!(ledger.findings(&[9, 9]), Findings { misrouted: 2, ..Findings::default() });
+    assert_eq!(ledger.findings(&[9]), Findings { misrouted: 1, ..Findings::default() });
+}
+
+#[test]
+fn a_queue_has_an_account_of_its_senders_only() {
+    let ledger = Ledger::new(Share::ALL, Senders::new(1, 3), 6);
+    assert_eq!(ledger.accounts.len(), 2);
+    let mut tracks = ledger.tracks();
+    tracks.of(4).unwrap().record(0);
+    assert!([0, 2, 3, 5, 7].into_iter().all(|stranger| tracks.of(stranger).is_none()));
+    tracks.close();
+    assert_eq!(ledger.findings(&[9, 1, 9, 9, 1, 9]), Findings { lost: 1, ..Findings::default() });
 }
 
 proptest! {
@@ -110,11 +119,11 @@ proptest! {
         // Numbers lie around a border between pages.
         let base = PAGE - 20;
         let share = Share::new(every, 0);
-        let ledger = Ledger::new([Some(share)]);
-        let mut tracks: Vec<_> = (0..3).map(|_| ledger.track(0).unwrap()).collect();
+        let ledger = Ledger::new(share, Senders::ALL, 1);
+        let mut tracks: Vec<_> = (0..3).map(|_| ledger.tracks()).collect();
         let mut counts: HashMap<u64, u64> = HashMap::new();
         for &(consumer, offset) in &deliveries {
-            tracks[consumer].record(base + offset);
+            tracks[consumer].of(0).unwrap().record(base + offset);
             *counts.entry(base + offset).or_default() += 1;
         }
         tracks.into_iter().for_each(|track| {
