@@ -50,7 +50,7 @@ pub use broker::Broker;
 pub use cli::PerfArgs;
 pub use compare::{Comparison, Row, Spread, compare};
 pub use error::{ClientError, PerfError};
-pub use limits::{Limits, Relayed, Synced, limits};
+pub use limits::{Limits, Opened, Relayed, Synced, limits};
 pub use observer::Progress;
 pub use preset::{PRESETS, Preset};
 pub use report::{BrokerInfo, Checked, Faults, Messages, Percentiles, Phase, Report, Unit, Usage};

@@ -1,8 +1,9 @@
 //! What the machine itself can do, which no broker can exceed: the bytes of messages relayed over the
-//! loopback interface, and syncs of a disk.
+//! loopback interface, connections opened there, and syncs of a disk.
 
 mod answers;
 mod disk;
+mod handshakes;
 mod paced;
 mod relay;
 
@@ -23,6 +24,8 @@ pub struct Limits {
     /// From when a few bytes were due to be sent until they came out of a relay, in nanoseconds, at
     /// 5,000 a second.
     pub latency: Option<Percentiles>,
+    /// Connections.
+    pub connections: Opened,
     /// What the disk can do.
     pub disk: Synced,
 }
@@ -36,6 +39,16 @@ pub struct Relayed {
     /// Messages a second.
     pub rate: f64,
     /// CPU seconds of that thread for a million messages.
+    pub cpu_seconds_per_million: f64,
+}
+
+/// Connections opened and closed with the frames of AMQP, by threads that answer them without looking
+/// at what is asked.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Opened {
+    /// Connections a second.
+    pub rate: f64,
+    /// CPU seconds of those threads for a million connections.
     pub cpu_seconds_per_million: f64,
 }
 
@@ -58,7 +71,8 @@ pub struct Synced {
     pub answers: f64,
 }
 
-/// Measures a relay for each of the body `sizes`, and the disk that holds `dir`, each for about `time`.
+/// Measures a relay for each of the body `sizes`, connections, and the disk that holds `dir`, each for
+/// about `time`.
 ///
 /// # Errors
 /// The loopback interface or the folder cannot be used.
@@ -66,9 +80,10 @@ pub fn limits(sizes: &[usize], dir: &Path, time: Duration) -> Result<Limits, Per
     let relays = sizes.iter().map(|size| relay::measure(*size, time));
     let relays = relays.collect::<io::Result<_>>().map_err(PerfError::Loopback)?;
     let latency = paced::measure(LATENCY_RATE, time).map_err(PerfError::Loopback)?;
+    let connections = handshakes::measure(time)?;
     let failed = |source| PerfError::Disk { dir: dir.to_owned(), source };
     let disk = disk::measure(dir, time).map_err(failed)?;
-    Ok(Limits { relays, latency, disk })
+    Ok(Limits { relays, latency, connections, disk })
 }
 
 /// As many messages a second as in the preset `latency-5000`.
@@ -85,6 +100,7 @@ mod tests {
         let [small, large] = found.relays.as_slice() else { panic!("{found:?}") };
         assert_eq!((small.size, large.size), (16, 1024));
         assert!(small.rate > 0.0 && large.rate > 0.0, "{found:?}");
+        assert!(found.connections.rate > 0.0, "{found:?}");
         let disk = &found.disk;
         assert!(disk.rate > 0.0 && disk.bulk > 0.0 && disk.answers > 0.0, "{found:?}");
         let passed = found.latency.unwrap();

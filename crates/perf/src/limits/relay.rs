@@ -90,7 +90,7 @@ fn drain(from: &mut TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn thread_cpu() -> Duration {
+pub(super) fn thread_cpu() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(now).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Checked, Messages, Percentiles, Phase, Report, Table, Unit, Usage};
 use crate::compare::{Comparison, Row, Spread};
-use crate::limits::Limits;
+use crate::limits::{Limits, Opened};
 use crate::scenario::Scenario;
 use crate::start::Starts;
 use crate::units::{short, short_bytes, short_time};
@@ -187,6 +187,9 @@ impl fmt::Display for Limits {
             table.row([name, short(relay.rate), short(relay.cpu_seconds_per_million)]);
         }
         let disk = &self.disk;
+        let Opened { rate, cpu_seconds_per_million } = self.connections;
+        let opened = "connections opened and closed".to_owned();
+        table.row([opened, short(rate), short(cpu_seconds_per_million)]);
         table.row([format!("writes of {} B, each with a sync", disk.size), short(disk.rate)]);
         let answered = "the same over loopback, the next after the answer";
         table.row([answered.to_owned(), short(disk.answers)]);
