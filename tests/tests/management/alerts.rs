@@ -425,6 +425,41 @@ fn a_command_gets_the_notice_on_its_standard_input() {
 }
 
 #[test]
+fn age_memory_and_disk_are_told_of() {
+    let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/\"\n\
+         [[alerts.rule]]\nname = \"old\"\nwhen = \"age\"\nabove = \"200ms\"\n\
+         over_after = \"0s\"\nnotify = [\"hook\"]\n\
+         [[alerts.rule]]\nname = \"large\"\nwhen = \"memory\"\nabove = \"1MiB\"\nnotify = [\"hook\"]\n\
+         [[alerts.rule]]\nname = \"full\"\nwhen = \"disk\"\nbelow = \"1000000GiB\"\nnotify = [\"hook\"]\n\
+         [[alerts.rule]]\nname = \"enough\"\nwhen = \"disk\"\nbelow = \"1B\"\nnotify = [\"hook\"]\n"
+    )) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let mut notices: Vec<Value> =
+        (0..3).map(|_| told.recv_timeout(PATIENCE).expect("three notices").1).collect();
+    notices.sort_by_key(|notice| notice["rule"].to_string());
+    let of = |notice: &Value, key| notice["alerts"][0][key].clone();
+    let rules: Vec<_> = notices.iter().map(|notice| notice["rule"].clone()).collect();
+    assert_eq!(rules, ["full", "large", "old"]);
+    assert_eq!(of(&notices[0], "bound"), json!(1_000_000_u64 << 30));
+    let free = api.get("/nodes")[0]["disk_free"].as_u64().expect("a number");
+    let told_free = of(&notices[0], "value").as_u64().expect("a number");
+    assert!(told_free.abs_diff(free) < free / 2, "{told_free} and {free} bytes are free");
+    let used = of(&notices[1], "value").as_u64().expect("a number");
+    assert!(used > 1 << 20, "{used} bytes of memory");
+    assert_eq!(of(&notices[2], "queue"), "q");
+    assert!(of(&notices[2], "value").as_u64() > Some(200), "{notices:?}");
+    assert_eq!(api.get("/leveret/alerts")["rules"][3]["firing"], 0);
+
+    assert_eq!(api.send("DELETE", "/api/queues/%2F/q/contents", &[], "").status, 204);
+    let (_, notice) = told.recv_timeout(PATIENCE).expect("it is over");
+    assert_eq!((&notice["rule"], &notice["status"]), (&json!("old"), &json!("resolved")));
+}
+
+#[test]
 fn what_is_silenced_is_shown_and_told_when_the_silence_ends() {
     let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
     let Some((broker, api)) = alerting(&format!(
