@@ -7,7 +7,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends make gcc libc6-
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked && cp target/release/leveret /leveret
+    cargo build --release --locked && strip --strip-debug -o /leveret target/release/leveret
 
 FROM debian:bookworm-slim
 COPY --from=build /leveret /usr/local/bin/leveret
