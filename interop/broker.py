@@ -42,8 +42,8 @@ class BrokerFailed(Exception):
 class Given:
     """A broker that runs already, and that nobody here may stop."""
 
-    # Where TLS is spoken, and where the certificates for that are, is not known.
-    tls = {}
+    # Where TLS is spoken, where the certificates for that are, and where the HTTP API is, is not known.
+    places = {}
 
     def __init__(self, address):
         self.address = address
@@ -64,11 +64,11 @@ class Own:
             subprocess.run(build, cwd=ROOT, check=True)
             binary = TARGET / "debug" / "leveret"
         self.tool = [binary, "ctl", "--data-dir", data]
-        self.command = [binary, "--data-dir", data, "--management", "none", "--metrics", "none"]
+        self.command = [binary, "--data-dir", data, "--metrics", "none"]
         # What steers the programs is no setting of the broker.
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("LEVERET_")}
         self.environment |= {f"LEVERET_{name}": value for name, value in settings.items()}
-        self.address = self.tls_address = "127.0.0.1:0"
+        self.address = self.tls_address = self.management = "127.0.0.1:0"
         self.certificates = Path(data, "tls")
         self.serve_tls(binary)
         self.start()
@@ -98,14 +98,18 @@ class Own:
             subprocess.run([*self.tool, *command], check=True, capture_output=True)
 
     @property
-    def tls(self):
-        """For programs: where TLS is spoken, and where the certificates for that are."""
-        return {"AMQPS_ADDRESS": self.tls_address, "AMQPS_CERTIFICATES": str(self.certificates)}
+    def places(self):
+        """For programs: where TLS is spoken, where the certificates for that are, where the HTTP API is."""
+        return {
+            "AMQPS_ADDRESS": self.tls_address,
+            "AMQPS_CERTIFICATES": str(self.certificates),
+            "MANAGEMENT_ADDRESS": self.management,
+        }
 
     def start(self, **settings):
         """Starts it, at the address it had before if it had one, with more settings if need be."""
         self.process = subprocess.Popen(
-            [*self.command, "--listen", self.address],
+            [*self.command, "--listen", self.address, "--management", self.management],
             env=self.environment
             | {"LEVERET_LISTEN_TLS": self.tls_address}
             | {f"LEVERET_{name}": value for name, value in settings.items()},
@@ -117,7 +121,9 @@ class Own:
         for line in self.process.stdout:
             self.printed.append(line)
             if "Server startup complete" in line:
-                self.address, self.tls_address = re.findall(r"\d+\.\d+\.\d+\.\d+:\d+", line)
+                listeners = dict(re.findall(r"([\w ]+) on (\d+\.\d+\.\d+\.\d+:\d+)", line))
+                self.address, self.tls_address = listeners[" AMQP"], listeners[" AMQP over TLS"]
+                self.management = listeners[" management"]
                 break
         else:
             raise BrokerFailed(f"the broker did not get ready:\n{''.join(self.printed)}")
