@@ -143,15 +143,6 @@ pub enum OpenError {
     /// Stored messages can't be read.
     #[error(transparent)]
     Read(#[from] leveret_store::ReadError),
-    /// A message of a stream is damaged.
-    #[error(
-        "the message at LSN {lsn}, without which the offsets of its stream would be others, is damaged: `leveret store check` \
-         says more, `leveret store repair` goes on without it"
-    )]
-    Unreadable {
-        /// Its position in the journal.
-        lsn: Lsn,
-    },
     /// A stored message can't be read.
     #[error("cannot read the stored message at {lsn}: {source}")]
     Message {

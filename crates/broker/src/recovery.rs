@@ -265,6 +265,7 @@ pub(crate) fn outline(payload: &[u8]) -> Outline {
             time: timestamp.0,
             life: expiration.map(|expiration| expiration.0),
             priority,
+            ..Outline::default()
         },
         // Whoever needs the message will find out.
         Err(_) => Outline { bytes: payload.len() as u64, ..Outline::default() },

@@ -139,10 +139,12 @@ impl Stream {
         self.log.append(lsn, message, begins_chunk, self.settings.max_segment_bytes)
     }
 
-    /// Appends a message that has been in the stream before, as recovery does, and commits it.
-    pub fn restore(&mut self, lsn: Lsn, message: Message) -> u64 {
-        let begins_chunk = self.log.last_time() < Some(message.timestamp());
-        let offset = self.log.append(lsn, message, begins_chunk, self.settings.max_segment_bytes);
+    /// Appends a message that has been in the stream before, as recovery does, and commits it. It stays
+    /// on disk: `payload` is how many bytes it has there, and `time` when it was published.
+    pub fn restore(&mut self, lsn: Lsn, time: Millis, payload: u64) -> u64 {
+        let begins_chunk = self.log.last_time() < Some(time);
+        let segment_bytes = self.settings.max_segment_bytes;
+        let offset = self.log.append_paged(lsn, time, payload, begins_chunk, segment_bytes);
         self.begins_chunk = true;
         self.committed = self.log.next();
         offset

@@ -14,6 +14,8 @@ pub struct Outline {
     pub life: Option<u64>,
     /// Its priority, if it has one.
     pub priority: Option<u8>,
+    /// Bytes of the payload and of what fills it up to a multiple of 8. The store itself says this.
+    pub payload: u64,
 }
 
 /// Outlines of messages with ascending numbers, in a few bytes each: every one is written as the
@@ -21,32 +23,52 @@ pub struct Outline {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outlines {
     code: Vec<u8>,
-    last: (u64, u64),
+    last: Last,
     count: u64,
     bytes: u64,
 }
 
+/// What a message is written as the difference to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Last {
+    lsn: u64,
+    time: u64,
+    /// What the payload has more than the body, in steps.
+    more: u64,
+}
+
 const HAS_PRIORITY: u64 = 1;
 const HAS_LIFE: u64 = 2;
+/// What the payload has more than the body is not what it was of the message before.
+const HAS_MORE: u64 = 4;
+const FLAGS: u32 = 3;
+/// Payloads are multiples of this.
+const STEP: u64 = 8;
 
 impl Outlines {
     /// Adds a message. Answers false if its number is not above the last one's.
     pub(crate) fn push(&mut self, lsn: u64, outline: &Outline) -> bool {
-        let (last_lsn, last_time) = self.last;
-        if lsn <= last_lsn && !self.code.is_empty() {
+        let last = self.last;
+        if lsn <= last.lsn && !self.code.is_empty() {
             return false;
         }
-        let Outline { bytes, time, life, priority } = *outline;
+        let Outline { bytes, time, life, priority, payload } = *outline;
+        let more = (payload / STEP).wrapping_sub(bytes / STEP);
         let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
-        let flags = flag(priority.is_some(), HAS_PRIORITY) | flag(life.is_some(), HAS_LIFE);
-        put_varint(&mut self.code, (lsn - last_lsn) << 2 | flags);
+        let flags = flag(priority.is_some(), HAS_PRIORITY)
+            | flag(life.is_some(), HAS_LIFE)
+            | flag(more != last.more, HAS_MORE);
+        put_varint(&mut self.code, (lsn - last.lsn) << FLAGS | flags);
         put_varint(&mut self.code, bytes);
-        put_difference(&mut self.code, last_time, time);
+        put_difference(&mut self.code, last.time, time);
+        if more != last.more {
+            put_difference(&mut self.code, last.more, more);
+        }
         self.code.extend(priority);
         if let Some(life) = life {
             put_varint(&mut self.code, life);
         }
-        self.last = (lsn, time);
+        self.last = Last { lsn, time, more };
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         true
@@ -64,27 +86,31 @@ impl Outlines {
 
     /// The messages, ascending.
     pub(crate) fn iter(&self) -> Iter<'_> {
-        Iter { reader: Reader(&self.code), last: (0, 0) }
+        Iter { reader: Reader(&self.code), last: Last::default() }
     }
 }
 
 pub(crate) struct Iter<'a> {
     reader: Reader<'a>,
-    last: (u64, u64),
+    last: Last,
 }
 
 impl Iterator for Iter<'_> {
     type Item = (u64, Outline);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Self { reader, last: (last_lsn, last_time) } = self;
+        let Self { reader, last: Last { lsn, time, more } } = self;
         let number = reader.varint()?;
         let bytes = reader.varint()?;
-        *last_time = reader.difference(*last_time)?;
+        *time = reader.difference(*time)?;
+        if number & HAS_MORE != 0 {
+            *more = reader.difference(*more)?;
+        }
         let priority = if number & HAS_PRIORITY != 0 { Some(reader.u8()?) } else { None };
         let life = if number & HAS_LIFE != 0 { Some(reader.varint()?) } else { None };
-        *last_lsn = last_lsn.wrapping_add(number >> 2);
-        Some((*last_lsn, Outline { bytes, time: *last_time, life, priority }))
+        *lsn = lsn.wrapping_add(number >> FLAGS);
+        let payload = (bytes / STEP).wrapping_add(*more).wrapping_mul(STEP);
+        Some((*lsn, Outline { bytes, time: *time, life, priority, payload }))
     }
 }
 
@@ -98,8 +124,16 @@ mod tests {
 
     fn outline() -> impl Strategy<Value = Outline> {
         let number = || prop_oneof![4 => 0..300_u64, 1 => any::<u64>()];
-        (number(), number(), option::of(number()), option::of(any::<u8>()))
-            .prop_map(|(bytes, time, life, priority)| Outline { bytes, time, life, priority })
+        let payload = number().prop_map(|number| number / STEP * STEP);
+        (number(), number(), option::of(number()), option::of(any::<u8>()), payload).prop_map(
+            |(bytes, time, life, priority, payload)| Outline {
+                bytes,
+                time,
+                life,
+                priority,
+                payload,
+            },
+        )
     }
 
     proptest! {

@@ -91,9 +91,10 @@ impl Summary {
     /// What a summary says of a record's message, if it is one.
     pub(crate) fn outline(&self, entry: &Entry<'_>) -> Outline {
         match entry {
-            Entry::Message { payload, .. } | Entry::Moved { payload, .. } => {
-                (self.outline)(payload)
-            }
+            Entry::Message { payload, .. } | Entry::Moved { payload, .. } => Outline {
+                payload: (payload.len() as u64).next_multiple_of(STEP),
+                ..(self.outline)(payload)
+            },
             _ => Outline::default(),
         }
     }
@@ -254,7 +255,7 @@ fn put_tag(into: &mut Vec<u8>, record: &Record<'_>, is_same: bool, outline: &Out
 
 /// What a message's content takes and is like.
 fn put_outline(into: &mut Vec<u8>, context: &mut Context, record: &Record<'_>, outline: &Outline) {
-    let Outline { bytes, time, life, priority } = *outline;
+    let Outline { bytes, time, life, priority, payload: _ } = *outline;
     put_varint(into, record.length() / STEP);
     put_varint(into, bytes);
     put_difference(into, context.time, time);

@@ -81,7 +81,7 @@ fn what_was_written_is_there_after_a_restart() {
     assert_eq!((first.lsn, &first.payload[..]), (Lsn(2), &b"hello"[..]));
     let place = |lsn, bytes, deliveries, delayed_until| RecoveredMessage {
         lsn,
-        outline: Outline { bytes, ..Outline::default() },
+        outline: Outline { bytes, payload: 8, ..Outline::default() },
         deliveries,
         redelivered: true,
         delayed_until,

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use leveret_tests::codec::{Method, Properties, queue};
-use leveret_tests::{binary, confirm_select, declare, eventually, get, passive, publish};
+use leveret_tests::codec::{Method, Properties, Table, Value, basic, queue};
+use leveret_tests::{
+    binary, confirm_select, consume, declare, eventually, get, passive, publish, qos, table,
+};
 
 use crate::running::Running;
 
@@ -18,11 +20,11 @@ fn body(number: u8) -> Vec<u8> {
     vec![b'A' + number; 100_000]
 }
 
-/// Publishes messages, ends the broker, and changes a byte of one of them.
-fn damage(data: &Path, config: &Path) {
+/// Publishes messages to a queue, ends the broker, and changes a byte of one of them.
+fn damage(data: &Path, config: &Path, arguments: Table<'_>) {
     let running = Running::start(&[], data, config).expect("starts");
     let channel = running.channel();
-    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
     channel.call(&confirm_select());
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
     for number in 0..MESSAGES {
@@ -52,7 +54,7 @@ fn a_damaged_message_is_left_out_named_and_repaired() {
         let data = home.path().join("data");
         let config = home.path().join("leveret.toml");
         fs::write(&config, format!("store.message_memory = \"{memory}\"\n")).unwrap();
-        damage(&data, &config);
+        damage(&data, &config, Table::EMPTY);
 
         let mut running = Running::start(&[], &data, &config).expect("starts all the same");
         let log = running.log();
@@ -78,4 +80,30 @@ fn a_damaged_message_is_left_out_named_and_repaired() {
         let left = running.channel().call(&passive("q"));
         assert_eq!(left, format!("queue.declare-ok q {} 0", MESSAGES - 1));
     }
+}
+
+/// Offsets are places in the journal, which a start knows without reading any message.
+#[test]
+fn a_damaged_message_of_a_stream_leaves_the_others_their_offsets() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let config = home.path().join("leveret.toml");
+    fs::write(&config, "").unwrap();
+    let stream = table([("x-queue-type", Value::text("stream"))]);
+    damage(&data, &config, stream.as_table());
+
+    let mut running = Running::start(&[], &data, &config).expect("starts all the same");
+    let log = running.log();
+    let channel = running.channel();
+    channel.call(&qos(100));
+    let first = table([("x-stream-offset", Value::text("first"))]);
+    let consume = basic::Consume { arguments: first.as_table(), ..consume("q", "c") };
+    assert_eq!(channel.call(&consume), "basic.consume-ok c");
+    for number in (0..MESSAGES).filter(|number| *number != DAMAGED) {
+        let delivery = channel.recv();
+        assert!(delivery.body() == body(number), "{number}");
+        let headers = delivery.properties().headers.unwrap();
+        assert_eq!(headers.get("x-stream-offset"), Some(Value::I64(number.into())));
+    }
+    eventually(|| log.lock().contains("queue 'q' in vhost '/' has lost 1 messages"));
 }

@@ -15,11 +15,10 @@ impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
     /// they were published.
     ///
-    /// They stay on disk if so told. A stream reads its own and lets go of them, to know what each
-    /// takes.
+    /// They stay on disk if so told, and those of a stream in any case.
     ///
     /// # Errors
-    /// When the disk can't be read, or a message of a stream is damaged. Others are left out then.
+    /// When the disk can't be read. What is damaged is left out.
     pub(crate) fn restore(
         &self,
         backlog: &Backlog,
@@ -27,9 +26,16 @@ impl SharedQueue {
         store: &Store,
     ) -> Result<(), OpenError> {
         let mut state = self.state.lock();
+        if let Some(stream) = &mut state.stream {
+            for RecoveredMessage { lsn, outline, .. } in backlog.messages() {
+                let (lsn, time) = (leveret_engine::Lsn(lsn.0), Millis(outline.time));
+                stream.machine.restore(lsn, time, outline.payload);
+            }
+            self.reschedule(&mut state);
+            return Ok(());
+        }
         let goes_again = stays_on_disk && self.purpose != Purpose::History;
-        let stays_on_disk =
-            stays_on_disk && state.stream.is_none() && self.purpose == Purpose::Clients;
+        let stays_on_disk = stays_on_disk && self.purpose == Purpose::Clients;
         let last_delayed = backlog.last_delayed();
         let mut needed = Vec::new();
         for message in backlog.messages() {
@@ -87,10 +93,6 @@ impl SharedQueue {
         for recovered in needed.drain(..) {
             let lsn = recovered.lsn;
             let Some((_, payload)) = payloads.next_if(|(found, _)| *found == lsn) else {
-                if state.stream.is_some() {
-                    // The offsets of all that follow would be others.
-                    return Err(OpenError::Unreadable { lsn });
-                }
                 lost += 1;
                 continue;
             };
@@ -113,10 +115,6 @@ impl SharedQueue {
         entry.stored = true;
         entry.deliveries = recovered.deliveries;
         entry.redelivered = recovered.redelivered;
-        if state.stream.is_some() {
-            state.restore_to_stream(entry);
-            return;
-        }
         if let Some(reason) = Reason::marked(entry.deliveries) {
             entry.deliveries = 0;
             state.restore_letter(entry, reason);
@@ -143,9 +141,7 @@ impl State {
             return;
         }
         let all = leveret_engine::Lsn(u64::MAX);
-        match &mut self.stream {
-            Some(stream) => stream.machine.page_out(all, 0, usize::MAX),
-            None => self.kept.page_out(all, usize::MAX) + self.machine.page_out(all, 0, usize::MAX),
-        };
+        self.kept.page_out(all, usize::MAX);
+        self.machine.page_out(all, 0, usize::MAX);
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Weak};
 
 use leveret_engine::{
-    Allowance, AnyEntry, ConsumerId, Entry, Millis, NameChange, ReaderSpec, Settled, Stream,
+    Allowance, AnyEntry, ConsumerId, Millis, NameChange, ReaderSpec, Settled, Stream,
     StreamSettings,
 };
 use leveret_store::{Batch, Definition, Lsn, ReadError, Store, Table};
@@ -321,15 +321,6 @@ impl StreamState {
     fn note_changes(&mut self, now: Millis) {
         if self.record_at == NEVER && self.machine.has_changed_names() {
             self.record_at = now.saturating_add(RECORD_AFTER);
-        }
-    }
-}
-
-impl State {
-    /// Puts a recovered message back, in the order of the journal.
-    pub(super) fn restore_to_stream(&mut self, entry: Entry) {
-        if let Some(stream) = &mut self.stream {
-            stream.machine.restore(entry.lsn, entry.message);
         }
     }
 }

@@ -99,9 +99,50 @@ impl Log {
         begins_chunk: bool,
         segment_bytes: u64,
     ) -> u64 {
+        let bytes = stored_bytes(u64::try_from(message.stored_len()).unwrap_or(u64::MAX));
+        let (offset, time) = self.count(message.timestamp(), bytes, begins_chunk, segment_bytes);
+        let slot = Slot::new(lsn, message, time, bytes);
+        let before = self.pages.back().filter(|page| page.takes(bytes)).map(Page::hot);
+        if before.is_none() {
+            self.pages.push_back(Page::new(offset));
+        }
+        if let Some(page) = self.pages.back_mut() {
+            page.push(slot);
+            self.hot.change(before.unwrap_or_default(), page.hot());
+        }
+        offset
+    }
+
+    /// Appends a message that stays on disk, where it has so many bytes.
+    pub(super) fn append_paged(
+        &mut self,
+        lsn: Lsn,
+        time: Millis,
+        payload: u64,
+        begins_chunk: bool,
+        segment_bytes: u64,
+    ) -> u64 {
+        let bytes = stored_bytes(payload);
+        let (offset, time) = self.count(time, bytes, begins_chunk, segment_bytes);
+        if !self.pages.back().is_some_and(|page| page.takes_paged(bytes)) {
+            self.pages.push_back(Page::paged(offset));
+        }
+        if let Some(page) = self.pages.back_mut() {
+            page.push_paged(lsn, time, bytes);
+        }
+        offset
+    }
+
+    /// Counts a message that is about to be appended. Answers its offset, and its time there.
+    fn count(
+        &mut self,
+        time: Millis,
+        bytes: u64,
+        begins_chunk: bool,
+        segment_bytes: u64,
+    ) -> (u64, Millis) {
         let offset = self.next;
-        let bytes = u64::try_from(message.stored_len()).unwrap_or(u64::MAX);
-        let time = message.timestamp().max(self.last_time().unwrap_or_default());
+        let time = time.max(self.last_time().unwrap_or_default());
         if begins_chunk {
             self.last_chunk = offset;
         }
@@ -117,16 +158,7 @@ impl Log {
         }
         self.bytes = self.bytes.saturating_add(bytes);
         self.next += 1;
-        let slot = Slot::new(lsn, message, time);
-        let before = self.pages.back().filter(|page| page.takes(bytes)).map(Page::hot);
-        if before.is_none() {
-            self.pages.push_back(Page::new(offset));
-        }
-        if let Some(page) = self.pages.back_mut() {
-            page.push(slot);
-            self.hot.change(before.unwrap_or_default(), page.hot());
-        }
-        offset
+        (offset, time)
     }
 
     /// The messages in memory.
@@ -345,4 +377,9 @@ impl Log {
         }
         Some(lsn)
     }
+}
+
+/// What a payload of so many bytes counts: what recovery knows of it, which is the next multiple of 8.
+const fn stored_bytes(payload: u64) -> u64 {
+    payload.saturating_add(7) / 8 * 8
 }

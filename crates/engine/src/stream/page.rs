@@ -69,21 +69,8 @@ impl Hot {
 }
 
 impl Slot {
-    pub(super) fn new(lsn: Lsn, message: Message, time: Millis) -> Self {
-        let bytes = u64::try_from(message.stored_len()).unwrap_or(u64::MAX);
+    pub(super) fn new(lsn: Lsn, message: Message, time: Millis, bytes: u64) -> Self {
         Self { lsn, key: FilterKey::of_message(&message), message: Some(message), time, bytes }
-    }
-
-    fn paged(&self) -> PagedSlot {
-        PagedSlot {
-            lsn: self.lsn,
-            bytes: self.bytes,
-            deadline: Some(self.time),
-            deliveries: 0,
-            redelivered: false,
-            stored: true,
-            is_watched: false,
-        }
     }
 
     fn read(slot: PagedSlot, message: Option<Message>) -> Self {
@@ -97,9 +84,29 @@ impl Slot {
     }
 }
 
+/// What stays of a message.
+const fn paged_slot(lsn: Lsn, time: Millis, bytes: u64) -> PagedSlot {
+    PagedSlot {
+        lsn,
+        bytes,
+        deadline: Some(time),
+        deliveries: 0,
+        redelivered: false,
+        stored: true,
+        is_watched: false,
+    }
+}
+
 impl Page {
+    /// One in memory.
     pub(super) fn new(start: u64) -> Self {
         let content = Content::Hot(VecDeque::new());
+        Self { start, bytes: 0, last: Millis::default(), content }
+    }
+
+    /// One on disk only.
+    pub(super) fn paged(start: u64) -> Self {
+        let content = Content::Paged(PagedList::default());
         Self { start, bytes: 0, last: Millis::default(), content }
     }
 
@@ -123,6 +130,23 @@ impl Page {
     /// What of it is in memory.
     pub(super) fn hot(&self) -> Hot {
         if self.is_hot() { Hot { len: self.len(), bytes: self.bytes } } else { Hot::default() }
+    }
+
+    /// Whether a message of so many bytes can be added that is on disk, as all of it are.
+    pub(super) fn takes_paged(&self, bytes: u64) -> bool {
+        let is_on_disk = matches!(self.content, Content::Paged(_));
+        is_on_disk
+            && self.len() < PAGE_SLOTS as u64
+            && self.bytes.saturating_add(bytes) <= PAGE_BYTES
+    }
+
+    /// Adds it.
+    pub(super) fn push_paged(&mut self, lsn: Lsn, time: Millis, bytes: u64) {
+        if let Content::Paged(list) = &mut self.content {
+            list.push(Some(paged_slot(lsn, time, bytes)));
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.last = time;
+        }
     }
 
     /// Whether a message of so many bytes can be added.
@@ -200,7 +224,9 @@ impl Page {
     pub(super) fn page_out(&mut self) {
         let Content::Hot(slots) = &self.content else { return };
         let mut list = PagedList::default();
-        slots.iter().for_each(|slot| list.push(Some(slot.paged())));
+        for slot in slots {
+            list.push(Some(paged_slot(slot.lsn, slot.time, slot.bytes)));
+        }
         list.seal();
         self.content = Content::Paged(list);
     }

@@ -8,7 +8,7 @@ pub struct StreamSettings {
     /// `x-max-age`: how long messages are kept, at least.
     pub max_age: Option<Millis>,
     /// `x-max-length-bytes`: how much is kept, at most, besides the last segment; in bytes of
-    /// [`Message::stored_len`](crate::Message::stored_len).
+    /// [`Message::stored_len`](crate::Message::stored_len), each a multiple of 8.
     pub max_length_bytes: Option<u64>,
     /// `x-stream-max-segment-size-bytes`: a segment with as many bytes takes no more messages.
     pub max_segment_bytes: u64,

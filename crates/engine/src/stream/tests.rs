@@ -53,17 +53,23 @@ impl Gate for TestGate {
     }
 }
 
-/// Serves until nobody can go on; the offsets each reader got, in order of the runs.
+/// Serves until nobody can go on; the offsets each reader got, in order of the runs. On disk are
+/// small messages.
 fn serve(stream: &mut Stream) -> Vec<(u64, Vec<u64>)> {
     let (mut gate, mut runs) = (TestGate::default(), Vec::new());
-    while stream.is_behind() {
-        let mut allowance = Allowance::default();
-        let mut run = Vec::new();
-        while let Some(id) = stream.serve(&mut gate, &mut allowance, &mut run) {
-            runs.push((id.0, run.drain(..).map(|entry| entry.lsn.0).collect()));
+    loop {
+        while stream.is_behind() {
+            let mut allowance = Allowance::default();
+            let mut run = Vec::new();
+            while let Some(id) = stream.serve(&mut gate, &mut allowance, &mut run) {
+                runs.push((id.0, run.drain(..).map(|entry| entry.lsn.0).collect()));
+            }
         }
+        let Some(request) = stream.next_pages(u64::MAX) else { return runs };
+        let read = |lsn: &Lsn| (*lsn, message(1000, 1, None));
+        let messages: Vec<_> = request.lsns().iter().map(read).collect();
+        stream.page_in(&request, &messages);
     }
-    runs
 }
 
 /// What one reader gets.
@@ -171,7 +177,7 @@ fn restored_messages_of_a_millisecond_are_a_chunk() {
     let mut stream = stream();
     // The clock ran backwards once.
     for (number, time) in [(10, 1100), (11, 1100), (12, 1050), (13, 1100)] {
-        assert_eq!(stream.restore(Lsn(number), message(time, 1, None)), number);
+        assert_eq!(stream.restore(Lsn(number), Millis(time), 50), number);
     }
     assert_eq!(start_of(&mut stream, StartAt::Last), [10, 11, 12, 13]);
     assert_eq!(start_of(&mut stream, StartAt::Time(Millis(1100))), [10, 11, 12, 13]);
@@ -302,7 +308,7 @@ fn filters_choose_by_the_value_of_a_header() {
 
 /// How many bytes the messages of [`stream_of`] count for.
 fn message_bytes() -> u64 {
-    message(1000, 10, None).stored_len() as u64
+    (message(1000, 10, None).stored_len() as u64).next_multiple_of(8)
 }
 
 fn retain(stream: &mut Stream, now: u64) -> Vec<u64> {

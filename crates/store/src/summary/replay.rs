@@ -139,14 +139,14 @@ impl Replay<'_> {
         if kind == Kind::Message as u8 {
             self.queues(tag)?;
             let (length, outline) = self.outline(tag)?;
-            let entry = Record::new(kind, &self.message).entry()?;
-            return Some(Part::Record { length, entry, outline });
+            let record = Record::new(kind, &self.message);
+            return message(&record, length, outline);
         }
         if kind == Kind::Moved as u8 {
             self.moved(tag)?;
             let (length, outline) = self.outline(tag)?;
-            let entry = Record::new(kind, &self.other).entry()?;
-            return Some(Part::Record { length, entry, outline });
+            let record = Record::new(kind, &self.other);
+            return message(&record, length, outline);
         }
         self.other.clear();
         if kind != Kind::Define as u8 {
@@ -214,6 +214,12 @@ impl Replay<'_> {
         self.context.time = time;
         let priority = if tag & HAS_PRIORITY != 0 { Some(self.reader.u8()?) } else { None };
         let life = if tag & HAS_LIFE != 0 { Some(self.reader.varint()?) } else { None };
-        Some((length, Outline { bytes, time, life, priority }))
+        Some((length, Outline { bytes, time, life, priority, payload: 0 }))
     }
+}
+
+/// A message whose record has so many bytes, `record` being all of it but the payload.
+fn message<'a>(record: &Record<'a>, length: u64, outline: Outline) -> Option<Part<'a>> {
+    let payload = length.checked_sub(record.length())?;
+    Some(Part::Record { length, entry: record.entry()?, outline: Outline { payload, ..outline } })
 }

@@ -282,7 +282,7 @@ impl Pair {
                 self.next_lsn += 1 + self.now % 3;
                 let (lsn, offset) = (self.next_lsn, self.model.next);
                 let message = message(self.now, size, value);
-                let bytes = message.stored_len() as u64;
+                let bytes = (message.stored_len() as u64).next_multiple_of(8);
                 self.disk.insert(Lsn(lsn), message.clone());
                 assert_eq!(self.stream.append(Lsn(lsn), message), offset);
                 let time = self.now;
@@ -492,10 +492,8 @@ impl Pair {
         let mut last = None;
         for mut line in lines {
             line.begins_chunk = last.replace(line.time) < Some(line.time);
-            let bytes = usize::try_from(line.bytes).unwrap();
-            let empty = message(0, 0, line.value).stored_len();
-            let message = message(line.time, bytes - empty, line.value);
-            assert_eq!(self.stream.restore(Lsn(line.lsn), message), line.offset);
+            let offset = self.stream.restore(Lsn(line.lsn), Millis(line.time), line.bytes);
+            assert_eq!(offset, line.offset);
             self.model.append(line);
         }
         self.is_restarted = true;
@@ -537,8 +535,8 @@ impl Pair {
                 .eq(committed.map(|it| (it.offset, it.lsn)))
         );
         let in_memory = shown.iter().filter_map(|it| it.message.as_ref());
-        let committed_memory: u64 =
-            in_memory.map(|message| message.stored_len() as u64 + 120).sum();
+        let bytes = |message: &Message| (message.stored_len() as u64).next_multiple_of(8);
+        let committed_memory: u64 = in_memory.map(|message| bytes(message) + 120).sum();
         let uncommitted = model.lines().filter(|line| line.offset >= model.committed);
         let memory = committed_memory + uncommitted.map(|line| line.bytes + 120).sum::<u64>();
         assert_eq!(stream.memory(), memory);
