@@ -137,6 +137,15 @@ impl Message {
         self.body().len()
     }
 
+    /// Bytes of what is stored besides its body: names, properties, annotations.
+    #[must_use]
+    pub fn head_len(&self) -> usize {
+        match &self.large_body {
+            Some(_) => self.data.len(),
+            None => self.body_start().min(self.data.len()),
+        }
+    }
+
     /// Bytes of its stored form: what it costs in the journal, and about what it costs in memory.
     #[must_use]
     pub fn stored_len(&self) -> usize {

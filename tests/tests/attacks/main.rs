@@ -22,6 +22,7 @@ mod patterns;
 mod scene;
 mod slow_readers;
 mod slow_writers;
+mod tables;
 mod tiny_bodies;
 mod unacked;
 mod worker;

@@ -48,6 +48,8 @@ pub(super) struct Delayed {
     len: u64,
     bytes: u64,
     hot_bytes: u64,
+    /// The [large heads](Entry::large_head) of those in memory.
+    heads: u64,
     /// When the last leaves, while there is one: they leave in order.
     last_at: Millis,
 }
@@ -83,6 +85,7 @@ impl Delayed {
     /// What they take in memory, about.
     pub(super) fn memory(&self) -> u64 {
         self.hot_bytes
+            .saturating_add(self.heads)
             .saturating_add(self.hot.len() as u64 * ENTRY_MEMORY)
             .saturating_add(self.loose.len() as u64 * PAGED_ENTRY_MEMORY)
     }
@@ -98,6 +101,7 @@ impl Delayed {
         match entry {
             AnyEntry::Hot(entry) => {
                 self.hot_bytes = self.hot_bytes.saturating_add(entry.bytes());
+                self.heads = self.heads.saturating_add(entry.large_head());
                 self.hot.insert(place, entry);
             }
             AnyEntry::Paged(entry) => {
@@ -119,6 +123,7 @@ impl Delayed {
             None => {
                 let entry = self.hot.remove(&first)?;
                 self.hot_bytes = self.hot_bytes.saturating_sub(entry.bytes());
+                self.heads = self.heads.saturating_sub(entry.large_head());
                 AnyEntry::Hot(entry)
             }
         };
@@ -150,6 +155,7 @@ impl Delayed {
         for (place, entry) in goes {
             gone += 1;
             self.hot_bytes = self.hot_bytes.saturating_sub(entry.bytes());
+            self.heads = self.heads.saturating_sub(entry.large_head());
             self.loose.insert(place, PagedEntry::of(&entry, None));
         }
         self.fold(LOOSE_SHORT);

@@ -43,12 +43,25 @@ impl Entry {
     /// What it takes in memory, about.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.bytes().saturating_add(ENTRY_MEMORY)
+        self.bytes().saturating_add(ENTRY_MEMORY).saturating_add(self.large_head())
+    }
+
+    /// Bytes of names, properties and headers, as far as there are more of them than
+    /// [`ENTRY_MEMORY`] counts.
+    pub(crate) fn large_head(&self) -> u64 {
+        large_head(&self.message)
     }
 }
 
-/// What an entry takes in memory besides its body, about, in bytes.
+/// What an entry takes in memory besides its body, about, in bytes, unless its properties are large.
 pub const ENTRY_MEMORY: u64 = 200;
+/// The part of that which is for names and properties.
+const HEAD_MEMORY: usize = 128;
+
+/// As [`Entry::large_head`].
+pub(crate) fn large_head(message: &Message) -> u64 {
+    message.head_len().saturating_sub(HEAD_MEMORY) as u64
+}
 
 /// An entry whose message is on disk and not in memory.
 #[derive(Clone, Debug)]

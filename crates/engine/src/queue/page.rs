@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::due::{Due, DueIndex, DueSlot};
-use super::entry::{Entry, PagedEntry};
+use super::entry::{Entry, PagedEntry, large_head};
 use super::ring::Place;
 use super::spill::Spilled;
 use crate::ids::{Lsn, Millis};
@@ -13,7 +13,7 @@ use crate::paged_list::{PagedList, PagedSlot};
 
 /// Most places on a page.
 pub(super) const PAGE_SLOTS: u32 = 256;
-/// Body bytes on a page, unless a single message has more.
+/// Bytes on a page, of bodies and of large heads, unless a single message has more.
 pub(super) const PAGE_BYTES: u64 = 256 * 1024;
 
 /// Entries in consecutive places of a ring, or that came back and follow each other.
@@ -25,6 +25,8 @@ pub(super) struct Page {
     pub(super) len: u32,
     /// Their body bytes.
     pub(super) bytes: u64,
+    /// Their [large heads](Entry::large_head), as far as they are known.
+    pub(super) heads: u64,
     /// The earliest of their deadlines.
     pub(super) deadline: Option<Millis>,
     /// Number of the request it is being read for; 0 if it isn't.
@@ -57,6 +59,8 @@ pub(super) struct PageOut<'a> {
     /// Entries that went, and their body bytes.
     pub(super) gone: u64,
     pub(super) gone_bytes: u64,
+    /// Their [large heads](Entry::large_head).
+    pub(super) gone_heads: u64,
 }
 
 /// What came in with a page.
@@ -67,6 +71,8 @@ pub(super) struct PagedIn {
     pub(super) bytes: u64,
     /// Those that are in memory now and stored.
     pub(super) stored: u64,
+    /// [Large heads](Entry::large_head) of those that are in memory now.
+    pub(super) heads: u64,
     /// The page's deadline.
     pub(super) deadline: Option<Millis>,
     /// Entries that go back to the due index.
@@ -76,11 +82,22 @@ pub(super) struct PagedIn {
     pub(super) lost_bytes: u64,
 }
 
-impl PageOut<'_> {
+impl<'a> PageOut<'a> {
+    pub(super) fn new(
+        can_go: &'a dyn Fn(&Entry) -> bool,
+        keep: u64,
+        most: usize,
+        level: u8,
+        due: &'a mut DueIndex,
+    ) -> Self {
+        Self { can_go, keep, most, level, due, gone: 0, gone_bytes: 0, gone_heads: 0 }
+    }
+
     /// Counts an entry that goes from `slot`, and says what is kept of it.
     pub(super) fn goes(&mut self, slot: DueSlot, entry: &Entry) -> PagedSlot {
         self.gone += 1;
         self.gone_bytes = self.gone_bytes.saturating_add(entry.bytes());
+        self.gone_heads = self.gone_heads.saturating_add(entry.large_head());
         self.most = self.most.saturating_sub(1);
         let is_watched = entry
             .deadline
@@ -114,6 +131,7 @@ impl Page {
             start,
             len: 0,
             bytes: 0,
+            heads: 0,
             deadline: None,
             request: 0,
             spilled: None,
@@ -121,12 +139,12 @@ impl Page {
         }
     }
 
-    /// Whether an entry in `place` with so many body bytes can be added.
+    /// Whether an entry in `place` with so many bytes can be added.
     pub(super) const fn takes(&self, place: u64, bytes: u64) -> bool {
         self.request == 0
             && self.spilled.is_none()
             && self.goes_on_at(place)
-            && (self.len == 0 || self.bytes + bytes <= PAGE_BYTES)
+            && (self.len == 0 || self.size() + bytes <= PAGE_BYTES)
     }
 
     /// As [`takes`](Self::takes), of a page that is being made of what was spilled.
@@ -142,12 +160,23 @@ impl Page {
         self.deadline = [self.deadline, slot.deadline].into_iter().flatten().min();
     }
 
-    /// Whether an entry with so many body bytes can be added, wherever it stands.
+    /// Adds an entry that was in memory.
+    pub(super) fn push_of(&mut self, slot: PagedSlot, entry: &Entry) {
+        self.push(Some(slot));
+        self.heads = self.heads.saturating_add(entry.large_head());
+    }
+
+    /// Bytes that are read to have it in memory.
+    pub(super) const fn size(&self) -> u64 {
+        self.bytes.saturating_add(self.heads)
+    }
+
+    /// Whether an entry with so many bytes can be added, wherever it stands.
     pub(super) const fn has_room(&self, bytes: u64) -> bool {
         self.request == 0
             && self.spilled.is_none()
             && self.list.slots() < PAGE_SLOTS
-            && self.bytes + bytes <= PAGE_BYTES
+            && self.size() + bytes <= PAGE_BYTES
     }
 
     /// As [`has_room`](Self::has_room), for an entry whose message is where it says.
@@ -160,7 +189,7 @@ impl Page {
         is_same
             && self.request == 0
             && self.list.slots() < PAGE_SLOTS
-            && self.bytes.saturating_add(bytes) <= PAGE_BYTES
+            && self.size().saturating_add(bytes) <= PAGE_BYTES
     }
 
     /// The LSN of the last of its entries.
@@ -194,6 +223,7 @@ impl Page {
                 paged.watched.push((due(offset, slot.lsn), deadline));
             }
             paged.stored += u64::from(slot.stored);
+            paged.heads = paged.heads.saturating_add(large_head(&message));
             Some(Entry {
                 lsn: slot.lsn,
                 message,

@@ -42,6 +42,8 @@ struct Level {
     ring: Ring,
     returned: Returned,
     latest: Latest,
+    /// The [large heads](Entry::large_head) of those in memory.
+    heads: u64,
 }
 
 /// The latest deadline in a ring, not counting entries in the due index.
@@ -104,8 +106,11 @@ impl Ready {
     }
 
     /// What the entries take in memory, about.
-    pub(super) const fn memory(&self) -> u64 {
-        (self.bytes - self.paged_bytes).saturating_add((self.len - self.paged) * ENTRY_MEMORY)
+    pub(super) fn memory(&self) -> u64 {
+        let heads = self.levels.iter().fold(0_u64, |sum, row| sum.saturating_add(row.heads));
+        (self.bytes - self.paged_bytes)
+            .saturating_add((self.len - self.paged) * ENTRY_MEMORY)
+            .saturating_add(heads)
     }
 
     /// Whether the entry next to be delivered is paged out.
@@ -118,6 +123,7 @@ impl Ready {
         self.count_in(&entry);
         let deadline = entry.deadline;
         let row = Self::row(&mut self.levels, level);
+        row.heads = row.heads.saturating_add(entry.large_head());
         let in_order = row.is_next_in_order(deadline);
         let place = row.ring.push(entry);
         self.occupied.insert(level);
@@ -157,7 +163,7 @@ impl Ready {
         let (mut keep, mut most, mut gone) = (keep, most, 0);
         for (level, row) in (0..=u8::MAX).zip(&mut self.levels).rev() {
             let due = &mut self.due;
-            let mut how = PageOut { can_go, keep, most, level, due, gone: 0, gone_bytes: 0 };
+            let mut how = PageOut::new(can_go, keep, most, level, due);
             row.returned.page_out(&mut how);
             row.ring.page_out(&mut how);
             (keep, most) = (how.keep, how.most);
@@ -165,6 +171,7 @@ impl Ready {
             self.paged += how.gone;
             self.stored = self.stored.saturating_sub(how.gone);
             self.paged_bytes = self.paged_bytes.saturating_add(how.gone_bytes);
+            row.heads = row.heads.saturating_sub(how.gone_heads);
         }
         gone
     }
@@ -188,11 +195,11 @@ impl Ready {
         let level = block.level;
         let Some(row) = self.levels.get_mut(usize::from(level)) else { return 0 };
         let (can_go, due) = (&|_: &Entry| true, &mut self.due);
-        let (keep, most, gone, gone_bytes) = (0, usize::MAX, 0, 0);
-        let mut how = PageOut { can_go, keep, most, level, due, gone, gone_bytes };
+        let mut how = PageOut::new(can_go, 0, usize::MAX, level, due);
         row.ring.spilled(block, spilled, &mut how);
         self.paged += how.gone;
         self.paged_bytes = self.paged_bytes.saturating_add(how.gone_bytes);
+        row.heads = row.heads.saturating_sub(how.gone_heads);
         how.gone
     }
 
@@ -281,6 +288,7 @@ impl Ready {
             PagePlace::Returned(first) => row.returned.page_in(first, request, find),
         };
         let Some(paged) = paged else { return };
+        row.heads = row.heads.saturating_add(paged.heads);
         if row.ring.is_empty() && row.returned.is_empty() {
             self.occupied.remove(level);
         }
@@ -306,10 +314,12 @@ impl Ready {
             self.watch(Due { deadline, level, slot: DueSlot::Returned(entry.lsn) });
         }
         let row = Self::row(&mut self.levels, level);
+        row.heads = row.heads.saturating_add(entry.large_head());
         let replaced = row.returned.insert(entry, level, &mut self.due);
         self.occupied.insert(level);
         if let Some(replaced) = replaced {
             debug_assert!(false, "{:?} returned twice", replaced.lsn);
+            row.heads = row.heads.saturating_sub(replaced.large_head());
             self.count_out(&replaced);
         }
     }
@@ -491,10 +501,9 @@ impl Ready {
         if let Some(deadline) = entry.deadline {
             self.due.remove(&Due { deadline, level, slot });
         }
-        if let Some(row) = self.levels.get(usize::from(level))
-            && row.ring.is_empty()
-            && row.returned.is_empty()
-        {
+        let Some(row) = self.levels.get_mut(usize::from(level)) else { return };
+        row.heads = row.heads.saturating_sub(entry.large_head());
+        if row.ring.is_empty() && row.returned.is_empty() {
             self.occupied.remove(level);
         }
     }

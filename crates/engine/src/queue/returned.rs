@@ -224,7 +224,7 @@ impl Returned {
         for lsn in goes {
             let Some(Run::Hot(entry)) = self.runs.remove(&lsn) else { continue };
             let slot = how.goes(DueSlot::Returned(lsn), &entry);
-            let page = self.add(slot, how.level, how.due);
+            let page = self.add(slot, &entry, how.level, how.due);
             if let Some(full) = last.replace(page).filter(|last| *last != page) {
                 self.seal(full);
             }
@@ -233,18 +233,18 @@ impl Returned {
     }
 
     /// Adds an entry to the page in front of it, or to a new one. Returns what names the page.
-    fn add(&mut self, slot: PagedSlot, level: u8, due: &mut DueIndex) -> Lsn {
+    fn add(&mut self, slot: PagedSlot, entry: &Entry, level: u8, due: &mut DueIndex) -> Lsn {
         let before = self.runs.range_mut(..slot.lsn).next_back();
         if let Some((&first, Run::Paged(page))) = before
-            && page.has_room(slot.bytes)
+            && page.has_room(slot.bytes.saturating_add(entry.large_head()))
         {
             let deadline = page.deadline;
-            page.push(Some(slot));
+            page.push_of(slot, entry);
             due.change_page(level, PagePlace::Returned(first), deadline, page.deadline);
             return first;
         }
         let mut page = Box::new(Page::new(slot.lsn.0));
-        page.push(Some(slot));
+        page.push_of(slot, entry);
         due.change_page(level, PagePlace::Returned(slot.lsn), None, page.deadline);
         self.runs.insert(slot.lsn, Run::Paged(page));
         slot.lsn
@@ -265,7 +265,7 @@ impl Returned {
         });
         pages.take_while(move |page| {
             let is_wanted = sum < bytes;
-            sum += page.bytes.max(1);
+            sum += page.size().max(1);
             is_wanted
         })
     }

@@ -546,3 +546,48 @@ fn nothing_is_read_ahead_for_consumers_that_take_nothing() {
     assert!(queue.page_out(Lsn(u64::MAX), 0, usize::MAX) > 0);
     assert_eq!(read(&mut queue), None);
 }
+
+/// Headers take memory as bodies do, and fill pages.
+#[test]
+fn large_headers_count_as_memory() {
+    const HEAD: usize = 100_000;
+    let large = |lsn: u64| {
+        let id = vec![b'i'; 255];
+        let headers =
+            leveret_codec::TableBuilder::new().put("h", "x".repeat(HEAD).as_str()).build();
+        let properties = Properties {
+            headers: Some(headers.as_table()),
+            message_id: Some(&id),
+            ..Properties::default()
+        };
+        let mut raw = Vec::new();
+        properties.encode(&mut raw);
+        let body = Body::Copy(b"body");
+        let message = MessageArena::new().message(NOW, "x", "key", &properties, &raw, body);
+        Entry { stored: true, ..Entry::new(Lsn(lsn), message) }
+    };
+    let mut queue = Queue::new(QueueSettings::default());
+    for lsn in 0..20 {
+        assert!(matches!(queue.push(large(lsn), NOW), Pushed::Accepted));
+    }
+    let all = queue.memory();
+    assert!(all > 20 * HEAD as u64);
+    assert_eq!(queue.page_out(Lsn(u64::MAX), 0, usize::MAX), 20);
+    assert_eq!(queue.memory(), 0);
+    // A page has no more than some: two of these.
+    assert!(matches!(queue.get(NOW, true, &mut Vec::new()), Got::Paged));
+    let request = queue.front_page().unwrap();
+    assert_eq!(request.lsns().len(), 2);
+    let messages: Vec<_> = request.lsns().iter().map(|lsn| (*lsn, large(lsn.0).message)).collect();
+    assert_eq!(queue.page_in(request, &messages), []);
+    assert_eq!(queue.memory(), all / 10);
+    let mut gone = 0;
+    while let Got::Message(entry) = queue.get(NOW, true, &mut Vec::new()) {
+        queue.requeue(None, entry, Return::Released, NOW, &mut Vec::new());
+        gone += 1;
+        if gone == 2 {
+            break;
+        }
+    }
+    assert_eq!(queue.memory(), all / 10);
+}

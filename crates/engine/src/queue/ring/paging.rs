@@ -138,10 +138,11 @@ impl Ring {
             let mut block: Option<SpillBlock> = None;
             for (place, slot) in (chunk.start..).zip(&chunk.slots).skip(stays) {
                 let Some(entry) = slot.as_ref().filter(|entry| !entry.stored) else { continue };
-                bytes += entry.bytes();
+                let size = entry.bytes().saturating_add(entry.large_head());
+                bytes += size;
                 if bytes > PAGE_BYTES {
                     blocks.extend(block.take());
-                    bytes = entry.bytes();
+                    bytes = size;
                 }
                 let (first, last) = (Place(place), Place(place));
                 let messages = Vec::new;
@@ -216,7 +217,7 @@ impl Ring {
         });
         pages.take_while(move |page| {
             let is_wanted = sum < bytes;
-            sum += page.bytes.max(1);
+            sum += page.size().max(1);
             is_wanted
         })
     }
@@ -303,11 +304,11 @@ fn put_spilled(
 ) {
     let slot = how.goes(DueSlot::Ring(Place(place)), entry);
     match pieces.last_mut() {
-        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push(Some(slot)),
+        Some(Chunk::Paged(page)) if page.goes_on_at(place) => page.push_of(slot, entry),
         _ => {
             let mut page = Box::new(Page::new(place));
             page.spilled = Some(Arc::clone(spilled));
-            page.push(Some(slot));
+            page.push_of(slot, entry);
             pieces.push(Chunk::Paged(page));
         }
     }
@@ -316,10 +317,12 @@ fn put_spilled(
 fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageOut<'_>) {
     let slot = how.goes(DueSlot::Ring(Place(place)), entry);
     match pieces.last_mut() {
-        Some(Chunk::Paged(page)) if page.takes(place, slot.bytes) => page.push(Some(slot)),
+        Some(Chunk::Paged(page)) if page.takes(place, slot.bytes + entry.large_head()) => {
+            page.push_of(slot, entry);
+        }
         _ => {
             let mut page = Box::new(Page::new(place));
-            page.push(Some(slot));
+            page.push_of(slot, entry);
             pieces.push(Chunk::Paged(page));
         }
     }
