@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::answers::Answers;
 use crate::http::{self, HttpBackend};
+use crate::ldap::{self, LdapBackend};
 use crate::login::{Credentials, LoginRefused};
 use crate::oauth2::OAuth2Backend;
 use crate::remote::{Decider, Remote};
@@ -22,6 +23,7 @@ pub struct Backends {
     chain: Vec<Link>,
     http: Option<Arc<HttpBackend>>,
     oauth2: Option<OAuth2Backend>,
+    ldap: Option<Arc<LdapBackend>>,
     /// Held while a hash is verified that takes its time, and 19 MiB.
     hashing: Semaphore,
     /// Whose passwords are hashed anew when their users log in.
@@ -31,6 +33,24 @@ pub struct Backends {
 /// Such hashes are verified by one of so many processors, and by so many at a time at most.
 const HASHING_PART: usize = 2;
 const HASHING_MAX: usize = 4;
+
+/// Whom a backend has let in, and who says what they may do.
+struct Found {
+    user: Arc<User>,
+    rights: Given,
+}
+
+enum Given {
+    Rights(Rights),
+    /// They are asked each time.
+    By(Decider),
+}
+
+impl From<Principal> for Found {
+    fn from(Principal { user, rights }: Principal) -> Self {
+        Self { user, rights: Given::Rights(rights) }
+    }
+}
 
 /// A step of the chain, and what is remembered of it.
 #[derive(Debug)]
@@ -65,9 +85,13 @@ impl Backends {
         });
         let oauth2 = asks(Backend::OAuth2)
             .then(|| OAuth2Backend::new(settings.oauth2.clone(), Trouble::of(Backend::OAuth2)));
+        let ldap = asks(Backend::Ldap).then(|| {
+            let trouble = Trouble::of(Backend::Ldap);
+            Arc::new(LdapBackend::new(settings.ldap.clone(), trouble))
+        });
         let processors = available_parallelism().map_or(1, NonZero::get);
         let hashing = Semaphore::new((processors / HASHING_PART).clamp(1, HASHING_MAX));
-        Self { access: Arc::clone(access), chain, http, oauth2, hashing, rehashed: None }
+        Self { access: Arc::clone(access), chain, http, oauth2, ldap, hashing, rehashed: None }
     }
 
     /// Has passwords that are hashed otherwise than new ones hashed like those when their users log
@@ -140,9 +164,9 @@ impl Backends {
         credentials: &Credentials,
     ) -> Result<Principal, LoginRefused> {
         let Step { authn, authz } = link.step;
-        let found = self.ask(authn, link, credentials).await?;
+        let found = self.ask(authn, credentials).await?;
         if authn == authz {
-            return Ok(found);
+            return Ok(principal(found, link, credentials));
         }
         // They are who they say they are; the second is asked what they may.
         let named = Credentials { user: found.user.name.clone(), ..credentials.clone() };
@@ -152,7 +176,7 @@ impl Backends {
             }
             _ => named,
         };
-        let permitted = self.ask(authz, link, &second).await?;
+        let permitted = self.ask(authz, &second).await?;
         let more = match authz {
             // What it says of tags is asked with the login only.
             Backend::Http => Vec::new(),
@@ -160,32 +184,27 @@ impl Backends {
         };
         let mut user = User::clone(&found.user);
         user.tags.extend(more.into_iter().filter(|tag| !found.user.tags.contains(tag)));
-        let user = Arc::new(user);
-        let rights = match permitted.rights {
-            Rights::Remote(_) => self.remote(authz, link, &user, credentials)?,
-            rights => rights,
-        };
-        Ok(Principal { user, rights })
+        Ok(principal(Found { user: Arc::new(user), ..permitted }, link, credentials))
     }
 
     async fn ask(
         &self,
         backend: Backend,
-        link: &Link,
         credentials: &Credentials,
-    ) -> Result<Principal, LoginRefused> {
+    ) -> Result<Found, LoginRefused> {
         match backend {
             Backend::InternalLoopback if !credentials.are_local() => {
                 Err(LoginRefused::new("internal users can only connect via localhost"))
             }
-            Backend::Internal | Backend::InternalLoopback => self.internal(credentials).await,
+            Backend::Internal | Backend::InternalLoopback => {
+                self.internal(credentials).await.map(Found::from)
+            }
             Backend::Http => {
                 let http = self.http.as_ref().ok_or_else(not_there)?;
                 match http.log_in(credentials).await {
                     Ok(http::Login::Allowed { tags }) => {
                         let user = Arc::new(outside(&credentials.user, tags));
-                        let rights = self.remote(backend, link, &user, credentials)?;
-                        Ok(Principal { user, rights })
+                        Ok(Found { user, rights: Given::By(Decider::Http(Arc::clone(http))) })
                     }
                     Ok(http::Login::Denied) => {
                         Err(LoginRefused::new("denied by the backing HTTP service"))
@@ -195,9 +214,24 @@ impl Backends {
                     ))),
                 }
             }
+            Backend::Ldap => {
+                let ldap = self.ldap.as_ref().ok_or_else(not_there)?;
+                match ldap.log_in(credentials).await {
+                    Ok(ldap::Login::Allowed(entered)) => {
+                        let user = Arc::new(outside(&credentials.user, entered.tags));
+                        let by = Decider::Ldap(Arc::clone(ldap), entered.known);
+                        Ok(Found { user, rights: Given::By(by) })
+                    }
+                    Ok(ldap::Login::Denied(why)) => {
+                        Err(LoginRefused::new(format!("denied by LDAP: {why}")))
+                    }
+                    Err(error) => Err(LoginRefused::fault(format!("LDAP can't be asked: {error}"))),
+                }
+            }
             Backend::OAuth2 => {
                 let oauth2 = self.oauth2.as_ref().ok_or_else(not_there)?;
-                oauth2.log_in(credentials.password.as_deref()).await.map_err(|invalid| {
+                let found = oauth2.log_in(credentials.password.as_deref()).await;
+                found.map(Found::from).map_err(|invalid| {
                     let why = format!("the token lets nobody in: {invalid}");
                     let refused = match invalid.is_fault() {
                         true => LoginRefused::fault(why),
@@ -236,25 +270,20 @@ impl Backends {
         };
         found.map(Principal::from).map_err(|failure| LoginRefused::new(failure.to_string()))
     }
+}
 
-    /// Rights that `backend` is asked about each time.
-    fn remote(
-        &self,
-        backend: Backend,
-        link: &Link,
-        user: &Arc<User>,
-        credentials: &Credentials,
-    ) -> Result<Rights, LoginRefused> {
-        let of = match backend {
-            Backend::Http => Decider::Http(Arc::clone(self.http.as_ref().ok_or_else(not_there)?)),
-            Backend::Internal | Backend::InternalLoopback | Backend::OAuth2 | Backend::Cache => {
-                return Err(not_there());
-            }
-        };
-        let (user, address) = (Arc::clone(user), credentials.address);
-        let answers = link.answers.as_ref().map(Arc::downgrade).unwrap_or_default();
-        Ok(Rights::Remote(Arc::new(Remote { of, user, address, answers })))
-    }
+/// With the rights that are asked for each time made such.
+fn principal(found: Found, link: &Link, credentials: &Credentials) -> Principal {
+    let Found { user, rights } = found;
+    let rights = match rights {
+        Given::Rights(rights) => rights,
+        Given::By(of) => {
+            let (user, address) = (Arc::clone(&user), credentials.address);
+            let answers = link.answers.as_ref().map(Arc::downgrade).unwrap_or_default();
+            Rights::Remote(Arc::new(Remote { of, user, address, answers }))
+        }
+    };
+    Principal { user, rights }
 }
 
 impl Settings {

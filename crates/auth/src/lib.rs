@@ -9,6 +9,7 @@
 mod answers;
 mod backends;
 mod http;
+mod ldap;
 mod login;
 mod oauth2;
 mod remote;
@@ -16,7 +17,9 @@ mod settings;
 mod trouble;
 
 pub use backends::Backends;
+pub use ldap::{InvalidQuery, LdapQuery, LdapTagQueries};
 pub use login::{Credentials, LoginRefused};
 pub use settings::{
-    Backend, CacheSettings, HttpMethod, HttpSettings, OAuth2Settings, Settings, Step, TlsFiles,
+    Backend, CacheSettings, HttpMethod, HttpSettings, LdapBind, LdapSettings, OAuth2Settings,
+    Settings, Step, TlsFiles,
 };

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use crate::answers::{Answers, DecisionKey};
 use crate::http::HttpBackend;
+use crate::ldap::{Known, LdapBackend};
 use crate::settings::Backend;
 
 pub(crate) struct Remote {
@@ -24,12 +25,14 @@ pub(crate) struct Remote {
 #[derive(Clone, Debug)]
 pub(crate) enum Decider {
     Http(Arc<HttpBackend>),
+    Ldap(Arc<LdapBackend>, Known),
 }
 
 impl Decider {
     fn backend(&self) -> Backend {
         match self {
             Self::Http(_) => Backend::Http,
+            Self::Ldap(..) => Backend::Ldap,
         }
     }
 }
@@ -42,6 +45,10 @@ impl Remote {
                     let address = self.address.to_canonical().to_string();
                     let asked = http.decide(&self.user, &address, vhost, question).await;
                     asked.map_err(|error| error.code())
+                }
+                Decider::Ldap(ldap, known) => {
+                    let asked = ldap.decide(&self.user, known, vhost, question).await;
+                    asked.map_err(|error| error.code().to_owned())
                 }
             }
         };

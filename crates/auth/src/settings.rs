@@ -1,9 +1,12 @@
 //! What the chain is made of, as the configuration says it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use leveret_broker::access::PatternSyntax;
+
+use crate::ldap::{LdapQuery, LdapTagQueries};
 
 /// Who is asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `auth_oauth2`
     pub oauth2: OAuth2Settings,
+    /// `auth_ldap`
+    pub ldap: LdapSettings,
     /// `auth_cache`
     pub cache: CacheSettings,
 }
@@ -38,23 +43,27 @@ pub enum Backend {
     Http,
     /// Tokens of OAuth 2.
     OAuth2,
+    /// An LDAP server.
+    Ldap,
     /// Whoever [`CacheSettings`] names, with a memory for answers.
     Cache,
 }
 
 impl Backend {
     /// All of them, by RabbitMQ's names; further names of the same stand behind the first.
-    pub const NAMES: [(&str, Self); 11] = [
+    pub const NAMES: [(&str, Self); 13] = [
         ("internal", Self::Internal),
         ("internal_loopback", Self::InternalLoopback),
         ("http", Self::Http),
         ("oauth2", Self::OAuth2),
         ("oauth", Self::OAuth2),
+        ("ldap", Self::Ldap),
         ("cache", Self::Cache),
         ("rabbit_auth_backend_internal", Self::Internal),
         ("rabbit_auth_backend_internal_loopback", Self::InternalLoopback),
         ("rabbit_auth_backend_http", Self::Http),
         ("rabbit_auth_backend_oauth2", Self::OAuth2),
+        ("rabbit_auth_backend_ldap", Self::Ldap),
         ("rabbit_auth_backend_cache", Self::Cache),
     ];
 
@@ -164,6 +173,102 @@ impl Default for OAuth2Settings {
     }
 }
 
+/// LDAP servers that are asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LdapSettings {
+    /// Host names or addresses, the first of which that can be reached is asked.
+    pub servers: Vec<String>,
+    /// Their port.
+    pub port: u16,
+    /// TLS from the beginning.
+    pub use_ssl: bool,
+    /// TLS after a beginning without.
+    pub use_starttls: bool,
+    /// For either.
+    pub tls: TlsFiles,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// For how long a connection is kept that nobody uses.
+    pub idle_timeout: Duration,
+    /// Most connections.
+    pub pool_size: usize,
+    /// Under which name a user is bound, if not by `user_dn_pattern`.
+    pub user_bind_pattern: Option<String>,
+    /// The distinguished name of a user, or what is looked up.
+    pub user_dn_pattern: String,
+    /// The attribute by which names are looked up.
+    pub dn_lookup_attribute: Option<String>,
+    /// Where.
+    pub dn_lookup_base: Option<String>,
+    /// As whom.
+    pub dn_lookup_bind: LdapBind,
+    /// As whom queries are asked.
+    pub other_bind: LdapBind,
+    /// Where groups of groups are looked for, if not at `dn_lookup_base`.
+    pub group_lookup_base: Option<String>,
+    /// Who may enter a vhost.
+    pub vhost_access_query: LdapQuery,
+    /// Who may do what with exchanges and queues.
+    pub resource_access_query: LdapQuery,
+    /// And with routing keys.
+    pub topic_access_query: LdapQuery,
+    /// Who has which tags.
+    pub tag_queries: LdapTagQueries,
+}
+
+/// As whom a connection to an LDAP server is bound: as the user it is about, unless this says
+/// otherwise.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct LdapBind {
+    /// As nobody.
+    pub is_anonymous: bool,
+    /// As this user of the directory, if there is a password too.
+    pub user_dn: Option<String>,
+    /// That.
+    pub password: Option<String>,
+}
+
+/// Passwords are nobody's business.
+impl fmt::Debug for LdapBind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LdapBind").field("user_dn", &self.user_dn).finish_non_exhaustive()
+    }
+}
+
+/// As [`LdapBind`].
+impl fmt::Debug for LdapSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LdapSettings").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+impl Default for LdapSettings {
+    /// RabbitMQ's; but an answer may not take forever.
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            port: 389,
+            use_ssl: false,
+            use_starttls: false,
+            tls: TlsFiles::default(),
+            timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_mins(5),
+            pool_size: 64,
+            user_bind_pattern: None,
+            user_dn_pattern: "${username}".to_owned(),
+            dn_lookup_attribute: None,
+            dn_lookup_base: None,
+            dn_lookup_bind: LdapBind::default(),
+            other_bind: LdapBind::default(),
+            group_lookup_base: None,
+            vhost_access_query: LdapQuery::constant(true),
+            resource_access_query: LdapQuery::constant(true),
+            topic_access_query: LdapQuery::constant(true),
+            tag_queries: LdapTagQueries::nobody(),
+        }
+    }
+}
+
 /// What is remembered of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
@@ -193,6 +298,7 @@ impl Default for Settings {
                 tls: TlsFiles::default(),
             },
             oauth2: OAuth2Settings::default(),
+            ldap: LdapSettings::default(),
             cache: CacheSettings {
                 cached: internal,
                 ttl: Duration::from_secs(15),

@@ -9,9 +9,11 @@
 
 mod cache;
 mod chain;
+mod directory;
 mod http_api;
 mod http_logins;
 mod http_permissions;
+mod ldap;
 mod oauth2;
 mod service;
 

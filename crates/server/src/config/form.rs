@@ -14,6 +14,8 @@ pub(super) enum Form {
     Part,
     /// A number of milliseconds, or never.
     Millis,
+    /// A number of milliseconds, or the longest time there is here.
+    LongestMillis,
     /// A limit, or `infinity`.
     OrInfinity,
     /// A size of frames, 0 for any.
@@ -36,6 +38,13 @@ impl Form {
             (Self::Part, Value::Integer(number)) => Value::Other(format!("{number}.0")),
             (Self::Part, Value::Text(text)) if whole(&text) => Value::Other(format!("{text}.0")),
             (Self::Millis, Value::Text(text)) if whole(&text) => Value::Text(format!("{text}ms")),
+            (Self::LongestMillis, Value::Text(text)) if whole(&text) => {
+                let longest = text.parse().unwrap_or(u64::MAX).min(LONGEST_MILLIS);
+                Value::Text(format!("{longest}ms"))
+            }
+            (Self::LongestMillis, Value::Text(text)) if is_never(&text) => {
+                Value::Text(format!("{LONGEST_MILLIS}ms"))
+            }
             (Self::Millis | Self::OrInfinity, Value::Text(text)) if is_never(&text) => {
                 Value::Text("none".to_owned())
             }
@@ -56,6 +65,9 @@ impl Form {
         }
     }
 }
+
+/// Five minutes: what waits for longer waits for ever.
+const LONGEST_MILLIS: u64 = 300_000;
 
 fn is_never(text: &str) -> bool {
     ["infinity", "undefined", "false"].contains(&text)

@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod backends;
+mod ldap;
 mod oauth2;
 mod tls;
 mod tracing;
@@ -22,7 +23,8 @@ use super::{Config, LogFormat, LogLevel, Networks, Storage, SyncMode};
 /// The one setting whose default is looked for on the machine.
 pub(super) const DATA_DIR: &str = "data_dir";
 /// The settings whose values are nobody's business.
-pub(super) const PASSWORDS: [&str; 2] = [DEFAULT_PASS, ANONYMOUS_PASS];
+pub(super) const PASSWORDS: [&str; 4] =
+    [DEFAULT_PASS, ANONYMOUS_PASS, ldap::LOOKUP_PASSWORD, ldap::OTHER_PASSWORD];
 const DEFAULT_PASS: &str = "auth.default_pass";
 pub(super) const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
 /// The one setting whose flag, `--log`, has a variable of its own.
@@ -83,6 +85,7 @@ pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
         .chain(&auth::AUTH)
         .chain(&backends::HTTP)
         .chain(&oauth2::OAUTH2)
+        .chain(&ldap::LDAP)
         .chain(&backends::CACHE)
         .chain(&tracing::TRACING)
         .chain(&web::WEB)

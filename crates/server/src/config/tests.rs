@@ -1,7 +1,8 @@
 use std::fs;
 
 use leveret_auth::{
-    Backend, CacheSettings, HttpMethod, HttpSettings, OAuth2Settings, Step, TlsFiles,
+    Backend, CacheSettings, HttpMethod, HttpSettings, LdapBind, LdapQuery, LdapSettings,
+    LdapTagQueries, OAuth2Settings, Step, TlsFiles,
 };
 use leveret_broker::TraceHeader;
 use leveret_broker::access::PatternSyntax;
@@ -129,6 +130,32 @@ fn a_file_sets_everything() {
         certificate_user = "subject_alternative_name"
         certificate_name_type = "email"
         certificate_name_index = 1
+        [auth_ldap]
+        servers = ["ldap1", "ldap2"]
+        port = 636
+        use_ssl = true
+        use_starttls = true
+        ca_file = "/tls/ldap.pem"
+        cert_file = "/tls/broker.pem"
+        key_file = "/tls/broker.key"
+        timeout = "3s"
+        idle_timeout = "0s"
+        connection_pool_size = 8
+        user_dn_pattern = "cn=${username}"
+        user_bind_pattern = "${username}@example"
+        dn_lookup_attribute = "uid"
+        dn_lookup_base = "ou=people"
+        dn_lookup_bind = "anon"
+        dn_lookup_bind_user_dn = "cn=reader"
+        dn_lookup_bind_password = "secret"
+        other_bind = "anon"
+        other_bind_user_dn = "cn=asker"
+        other_bind_password = "secret too"
+        group_lookup_base = "ou=groups"
+        vhost_access_query = '{in_group, "cn=${vhost}"}'
+        resource_access_query = "{constant, false}"
+        topic_access_query = "{exists, \"cn=topics\"}"
+        tag_queries = "[{management, {constant, true}}]"
         [server_properties]
         product = "Leveret"
         version = "4.3.0"
@@ -257,6 +284,39 @@ fn a_file_sets_everything() {
                     jwks_uri: Some("https://idp/keys".into()),
                     issuer: Some("https://idp".into()),
                     ca_file: Some("/tls/idp.pem".into()),
+                },
+                ldap: LdapSettings {
+                    servers: vec!["ldap1".into(), "ldap2".into()],
+                    port: 636,
+                    use_ssl: true,
+                    use_starttls: true,
+                    tls: TlsFiles {
+                        ca_file: Some("/tls/ldap.pem".into()),
+                        cert_file: Some("/tls/broker.pem".into()),
+                        key_file: Some("/tls/broker.key".into()),
+                    },
+                    timeout: Duration::from_secs(3),
+                    idle_timeout: Duration::ZERO,
+                    pool_size: 8,
+                    user_dn_pattern: "cn=${username}".into(),
+                    user_bind_pattern: Some("${username}@example".into()),
+                    dn_lookup_attribute: Some("uid".into()),
+                    dn_lookup_base: Some("ou=people".into()),
+                    dn_lookup_bind: LdapBind {
+                        is_anonymous: true,
+                        user_dn: Some("cn=reader".into()),
+                        password: Some("secret".into()),
+                    },
+                    other_bind: LdapBind {
+                        is_anonymous: true,
+                        user_dn: Some("cn=asker".into()),
+                        password: Some("secret too".into()),
+                    },
+                    group_lookup_base: Some("ou=groups".into()),
+                    vhost_access_query: LdapQuery::parse("{in_group, \"cn=${vhost}\"}").unwrap(),
+                    resource_access_query: LdapQuery::parse("{constant, false}").unwrap(),
+                    topic_access_query: LdapQuery::parse("{exists, \"cn=topics\"}").unwrap(),
+                    tag_queries: LdapTagQueries::parse("[{management, {constant, true}}]").unwrap(),
                 },
                 cache: CacheSettings {
                     cached: step(Backend::Http, Backend::Internal),
@@ -634,6 +694,33 @@ default_key = "none"
 jwks_uri = "none"
 issuer = "none"
 ca_file = "none"
+
+[auth_ldap]
+servers = "none"
+port = 389
+use_ssl = false
+use_starttls = false
+ca_file = "none"
+cert_file = "none"
+key_file = "none"
+timeout = "15s"
+idle_timeout = "300s"
+connection_pool_size = 64
+user_dn_pattern = "${username}"
+user_bind_pattern = "none"
+dn_lookup_attribute = "none"
+dn_lookup_base = "none"
+dn_lookup_bind = "as_user"
+dn_lookup_bind_user_dn = "none"
+# dn_lookup_bind_password is not set
+other_bind = "as_user"
+other_bind_user_dn = "none"
+# other_bind_password is not set
+group_lookup_base = "none"
+vhost_access_query = "{constant, true}"
+resource_access_query = "{constant, true}"
+topic_access_query = "{constant, true}"
+tag_queries = "[{administrator, {constant, false}}]"
 
 [auth_cache]
 cached_backend = "internal"

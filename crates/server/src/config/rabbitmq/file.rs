@@ -19,7 +19,8 @@ impl Entries {
     ) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        for (number, line) in text.lines().enumerate() {
+        let mut lines = text.lines().enumerate();
+        while let Some((number, line)) = lines.next() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -28,12 +29,39 @@ impl Entries {
             let Some((key, value)) = line.split_once('=') else {
                 return Err(ConfigError::NoKey { origin, line: line.to_owned() });
             };
-            let value = interpolated(without_comment(value), sources)
+            let block;
+            let value = match value.trim_start().strip_prefix(BLOCK) {
+                None => without_comment(value),
+                Some(first) => {
+                    let rest = lines.by_ref().map(|(_, line)| line);
+                    block = until_end(std::iter::once(first).chain(rest));
+                    let unfinished =
+                        || ConfigError::NoKey { origin: origin.clone(), line: line.to_owned() };
+                    block.as_deref().ok_or_else(unfinished)?
+                }
+            };
+            let value = interpolated(value, sources)
                 .map_err(|name| ConfigError::NoVariable { origin: origin.clone(), name })?;
             self.insert(key.trim().to_owned(), value, origin);
         }
         Ok(())
     }
+}
+
+/// Around a value of several lines.
+const BLOCK: &str = "'''";
+
+/// The lines up to the end of the block, if it has one.
+fn until_end<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut text = String::new();
+    for line in lines {
+        if let Some((last, _)) = line.split_once(BLOCK) {
+            return Some((text + last).trim().to_owned());
+        }
+        text += line;
+        text.push('\n');
+    }
+    None
 }
 
 /// A comment behind a value begins with ` #`; quotes keep what is in them.

@@ -58,7 +58,6 @@ const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user rea
 const CHECKED: &str = "servers are always checked";
 const NO_TOKENS: &str = "the web interface gets no tokens itself";
 const NO_LIMIT: &str = "such limits are not supported";
-const NO_LDAP: &str = "LDAP is not asked";
 const NO_PROTOCOL: &str = "the protocol is not spoken";
 const STDERR: &str = "the log goes to standard error";
 const NO_PLUGIN: &str = "the plugin is not here";
@@ -131,7 +130,38 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("auth_backends.*.*", Backend("auth.backends")),
     key("http_dispatch.auth_backends.**", Refused("the HTTP API asks those of auth_backends")),
     key("http_dispatch.access_log_dir", Ignored(STDERR)),
-    key("auth_ldap.**", Ignored(NO_LDAP)),
+    key("auth_ldap.servers", OneOf("auth_ldap.servers")),
+    key("auth_ldap.servers.*", OneOf("auth_ldap.servers")),
+    setting("auth_ldap.port", "auth_ldap.port"),
+    setting("auth_ldap.use_ssl", "auth_ldap.use_ssl"),
+    setting("auth_ldap.use_starttls", "auth_ldap.use_starttls"),
+    key("auth_ldap.timeout", Setting("auth_ldap.timeout", Form::LongestMillis)),
+    key("auth_ldap.idle_timeout", Setting("auth_ldap.idle_timeout", Form::LongestMillis)),
+    setting("auth_ldap.connection_pool_size", "auth_ldap.connection_pool_size"),
+    setting("auth_ldap.user_dn_pattern", "auth_ldap.user_dn_pattern"),
+    setting("auth_ldap.user_bind_pattern", "auth_ldap.user_bind_pattern"),
+    setting("auth_ldap.dn_lookup_attribute", "auth_ldap.dn_lookup_attribute"),
+    setting("auth_ldap.dn_lookup_base", "auth_ldap.dn_lookup_base"),
+    setting("auth_ldap.dn_lookup_bind", "auth_ldap.dn_lookup_bind"),
+    setting("auth_ldap.dn_lookup_bind.user_dn", "auth_ldap.dn_lookup_bind_user_dn"),
+    setting("auth_ldap.dn_lookup_bind.password", "auth_ldap.dn_lookup_bind_password"),
+    setting("auth_ldap.other_bind", "auth_ldap.other_bind"),
+    setting("auth_ldap.other_bind.user_dn", "auth_ldap.other_bind_user_dn"),
+    setting("auth_ldap.other_bind.password", "auth_ldap.other_bind_password"),
+    setting("auth_ldap.group_lookup_base", "auth_ldap.group_lookup_base"),
+    setting("auth_ldap.queries.vhost_access", "auth_ldap.vhost_access_query"),
+    setting("auth_ldap.queries.resource_access", "auth_ldap.resource_access_query"),
+    setting("auth_ldap.queries.topic_access", "auth_ldap.topic_access_query"),
+    setting("auth_ldap.queries.tags", "auth_ldap.tag_queries"),
+    setting("auth_ldap.ssl_options.cacertfile", "auth_ldap.ca_file"),
+    setting("auth_ldap.ssl_options.certfile", "auth_ldap.cert_file"),
+    setting("auth_ldap.ssl_options.keyfile", "auth_ldap.key_file"),
+    key("auth_ldap.ssl_options.verify", Only(&["verify_peer"], CHECKED)),
+    key("auth_ldap.ssl_options.password", Refused(ENCRYPTED_KEY)),
+    key("auth_ldap.ssl_options", Ignored(TLS_TUNING)),
+    key("auth_ldap.ssl_options.**", Ignored(TLS_TUNING)),
+    key("auth_ldap.ssl_hostname_verification", Ignored(TLS_TUNING)),
+    key("auth_ldap.log", Ignored("the log has why logins fail")),
     setting("auth_http.http_method", "auth_http.http_method"),
     setting("auth_http.user_path", "auth_http.user_path"),
     setting("auth_http.vhost_path", "auth_http.vhost_path"),

@@ -387,3 +387,50 @@ fn without_rabbitmqs_layout_its_variables_mean_nothing() {
     let (config, _) = Config::load(&Sources::new().environment(variables)).unwrap();
     assert_eq!(config.auth.default_user, "guest");
 }
+
+#[test]
+fn ldap_is_asked_by_rabbitmqs_keys_and_queries() {
+    let (config, warnings) = conf(
+        "auth_backends.1 = ldap\n\
+         auth_ldap.servers.1 = one.example\n\
+         auth_ldap.servers.2 = two.example\n\
+         auth_ldap.port = 636\n\
+         auth_ldap.use_ssl = true\n\
+         auth_ldap.timeout = infinity\n\
+         auth_ldap.idle_timeout = 90000\n\
+         auth_ldap.user_dn_pattern = cn=${username},ou=People,dc=example,dc=com\n\
+         auth_ldap.dn_lookup_attribute = none\n\
+         auth_ldap.dn_lookup_bind.user_dn = cn=reader\n\
+         auth_ldap.dn_lookup_bind.password = secret\n\
+         auth_ldap.other_bind = anon\n\
+         auth_ldap.queries.vhost_access = {constant, false}\n\
+         auth_ldap.queries.tags = '''\n\
+         [{administrator, {in_group, \"cn=a\"}}, % the first\n\
+         \x20{management, {constant, true}}]\n\
+         '''\n\
+         auth_ldap.group_lookup_base = ou=groups,dc=example\n",
+    )
+    .unwrap();
+    assert_eq!(warnings, []);
+    let ldap = config.auth.backends.ldap;
+    assert_eq!(ldap.servers, ["one.example", "two.example"]);
+    assert!(ldap.port == 636 && ldap.use_ssl && !ldap.use_starttls);
+    assert_eq!(
+        (ldap.timeout, ldap.idle_timeout),
+        (Duration::from_mins(5), Duration::from_secs(90))
+    );
+    assert_eq!(ldap.user_dn_pattern, "cn=${username},ou=People,dc=example,dc=com");
+    assert_eq!(ldap.dn_lookup_attribute, None);
+    assert_eq!(ldap.dn_lookup_bind.user_dn.as_deref(), Some("cn=reader"));
+    assert_eq!(ldap.dn_lookup_bind.password.as_deref(), Some("secret"));
+    assert!(ldap.other_bind.is_anonymous);
+    assert_eq!(ldap.vhost_access_query.as_str(), "{constant, false}");
+    assert!(ldap.tag_queries.as_str().ends_with("{management, {constant, true}}]"));
+    assert_eq!(ldap.group_lookup_base.as_deref(), Some("ou=groups,dc=example"));
+    // Neither a block without an end nor what is no query.
+    assert!(conf("auth_ldap.queries.tags = '''\n[]\n").is_err());
+    let refused = conf("auth_ldap.queries.vhost_access = {in_grup, \"cn=a\"}\n").unwrap_err();
+    assert!(refused.contains("auth_ldap.vhost_access_query"), "{refused}");
+    let refused = conf("auth_ldap.other_bind.password =\n").unwrap_err();
+    assert!(refused.contains("(not shown)"), "{refused}");
+}

@@ -15,7 +15,7 @@ pub(super) const BACKENDS: Setting = Setting {
     key: "auth.backends",
     about: "Who is asked about logins and permissions, one after the other until one lets the client in; with a colon, who is asked about logins and who about permissions",
     live: false,
-    allowed: "a list of \"internal\", \"internal_loopback\", \"http\", \"oauth2\" and \"cache\", or two of them as in \"http:internal\"",
+    allowed: "a list of \"internal\", \"internal_loopback\", \"http\", \"oauth2\", \"ldap\" and \"cache\", or two of them as in \"http:internal\"",
     apply: |config, value| {
         config.auth.backends.chain = chain(value)?;
         Ok(())
