@@ -3,6 +3,7 @@
 //! Lock order: vhost directory, a stream's order, queue, outbox or agenda. Nothing here waits while it holds the lock.
 
 mod browse;
+mod consume;
 mod delivery;
 mod delivery_count;
 mod gate;
@@ -13,6 +14,7 @@ mod policies;
 mod purpose;
 mod restore;
 mod schedule;
+mod settle;
 mod spec;
 mod status;
 mod stream;
@@ -22,13 +24,13 @@ use std::sync::{Arc, Weak};
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    AnyEntry, ConsumeRefused, ConsumerId, ConsumerSpec, Deduplicator, Entry, Got, Message, Millis,
-    Overflow, Pushed, Queue, QueueId, Return, Settled,
+    AnyEntry, ConsumerId, Deduplicator, Entry, Message, Millis, Overflow, Pushed, Queue, QueueId,
 };
-use leveret_store::{Lsn, ReadError, Store};
+use leveret_store::Lsn;
 use parking_lot::Mutex;
 
 pub use self::browse::Browsed;
+pub(crate) use self::consume::AddConsumerRefused;
 use self::delivery::Consumer;
 use self::paging::Paged;
 pub(crate) use self::paging::read as read_messages;
@@ -46,10 +48,9 @@ use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
 use crate::session::SessionId;
-use crate::spans::{SettleOutcome, Spans};
-use crate::subscriber::Subscriber;
+use crate::spans::Spans;
 use crate::tail::Tails;
-use crate::turn::{Abandoned, Turn};
+use crate::turn::Turn;
 
 /// A queue shared by everyone who publishes to it, consumes from it or manages it.
 pub struct SharedQueue {
@@ -351,180 +352,6 @@ impl SharedQueue {
         change(&mut self.state.lock().tails);
     }
 
-    /// Credit comes back for settled deliveries of one consumer (or of `basic.get`).
-    pub(crate) fn settle(
-        &self,
-        consumer: Option<ConsumerId>,
-        entries: &[AnyEntry],
-        turn: &mut Turn,
-    ) {
-        let load = Load::of(entries);
-        let mut state = self.state.lock();
-        if let Some(spans) = self.spans() {
-            spans.settle(self, consumer, entries, SettleOutcome::Acknowledged, false);
-        }
-        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
-            self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
-            return;
-        }
-        load.settle(&mut state.machine, consumer);
-        state.count().ack += u64::from(load.count);
-        if !state.deleted {
-            let stored = entries.iter().filter(|entry| entry.stored());
-            turn.settled.extend(stored.map(|entry| Lsn(entry.lsn().0)));
-        }
-        self.dispatch(&mut state, turn);
-    }
-
-    /// As [`settle`](Self::settle), for deliveries that were rejected for good.
-    pub(crate) fn discard(
-        &self,
-        consumer: Option<ConsumerId>,
-        entries: &mut Vec<AnyEntry>,
-        turn: &mut Turn,
-    ) {
-        let load = Load::of(entries);
-        let mut state = self.state.lock();
-        if let Some(spans) = self.spans() {
-            let goes_on = state.dead_lettering.is_some() && !state.deleted;
-            spans.settle(self, consumer, entries, SettleOutcome::Rejected, goes_on);
-        }
-        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
-            self.settle_reads(&mut state, reader, Settled::Done, entries, turn);
-            entries.clear();
-            return;
-        }
-        load.settle(&mut state.machine, consumer);
-        if !state.deleted {
-            entries.drain(..).for_each(|entry| state.bury(entry, Reason::Rejected, turn));
-        }
-        entries.clear();
-        self.dispatch(&mut state, turn);
-    }
-
-    /// Puts unsettled deliveries back where they were, marked redelivered.
-    pub(crate) fn requeue(
-        &self,
-        consumer: Option<ConsumerId>,
-        entries: &mut Vec<AnyEntry>,
-        kind: Return,
-        turn: &mut Turn,
-    ) {
-        let mut state = self.state.lock();
-        if let Some(spans) = self.spans() {
-            let goes_on = state.stream.is_none() && !state.deleted;
-            spans.settle(self, consumer, entries, SettleOutcome::Returned, goes_on);
-        }
-        if state.deleted {
-            entries.clear();
-            return;
-        }
-        if let (Some(_), Some(reader)) = (&state.stream, consumer) {
-            self.settle_reads(&mut state, reader, Settled::Returned, entries, turn);
-            entries.clear();
-            return;
-        }
-        for entry in entries.drain(..) {
-            let stored = entry.stored().then_some(Lsn(entry.lsn().0));
-            let deliveries = entry.deliveries().saturating_add(1);
-            turn.returned.extend(stored.map(|lsn| (lsn, deliveries)));
-            let ready_at =
-                state.machine.requeue(consumer, entry, kind, turn.now, &mut turn.effects);
-            turn.delayed.extend(stored.zip(ready_at).map(|(lsn, at)| (lsn, at.0)));
-        }
-        self.dispatch(&mut state, turn);
-    }
-
-    /// Adds a consumer without delivering to it yet: its consume-ok has to leave first.
-    pub(crate) fn add_consumer(
-        &self,
-        spec: ConsumerSpec,
-        about: ConsumerAbout,
-        subscriber: Arc<dyn Subscriber>,
-    ) -> Result<(), AddConsumerRefused> {
-        let mut state = self.state.lock();
-        if state.deleted {
-            return Err(AddConsumerRefused::Deleted);
-        }
-        let (id, no_ack) = (spec.id, spec.no_ack);
-        state
-            .machine
-            .add_consumer(spec)
-            .map_err(|ConsumeRefused::ExclusiveInUse| AddConsumerRefused::ExclusiveUse)?;
-        state.consumers.insert(id, Consumer { subscriber, no_ack, about: Arc::new(about) });
-        Ok(())
-    }
-
-    /// Whether a consumer is still there; the queue's deletion takes it away behind its channel's
-    /// back.
-    pub fn has_consumer(&self, consumer: ConsumerId) -> bool {
-        self.state.lock().consumers.contains_key(&consumer)
-    }
-
-    /// Removes a consumer; what it holds unsettled stays with its channel.
-    pub(crate) fn remove_consumer(self: &Arc<Self>, consumer: ConsumerId, turn: &mut Turn) {
-        let mut state = self.state.lock();
-        if state.consumers.remove(&consumer).is_none() {
-            return;
-        }
-        if state.stream.is_some() {
-            self.remove_reader(&mut state, consumer, turn);
-            return;
-        }
-        if state.machine.remove_consumer(consumer).was_last && self.auto_delete {
-            turn.abandon(Arc::clone(self), Abandoned::ByConsumers);
-        }
-        state.touch(turn.now);
-        self.dispatch(&mut state, turn);
-    }
-
-    /// A consumer that had answered `Blocked` can take deliveries again.
-    pub fn unblock(&self, consumer: ConsumerId, turn: &mut Turn) {
-        let mut state = self.state.lock();
-        match &mut state.stream {
-            Some(stream) => stream.machine.unblock(consumer),
-            None => state.machine.unblock(consumer),
-        }
-        self.dispatch(&mut state, turn);
-    }
-
-    /// `basic.get`: the next ready message and the number of ready messages left. Reads it from
-    /// disk if need be: few messages, of which the next to come are then at hand.
-    ///
-    /// # Errors
-    /// When that can't be done.
-    pub(crate) fn get(
-        &self,
-        no_ack: bool,
-        store: &Store,
-        turn: &mut Turn,
-    ) -> Result<Option<(Entry, u64)>, ReadError> {
-        let mut state = self.state.lock();
-        state.touch(turn.now);
-        let entry = loop {
-            match state.machine.get(turn.now, no_ack, &mut turn.effects) {
-                Got::Message(entry) => break Some(entry),
-                Got::Nothing => break None,
-                Got::Paged => {
-                    self.carry_out(&mut state, turn);
-                    drop(state);
-                    self.read_front(store)?;
-                    state = self.state.lock();
-                }
-            }
-        };
-        let left = state.machine.ready_len();
-        state.count_get(entry.as_ref(), no_ack);
-        if let Some(entry) = &entry
-            && entry.stored
-            && no_ack
-        {
-            turn.settled.push(Lsn(entry.lsn.0));
-        }
-        self.carry_out(&mut state, turn);
-        Ok(entry.map(|entry| (entry, left)))
-    }
-
     /// Removes all ready and delayed messages, and the dead ones it keeps, and says how many there
     /// were.
     pub(crate) fn purge(&self, turn: &mut Turn) -> u64 {
@@ -618,44 +445,4 @@ impl State {
             turn.settled.push(Lsn(entry.lsn().0));
         }
     }
-}
-
-/// Deliveries that are settled together.
-#[derive(Clone, Copy, Default)]
-struct Load {
-    count: u32,
-    bytes: u64,
-    /// Of those that are paged out.
-    paged: i64,
-    paged_bytes: i64,
-}
-
-impl Load {
-    fn of(entries: &[AnyEntry]) -> Self {
-        let mut load = Self::default();
-        for entry in entries {
-            let bytes = entry.bytes();
-            load.count = load.count.saturating_add(1);
-            load.bytes = load.bytes.saturating_add(bytes);
-            if entry.is_paged() {
-                load.paged += 1;
-                load.paged_bytes = load.paged_bytes.saturating_add_unsigned(bytes);
-            }
-        }
-        load
-    }
-
-    fn settle(&self, machine: &mut Queue, consumer: Option<ConsumerId>) {
-        machine.settle(consumer, self.count, self.bytes);
-        if self.paged > 0 {
-            machine.unacked_paged(-self.paged, -self.paged_bytes);
-        }
-    }
-}
-
-/// Why a consumer was not added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddConsumerRefused {
-    ExclusiveUse,
-    Deleted,
 }

@@ -1,10 +1,13 @@
 //! The queue: a state machine fed with messages, consumers and time.
 
+mod any_entry;
 mod browse;
 mod consumers;
 mod delayed;
 mod due;
+mod effect;
 mod entry;
+mod gate;
 mod level_set;
 mod page;
 mod paging;
@@ -15,14 +18,15 @@ mod settings;
 mod spill;
 #[cfg(test)]
 mod tests;
+mod unacked;
 
+pub use any_entry::{AnyEntry, PAGED_ENTRY_MEMORY, PagedEntry};
 pub use browse::Standing;
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
-pub use entry::{
-    AnyEntry, DropReason, ENTRY_MEMORY, Effect, Entry, PAGED_ENTRY_MEMORY, PagedEntry, Pushed,
-    Return,
-};
+pub use effect::{DropReason, Effect, Pushed, Return};
+pub use entry::{ENTRY_MEMORY, Entry};
+pub use gate::{Admission, Gate};
 pub use paging::{Got, PageRequest};
 pub use settings::{Overflow, QueueSettings};
 pub use spill::{SpillBlock, Spilled};
@@ -34,6 +38,7 @@ use consumers::Consumers;
 use delayed::Delayed;
 use paging::Paging;
 use ready::Ready;
+use unacked::Unacked;
 
 /// A classic queue.
 ///
@@ -70,31 +75,6 @@ pub struct Queue {
     consumers: Option<Box<Consumers>>,
 }
 
-/// Deliveries that are neither settled nor requeued.
-#[derive(Debug, Default)]
-struct Unacked {
-    len: u64,
-    bytes: u64,
-    /// Boxed and created with the first: most queues get all their deliveries settled in time.
-    paged: Option<Box<UnackedPaged>>,
-}
-
-/// Of those that are paged out. Their holder says so once it has happened, and may be late: they
-/// can be settled before.
-#[derive(Clone, Copy, Debug, Default)]
-struct UnackedPaged {
-    len: i64,
-    bytes: i64,
-}
-
-impl Unacked {
-    /// How many are paged out, and their body bytes, as far as their holders have said.
-    fn paged(&self) -> (u64, u64) {
-        let of = |count: i64| u64::try_from(count).unwrap_or_default();
-        self.paged.as_deref().map_or((0, 0), |paged| (of(paged.len), of(paged.bytes)))
-    }
-}
-
 /// Room that is taken without messages in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reserved {
@@ -111,32 +91,6 @@ const READY_AT_ONCE: usize = 1024;
 const SHRUNK_AT_ONCE: u64 = 1024;
 /// Milliseconds by which a caller's time may be behind another's; more, and the clock was set back.
 const LATE: u64 = 1000;
-
-/// The caller's word on whether a consumer can take a message now.
-pub trait Gate {
-    /// Asked right before each delivery, for limits the queue does not know: room in the
-    /// connection's outbox, a prefetch limit shared by a channel.
-    ///
-    /// After [`Admission::Ready`] exactly one delivery to `consumer` follows, so an
-    /// implementation may count here. [`Admission::Blocked`] takes the consumer out of turn
-    /// until [`Queue::unblock`].
-    fn admit(&mut self, consumer: ConsumerId) -> Admission;
-
-    /// Told of the delivery that followed and its body bytes, for limits in bytes: the effects
-    /// of a dispatch are carried out only after all its admissions.
-    fn delivered(&mut self, consumer: ConsumerId, bytes: usize) {
-        let _ = (consumer, bytes);
-    }
-}
-
-/// Answer of a [`Gate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// The consumer takes one message.
-    Ready,
-    /// The consumer takes none until it is unblocked.
-    Blocked,
-}
 
 impl Queue {
     /// An empty queue. Allocates nothing.
@@ -420,42 +374,6 @@ impl Queue {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Messages that came back and are delayed.
-    #[must_use]
-    pub fn delayed_len(&self) -> u64 {
-        self.delayed.as_ref().map_or(0, |delayed| delayed.len())
-    }
-
-    /// Body bytes of the delayed messages.
-    #[must_use]
-    pub fn delayed_bytes(&self) -> u64 {
-        self.delayed.as_ref().map_or(0, |delayed| delayed.bytes())
-    }
-
-    /// Delayed messages that are not in memory.
-    #[must_use]
-    pub fn delayed_paged_len(&self) -> u64 {
-        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_len())
-    }
-
-    /// Body bytes of those.
-    #[must_use]
-    pub fn delayed_paged_bytes(&self) -> u64 {
-        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_bytes())
-    }
-
-    /// When the first of the delayed messages is ready again, or has expired.
-    #[must_use]
-    pub fn next_delayed_at(&self) -> Option<Millis> {
-        self.delayed.as_ref()?.first_at()
-    }
-
-    /// When the last of the delayed messages is ready again, or has expired.
-    #[must_use]
-    pub fn last_delayed_at(&self) -> Option<Millis> {
-        self.delayed.as_ref()?.last_at()
-    }
-
     /// The message next to be delivered, if it is in memory.
     #[must_use]
     pub fn head(&self) -> Option<&Entry> {
@@ -477,38 +395,6 @@ impl Queue {
     #[must_use]
     pub const fn ready_bytes(&self) -> u64 {
         self.ready.bytes()
-    }
-
-    /// Deliveries neither settled nor requeued.
-    #[must_use]
-    pub const fn unacked_len(&self) -> u64 {
-        self.unacked.len
-    }
-
-    /// Body bytes of those deliveries.
-    #[must_use]
-    pub const fn unacked_bytes(&self) -> u64 {
-        self.unacked.bytes
-    }
-
-    /// Of those deliveries so many more are paged out, with so many body bytes; fewer, if less than
-    /// zero.
-    pub fn unacked_paged(&mut self, len: i64, bytes: i64) {
-        let paged = self.unacked.paged.get_or_insert_default();
-        paged.len = paged.len.wrapping_add(len);
-        paged.bytes = paged.bytes.wrapping_add(bytes);
-    }
-
-    /// Deliveries neither settled nor requeued that are not in memory.
-    #[must_use]
-    pub fn unacked_paged_len(&self) -> u64 {
-        self.unacked.paged().0.min(self.unacked.len)
-    }
-
-    /// Body bytes of those.
-    #[must_use]
-    pub fn unacked_paged_bytes(&self) -> u64 {
-        self.unacked.paged().1.min(self.unacked.bytes)
     }
 
     /// Number of consumers, waiting ones included.
@@ -586,17 +472,5 @@ impl Queue {
             effects.push(Effect::Drop { entry: entry.into(), reason: DropReason::MaxLength });
         }
         self.shrinking_from = None;
-    }
-}
-
-impl Unacked {
-    const fn add(&mut self, bytes: u64) {
-        self.len += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    const fn remove(&mut self, count: u64, bytes: u64) {
-        self.len = self.len.saturating_sub(count);
-        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }

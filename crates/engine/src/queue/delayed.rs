@@ -7,7 +7,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use self::page::Page;
-use super::entry::{AnyEntry, ENTRY_MEMORY, Entry, PAGED_ENTRY_MEMORY, PagedEntry, Return};
+use super::Queue;
+use super::any_entry::{AnyEntry, PAGED_ENTRY_MEMORY, PagedEntry};
+use super::effect::Return;
+use super::entry::{ENTRY_MEMORY, Entry};
 use crate::ids::{Lsn, Millis};
 
 /// Which returned messages wait, and how long (`x-delayed-retry-type`, `-min`, `-max`).
@@ -188,5 +191,43 @@ impl Delayed {
     fn add_page(&mut self, mut page: Page) {
         page.seal();
         self.pages.insert(page.first(), page);
+    }
+}
+
+impl Queue {
+    /// Messages that came back and are delayed.
+    #[must_use]
+    pub fn delayed_len(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.len())
+    }
+
+    /// Body bytes of the delayed messages.
+    #[must_use]
+    pub fn delayed_bytes(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.bytes())
+    }
+
+    /// Delayed messages that are not in memory.
+    #[must_use]
+    pub fn delayed_paged_len(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_len())
+    }
+
+    /// Body bytes of those.
+    #[must_use]
+    pub fn delayed_paged_bytes(&self) -> u64 {
+        self.delayed.as_ref().map_or(0, |delayed| delayed.paged_bytes())
+    }
+
+    /// When the first of the delayed messages is ready again, or has expired.
+    #[must_use]
+    pub fn next_delayed_at(&self) -> Option<Millis> {
+        self.delayed.as_ref()?.first_at()
+    }
+
+    /// When the last of the delayed messages is ready again, or has expired.
+    #[must_use]
+    pub fn last_delayed_at(&self) -> Option<Millis> {
+        self.delayed.as_ref()?.last_at()
     }
 }

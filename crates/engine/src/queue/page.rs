@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::any_entry::PagedEntry;
 use super::due::{Due, DueIndex, DueSlot};
-use super::entry::{Entry, PagedEntry, large_head};
+use super::entry::{Entry, large_head};
 use super::ring::Place;
 use super::spill::Spilled;
 use crate::ids::{Lsn, Millis};

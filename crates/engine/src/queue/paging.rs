@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Queue;
-use super::entry::{ENTRY_MEMORY, Entry, PagedEntry};
+use super::any_entry::PagedEntry;
+use super::entry::{ENTRY_MEMORY, Entry};
 use super::page::Page;
 use super::ready::PageId;
 use super::spill::Spilled;

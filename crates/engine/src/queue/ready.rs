@@ -1,8 +1,9 @@
 //! The messages ready for delivery: one first-in first-out level per priority.
 
+use super::any_entry::PagedEntry;
 use super::browse::View;
 use super::due::{Due, DueIndex, DueSlot};
-use super::entry::{ENTRY_MEMORY, Entry, PagedEntry};
+use super::entry::{ENTRY_MEMORY, Entry};
 use super::level_set::LevelSet;
 use super::page::{Page, PageOut, PagePlace};
 use super::paging::{DuePages, PageRequest};

@@ -3,7 +3,7 @@
 use super::Place;
 use crate::folded::Folded;
 use crate::ids::{Lsn, Millis};
-use crate::queue::entry::PagedEntry;
+use crate::queue::any_entry::PagedEntry;
 
 /// Messages that leave one after the other.
 #[derive(Debug, Default)]
