@@ -1,8 +1,9 @@
 //! What a confirm waits for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use leveret_broker::{Consume, Outcome, Subscriber, Wake};
+use leveret_broker::{Consume, DeclareQueue, Outcome, Subscriber, Wake};
 use leveret_codec::{Properties, Table};
 use leveret_engine::{Admission, Entry};
 
@@ -94,4 +95,34 @@ fn in_a_batch_only_what_is_kept_waits() {
         .map(|confirmation| matches!(confirmation.outcome, Outcome::DurableAt(_)))
         .collect();
     assert_eq!(waits, [false, true, false, true, true, false]);
+}
+
+/// Transient messages, and persistent ones in a queue that is not durable.
+#[test]
+fn what_is_not_kept_leaves_nothing_in_the_journal() {
+    let mut world = World::new();
+    world.declare("durable", &[]);
+    let first = world.broker.store().stats().records;
+    world.declare("beside", &[]);
+    let of_a_queue = world.broker.store().stats().records - first;
+    let arguments = Table::EMPTY;
+    let (durable, exclusive, auto_delete) = (false, false, false);
+    world.declare_as(DeclareQueue { name: "own", durable, exclusive, auto_delete, arguments });
+    let transient = Properties { delivery_mode: Some(1), ..Properties::default() };
+    for (queue, properties) in [("durable", transient), ("own", Properties::default())] {
+        for _ in 0..100 {
+            world.publish_with("", queue, properties, "x");
+        }
+        let [one, other] = [(); 2].map(|()| world.get(queue).unwrap());
+        world.requeue(one);
+        world.reject(other);
+        assert_eq!(world.drain(queue).len(), 99);
+    }
+    // The journal is in order: whatever came before it is there as well.
+    world.declare("last", &[]);
+    let stats = || world.broker.store().stats();
+    while stats().records < first + 2 * of_a_queue {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    assert_eq!(stats().records, first + 2 * of_a_queue);
 }
