@@ -340,6 +340,8 @@ const CACHE: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
     use super::*;
     use crate::{MemDisk, definitions::put_definitions, simulation::SimDisk};
 
@@ -408,6 +410,52 @@ mod tests {
             let opened = Tables::open(Arc::new(disk), dir);
             let (_, state, applied) = opened.map_err(|error| format!("{seed}: {error}")).unwrap();
             assert!((promised..=tried).contains(&applied) && state.len() as u64 == applied);
+        }
+    }
+
+    /// Nor from being opened, however the process before ended.
+    #[test]
+    fn a_full_disk_keeps_tables_from_nothing_but_growing() {
+        let dir = Path::new("/data");
+        for seed in 0..60 {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut disk = SimDisk::new(seed);
+            let mut applied = 0;
+            for life in 0..6 {
+                disk.set_capacity(Some(disk.used() + random.random_range(0..3) * 2000));
+                if life == 0 {
+                    disk.set_capacity(None);
+                }
+                let opened = Tables::open(Arc::new(disk.clone()), dir);
+                let (mut tables, state, found) =
+                    opened.map_err(|error| format!("{seed}, {life}: {error}")).unwrap();
+                assert_eq!((found, state.len() as u64), (applied, applied), "{seed}, {life}");
+                for _ in 0..random.random_range(0..12) {
+                    let lsn = applied + 1;
+                    let value = vec![1; random.random_range(0..9000)];
+                    let key = lsn.to_le_bytes().to_vec();
+                    let put = Definition::Put { table: Table::Users, key, value };
+                    match tables.apply(&[change(lsn, &[put])]) {
+                        Ok(()) => applied = lsn,
+                        Err(ApplyError::Full(_)) => {
+                            if random.random_bool(0.5) {
+                                disk.set_capacity(None);
+                            }
+                        }
+                        Err(ApplyError::Failed(error)) => panic!("{seed}, {life}: {error}"),
+                    }
+                    if random.random_bool(0.1) {
+                        disk.set_capacity(Some(disk.used() + random.random_range(0..20_000)));
+                    }
+                }
+                if random.random_bool(0.5) {
+                    tables.close().unwrap();
+                    disk = disk.restart();
+                } else {
+                    disk = disk.restart();
+                    drop(tables);
+                }
+            }
         }
     }
 }
