@@ -5,6 +5,7 @@
 //! numbers of those on the page.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
@@ -13,37 +14,65 @@ use crate::answer::{Answer, Failure};
 use crate::call::Call;
 
 /// A field of an object: its name and how to get it; `None` where the object doesn't have it.
-pub(crate) type Field<T> = (&'static str, fn(&T) -> Option<Value>);
+pub(crate) type Field<T> = (&'static str, Get<T>);
+
+type Get<T> = fn(&T) -> Option<Value>;
 
 const PAGE_SIZE: usize = 100;
 const PAGE_SIZE_MAX: usize = 500;
 /// How large a compiled pattern of a request may be, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// Answers with a list.
+/// The order of items whose request names none, where they come in any.
+pub(crate) type Usual<T> = fn(&T, &T) -> Ordering;
+
+/// Answers with a list of what comes in order.
 ///
 /// # Errors
 /// 400 for a page that can't be.
 pub(crate) fn list<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Result<Answer, Failure> {
-    let order = Order::of(call);
+    listed(call, &items, fields, None)
+}
+
+/// Answers with a list of what comes in any order.
+///
+/// # Errors
+/// 400 for a page that can't be.
+pub(crate) fn list_unordered<T>(
+    call: &Call,
+    items: &[T],
+    fields: &[Field<T>],
+    usual: Usual<T>,
+) -> Result<Answer, Failure> {
+    listed(call, items, fields, Some(usual))
+}
+
+fn listed<T>(
+    call: &Call,
+    items: &[T],
+    fields: &[Field<T>],
+    usual: Option<Usual<T>>,
+) -> Result<Answer, Failure> {
+    let order = Order::of(call, fields, usual);
     match Page::of(call)? {
         None => {
-            let items = order.sort(items, fields);
-            Ok(Answer::bytes(written(&items, fields, &Columns::of(call))))
+            let items = order.at(0..items.len(), items.iter().collect());
+            Ok(Answer::bytes(written(items.into_iter(), fields, &Columns::of(call))))
         }
-        Some(page) => page.answer(call, items, fields, &order),
+        Some(page) => page.answer(call, items.iter().collect(), fields, &order),
     }
 }
 
 /// Answers with a list that RabbitMQ doesn't cut into pages.
 pub(crate) fn unpaged<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Answer {
-    let items = Order::of(call).sort(items, fields);
-    Answer::bytes(written(&items, fields, &Columns::of(call)))
+    let order = Order::of(call, fields, None);
+    let items = order.at(0..items.len(), items.iter().collect());
+    Answer::bytes(written(items.into_iter(), fields, &Columns::of(call)))
 }
 
 /// Answers with a list in the order it has.
 pub(crate) fn whole_list<T>(call: &Call, items: &[T], fields: &[Field<T>]) -> Answer {
-    Answer::bytes(written(items, fields, &Columns::of(call)))
+    Answer::bytes(written(items.iter(), fields, &Columns::of(call)))
 }
 
 /// Answers with one object.
@@ -56,9 +85,13 @@ pub(crate) fn to_json<T>(call: &Call, item: &T, fields: &[Field<T>]) -> Value {
     Columns::of(call).object(item, fields)
 }
 
-fn written<T>(items: &[T], fields: &[Field<T>], columns: &Columns<'_>) -> Vec<u8> {
+fn written<'i, T: 'i>(
+    items: impl Iterator<Item = &'i T>,
+    fields: &[Field<T>],
+    columns: &Columns<'_>,
+) -> Vec<u8> {
     let mut out = vec![b'['];
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(b',');
         }
@@ -137,38 +170,75 @@ fn pruned(value: &Value, paths: &[&[&str]]) -> Option<Value> {
 }
 
 /// The order a request wants.
-struct Order<'a> {
-    path: Option<Vec<&'a str>>,
+struct Order<'a, T> {
+    /// The field that decides, and the path into it.
+    by: Option<(Get<T>, Vec<&'a str>)>,
     is_reversed: bool,
+    /// What decides else; `None` if the items come in their order.
+    usual: Option<Usual<T>>,
 }
 
-impl<'a> Order<'a> {
-    fn of(call: &'a Call) -> Self {
-        let path = call.parameter("sort").map(|path| path.split('.').collect());
-        Self { path, is_reversed: call.flag("sort_reverse") }
+impl<'a, T> Order<'a, T> {
+    fn of(call: &'a Call, fields: &[Field<T>], usual: Option<Usual<T>>) -> Self {
+        let is_reversed = call.flag("sort_reverse");
+        let Some(path) = call.parameter("sort") else {
+            return Self { by: None, is_reversed, usual };
+        };
+        let mut path = path.split('.');
+        let first = path.next().unwrap_or_default();
+        let field = fields.iter().find(|(name, _)| *name == first);
+        let by = field.map(|(_, get)| (*get, path.collect()));
+        // What there is not turns nothing around.
+        Self { is_reversed: is_reversed && by.is_some(), by, usual }
     }
 
-    /// Without a wish by vhost and name, as the items come.
-    fn sort<T>(&self, items: Vec<T>, fields: &[Field<T>]) -> Vec<T> {
-        let Some(path) = &self.path else {
-            let mut items = items;
-            if self.is_reversed {
-                items.reverse();
-            }
-            return items;
-        };
-        let Some((first, rest)) = path.split_first() else { return items };
-        let Some((_, get)) = fields.iter().find(|(name, _)| name == first) else { return items };
-        let key = |item: &T| {
-            let value = get(item)?;
-            rest.iter().try_fold(&value, |value, name| value.get(name)).cloned()
-        };
-        let mut keyed: Vec<_> = items.into_iter().map(|item| (key(&item), item)).collect();
-        keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
-        if self.is_reversed {
-            keyed.reverse();
+    /// What an item is sorted by.
+    fn key(&self, item: &T) -> Option<Value> {
+        let (get, path) = self.by.as_ref()?;
+        let value = get(item)?;
+        path.iter().try_fold(&value, |value, name| value.get(name)).cloned()
+    }
+
+    /// The items that stand at these places of the order. Those of a page are found without putting all
+    /// the others in order.
+    fn at<'i>(&self, places: Range<usize>, mut items: Vec<&'i T>) -> Vec<&'i T> {
+        let count = items.len();
+        let end = places.end.min(count);
+        let start = places.start.min(end);
+        if start == end {
+            return Vec::new();
         }
-        keyed.into_iter().map(|(_, item)| item).collect()
+        let (start, end) = match self.is_reversed {
+            true => (count - end, count - start),
+            false => (start, end),
+        };
+        if self.by.is_some() || self.usual.is_some() {
+            let keyed = items.into_iter().enumerate();
+            let keyed = keyed.map(|(number, item)| (self.key(item), number, item));
+            let mut keyed: Vec<_> = keyed.collect();
+            let order = |(key, number, item): &(_, usize, &T), other: &(_, usize, &T)| {
+                let by_key = compare(Option::as_ref(key), Option::as_ref(&other.0));
+                let usual = || self.usual.map_or(Ordering::Equal, |usual| usual(item, other.2));
+                by_key.then_with(usual).then_with(|| number.cmp(&other.1))
+            };
+            if end < count {
+                keyed.select_nth_unstable_by(end, order);
+                keyed.truncate(end);
+            }
+            if start > 0 {
+                keyed.select_nth_unstable_by(start, order);
+            }
+            let mut shown = keyed.split_off(start);
+            shown.sort_unstable_by(order);
+            items = shown.into_iter().map(|(_, _, item)| item).collect();
+        } else {
+            items.truncate(end);
+            items.drain(..start);
+        }
+        if self.is_reversed {
+            items.reverse();
+        }
+        items
     }
 }
 
@@ -237,9 +307,9 @@ impl Page {
     fn answer<T>(
         &self,
         call: &Call,
-        items: Vec<T>,
+        items: Vec<&T>,
         fields: &[Field<T>],
-        order: &Order<'_>,
+        order: &Order<'_, T>,
     ) -> Result<Answer, Failure> {
         let total = items.len();
         let name = fields.iter().find(|(name, _)| *name == "name").map(|(_, get)| get);
@@ -258,11 +328,10 @@ impl Page {
                 format!("Page out of range, page: {page} page size: {size}, len: {filtered}");
             return Err(Failure::Named("page_out_of_range", reason));
         }
-        let items = order.sort(items, fields);
         let first = (self.number - 1).saturating_mul(self.size);
-        let items: Vec<T> = items.into_iter().skip(first).take(self.size).collect();
+        let items = order.at(first..first.saturating_add(self.size), items);
         let columns = Columns::of(call);
-        let objects = items.iter().map(|item| columns.object(item, fields));
+        let objects = items.iter().map(|&item| columns.object(item, fields));
         Ok(Answer::json(&json!({
             "filtered_count": filtered,
             "item_count": items.len(),
@@ -319,6 +388,33 @@ mod tests {
             ),
             Ordering::Greater
         );
+    }
+
+    /// Pages of a list, found by themselves, are those of the whole list in order.
+    #[test]
+    fn a_page_is_what_stands_there_in_the_whole_order() {
+        type Item = (i64, &'static str);
+        let items: Vec<Item> = vec![(2, "c"), (1, "b"), (2, "a"), (1, "d"), (3, "e"), (2, "b")];
+        let fields: [Field<Item>; 1] = [("number", |item| Some(item.0.into()))];
+        let by_name: Usual<Item> = |a, b| a.1.cmp(b.1);
+        let number = || Some((fields[0].1, Vec::new()));
+        for (by, usual, is_reversed, expected) in [
+            (None, None, false, ["2c", "1b", "2a", "1d", "3e", "2b"]),
+            (None, None, true, ["2b", "3e", "1d", "2a", "1b", "2c"]),
+            (None, Some(by_name), false, ["2a", "1b", "2b", "2c", "1d", "3e"]),
+            (number(), None, false, ["1b", "1d", "2c", "2a", "2b", "3e"]),
+            (number(), Some(by_name), false, ["1b", "1d", "2a", "2b", "2c", "3e"]),
+            (number(), Some(by_name), true, ["3e", "2c", "2b", "2a", "1d", "1b"]),
+        ] {
+            let order = Order { by, is_reversed, usual };
+            for start in 0..=items.len() {
+                for end in start..=items.len() + 1 {
+                    let found = order.at(start..end, items.iter().collect());
+                    let found: Vec<_> = found.iter().map(|(a, b)| format!("{a}{b}")).collect();
+                    assert_eq!(found, expected[start..end.min(items.len())], "{start}..{end}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/api/queues`, getting messages and purging included.
 
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -31,8 +32,9 @@ const GET_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Item {
     node: Arc<Node>,
     queue: Arc<SharedQueue>,
-    status: OnceCell<QueueStatus>,
-    rates: OnceCell<PerSecond>,
+    // In boxes: of most queues of a long list neither is asked for.
+    status: OnceCell<Box<QueueStatus>>,
+    rates: OnceCell<Box<PerSecond>>,
 }
 
 impl Item {
@@ -42,11 +44,11 @@ impl Item {
     }
 
     fn status(&self) -> &QueueStatus {
-        self.status.get_or_init(|| self.queue.status())
+        self.status.get_or_init(|| Box::new(self.queue.status()))
     }
 
     fn rates(&self) -> &PerSecond {
-        self.rates.get_or_init(|| self.node.rates.of(&Key::Queue(self.queue.id())))
+        self.rates.get_or_init(|| Box::new(self.node.rates.of(&Key::Queue(self.queue.id()))))
     }
 
     fn is_quorum(&self) -> bool {
@@ -191,11 +193,13 @@ pub(crate) fn list_detailed(call: &Call) -> Outcome {
 fn list_with(call: &Call, fields: &[Field<Item>]) -> Outcome {
     let mut items = Vec::new();
     for vhost in call.vhosts()? {
-        let mut queues = vhost.queues();
-        queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        items.extend(queues.into_iter().map(|queue| Item::new(&call.node, queue)));
+        items.extend(vhost.queues().into_iter().map(|queue| Item::new(&call.node, queue)));
     }
-    list::list(call, items, fields)
+    list::list_unordered(call, &items, fields, |a, b| by_name(&a.queue, &b.queue))
+}
+
+fn by_name(a: &SharedQueue, b: &SharedQueue) -> Ordering {
+    a.vhost().cmp(b.vhost()).then_with(|| a.name().cmp(b.name()))
 }
 
 pub(crate) fn show(call: &Call) -> Outcome {
