@@ -17,7 +17,7 @@ use crate::access::{
 use crate::audit::{self, Action, Actor};
 use crate::broker::{Broker, LIMITS, VHOST_LIMITS};
 use crate::definitions::{self, DefinitionError};
-use crate::limits::{UserLimits, VhostLimits};
+use crate::limits::{UserLimits, VhostLimits, reached};
 use crate::policy;
 use crate::queue::DeleteIf;
 use crate::session::define;
@@ -43,6 +43,14 @@ pub enum VhostNotDeleted {
     /// It is protected.
     #[error("the vhost is protected from deletion")]
     Protected,
+}
+
+/// Why a vhost is not created. RabbitMQ's words.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cannot create vhost '{name}': vhost limit of {limit} is reached")]
+pub struct TooManyVhosts {
+    name: String,
+    limit: u64,
 }
 
 /// The changes an operator may make, and by whom: each is told to the audit log.
@@ -71,7 +79,10 @@ impl<'a> Administration<'a> {
     }
 
     /// Creates a vhost, or replaces what is said about it.
-    pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Changed {
+    ///
+    /// # Errors
+    /// When there are as many vhosts as there may be, and it is not one of them.
+    pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Result<Changed, TooManyVhosts> {
         let _changes = self.broker.changes.lock();
         let key = definitions::key(&[name.as_bytes()]);
         let value = definitions::encode(&metadata);
@@ -82,13 +93,25 @@ impl<'a> Administration<'a> {
                 (Change::Updated, json!(before))
             }
             None => {
+                let limit = reached(self.broker.limits.vhosts, self.broker.vhosts().len() as u64);
+                if let Some(limit) = limit {
+                    return Err(TooManyVhosts { name: name.to_owned(), limit });
+                }
                 self.broker.insert_vhost(name, metadata);
                 (Change::Created, Value::Null)
             }
         };
         let commit = define(self.broker, &[Definition::Put { table: Table::Vhosts, key, value }]);
         self.record_change("vhost", json!({ "vhost": name }), before, after);
-        Changed { change, commit }
+        let mut defaults = self.broker.default_vhost_limits.iter();
+        let fitting = defaults.find(|one| one.pattern.matches(name));
+        let commit = match (change, fitting, self.broker.vhost(name)) {
+            (Change::Created, Some(one), Some(vhost)) => {
+                commit.max(self.limit_vhost(&vhost, one.limits))
+            }
+            _ => commit,
+        };
+        Ok(Changed { change, commit })
     }
 
     /// Deletes a vhost with everything in it, and closes its connections.
@@ -153,6 +176,11 @@ impl<'a> Administration<'a> {
     ) -> Result<Option<Lsn>, DefinitionError> {
         let _changes = self.broker.changes.lock();
         let vhost = self.broker.vhost(name).ok_or(DefinitionError::Orphan)?;
+        Ok(self.limit_vhost(&vhost, limits))
+    }
+
+    fn limit_vhost(&self, vhost: &Vhost, limits: VhostLimits) -> Option<Lsn> {
+        let name = vhost.name().as_ref();
         let key = definitions::parameter_key(name, VHOST_LIMITS, LIMITS);
         let table = Table::Parameters;
         let before = std::mem::replace(&mut *vhost.limits.write(), limits);
@@ -162,7 +190,7 @@ impl<'a> Administration<'a> {
         } else {
             Definition::Put { table, key, value: definitions::encode(&limits) }
         };
-        Ok(define(self.broker, &[definition]))
+        define(self.broker, &[definition])
     }
 
     /// Creates or replaces a user; its permissions stay.

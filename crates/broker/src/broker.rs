@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::access::{
     AccessControl, HashingAlgorithm, PasswordHash, Permission, PermissionKey, User, tag,
 };
+use crate::administration::TooManyVhosts;
 use crate::alarms::Alarms;
 use crate::audit::{Actor, AuditLog};
 use crate::churn::ChurnTotals;
@@ -24,7 +25,7 @@ use crate::definitions::{self, DefinitionError};
 use crate::deprecated::DeprecatedFeatures;
 use crate::direct_reply::DirectReplies;
 use crate::firehose::Tracing;
-use crate::limits::{NodeLimits, Occupancy};
+use crate::limits::{DefaultVhostLimits, NodeLimits, Occupancy};
 use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::recovery;
@@ -51,6 +52,7 @@ pub struct Broker {
     /// Its name in RabbitMQ's form.
     pub(crate) node: String,
     pub(crate) limits: NodeLimits,
+    pub(crate) default_vhost_limits: Vec<DefaultVhostLimits>,
     pub(crate) occupancy: Arc<Occupancy>,
     /// Requesters that wait for direct replies.
     pub(crate) direct_replies: Arc<DirectReplies>,
@@ -88,6 +90,8 @@ pub struct BrokerOptions {
     pub node: String,
     /// What it may hold.
     pub limits: NodeLimits,
+    /// What new vhosts may hold: the first that fits.
+    pub default_vhost_limits: Vec<DefaultVhostLimits>,
     /// Where it is recorded what operators do.
     pub audit: Option<Arc<dyn AuditLog>>,
     /// How messages are followed, if they are.
@@ -114,6 +118,7 @@ impl Default for BrokerOptions {
             create_defaults: true,
             node: "rabbit@localhost".to_owned(),
             limits: NodeLimits::default(),
+            default_vhost_limits: Vec::new(),
             audit: None,
             spans: None,
             message_memory: MESSAGE_MEMORY,
@@ -129,6 +134,9 @@ pub(crate) const LIMITS: &str = "limits";
 /// Why a broker did not start.
 #[derive(Debug, Error)]
 pub enum OpenError {
+    /// There is no room for the default vhost.
+    #[error(transparent)]
+    Vhost(#[from] TooManyVhosts),
     /// The data directory can't be used.
     #[error(transparent)]
     Store(#[from] leveret_store::OpenError),
@@ -187,6 +195,7 @@ impl Broker {
             last_consumer: AtomicU64::new(0),
             node: options.node.clone(),
             limits: options.limits,
+            default_vhost_limits: options.default_vhost_limits.clone(),
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
             agenda: Arc::new(QueueAgenda::new(options.message_memory, options.transient_memory)),
@@ -411,7 +420,7 @@ impl Broker {
             description: "Default virtual host".to_owned(),
             ..VhostMetadata::default()
         };
-        administration.put_vhost(&options.default_vhost, metadata);
+        administration.put_vhost(&options.default_vhost, metadata)?;
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ mod turn;
 mod vhost;
 mod vhost_metadata;
 
-pub use administration::{Administration, Changed, VhostNotDeleted};
+pub use administration::{Administration, Changed, TooManyVhosts, VhostNotDeleted};
 pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
 pub use audit::{Action, Actor, AuditLog, Place};
 pub use broker::{Broker, BrokerOptions, MESSAGE_MEMORY, OpenError};
@@ -69,7 +69,7 @@ pub use definitions::DefinitionError;
 pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use held_memory::{HeldMemory, HeldShare, Holder};
-pub use limits::{NodeLimits, UserLimits, VhostLimits};
+pub use limits::{DefaultVhostLimits, NodeLimits, UserLimits, VhostLimits};
 pub use pager::Paging;
 pub use queue::{
     Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,

@@ -10,14 +10,16 @@ use leveret_codec::AmqpError;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::access::User;
+use crate::access::{Pattern, User};
 use crate::refusal;
 use crate::vhost::Vhost;
 
-/// What the node may hold, over all vhosts. RabbitMQ's `connection_max`, `channel_max_per_node`,
-/// `cluster_queue_limit` and `cluster_exchange_limit`.
+/// What the node may hold, over all vhosts. RabbitMQ's `vhost_max`, `connection_max`,
+/// `channel_max_per_node`, `cluster_queue_limit` and `cluster_exchange_limit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeLimits {
+    /// Vhosts.
+    pub vhosts: Option<u32>,
     /// Connections at a time.
     pub connections: Option<u32>,
     /// Channels at a time, over all connections.
@@ -38,6 +40,16 @@ pub struct VhostLimits {
     pub max_connections: Option<i64>,
     /// Queues, those of clients' own included.
     pub max_queues: Option<i64>,
+}
+
+/// The limits new vhosts get whose names match, unless they are given others (RabbitMQ's
+/// `default_limits.vhosts`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultVhostLimits {
+    /// Searched for in the name.
+    pub pattern: Pattern,
+    /// What such a vhost may hold.
+    pub limits: VhostLimits,
 }
 
 /// What a user may hold, over all vhosts.

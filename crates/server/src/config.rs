@@ -28,8 +28,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leveret_broker::MESSAGE_MEMORY;
 use leveret_broker::access::HashingAlgorithm;
+use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY};
 use leveret_store::SyncPolicy;
 
 use crate::sasl::{CertificateUser, Mechanism};
@@ -137,6 +137,10 @@ pub struct AmqpConfig {
     pub connection_max_per_address: Option<u32>,
     /// Most channels at a time, over all connections.
     pub channel_max_per_node: Option<u32>,
+    /// Most vhosts.
+    pub vhost_max: Option<u32>,
+    /// What new vhosts may hold: the first whose pattern is found in the name.
+    pub default_vhost_limits: Vec<DefaultVhostLimits>,
     /// Most queues, over all vhosts.
     pub queue_max: Option<u32>,
     /// Most exchanges, over all vhosts, those that are there from the start included.
@@ -297,6 +301,8 @@ impl Default for Config {
                 connection_max: None,
                 connection_max_per_address: None,
                 channel_max_per_node: None,
+                vhost_max: None,
+                default_vhost_limits: Vec::new(),
                 queue_max: None,
                 exchange_max: None,
                 binding_max: None,

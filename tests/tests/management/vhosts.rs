@@ -1,8 +1,8 @@
 //! What is set for a vhost, as its clients meet it.
 
 use leveret_tests::codec::{Value as Field, queue};
-use leveret_tests::{Login, declare, table};
-use serde_json::json;
+use leveret_tests::{Api, Broker, Login, declare, table};
+use serde_json::{Value, json};
 
 use crate::managed;
 
@@ -40,4 +40,37 @@ fn queues_have_their_vhosts_default_type() {
         "channel.close 406 queue.declare PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for \
          queue 'by argument' in vhost 'v': received 'quorum' but current is 'classic'"
     );
+}
+
+/// The first pattern that fits says what a new one may hold; those that are there keep what they have.
+#[test]
+fn there_are_so_many_vhosts_and_new_ones_have_limits() {
+    let config = "management = \"127.0.0.1:0\"\n[amqp]\nvhost_max = 4\n\
+                  default_vhost_limits = [\"^shop- max_queues=1\", \"shop max_connections=7\"]\n";
+    let Some(broker) = Broker::configured(config, "needs limits of vhosts") else { return };
+    let api = Api::new(broker.management_address());
+    for name in ["shop-a", "my-shop", "other"] {
+        api.put(&format!("/vhosts/{name}"), &Value::Null);
+    }
+    assert_eq!(api.get("/vhost-limits/shop-a")[0]["value"], json!({ "max-queues": 1 }));
+    assert_eq!(api.get("/vhost-limits/my-shop")[0]["value"], json!({ "max-connections": 7 }));
+    assert_eq!(api.get("/vhost-limits/other"), json!([]));
+    let login = Login { vhost: "shop-a", ..Login::default() };
+    let channel = broker.connect_as(&login).unwrap().channel(1);
+    assert_eq!(channel.call(&declare("one")), "queue.declare-ok one 0 0");
+    let refused = channel.call(&declare("two"));
+    assert!(
+        refused.starts_with("channel.close 406 queue.declare PRECONDITION_FAILED"),
+        "{refused}"
+    );
+    let refused = api.call("PUT", "/vhosts/fifth", &Value::Null);
+    assert_eq!(refused.status, 400);
+    let why = "cannot create vhost 'fifth': vhost limit of 4 is reached";
+    assert_eq!(refused.json()["reason"], why);
+    let definitions = json!({ "vhosts": [{ "name": "fifth" }] });
+    assert_eq!(api.call("POST", "/definitions", &definitions).status, 400);
+    // What is there can be changed, and makes room when it goes.
+    api.put("/vhosts/shop-a", &json!({ "description": "changed" }));
+    assert_eq!(api.call("DELETE", "/vhosts/other", &Value::Null).status, 204);
+    api.put("/vhosts/fifth", &Value::Null);
 }

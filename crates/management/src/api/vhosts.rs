@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use leveret_broker::access::Change;
-use leveret_broker::{ChannelTotals, Vhost, VhostLimits, VhostMetadata, VhostNotDeleted};
+use leveret_broker::{
+    Administration, Changed, ChannelTotals, Vhost, VhostLimits, VhostMetadata, VhostNotDeleted,
+};
 use serde_json::{Map, Value, json};
 
 use super::limit;
@@ -81,7 +83,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
         Some(_) => Some(flag(&body, "tracing", false)?),
     };
     let name = call.part("name");
-    let changed = call.administration().put_vhost(name, metadata);
+    let changed = put_vhost(call.administration(), name, metadata)?;
     let mut commit = changed.commit;
     if changed.change == Change::Created && call.peer != Peer::Operator {
         // RabbitMQ gives a new vhost's maker all permissions in it.
@@ -95,6 +97,19 @@ pub(crate) fn put(call: &Call) -> Outcome {
         Change::Updated => Answer::done(),
     };
     Ok(answer.after(commit))
+}
+
+/// Creates a vhost, or changes it.
+///
+/// # Errors
+/// 400 when there are as many as there may be.
+pub(crate) fn put_vhost(
+    administration: Administration<'_>,
+    name: &str,
+    metadata: VhostMetadata,
+) -> Result<Changed, Failure> {
+    let changed = administration.put_vhost(name, metadata);
+    changed.map_err(|refused| Failure::bad_request(refused.to_string()))
 }
 
 pub(crate) fn delete(call: &Call) -> Outcome {
@@ -119,7 +134,7 @@ pub(crate) fn unprotect(call: &Call) -> Outcome {
 fn set_protection(call: &Call, protected_from_deletion: bool) -> Outcome {
     let vhost = named(call)?;
     let metadata = VhostMetadata { protected_from_deletion, ..vhost.metadata() };
-    let changed = call.administration().put_vhost(vhost.name(), metadata);
+    let changed = put_vhost(call.administration(), vhost.name(), metadata)?;
     Ok(Answer::done().after(changed.commit))
 }
 

@@ -153,7 +153,8 @@ impl Importer<'_> {
         }
         // Tracing is a state, not something to set up.
         said.remove("tracing");
-        let changed = self.administration().put_vhost(name, vhosts::read_metadata(&said)?);
+        let changed =
+            vhosts::put_vhost(self.administration(), name, vhosts::read_metadata(&said)?)?;
         self.committed(changed.commit);
         match entry.get("limits") {
             Some(Value::Object(limits)) if !limits.is_empty() => self.limits(name, limits),

@@ -51,6 +51,15 @@ struct Gathered {
     loopback: Option<(Vec<String>, Origin)>,
     apart: BTreeMap<&'static str, Apart>,
     backends: BTreeMap<&'static str, (BTreeMap<u32, Halves>, Origin)>,
+    vhost_limits: BTreeMap<&'static str, (BTreeMap<String, VhostRule>, Origin)>,
+}
+
+/// What vhosts of some names may hold.
+#[derive(Default)]
+struct VhostRule {
+    pattern: String,
+    /// As the setting has them.
+    limits: String,
 }
 
 /// Who is asked about logins and who about permissions.
@@ -109,6 +118,7 @@ impl Entries {
                 }
                 Meaning::Ip(key) => gathered.apart(key, origin).ip = Some(value),
                 Meaning::Port(key) => gathered.apart(key, origin).port = Some(value),
+                Meaning::VhostLimit(key) => gathered.vhost_limit(key, &name, value, origin),
                 Meaning::LoopbackUser => gathered.loopback_user(last, &value, origin),
                 Meaning::Backend(key) => gathered.backend(key, &name, value, origin),
             }
@@ -148,6 +158,17 @@ impl Gathered {
         }
     }
 
+    /// A pattern or a limit, by what stands before it.
+    fn vhost_limit(&mut self, key: &'static str, name: &str, value: String, origin: Origin) {
+        let (whose, part) = name.rsplit_once('.').unwrap_or(("", name));
+        let (all, _) = self.vhost_limits.entry(key).or_insert_with(|| (BTreeMap::new(), origin));
+        let rule = all.entry(whose.to_owned()).or_default();
+        match part {
+            "pattern" => rule.pattern = value,
+            limit => rule.limits += &format!(" {limit}={value}"),
+        }
+    }
+
     /// `guest` is one unless somebody says otherwise.
     fn loopback_user(&mut self, name: &str, value: &str, origin: Origin) {
         let (users, _) = self.loopback.get_or_insert_with(|| (vec!["guest".to_owned()], origin));
@@ -177,6 +198,11 @@ impl Gathered {
                 Some(Value::Text(if one == other { one.clone() } else { format!("{one}:{other}") }))
             });
             let value = Value::List(steps.collect()).flatten();
+            all.push(Translated { key, form: Form::AsItIs, value, origin });
+        }
+        for (key, (rules, origin)) in self.vhost_limits {
+            let rules = rules.into_values().map(|rule| Value::Text(rule.pattern + &rule.limits));
+            let value = Value::List(rules.collect());
             all.push(Translated { key, form: Form::AsItIs, value, origin });
         }
         // As in RabbitMQ, who asks for HTTPS gets HTTP only if they ask for that as well.

@@ -77,6 +77,7 @@ fn of_setting(meaning: Meaning) -> Option<&'static str> {
         | Meaning::Listener(key)
         | Meaning::OneOf(key)
         | Meaning::Named(key)
+        | Meaning::VhostLimit(key)
         | Meaning::Backend(key) => Some(key),
         Meaning::LoopbackUser => Some("auth.loopback_users"),
         Meaning::Ignored(_) | Meaning::Only(..) | Meaning::Refused(_) => None,

@@ -7,6 +7,7 @@ mod ldap;
 mod oauth2;
 mod tls;
 mod tracing;
+mod vhost_limits;
 mod web;
 
 use std::fmt::Display;
@@ -310,6 +311,18 @@ static SETTINGS: &[Setting] = &[
         },
         show: |config| show_limit(config.amqp.channel_max_per_node),
     },
+    Setting {
+        key: "amqp.vhost_max",
+        about: "Most vhosts",
+        live: false,
+        allowed: "a number of vhosts from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.vhost_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.vhost_max),
+    },
+    vhost_limits::DEFAULTS,
     Setting {
         key: "amqp.queue_max",
         about: "Most queues",

@@ -5,7 +5,8 @@ use leveret_auth::{
     LdapTagQueries, OAuth2Settings, Step, TlsFiles,
 };
 use leveret_broker::TraceHeader;
-use leveret_broker::access::PatternSyntax;
+use leveret_broker::access::{Pattern, PatternSyntax};
+use leveret_broker::{DefaultVhostLimits, VhostLimits};
 use leveret_store::SyncPolicy;
 
 use leveret_broker::access::HashingAlgorithm;
@@ -82,6 +83,8 @@ fn a_file_sets_everything() {
         connection_max_per_address = 20
         binding_max = 4000
         channel_max_per_node = 5000
+        vhost_max = 500
+        default_vhost_limits = ["^shop- max_connections=5 max_queues=6"]
         queue_max = 2000
         exchange_max = "3000"
         consumer_max_per_channel = "10"
@@ -238,6 +241,11 @@ fn a_file_sets_everything() {
             connection_max: Some(1000),
             connection_max_per_address: Some(20),
             channel_max_per_node: Some(5000),
+            vhost_max: Some(500),
+            default_vhost_limits: vec![DefaultVhostLimits {
+                pattern: Pattern::new("^shop-").unwrap(),
+                limits: VhostLimits { max_connections: Some(5), max_queues: Some(6) },
+            }],
             queue_max: Some(2000),
             exchange_max: Some(3000),
             binding_max: Some(4000),
@@ -619,6 +627,8 @@ max_message_size = "16MiB"
 connection_max = "none"
 connection_max_per_address = "none"
 channel_max_per_node = "none"
+vhost_max = "none"
+default_vhost_limits = "none"
 queue_max = "none"
 exchange_max = "none"
 binding_max = "none"

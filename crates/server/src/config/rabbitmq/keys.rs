@@ -33,12 +33,15 @@ pub(in crate::config) enum Meaning {
     Port(&'static str),
     /// A user who has to be local, or doesn't.
     LoopbackUser,
+    /// A part of the limits of new vhosts, behind a name that stands for them.
+    VhostLimit(&'static str),
     /// A place in the chain of backends; with `authn` or `authz` at its end, half of one.
     Backend(&'static str),
 }
 
 use Meaning::{
     Backend, Ignored, Ip, Listener, LoopbackUser, Named, OneOf, Only, Port, Refused, Setting,
+    VhostLimit,
 };
 
 const fn key(name: &'static str, meaning: Meaning) -> Key {
@@ -107,10 +110,11 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("consumer_timeout", Setting("amqp.consumer_timeout", Form::Millis)),
     key("consumer_disconnected_timeout", Ignored(ONE_NODE)),
     key("channel_max_per_node", Setting("amqp.channel_max_per_node", Form::OrInfinity)),
-    key("vhost_max", Only(&["infinity"], NO_LIMIT)),
+    key("vhost_max", Setting("amqp.vhost_max", Form::OrInfinity)),
     key("cluster_queue_limit", Setting("amqp.queue_max", Form::OrInfinity)),
     key("cluster_exchange_limit", Setting("amqp.exchange_max", Form::OrInfinity)),
     key("runtime_parameters.limits.*", Only(&["infinity"], NO_LIMIT)),
+    key("default_limits.vhosts.*.*", VhostLimit("amqp.default_vhost_limits")),
     key("default_limits.**", Refused(NO_LIMIT)),
     key("default_policies.**", Refused("make operator policies in the definitions instead")),
     // Users

@@ -237,7 +237,7 @@ fn what_would_make_a_difference_is_refused() {
         ("management.listener.ssl = true", "use management.ssl instead"),
         ("default_queue_type = quorum", "give each vhost its default queue type"),
         ("credential_validator.min_length = 8", "passwords are not judged"),
-        ("vhost_max = 10", "such limits are not supported"),
+        ("runtime_parameters.limits.shovel = 10", "such limits are not supported"),
     ] {
         let (key, value) = text.split_once(" = ").unwrap();
         assert_eq!(
@@ -386,6 +386,26 @@ fn without_rabbitmqs_layout_its_variables_mean_nothing() {
     let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
     let (config, _) = Config::load(&Sources::new().environment(variables)).unwrap();
     assert_eq!(config.auth.default_user, "guest");
+}
+
+#[test]
+fn new_vhosts_are_limited_by_patterns() {
+    let text = "vhost_max = 10\n\
+                default_limits.vhosts.1.pattern = ^customer-\n\
+                default_limits.vhosts.1.max_connections = 20\n\
+                default_limits.vhosts.1.max_queues = 30\n\
+                default_limits.vhosts.2.pattern = .*\n\
+                default_limits.vhosts.2.max_queues = 1000\n";
+    let amqp = conf(text).unwrap().0.amqp;
+    assert_eq!(amqp.vhost_max, Some(10));
+    let limits: Vec<_> = amqp
+        .default_vhost_limits
+        .iter()
+        .map(|one| (one.pattern.as_str(), one.limits.max_connections, one.limits.max_queues))
+        .collect();
+    assert_eq!(limits, [("^customer-", Some(20), Some(30)), (".*", None, Some(1000))]);
+    assert!(conf("default_limits.vhosts.1.pattern = a\n").is_err());
+    assert!(conf("default_limits.users.1.max_channels = 1\n").is_err());
 }
 
 #[test]
