@@ -1,6 +1,6 @@
 //! Logins with tokens of OAuth 2, signed with keys that are served over HTTP.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use leveret_tests::codec::connection;
+use leveret_tests::tls::{self, Authority, ServerConfig, Wanted};
 use leveret_tests::{Answer, Api, Broker, Connection, bind, consume, declare, passive};
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
@@ -42,36 +43,53 @@ enum Pair {
     Rsa(Box<RsaKeyPair>),
 }
 
+/// Answers one request.
+fn answer(stream: impl Read + Write, own: &str, serving: &Mutex<Served>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut rest = String::new();
+    while rest != "\r\n" {
+        rest.clear();
+        if reader.read_line(&mut rest)? == 0 {
+            return Ok(());
+        }
+    }
+    let body = if line.contains("/.well-known/openid-configuration") {
+        json!({ "jwks_uri": format!("{own}/keys") })
+    } else {
+        let mut served = serving.lock();
+        served.times += 1;
+        json!({ "keys": served.keys })
+    };
+    let body = body.to_string();
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    let stream = reader.get_mut();
+    stream.write_all((head + &body).as_bytes())?;
+    stream.flush()
+}
+
 impl Provider {
     fn start() -> Self {
+        Self::within(None)
+    }
+
+    /// Within TLS, if that is said.
+    fn within(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
+        let url = format!("{host}:{}", listener.local_addr().unwrap().port());
         let served = Arc::new(Mutex::new(Served::default()));
         let (serving, own) = (Arc::clone(&served), url.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut line = String::new();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                reader.read_line(&mut line).unwrap();
-                let mut rest = String::new();
-                while rest != "\r\n" {
-                    rest.clear();
-                    reader.read_line(&mut rest).unwrap();
-                }
-                let body = if line.contains("/.well-known/openid-configuration") {
-                    json!({ "jwks_uri": format!("{own}/keys") })
-                } else {
-                    let mut served = serving.lock();
-                    served.times += 1;
-                    json!({ "keys": served.keys })
+                let stream = stream.unwrap();
+                // Whoever doesn't trust it leaves.
+                let _ = match &tls {
+                    None => answer(stream, &own, &serving),
+                    Some(tls) => answer(tls::serve(stream, tls), &own, &serving),
                 };
-                let body = body.to_string();
-                let length = body.len();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-                );
-                stream.write_all((head + &body).as_bytes()).unwrap();
             }
         });
         Self { url, served, random: SystemRandom::new() }
@@ -282,6 +300,26 @@ fn keys_are_fetched_once_and_again_for_a_new_one() {
     }
     assert_eq!(provider.times(), 2);
     enter(&broker, &provider.sign(&first, &claims(ALL))).unwrap();
+}
+
+/// Its certificate is checked, by the configured authority or by the system's.
+#[test]
+fn keys_are_fetched_over_https_from_whom_is_trusted() {
+    let authority = Authority::new("root");
+    let wanted = Wanted { name: "localhost", hosts: &["localhost"], days: 10 };
+    let provider = Provider::within(Some(tls::server(&authority.sign(&wanted))));
+    let key = provider.key("one");
+    let home = tempfile::tempdir().unwrap();
+    let ca_file = home.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.pem()).unwrap();
+    let trusting = format!("ca_file = \"{}\"\n", ca_file.display());
+    let Some((broker, _)) = provider.broker(&trusting) else { return };
+    enter(&broker, &provider.sign(&key, &claims(ALL))).unwrap();
+    assert_eq!(provider.times(), 1);
+    let (wary, _) = provider.broker("").unwrap();
+    assert_eq!(enter(&wary, &provider.sign(&key, &claims(ALL))).err().unwrap(), REFUSED);
+    wary.await_line("the authentication backend 'oauth2' can't be asked");
+    assert_eq!(provider.times(), 1);
 }
 
 #[test]
