@@ -218,9 +218,15 @@ fn of_file(path: &Path) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use serde_json::json;
 
     use super::*;
+    use crate::settings::Backend;
 
     #[test]
     fn a_set_has_keys_of_several_kinds() {
@@ -242,5 +248,48 @@ mod tests {
         ] {
             assert_eq!(of_json(&other), None, "{other}");
         }
+    }
+
+    /// A provider that counts how often it is asked, and has one key by the name of the count.
+    fn provider() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let mut line = String::new();
+                while stream.read_line(&mut line).unwrap() > 2 {
+                    line.clear();
+                }
+                let name = counted.fetch_add(1, Ordering::SeqCst).to_string();
+                let x = URL_SAFE_NO_PAD.encode([7; 32]);
+                let key = json!({ "kty": "OKP", "crv": "Ed25519", "kid": name, "x": x });
+                let body = json!({ "keys": [key] }).to_string();
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                );
+                stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        (url, times)
+    }
+
+    /// What its provider has withdrawn is not taken for longer.
+    #[tokio::test]
+    async fn keys_that_are_an_hour_old_are_fetched_again() {
+        let (url, times) = provider();
+        let settings = OAuth2Settings { jwks_uri: Some(url), ..OAuth2Settings::default() };
+        let keys = Keys::new(&settings, Trouble::of(Backend::OAuth2));
+        for _ in 0..3 {
+            keys.find(Some("0")).await.unwrap();
+        }
+        assert_eq!(times.load(Ordering::SeqCst), 1);
+        keys.known.lock().await.fetched_at = Instant::now().checked_sub(FRESH);
+        assert!(matches!(keys.find(Some("0")).await, Err(NoKey::Unknown)));
+        keys.find(Some("1")).await.unwrap();
+        assert_eq!(times.load(Ordering::SeqCst), 2);
     }
 }
