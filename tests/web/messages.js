@@ -38,8 +38,9 @@ export async function browse({ page, wrong }) {
   await page.getByLabel("Contains").fill("NO-3");
   await page.getByRole("button", { name: "Browse" }).click();
   await page.getByText("Looked at 5 up to position 5 of 5").waitFor();
+  // All five were looked at before as well, and "#3" was among them.
+  await page.waitForFunction(() => document.querySelectorAll("details.message").length === 1);
   await items.getByText("#3").waitFor();
-  assert.equal(await items.count(), 1);
 
   const taken = await api("POST", `/queues/%2F/${QUEUE}/get`, { ackmode: "ack_requeue_false", count: 9, encoding: "auto" });
   assert.deepEqual(taken.map((one) => [one.payload, one.redelivered]), MESSAGES.map((one) => [one.payload, false]));

@@ -145,9 +145,8 @@ fn memory_stays_flat_with_messages_that_are_not_kept() {
         await_paged_to(&broker, "own", (end - 1100) as u64, 4 * BUDGET);
     }
     await_paged_to(&broker, "mixed", (COUNT - 1100) as u64, 4 * BUDGET);
-    let grown = broker.resident_memory().saturating_sub(before);
-    // Of 80 MB of bodies.
-    assert!(grown < 32 << 20, "{grown} bytes");
+    // Of 80 MB of bodies. The allocator keeps for a moment what was given back.
+    eventually(|| broker.resident_memory().saturating_sub(before) < 24 << 20);
     let files = std::fs::read_dir(broker.data_dir()).unwrap().flatten();
     assert!(files.map(|file| file.file_name()).all(|name| name != "spill"));
 
