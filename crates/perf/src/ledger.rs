@@ -75,7 +75,6 @@ impl Senders {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     senders: Senders,
-    publishers: u16,
     accounts: Vec<Mutex<Account>>,
 }
 
@@ -92,7 +91,7 @@ impl Ledger {
     /// publishers.
     pub(crate) fn new(share: Share, senders: Senders, publishers: u16) -> Self {
         let accounts = senders.among(publishers).map(|_| Mutex::new(Account::new(share)));
-        Self { senders, publishers, accounts: accounts.collect() }
+        Self { senders, accounts: accounts.collect() }
     }
 
     /// A place for a consumer to note what it gets.
@@ -103,9 +102,9 @@ impl Ledger {
     /// The result, when the publishers have sent as many as `published` says and the consumers have
     /// [closed](Track::close) their tracks.
     pub(crate) fn findings(&self, published: &[u64]) -> Findings {
-        let sent = |publisher| published.get(usize::from(publisher)).copied().unwrap_or_default();
-        let accounts = self.senders.among(self.publishers).zip(&self.accounts);
-        accounts.map(|(publisher, account)| account.lock().findings(sent(publisher))).fold(
+        let Senders { first, every } = self.senders;
+        let sent = published.iter().skip(first.into()).step_by(every.into());
+        self.accounts.iter().zip(sent).map(|(account, &sent)| account.lock().findings(sent)).fold(
             Findings::default(),
             |sum, one| Findings {
                 lost: sum.lost + one.lost,

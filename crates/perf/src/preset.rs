@@ -139,14 +139,7 @@ pub static PRESETS: &[Preset] = &[
     Preset {
         name: "connection-churn",
         summary: "connections opened and closed on 8 threads",
-        scenario: || {
-            Scenario::ConnectionChurn(ConnectionChurn {
-                threads: 8,
-                channel: false,
-                duration: Duration::from_secs(5),
-                connections: 100_000,
-            })
-        },
+        scenario: || Scenario::ConnectionChurn(CHURN),
     },
     Preset {
         name: "queue-churn",
@@ -174,6 +167,14 @@ pub static PRESETS: &[Preset] = &[
         },
     },
 ];
+
+/// Of `connection-churn`.
+pub(crate) const CHURN: ConnectionChurn = ConnectionChurn {
+    threads: 8,
+    channel: false,
+    duration: Duration::from_secs(5),
+    connections: 100_000,
+};
 
 const ACK: Settle = Settle::Ack { every: 100, prefetch: 1000 };
 

@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::connections::churn;
 use crate::error::{ClientError, PerfError};
 use crate::observer::Progress;
+use crate::preset::CHURN;
 use crate::scenario::ConnectionChurn;
 use crate::target::{Reach, Target};
 
@@ -22,11 +23,10 @@ pub(super) fn measure(time: Duration) -> Result<Opened, PerfError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(PerfError::Loopback)?;
     let address = listener.local_addr().map_err(PerfError::Loopback)?;
     let (is_over, opened) = (AtomicBool::new(false), AtomicU64::new(0));
-    let scenario =
-        ConnectionChurn { threads: THREADS, channel: false, duration: time, connections: u64::MAX };
+    let scenario = ConnectionChurn { duration: time, connections: u64::MAX, ..CHURN };
     let (phase, cpu) = thread::scope(|scope| {
         let serve = || serve(&listener, &is_over, &opened);
-        let serving: Vec<_> = (0..THREADS).map(|_| scope.spawn(serve)).collect();
+        let serving: Vec<_> = (0..CHURN.threads).map(|_| scope.spawn(serve)).collect();
         let phase =
             machine(address).and_then(|machine| churn(&machine, &scenario, Progress::Hidden));
         is_over.store(true, Relaxed);
@@ -89,6 +89,3 @@ fn answer(mut stream: TcpStream) -> Result<(), ClientError> {
     client.expect(connection::Close::ID, |_| ())?;
     client.send(|out| connection::CloseOk {}.encode_frame(0, out))
 }
-
-/// As many as in the preset.
-const THREADS: u16 = 8;
