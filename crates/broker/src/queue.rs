@@ -118,7 +118,7 @@ pub(crate) fn parsed(raw: &[u8]) -> Properties<'_> {
 pub struct QueueCounts {
     /// Messages ready for delivery.
     pub ready: u64,
-    /// Messages delivered and not yet settled.
+    /// Messages delivered and not yet settled; none of a stream's, which are ready all the time.
     pub unacked: u64,
     /// Messages that came back and wait before they are ready.
     pub delayed: u64,
@@ -126,6 +126,13 @@ pub struct QueueCounts {
     pub consumers: usize,
     /// Dead letters it keeps until somebody takes them.
     pub dead_letters: u64,
+}
+
+impl QueueCounts {
+    /// All the messages it answers for.
+    pub fn messages(&self) -> u64 {
+        self.ready + self.unacked + self.delayed + self.dead_letters
+    }
 }
 
 /// A message on its way into a queue.
@@ -420,13 +427,13 @@ impl SharedQueue {
 
 impl State {
     fn counts(&self) -> QueueCounts {
-        let (ready, unacked) = match &self.stream {
-            Some(stream) => (stream.machine.len(), stream.machine.unsettled()),
-            None => (self.machine.ready_len(), self.machine.unacked_len()),
+        let ready = match &self.stream {
+            Some(stream) => stream.machine.len(),
+            None => self.machine.ready_len(),
         };
         QueueCounts {
             ready,
-            unacked,
+            unacked: self.machine.unacked_len(),
             delayed: self.machine.delayed_len(),
             consumers: self.consumers.len(),
             dead_letters: self.kept.load().0,

@@ -14,6 +14,7 @@ pub(crate) mod features;
 pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod limit;
+pub(crate) mod map;
 pub(crate) mod node;
 pub(crate) mod overview;
 pub(crate) mod parameters;

@@ -26,6 +26,18 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// The order of items whose request names none, where they come in any.
 pub(crate) type Usual<T> = fn(&T, &T) -> Ordering;
 
+/// What items are sorted by.
+pub(crate) type SortKey<'a, T> = Box<dyn Fn(&T) -> Option<Value> + 'a>;
+
+/// How items that come in any order are sorted.
+pub(crate) struct Sorting<T> {
+    /// The order if the request names none, and of what is the same in what it names.
+    pub(crate) usual: Usual<T>,
+    /// What the path that a request names stands for, where that is found with less work than by the
+    /// field it begins with.
+    pub(crate) key: fn(&str) -> Option<SortKey<'static, T>>,
+}
+
 /// Answers with a list of what comes in order.
 ///
 /// # Errors
@@ -42,18 +54,18 @@ pub(crate) fn list_unordered<T>(
     call: &Call,
     items: &[T],
     fields: &[Field<T>],
-    usual: Usual<T>,
+    sorting: &Sorting<T>,
 ) -> Result<Answer, Failure> {
-    listed(call, items, fields, Some(usual))
+    listed(call, items, fields, Some(sorting))
 }
 
 fn listed<T>(
     call: &Call,
     items: &[T],
     fields: &[Field<T>],
-    usual: Option<Usual<T>>,
+    sorting: Option<&Sorting<T>>,
 ) -> Result<Answer, Failure> {
-    let order = Order::of(call, fields, usual);
+    let order = Order::of(call, fields, sorting);
     match Page::of(call)? {
         None => {
             let items = order.at(0..items.len(), items.iter().collect());
@@ -83,6 +95,12 @@ pub(crate) fn object<T>(call: &Call, item: &T, fields: &[Field<T>]) -> Answer {
 /// One object as JSON, as far as the request wants it.
 pub(crate) fn to_json<T>(call: &Call, item: &T, fields: &[Field<T>]) -> Value {
     Columns::of(call).object(item, fields)
+}
+
+/// These fields of an object as JSON.
+pub(crate) fn some_of<T>(item: &T, fields: &[Field<T>], names: &[&str]) -> Value {
+    let paths = names.iter().map(|name| vec![*name]).collect();
+    Columns { paths: Some(paths) }.object(item, fields)
 }
 
 fn written<'i, T: 'i>(
@@ -171,32 +189,28 @@ fn pruned(value: &Value, paths: &[&[&str]]) -> Option<Value> {
 
 /// The order a request wants.
 struct Order<'a, T> {
-    /// The field that decides, and the path into it.
-    by: Option<(Get<T>, Vec<&'a str>)>,
+    by: Option<SortKey<'a, T>>,
     is_reversed: bool,
     /// What decides else; `None` if the items come in their order.
     usual: Option<Usual<T>>,
 }
 
-impl<'a, T> Order<'a, T> {
-    fn of(call: &'a Call, fields: &[Field<T>], usual: Option<Usual<T>>) -> Self {
-        let is_reversed = call.flag("sort_reverse");
-        let Some(path) = call.parameter("sort") else {
-            return Self { by: None, is_reversed, usual };
-        };
-        let mut path = path.split('.');
-        let first = path.next().unwrap_or_default();
-        let field = fields.iter().find(|(name, _)| *name == first);
-        let by = field.map(|(_, get)| (*get, path.collect()));
+impl<'a, T: 'a> Order<'a, T> {
+    fn of(call: &'a Call, fields: &[Field<T>], sorting: Option<&Sorting<T>>) -> Self {
+        let usual = sorting.map(|sorting| sorting.usual);
+        let by = call.parameter("sort").and_then(|path| {
+            let quick = sorting.and_then(|sorting| (sorting.key)(path));
+            quick.map(|key| key as SortKey<'a, T>).or_else(|| by_field(fields, path))
+        });
         // What there is not turns nothing around.
-        Self { is_reversed: is_reversed && by.is_some(), by, usual }
+        let is_reversed =
+            call.flag("sort_reverse") && (by.is_some() || call.parameter("sort").is_none());
+        Self { by, is_reversed, usual }
     }
 
     /// What an item is sorted by.
     fn key(&self, item: &T) -> Option<Value> {
-        let (get, path) = self.by.as_ref()?;
-        let value = get(item)?;
-        path.iter().try_fold(&value, |value, name| value.get(name)).cloned()
+        self.by.as_ref().and_then(|key| key(item))
     }
 
     /// The items that stand at these places of the order. Those of a page are found without putting all
@@ -240,6 +254,18 @@ impl<'a, T> Order<'a, T> {
         }
         items
     }
+}
+
+/// By a field, or by something in it.
+fn by_field<'a, T: 'a>(fields: &[Field<T>], path: &'a str) -> Option<SortKey<'a, T>> {
+    let mut path = path.split('.');
+    let first = path.next().unwrap_or_default();
+    let (_, get) = *fields.iter().find(|(name, _)| *name == first)?;
+    let rest: Vec<&str> = path.collect();
+    Some(Box::new(move |item| {
+        let value = get(item)?;
+        rest.iter().try_fold(&value, |value, name| value.get(name)).cloned()
+    }))
 }
 
 /// Values in the order of Erlang's terms, what is missing before all.
@@ -397,7 +423,7 @@ mod tests {
         let items: Vec<Item> = vec![(2, "c"), (1, "b"), (2, "a"), (1, "d"), (3, "e"), (2, "b")];
         let fields: [Field<Item>; 1] = [("number", |item| Some(item.0.into()))];
         let by_name: Usual<Item> = |a, b| a.1.cmp(b.1);
-        let number = || Some((fields[0].1, Vec::new()));
+        let number = || by_field(&fields, "number");
         for (by, usual, is_reversed, expected) in [
             (None, None, false, ["2c", "1b", "2a", "1d", "3e", "2b"]),
             (None, None, true, ["2b", "3e", "1d", "2a", "1b", "2c"]),

@@ -38,8 +38,8 @@ pub(crate) struct State {
 impl State {
     /// Taken before the queue is looked through: a change meanwhile is seen as one.
     pub(crate) fn of(queue: &SharedQueue) -> Self {
-        let counted = queue.totals().map_or(0, |totals| totals.sum());
-        Self { ready: queue.counts().ready, counted }
+        let (counts, totals) = queue.counts_and_totals();
+        Self { ready: counts.ready, counted: totals.map_or(0, |totals| totals.sum()) }
     }
 }
 

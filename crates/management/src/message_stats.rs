@@ -105,11 +105,56 @@ pub(crate) fn fill(values: &mut Values, all: &[(usize, u64)]) {
 
 /// Totals and rates as an object; `None` where nothing was ever counted.
 pub(crate) fn to_json(names: Names, values: &Values, rates: &PerSecond) -> Option<Value> {
+    has_counted(names, values).then(|| all_to_json(names, values, rates))
+}
+
+fn has_counted(names: Names, values: &Values) -> bool {
     let at = |index: usize| values.get(index).copied().unwrap_or_default();
-    if names.iter().all(|(_, index)| at(*index) == 0) {
-        return None;
+    names.iter().any(|(_, index)| at(*index) != 0)
+}
+
+/// One of the numbers in `message_stats`.
+pub(crate) struct Number {
+    /// The places that are added up.
+    places: Vec<usize>,
+    is_rate: bool,
+}
+
+/// The number that a path into `message_stats` leads to: `publish`, `publish_details.rate`.
+pub(crate) fn number(names: Names, path: &str) -> Option<Number> {
+    let (name, is_rate) = match path.strip_suffix("_details.rate") {
+        Some(name) => (name, true),
+        None => (path, false),
+    };
+    let places = match names.iter().find(|(it, _)| *it == name) {
+        Some((_, place)) => vec![*place],
+        None if name == "deliver_get" && has_deliveries(names) => DELIVER_GET.to_vec(),
+        None => return None,
+    };
+    Some(Number { places, is_rate })
+}
+
+impl Number {
+    /// What it is with these totals and rates; `None` where nothing was ever counted.
+    pub(crate) fn of(
+        &self,
+        names: Names,
+        values: &Values,
+        rates: impl FnOnce() -> PerSecond,
+    ) -> Option<Value> {
+        if !has_counted(names, values) {
+            return None;
+        }
+        if self.is_rate {
+            return Some(rates().sum(&self.places).into());
+        }
+        let at = |place: &usize| values.get(*place).copied().unwrap_or_default();
+        Some(self.places.iter().map(at).sum::<u64>().into())
     }
-    Some(all_to_json(names, values, rates))
+}
+
+fn has_deliveries(names: Names) -> bool {
+    names.iter().any(|(name, _)| *name == "deliver")
 }
 
 /// As [`to_json`], also where nothing was ever counted.
@@ -123,7 +168,7 @@ pub(crate) fn all_to_json(names: Names, values: &Values, rates: &PerSecond) -> V
     for (name, index) in names {
         put(name, at(*index), rates.at(*index));
     }
-    if names.iter().any(|(name, _)| *name == "deliver") {
+    if has_deliveries(names) {
         put("deliver_get", DELIVER_GET.map(at).iter().sum(), rates.sum(&DELIVER_GET));
     }
     Value::Object(all)
@@ -132,4 +177,35 @@ pub(crate) fn all_to_json(names: Names, values: &Values, rates: &PerSecond) -> V
 /// What stands beside a number that changes.
 pub(crate) fn details(rate: f64) -> Value {
     json!({ "rate": rate })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a path names directly is what stands there in the object.
+    #[test]
+    fn a_number_is_what_its_path_leads_to() {
+        let mut values = Values::default();
+        for (index, value) in (1..).zip(&mut values) {
+            *value = index;
+        }
+        let mut rates = PerSecond::default();
+        rates.add(&PerSecond::of([0.5; 16]));
+        for names in [OF_QUEUE, OF_CHANNEL] {
+            let object = all_to_json(names, &values, &rates);
+            for (name, expected) in object.as_object().unwrap() {
+                let (path, expected) = match expected.get("rate") {
+                    Some(rate) => (format!("{name}.rate"), rate),
+                    None => (name.clone(), expected),
+                };
+                let number = number(names, &path).expect(&path);
+                assert_eq!(number.of(names, &values, || rates).as_ref(), Some(expected), "{path}");
+                assert_eq!(number.of(names, &Values::default(), || rates), None);
+            }
+        }
+        for none in ["", "publish_details", "confirm", "rate", "publish.rate"] {
+            assert!(number(OF_QUEUE, none).is_none(), "{none}");
+        }
+    }
 }

@@ -55,6 +55,11 @@ struct Sampled {
 pub(crate) struct PerSecond([f64; 16]);
 
 impl PerSecond {
+    #[cfg(test)]
+    pub(crate) fn of(rates: [f64; 16]) -> Self {
+        Self(rates)
+    }
+
     /// Of the counter at this place.
     pub(crate) fn at(&self, index: usize) -> f64 {
         self.0.get(index).copied().unwrap_or_default()

@@ -10,8 +10,8 @@ use axum::http::Method;
 use crate::answer::Outcome;
 use crate::api::{
     alerts, bindings, browse, channels, connections, consumers, control, dead_letters, definitions,
-    exchanges, features, health, import, node, overview, parameters, permissions, policies, queues,
-    route as route_tester, session, tail, users, vhosts,
+    exchanges, features, health, import, map, node, overview, parameters, permissions, policies,
+    queues, route as route_tester, session, tail, users, vhosts,
 };
 use crate::call::Call;
 use crate::login::Access::{
@@ -178,6 +178,13 @@ pub(crate) static ROUTES: &[Route] = &[
         ],
     ),
     route("/api/leveret/route/{vhost}/{exchange}", &[ask(Vhost, route_tester::explain)]),
+    route("/api/leveret/bindings/{vhost}/from/{exchange}", &[get(Vhost, bindings::page_of_source)]),
+    route(
+        "/api/leveret/bindings/{vhost}/to-exchange/{exchange}",
+        &[get(Vhost, bindings::page_of_destination)],
+    ),
+    route("/api/leveret/bindings/{vhost}/to-queue/{queue}", &[get(Vhost, bindings::page_of_queue)]),
+    route("/api/leveret/map/{vhost}", &[get(Vhost, map::show)]),
     route("/api/leveret/messages/{vhost}/{queue}", &[get(Vhost, browse::browse)]),
     route("/api/leveret/dead-letters", &[get(Management, dead_letters::list)]),
     route("/api/leveret/dead-letters/{vhost}", &[get(Vhost, dead_letters::list)]),

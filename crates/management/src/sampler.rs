@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{Broker, ChannelTotals, Vhost};
+use leveret_broker::{Broker, ChannelTotals, QueueCounts, Vhost};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -33,14 +33,9 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
     for vhost in broker.vhosts() {
         let mut lengths = Lengths::default();
         for queue in vhost.queues() {
-            let status = queue.status();
-            let mut values =
-                status.totals.as_ref().map(message_stats::of_queue).unwrap_or_default();
-            let one = Lengths {
-                ready: status.ready,
-                unacked: status.unacked,
-                aside: status.delayed + status.dead_letters,
-            };
+            let (counts, totals) = queue.counts_and_totals();
+            let mut values = totals.as_ref().map(message_stats::of_queue).unwrap_or_default();
+            let one = Lengths::from(counts);
             one.fill(&mut values);
             lengths.add(one);
             if values != Values::default() {
@@ -88,12 +83,7 @@ impl Lengths {
     pub(crate) fn of(vhost: &Vhost) -> Self {
         let mut lengths = Self::default();
         for queue in vhost.queues() {
-            let counts = queue.counts();
-            lengths.add(Self {
-                ready: counts.ready,
-                unacked: counts.unacked,
-                aside: counts.delayed + counts.dead_letters,
-            });
+            lengths.add(Self::from(queue.counts()));
         }
         lengths
     }
@@ -119,6 +109,16 @@ impl Lengths {
     fn fill(self, values: &mut Values) {
         let Self { ready, unacked, aside } = self;
         message_stats::fill(values, &[(READY, ready), (UNACKED, unacked), (ASIDE, aside)]);
+    }
+}
+
+impl From<QueueCounts> for Lengths {
+    fn from(counts: QueueCounts) -> Self {
+        Self {
+            ready: counts.ready,
+            unacked: counts.unacked,
+            aside: counts.delayed + counts.dead_letters,
+        }
     }
 }
 

@@ -6,19 +6,23 @@ import { button, link } from "./dom.js";
 import { field, table as parse, TABLE_HINT } from "./form.js";
 import { exchangeName, plain } from "./format.js";
 import { to } from "./router.js";
-import { table } from "./table.js";
+import { liveTable } from "./table.js";
 
-/** Bindings as a table, seen from their source or from their destination. */
-export function bindingTable(caption, bindings, from) {
-  const end = from === "source"
-    ? { title: "To", cell: destination }
-    : { title: "From", cell: (one) => link(exchangeName(one.source), to`/exchanges/${one.vhost}/${one.source}`) };
-  return table(caption, [
-    end,
-    { title: "Routing key", cell: (one) => one.routing_key },
-    { title: "Arguments", cell: (one) => argumentText(one.arguments) },
-    { title: "", cell: (one) => one.source !== "" && button("Unbind", () => unbind(one), "danger") },
-  ], bindings, "No bindings.");
+/** A card of bindings, page by page: those `from` an exchange, `to-exchange`, or `to-queue`. */
+export function bindingTable(page, title, direction, vhost, name) {
+  const end = direction === "from"
+    ? { title: "To", sort: "destination", cell: destination }
+    : { title: "From", sort: "source", cell: (one) => link(exchangeName(one.source), to`/exchanges/${one.vhost}/${one.source}`) };
+  return liveTable(page, {
+    title, caption: title, path: at`/leveret/bindings/${vhost}/${direction}/${name}`, inVhost: null,
+    empty: direction === "to-queue" ? "None but that of the default exchange." : "No bindings.",
+    columns: [
+      end,
+      { title: "Routing key", sort: "routing_key", cell: (one) => one.routing_key },
+      { title: "Arguments", cell: (one) => argumentText(one.arguments) },
+      { title: "", cell: (one) => button("Unbind", () => unbind(one), "danger") },
+    ],
+  });
 }
 
 function destination(one) {

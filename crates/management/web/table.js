@@ -44,12 +44,13 @@ function fill(body, columns, items, empty) {
 }
 
 /**
- * A list of the API, for a page. `path` is the list's, `inVhost` where a vhost's own is.
+ * A list of the API, for a page. `path` is the list's, `inVhost` where a vhost's own is, null if it is
+ * of one vhost anyway; such a list has a `title`, and shows how to look through it once it is long.
  * What was searched for and how it was sorted stays for as long as the tab is open.
  */
-export async function liveTable(page, { caption, path, columns, empty, inVhost = (vhost) => path + at`/${vhost}` }) {
+export async function liveTable(page, { title, caption, path, columns, empty, inVhost = (vhost) => path + at`/${vhost}` }) {
   const state = remembered(path);
-  const names = await vhostNames();
+  const names = inVhost ? await vhostNames() : [];
   if (!names.includes(state.vhost)) state.vhost = "";
   const body = el("tbody");
   const position = el("span", { role: "status" });
@@ -94,6 +95,7 @@ export async function liveTable(page, { caption, path, columns, empty, inVhost =
     }
     previous.disabled = state.page <= 1;
     next.disabled = state.page >= found.page_count;
+    tools.hidden = pager.hidden = !inVhost && found.total_count <= state.size && !state.name;
     const all = found.filtered_count === found.total_count
       ? count(found.total_count) : `${count(found.filtered_count)} of ${count(found.total_count)}`;
     position.textContent = `${all} · page ${count(found.page)} of ${count(Math.max(found.page_count, 1))}`;
@@ -105,7 +107,7 @@ export async function liveTable(page, { caption, path, columns, empty, inVhost =
     wait = setTimeout(() => change({ name: event.target.value, page: 1 }), 250);
   };
   const tools = el("div", { class: "tools", role: "search" },
-    el("label", {}, "Virtual host",
+    inVhost && el("label", {}, "Virtual host",
       el("select", { onchange: (event) => change({ vhost: event.target.value, page: 1 }) },
         el("option", { value: "" }, "All"),
         names.map((name) => el("option", { value: name, selected: name === state.vhost }, name)))),
@@ -127,7 +129,7 @@ export async function liveTable(page, { caption, path, columns, empty, inVhost =
     failure = error;
   }
   if (failure) position.textContent = failure.message;
-  return el("section", { class: "card" }, tools,
+  return el("section", { class: "card" }, title && el("h2", {}, title), tools,
     framed(caption, headings, body),
     pager);
 }

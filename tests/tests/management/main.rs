@@ -17,6 +17,7 @@ mod deprecated;
 mod firehose;
 mod http;
 mod logins;
+mod map;
 mod matrix;
 mod metrics;
 mod passwords;

@@ -1,12 +1,38 @@
 //! What the API shows of what clients do.
 
-use leveret_tests::codec::{Value as Field, connection, queue};
+use leveret_tests::codec::{Value as Field, basic, connection, queue};
 use leveret_tests::{
     ack, bind, confirm_select, consume, declare, eventually, get, nack, qos, table,
 };
 use serde_json::{Value, json};
 
 use crate::managed;
+
+/// In ms: the consumer's own, its queue's or the node's, 0 for none; strict clients need a number.
+#[test]
+fn consumers_show_how_long_they_may_wait() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("plain"));
+    let own = table([("x-consumer-timeout", Field::I32(60_000))]);
+    channel.call(&queue::Declare { arguments: own.as_table(), ..declare("strict") });
+    let unlimited = table([("x-consumer-timeout", Field::I32(0))]);
+    let subscribed =
+        basic::Consume { arguments: unlimited.as_table(), ..consume("strict", "free") };
+    channel.call(&subscribed);
+    for name in ["plain", "strict"] {
+        channel.call(&consume(name, name));
+    }
+    let consumers = api.get("/consumers");
+    let timeouts = consumers.as_array().unwrap().iter();
+    let timeouts: Vec<_> =
+        timeouts.map(|one| (one["consumer_tag"].as_str(), &one["consumer_timeout"])).collect();
+    let (node, queue) = (json!(0), json!(60_000));
+    assert_eq!(
+        timeouts,
+        [(Some("plain"), &node), (Some("free"), &json!(0)), (Some("strict"), &queue)]
+    );
+}
 
 #[test]
 fn channels_and_queues_count_what_goes_through_them() {

@@ -54,6 +54,10 @@ fn a_stream_is_a_queue_of_the_api() {
     assert_eq!(stream["message_stats"]["publish"], 3);
     assert_eq!(stream["message_stats"]["deliver"], 3);
     assert_eq!(api.get("/queues")[0]["type"], "stream");
+    // What its readers hold is ready all the same.
+    assert_eq!(api.get("/channels")[0]["messages_unacknowledged"], 2);
+    let totals = &api.get("/overview")["queue_totals"];
+    assert_eq!((&totals["messages"], &totals["messages_unacknowledged"]), (&json!(3), &json!(0)));
 
     drop(reader);
     eventually(|| api.get("/queues/%2F/s")["consumers"] == 0);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use leveret_codec::TableBuf;
-use leveret_engine::{ConsumerId, ConsumerSpec, ConsumerStatus, Entry, Millis, ReaderStatus};
+use leveret_engine::{
+    ConsumerId, ConsumerSpec, ConsumerStatus, DelayedRetry, Entry, Millis, ReaderStatus,
+};
 
-use super::{SharedQueue, State, properties};
+use super::{QueueCounts, SharedQueue, State, properties};
 use crate::delayed_retry;
 use crate::policy::AppliedPolicies;
 use crate::session::{Client, SessionId};
@@ -87,8 +89,8 @@ pub struct QueueStatus {
     pub head_published: Option<Millis>,
     /// How often a message may come back, if that is limited.
     pub delivery_limit: Option<u32>,
-    /// Which returned messages wait, and how long, in RabbitMQ's words.
-    pub delayed_retry: String,
+    /// Which returned messages wait, and how long.
+    delayed_retry: Option<DelayedRetry>,
 }
 
 /// What a consumer said when it subscribed, and to whom its deliveries go.
@@ -160,7 +162,7 @@ impl SharedQueue {
             head_timestamp: machine.head().and_then(|head| properties(&head.message).timestamp),
             head_published: machine.head().map(|head| head.message.timestamp()),
             delivery_limit: machine.settings().delivery_limit,
-            delayed_retry: delayed_retry::described(machine.settings().delayed_retry),
+            delayed_retry: machine.settings().delayed_retry,
         };
         if let Some(stream) = &state.stream {
             status.ready = stream.machine.len();
@@ -174,6 +176,12 @@ impl SharedQueue {
     /// What went through the queue; `None` if nothing ever did.
     pub fn totals(&self) -> Option<QueueTotals> {
         self.state.lock().totals.as_deref().copied()
+    }
+
+    /// Its numbers and what went through it, of one moment.
+    pub fn counts_and_totals(&self) -> (QueueCounts, Option<QueueTotals>) {
+        let state = self.state.lock();
+        (state.counts(), state.totals.as_deref().copied())
     }
 
     /// Its consumers, in the order in which they subscribed.
@@ -201,6 +209,11 @@ impl QueueStatus {
     /// All the messages it answers for.
     pub fn messages(&self) -> u64 {
         self.ready + self.unacked + self.delayed + self.dead_letters
+    }
+
+    /// Which returned messages wait, and how long, in RabbitMQ's words.
+    pub fn delayed_retry(&self) -> String {
+        delayed_retry::described(self.delayed_retry)
     }
 
     /// Bytes of their bodies.

@@ -53,7 +53,7 @@ fn the_delay_grows_with_each_return_up_to_the_longest() {
         assert_eq!(seen.next_delayed_at, Some(Millis(world.now + delay)));
         assert_eq!(seen.last_delayed_at, seen.next_delayed_at);
         assert_eq!((seen.ready_bytes, seen.delayed_bytes, seen.bytes()), (0, 1, 1));
-        assert_eq!(seen.delayed_retry, "all (min: 100ms, max: 250ms)");
+        assert_eq!(seen.delayed_retry(), "all (min: 100ms, max: 250ms)");
         world.pass(delay - 1);
         assert!(world.get("q").is_none());
         world.pass(1);
@@ -226,13 +226,13 @@ fn policies_delay_and_let_go() {
     };
     let user = r#"{"delayed-retry-type": "all", "delayed-retry-min": 50, "delayed-retry-max": 90}"#;
     set(&world, PolicyKind::User, user);
-    assert_eq!(status(&world).delayed_retry, "all (min: 50ms, max: 90ms)");
+    assert_eq!(status(&world).delayed_retry(), "all (min: 50ms, max: 90ms)");
     // Of two, the later beginning, the earlier end and the operator's type.
     let operator = r#"{
         "delayed-retry-type": "failed", "delayed-retry-min": 60, "delayed-retry-max": 80
     }"#;
     set(&world, PolicyKind::Operator, operator);
-    assert_eq!(status(&world).delayed_retry, "failed (min: 60ms, max: 80ms)");
+    assert_eq!(status(&world).delayed_retry(), "failed (min: 60ms, max: 80ms)");
     let _ = world.publish("", "q", "m");
     give_back(&mut world, REJECT);
     assert_eq!(numbers(&world), (0, 1));
@@ -244,7 +244,7 @@ fn policies_delay_and_let_go() {
             .delete_policy("/", kind, "p", Millis(world.now))
             .unwrap();
     }
-    assert_eq!(status(&world).delayed_retry, "disabled");
+    assert_eq!(status(&world).delayed_retry(), "disabled");
     assert_eq!(numbers(&world), (0, 1));
     world.pass(60);
     give_back(&mut world, REJECT);
@@ -262,7 +262,7 @@ fn a_policy_and_arguments_together() {
         .put_policy("/", PolicyKind::User, "p", policy, Millis(world.now))
         .unwrap();
     // The policy's type, and the lower of two times.
-    assert_eq!(status(&world).delayed_retry, "all (min: 70ms, max: 250ms)");
+    assert_eq!(status(&world).delayed_retry(), "all (min: 70ms, max: 250ms)");
     world.declare("classic", &[]);
     let definition = r#"{"delayed-retry-type": "all", "delayed-retry-min": 70, "message-ttl": 5}"#;
     let policy = Policy::parse("classic", definition).unwrap();

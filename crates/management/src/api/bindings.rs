@@ -3,6 +3,7 @@
 //! RabbitMQ names a binding by its properties key: the routing key, and a hash of the arguments if
 //! there are any.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use leveret_broker::Vhost;
@@ -15,7 +16,7 @@ use super::exchanges::{self, real_name};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::json_table;
-use crate::list::{self, Field};
+use crate::list::{self, Field, Sorting};
 
 /// A binding as it is listed.
 struct Item {
@@ -90,6 +91,40 @@ pub(crate) fn of_queue(call: &Call) -> Outcome {
     });
     items.extend(sorted(explicit));
     Ok(list::unpaged(call, items, FIELDS))
+}
+
+/// The bindings from an exchange, page by page: RabbitMQ's lists of bindings have no pages, and a browser
+/// shows none of a hundred thousand.
+pub(crate) fn page_of_source(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, exchanges::name(call));
+    let items = vhost
+        .topology(|topology| topology.bindings_from(&name).map(|one| item(&vhost, &one)).collect());
+    page(call, items, |item| Some(item.destination.as_str().into()))
+}
+
+/// The bindings to an exchange, page by page.
+pub(crate) fn page_of_destination(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, exchanges::name(call));
+    let items = vhost.topology(|topology| {
+        topology.bindings_to_exchange(&name).map(|one| item(&vhost, &one)).collect()
+    });
+    page(call, items, |item| Some(item.source.as_str().into()))
+}
+
+/// The bindings to a queue, page by page; without the default exchange's.
+pub(crate) fn page_of_queue(call: &Call) -> Outcome {
+    let (vhost, name) = (call.vhost()?, call.part("queue"));
+    let items = vhost.topology(|topology| {
+        topology.bindings_to_queue(name).map(|one| item(&vhost, &one)).collect()
+    });
+    page(call, items, |item| Some(item.source.as_str().into()))
+}
+
+/// A page of bindings, whose names are those of the end that the path doesn't name.
+fn page(call: &Call, items: Vec<Item>, name: fn(&Item) -> Option<Value>) -> Outcome {
+    let fields = [FIELDS, &[("name", name)]].concat();
+    let sorting = Sorting { usual: by_ends, key: |_| None };
+    list::list_unordered(call, &items, &fields, &sorting)
 }
 
 /// The bindings between two ends.
@@ -193,10 +228,12 @@ fn default_item(vhost: &Arc<Vhost>, queue: &str) -> Item {
 }
 
 fn sorted(mut items: Vec<Item>) -> Vec<Item> {
-    items.sort_by(|a, b| {
-        (&a.source, &a.destination, &a.key).cmp(&(&b.source, &b.destination, &b.key))
-    });
+    items.sort_by(by_ends);
     items
+}
+
+fn by_ends(a: &Item, b: &Item) -> Ordering {
+    (&a.source, &a.destination, &a.key).cmp(&(&b.source, &b.destination, &b.key))
 }
 
 pub(crate) fn destination_type(is_to_queue: bool) -> &'static str {

@@ -32,6 +32,7 @@ const FIELDS: &[Field<Item>] = &[
     ("activity_status", |item| Some(activity(&item.consumer).into())),
     ("arguments", |item| Some(json_table::to_json(item.consumer.about.arguments.as_table()))),
     ("channel_details", |item| Some(channel_details(item))),
+    ("consumer_timeout", |item| Some(ack_timeout(item).into())),
     ("consumer_tag", |item| Some(item.consumer.about.tag.as_ref().into())),
     ("exclusive", |item| Some(item.consumer.status.spec.exclusive.into())),
     ("next_offset", |item| Some(item.consumer.reading?.next.into())),
@@ -82,6 +83,18 @@ fn activity(consumer: &QueueConsumer) -> &'static str {
         (true, false) => "waiting",
         (false, _) => "up",
     }
+}
+
+/// How long its deliveries may wait for their settlement, in ms; 0 for as long as it likes.
+fn ack_timeout(item: &Item) -> u64 {
+    let own = item.consumer.about.arguments.as_table().get("x-consumer-timeout");
+    let own = own.and_then(|own| own.as_integer()).and_then(|own| u64::try_from(own).ok());
+    let of_others = || {
+        let of_queue = item.queue.consumer_timeout();
+        let timeout = of_queue.or(item.node.config().amqp.consumer_timeout).unwrap_or_default();
+        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
+    };
+    own.unwrap_or_else(of_others)
 }
 
 /// An empty list for a connection that is just going.

@@ -80,6 +80,15 @@ pub(crate) fn list(call: &Call) -> Outcome {
     list::list(call, items, FIELDS)
 }
 
+/// What the map shows of exchanges; those that are gone by now are left out.
+pub(crate) fn on_map(call: &Call, vhost: &Arc<Vhost>, names: &[String]) -> Vec<Value> {
+    let found: Vec<Found> = vhost.topology(|topology| {
+        names.iter().filter_map(|name| topology.exchange(name)).map(found).collect()
+    });
+    let items = found.into_iter().map(|found| item(call, vhost, found));
+    items.map(|item| list::some_of(&item, FIELDS, &["name", "type", "message_stats"])).collect()
+}
+
 pub(crate) fn show(call: &Call) -> Outcome {
     let item = named(call)?;
     let fields: Vec<Field<Item>> = FIELDS.iter().chain(DETAILS).copied().collect();

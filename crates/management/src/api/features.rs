@@ -17,6 +17,8 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("empty_basic_get_metric", "rabbitmq_management_agent", "Count fetches from empty queues"),
     ("implicit_default_bindings", "rabbit", "Default bindings are implicit"),
     ("quorum_queue", "rabbit", "Quorum queues"),
+    ("stream_filtering", "rabbit", "Streams are filtered by the broker"),
+    ("stream_queue", "rabbit", "Streams"),
     ("user_limits", "rabbit", "Limits of users"),
     ("virtual_host_metadata", "rabbit", "Descriptions and tags of vhosts"),
 ];

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::{
-    DeclareQueue, DeleteIf, Fetched, QueueStatus, QueueType, Session, SettleGroup, Settlement,
-    SharedQueue,
+    DeclareQueue, DeleteIf, Fetched, QueueCounts, QueueStatus, QueueType, Session, SettleGroup,
+    Settlement, SharedQueue,
 };
 use leveret_codec::{Properties, TableLimits};
 use leveret_engine::Return;
@@ -19,7 +19,7 @@ use super::{consumers, exchanges};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{CHANNEL, Call, flag, text};
 use crate::json_table;
-use crate::list::{self, Field};
+use crate::list::{self, Field, SortKey, Sorting};
 use crate::message_stats::{self, ASIDE, OF_QUEUE, READY, UNACKED, details};
 use crate::node::Node;
 use crate::properties;
@@ -145,7 +145,7 @@ const NUMBERS: &[Field<Item>] = &[
 const DETAILS: &[Field<Item>] = &[
     ("consumer_details", |item| Some(consumers::of_queue(&item.node, &item.queue))),
     ("deliveries", |_| Some(json!([]))),
-    ("delayed_retry", |item| item.of_quorum(|status| status.delayed_retry.as_str().into())),
+    ("delayed_retry", |item| item.of_quorum(|status| status.delayed_retry().into())),
     ("delivery_limit", |item| {
         item.of_quorum(|status| match status.delivery_limit {
             None => "unlimited".into(),
@@ -190,6 +190,14 @@ pub(crate) fn list_detailed(call: &Call) -> Outcome {
     list_with(call, &[DEFINITION, POLICIES, TOTALS, NUMBERS, DETAILS].concat())
 }
 
+/// What the map shows of queues.
+pub(crate) fn on_map(call: &Call, queues: &[Arc<SharedQueue>]) -> Vec<Value> {
+    let fields = [DEFINITION, TOTALS, NUMBERS].concat();
+    let names = ["name", "type", "messages", "consumers", "message_stats"];
+    let items = queues.iter().map(|queue| Item::new(&call.node, Arc::clone(queue)));
+    items.map(|item| list::some_of(&item, &fields, &names)).collect()
+}
+
 fn list_with(call: &Call, fields: &[Field<Item>]) -> Outcome {
     let mut items = Vec::new();
     for vhost in call.vhosts()? {
@@ -198,7 +206,33 @@ fn list_with(call: &Call, fields: &[Field<Item>]) -> Outcome {
         queues.sort_unstable_by_key(Arc::as_ptr);
         items.extend(queues.into_iter().map(|queue| Item::new(&call.node, queue)));
     }
-    list::list_unordered(call, &items, fields, |a, b| by_name(&a.queue, &b.queue))
+    let usual: list::Usual<Item> = |a, b| by_name(&a.queue, &b.queue);
+    let sorting = Sorting { usual, key: sort_key };
+    list::list_unordered(call, &items, fields, &sorting)
+}
+
+/// What queues are sorted by, read from the queue alone: of all queues but those on the page nothing
+/// else is looked at.
+fn sort_key(path: &str) -> Option<SortKey<'static, Item>> {
+    let count: fn(&QueueCounts) -> u64 = match path {
+        "messages" => QueueCounts::messages,
+        "messages_ready" => |counts| counts.ready,
+        "messages_unacknowledged" => |counts| counts.unacked,
+        "consumers" => |counts| counts.consumers as u64,
+        _ => return stats_key(path),
+    };
+    Some(Box::new(move |item| Some(count(&item.queue.counts()).into())))
+}
+
+/// A number within `message_stats`.
+fn stats_key(path: &str) -> Option<SortKey<'static, Item>> {
+    let path = path.strip_prefix("message_stats.")?;
+    let number = message_stats::number(OF_QUEUE, path)?;
+    Some(Box::new(move |item| {
+        let totals = message_stats::of_queue(&item.queue.totals()?);
+        let rates = || item.node.rates.of(&Key::Queue(item.queue.id()));
+        number.of(OF_QUEUE, &totals, rates)
+    }))
 }
 
 fn by_name(a: &SharedQueue, b: &SharedQueue) -> Ordering {

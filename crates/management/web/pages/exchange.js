@@ -17,26 +17,26 @@ export async function exchange(page) {
   const rates = chart({
     key: `exchange ${vhost}/${name}`, title: "Message rates", names: ["In", "Out"], format: rate,
   });
-  const [about, from, into] = [el("div"), el("div"), el("div")];
+  const about = el("div");
   const isDefault = name === "";
 
   async function load() {
-    const [one, outgoing, incoming] = await Promise.all([
-      get(here), get(`${here}/bindings/source`), get(`${here}/bindings/destination`),
-    ]);
+    const one = await get(here);
     rates.add(["publish_in_details", "publish_out_details"].map((key) => one.message_stats?.[key]?.rate));
     about.replaceChildren(facts([
       ["Type", one.type], ["Features", exchangeFeatures(one)], ["Policy", one.policy],
       ...Object.entries(one.arguments).map(([key, value]) => [key, plain(value)]),
     ]));
-    from.replaceChildren(isDefault
-      ? el("p", { class: "soft" }, "Every queue is bound to the default exchange, by its own name.")
-      : bindingTable("Bindings from this exchange", outgoing, "source"));
-    into.replaceChildren(bindingTable("Bindings to this exchange", incoming, "destination"));
   }
 
   page.refreshing(load);
   await load();
+  const bindings = isDefault
+    ? [card("Bindings from here", el("p", { class: "soft" }, "Every queue is bound to the default exchange, by its own name."))]
+    : [
+      await bindingTable(page, "Bindings from here", "from", vhost, name),
+      await bindingTable(page, "Bindings to here", "to-exchange", vhost, name),
+    ];
   return [
     head(exchangeName(name), {
       crumb: { text: `Exchanges · ${vhost}`, href: "#/exchanges" },
@@ -51,9 +51,8 @@ export async function exchange(page) {
       ],
     }),
     el("div", { class: "cards" }, card("About", about), rates.element),
-    card("Bindings from here", from),
-    isDefault ? null : card("Bindings to here", into),
-  ].filter(Boolean);
+    ...bindings,
+  ];
 }
 
 function deleteExchange(here, name) {

@@ -7,8 +7,6 @@ import { field } from "../form.js";
 import { count, rate } from "../format.js";
 import { refresh, to } from "../router.js";
 
-/** Queues, and exchanges, that are drawn at most: more would be a picture of nothing. */
-const DRAWN = 100;
 const [WIDTH, BOX, HEIGHT, STEP, TOP] = [960, 250, 40, 54, 10];
 const COLUMNS = { exchange: 0, queue: (WIDTH - BOX) / 2, consumers: WIDTH - BOX };
 
@@ -21,13 +19,11 @@ export async function map(page) {
 
   async function load() {
     const chosen = vhost.querySelector("select").value;
-    const query = new URLSearchParams({ page: 1, page_size: DRAWN, name: name.querySelector("input").value });
-    const [queues, exchanges, bindings] = await Promise.all([
-      get(`${at`/queues/${chosen}`}?${query}`), get(at`/exchanges/${chosen}`), get(at`/bindings/${chosen}`),
-    ]);
-    const drawing = place(queues.items, exchanges, bindings.filter((one) => one.source !== ""));
-    note.textContent = `${count(drawing.queues.length)} of ${count(queues.total_count)} queues, `
-      + `${count(drawing.exchanges.length)} of ${count(exchanges.length)} exchanges: those that are bound. `
+    const query = new URLSearchParams({ name: name.querySelector("input").value });
+    const found = await get(`${at`/leveret/map/${chosen}`}?${query}`);
+    const drawing = { ...found, queues: placed(found) };
+    note.textContent = `${count(found.queues.length)} of ${count(found.queues_total)} queues, `
+      + `${count(found.exchanges.length)} of ${count(found.exchanges_total)} exchanges: those that lead there. `
       + "The default exchange reaches every queue by its name and is not drawn.";
     const focused = picture.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     picture.replaceChildren(draw(drawing, chosen));
@@ -39,40 +35,29 @@ export async function map(page) {
   return [head("Map"), card(null, el("div", { class: "tools" }, vhost, name), note, picture)];
 }
 
-/** What is drawn, and in which row: a queue stands near the exchanges it gets its messages from. */
-function place(queues, exchanges, bindings) {
-  const known = new Set(queues.map((one) => one.name));
-  const drawn = new Set();
-  const reaches = (one) => (one.destination_type === "queue" ? known : drawn).has(one.destination);
-  // From the queues backwards, as exchanges may be bound to exchanges.
-  for (let before = -1; before !== drawn.size;) {
-    before = drawn.size;
-    for (const one of bindings) if (drawn.size < DRAWN && reaches(one)) drawn.add(one.source);
-  }
-  const shown = exchanges.filter((one) => drawn.has(one.name));
-  const row = new Map(shown.map((one, index) => [one.name, index]));
-  const between = bindings.filter((one) => row.has(one.source) && reaches(one));
-  const sources = Map.groupBy(between.filter((one) => one.destination_type === "queue"), (one) => one.destination);
+/** The queues in their rows: each near the exchanges it gets its messages from. */
+function placed({ queues, exchanges, links }) {
+  const row = new Map(exchanges.map((one, index) => [one.name, index]));
+  const sources = Map.groupBy(links.filter((one) => one.destination_type === "queue"), (one) => one.destination);
   const middle = (queue) => {
     const rows = (sources.get(queue.name) ?? []).map((one) => row.get(one.source));
     return rows.length > 0 ? rows.reduce((sum, one) => sum + one, 0) / rows.length : Infinity;
   };
   const sorted = queues.map((queue) => [middle(queue), queue]).sort(([a], [b]) => (a === b ? 0 : a - b));
-  return { exchanges: shown, queues: sorted.map(([, queue]) => queue), bindings: between };
+  return sorted.map(([, queue]) => queue);
 }
 
-function draw({ exchanges, queues, bindings }, vhost) {
+function draw({ exchanges, queues, links }, vhost) {
   const rows = Math.max(exchanges.length, queues.length, 1);
   const height = TOP * 2 + rows * STEP;
   const y = (all, name) => TOP + all.findIndex((one) => one.name === name) * STEP + HEIGHT / 2;
-  const lines = bindings.map((one) => {
+  const lines = links.map((one) => {
     const from = y(exchanges, one.source);
     const isToQueue = one.destination_type === "queue";
     const path = isToQueue
       ? curve(COLUMNS.exchange + BOX, from, COLUMNS.queue, y(queues, one.destination))
       : bow(COLUMNS.exchange + BOX, from, y(exchanges, one.destination));
-    return svg("path", { class: "line", d: path }, svg("title", {},
-      `${one.source} to ${one.destination}: ${one.routing_key || "no key"} ${argumentText(one.arguments)}`));
+    return svg("path", { class: "line", d: path }, svg("title", {}, lineTitle(one)));
   });
   const consumed = queues.filter((one) => one.consumers > 0);
   const deliveries = consumed.map((one) => svg("path", {
@@ -88,6 +73,13 @@ function draw({ exchanges, queues, bindings }, vhost) {
       `${count(one.consumers)} ${one.consumers === 1 ? "consumer" : "consumers"}`, `${stats(one, "deliver_get_details")} out`)),
   ];
   return svg("svg", { viewBox: `0 0 ${WIDTH} ${height}`, width: WIDTH, height }, lines, deliveries, boxes);
+}
+
+/** What a line stands for: the bindings between its ends. */
+function lineTitle({ source, destination, bindings, bindings_total: total }) {
+  const told = bindings.map((one) => `${one.routing_key || "no key"} ${argumentText(one.arguments)}`.trim());
+  if (total > told.length) told.push(`and ${count(total - told.length)} more`);
+  return `${source} to ${destination}: ${told.join(", ")}`;
 }
 
 const curve = (x1, y1, x2, y2) => `M${x1} ${y1}C${(x1 + x2) / 2} ${y1} ${(x1 + x2) / 2} ${y2} ${x2} ${y2}`;

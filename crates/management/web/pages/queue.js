@@ -19,11 +19,11 @@ export async function queue(page) {
   const key = `${vhost}/${name}`;
   const queued = chart({ key: `queued ${key}`, title: "Queued messages", names: ["Ready", "Unacknowledged", "Total"], format: count });
   const rates = chart({ key: `rates ${key}`, title: "Message rates", names: ["Published", "Delivered", "Acknowledged"], format: rate });
-  const [numbers, about, consumers, bindings] = [el("div"), el("div"), el("div"), el("div")];
+  const [numbers, about, consumers] = [el("div"), el("div"), el("div")];
   let isStream = false;
 
   async function load() {
-    const [one, all] = await Promise.all([get(here), get(`${here}/bindings`)]);
+    const one = await get(here);
     const stats = one.message_stats ?? {};
     isStream = one.type === "stream";
     const offsets = isStream ? await stretch(vhost, name) : null;
@@ -36,7 +36,6 @@ export async function queue(page) {
     ]));
     about.replaceChildren(facts([...described(one), ["Offsets", offsets]]));
     consumers.replaceChildren(table("Consumers", isStream ? READER : CONSUMER, one.consumer_details ?? [], "No consumers."));
-    bindings.replaceChildren(bindingTable("Bindings", all, "destination"));
   }
 
   page.refreshing(load);
@@ -57,7 +56,7 @@ export async function queue(page) {
     el("div", { class: "cards" }, queued.element, rates.element),
     el("div", { class: "cards" }, card("About", about), isStream ? null : messages(here)),
     card("Consumers", consumers),
-    card("Bindings", bindings),
+    await bindingTable(page, "Bindings", "to-queue", vhost, name),
   ];
 }
 
