@@ -1,4 +1,4 @@
-"""Published clients of the HTTP API: pyrabbit2, Flower beside Celery, and RabbitMQ's own rabbitmqadmin.
+"""Published clients of the HTTP API: pyrabbit2, Flower beside Celery, and RabbitMQ's old rabbitmqadmin.
 
 The last is not to be had from a registry: its check is skipped unless the script that RabbitMQ has up to
 4.2 is on the path.
