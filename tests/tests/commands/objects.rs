@@ -31,6 +31,51 @@ fn connections_and_channels_have_pids_by_which_they_are_closed() {
     eventually(|| tools.print("rabbitmqctl -s list_connections").is_empty());
 }
 
+/// As RabbitMQ's does; besides, the look leaves no trace.
+#[test]
+fn a_message_of_a_quorum_queue_is_peeked_at() {
+    let Some((broker, tools)) = managed() else { return };
+    let api = Api::new(broker.management_address());
+    let quorum = json!({ "durable": true, "arguments": { "x-queue-type": "quorum" } });
+    api.put("/queues/%2F/orders", &quorum);
+    api.put("/queues/%2F/classic", &json!({ "durable": true }));
+    for body in ["first".to_owned(), "long ".repeat(20)] {
+        let properties = json!({ "content_type": "text/plain", "headers": { "tenant": 1 } });
+        let message = json!({
+            "properties": properties, "routing_key": "orders", "payload": body,
+            "payload_encoding": "string",
+        });
+        api.call("POST", "/exchanges/%2F/amq.default/publish", &message);
+    }
+    let printed = tools.print("rabbitmq-queues -q peek orders 1");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines[0], "keys\tvalues");
+    for line in [
+        "content_type\ttext/plain",
+        "header.tenant\t1",
+        "routing_keys\torders",
+        "payload (max 64 bytes)\tfirst",
+    ] {
+        assert!(lines.contains(&line), "{line} in {printed}");
+    }
+    let printed = tools.print("rabbitmq-queues peek orders 2 --formatter json");
+    let peeked: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(peeked["result"], "ok");
+    assert_eq!(peeked["message"]["routing_keys"], json!(["orders"]));
+    assert_eq!(peeked["message"]["payload (max 64 bytes)"], "long ".repeat(20)[..64]);
+    for (arguments, code, expected) in [
+        ("orders 3", 69, "Target queue does not have a message at that position"),
+        ("classic 1", 69, "Target queue was not found in virtual host '/'"),
+        ("orders 0", 64, "position value must be a positive integer"),
+        ("orders x", 64, "position value must be a positive integer"),
+    ] {
+        let refused = tools.run(&format!("rabbitmq-queues peek {arguments}"));
+        assert_eq!(refused.code, code, "{refused:?}");
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+    }
+    assert_eq!(api.get("/queues/%2F/orders")["message_stats"]["redeliver"], 0);
+}
+
 #[test]
 fn all_connections_of_a_vhost_are_closed() {
     let Some((broker, tools)) = managed() else { return };

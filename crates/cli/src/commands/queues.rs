@@ -1,6 +1,6 @@
 //! Single queues, and what RabbitMQ has for replicated ones.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::vhosts;
 use crate::at::At;
@@ -8,10 +8,12 @@ use crate::call::Call;
 use crate::command::{Command, Run, Switch};
 use crate::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::http::part;
-use crate::output::{Output, Rows};
+use crate::output::{Format, Output, Rows};
 use crate::program::Program::{Ctl, Diagnostics, Queues, Streams, Upgrade};
 
 const OF_CTL: Command = Command::of("Queues", &[Ctl]);
+/// How much of a body is shown in a look at a message.
+const PEEKED_BYTES: u32 = 64;
 const OF_QUEUES: Command = Command::of("Replication", &[Queues]);
 
 pub(crate) static COMMANDS: &[Command] = &[
@@ -67,6 +69,23 @@ pub(crate) static COMMANDS: &[Command] = &[
             format!("Status of quorum queue {} on node {} ...", call.argument(0), call.node())
         }),
         run: Run::With(|call| status(call, "quorum")),
+        ..OF_QUEUES
+    },
+    Command {
+        name: "peek",
+        arguments: "<queue> <position>",
+        about: "Shows a message of a quorum queue in its place; 1 is the next to be delivered",
+        example: "peek -p v1 orders 1",
+        banner: Some(|call| {
+            let [queue, position] = [call.argument(0), call.argument(1)];
+            let node = call.node();
+            format!("Peeking at quorum queue {queue} at position {position} on node {node} ...")
+        }),
+        check: Some(|call| match call.argument(1).parse::<u32>() {
+            Ok(1..) => Ok(()),
+            _ => Err(call.misused(USAGE, "position value must be a positive integer")),
+        }),
+        run: Run::With(peek),
         ..OF_QUEUES
     },
     Command {
@@ -198,6 +217,43 @@ fn delete(call: &Call) -> Result<Output, Failure> {
             )))
         }
     }
+}
+
+/// Nobody gets the message for it: it stays as it is.
+fn peek(call: &Call) -> Result<Output, Failure> {
+    let is_quorum = |queue: &Value| queue.at("type").as_str() == Some("quorum");
+    if !call.broker.find(&path(call))?.as_ref().is_some_and(is_quorum) {
+        let why = format!("Target queue was not found in virtual host '{}'", call.vhost());
+        return Err(Failure::refused(why));
+    }
+    let place = call.argument(1).parse::<u32>().unwrap_or(1).saturating_sub(1);
+    let path = path(call).replacen("/api/queues", "/api/leveret/messages", 1);
+    let wanted = format!("offset={place}&count=1&truncate={PEEKED_BYTES}");
+    let browsed = call.broker.get(&format!("{path}?{wanted}"))?;
+    let Some(message) = browsed.at("messages").get(0) else {
+        return Err(Failure::refused("Target queue does not have a message at that position"));
+    };
+    let mut shown = Map::new();
+    let properties = message.at("properties").as_object().into_iter().flatten();
+    for (name, value) in properties {
+        match value.as_object().filter(|_| name == "headers") {
+            Some(headers) => shown.extend(
+                headers.iter().map(|(name, value)| (format!("header.{name}"), value.clone())),
+            ),
+            None => _ = shown.insert(name.clone(), value.clone()),
+        }
+    }
+    shown.insert("exchange".to_owned(), message.at("exchange").clone());
+    shown.insert("routing_keys".to_owned(), json!([message.at("routing_key")]));
+    shown.insert(format!("payload (max {PEEKED_BYTES} bytes)"), message.at("payload").clone());
+    if call.options.format.is_some_and(Format::is_for_programs) {
+        let value = json!({ "result": "ok", "message": shown });
+        return Ok(Output::Report(String::new(), value));
+    }
+    shown.insert("routing_keys".to_owned(), message.at("routing_key").clone());
+    let mut rows = Rows::new(&["keys", "values"]);
+    shown.into_iter().for_each(|(key, value)| rows.push([key.into(), value]));
+    Ok(rows.into())
 }
 
 /// The queue's only member is its leader.

@@ -92,7 +92,6 @@ pub(crate) static COMMANDS: &[Command] = &[
     refused("delete_member", "<queue> <node>", QUEUES, "Removes a replica", NO_REPLICAS),
     refused("grow", "<node> <which>", &[Queues, Streams], "Adds replicas on a node", NO_REPLICAS),
     refused("shrink", "<node>", &[Queues, Streams], "Removes a node's replicas", NO_REPLICAS),
-    refused("peek", "<queue> <position>", QUEUES, "Shows a message in its place", NO_REPLICAS),
     refused("reclaim_quorum_memory", "<queue>", QUEUES, "Writes a log out", NO_REPLICAS),
     refused("add_replica", "<stream> <node>", STREAMS, "Adds a replica", NO_REPLICAS),
     refused("delete_replica", "<stream> <node>", STREAMS, "Removes a replica", NO_REPLICAS),
