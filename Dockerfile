@@ -1,6 +1,7 @@
 # syntax=docker/dockerfile:1
 # A broker in the place of the image `rabbitmq`: the same ports, volume, files, environment variables
-# and command names. See docs/container.md.
+# and command names. See docs/container.md, also for what of this has been run. A plain release build, not
+# packaging/build: that runs the broker under load and compiles twice, which is hours under emulation.
 
 FROM rust:1.95-slim-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends make gcc libc6-dev && rm -rf /var/lib/apt/lists/*
