@@ -7,8 +7,9 @@
 //! attacker keeps out itself and whoever shares its address, and a crowd of clients that come back
 //! at once from one machine doesn't throw its own members out again.
 
+mod turned_away;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -16,11 +17,13 @@ use ahash::AHashMap;
 use leveret_broker::access::network;
 use leveret_broker::refusal;
 use leveret_codec::AmqpError;
+use leveret_engine::Millis;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+use self::turned_away::{Reason, TurnedAway};
 use crate::config::AmqpConfig;
-use crate::resources;
+use crate::{clock, resources};
 
 /// What a guest may hold in memory at worst: two frames of 8 KiB being read, the properties it sent,
 /// its tasks. RabbitMQ has no such bound.
@@ -70,8 +73,8 @@ struct Table {
     /// Guests that lost their place before it was known which task serves them.
     ousted: Vec<u64>,
     refused: Admissions,
-    /// It has been logged that connections are turned away.
-    is_reported: bool,
+    /// For the log.
+    turned_away: TurnedAway,
 }
 
 /// A guest's place.
@@ -123,6 +126,14 @@ impl Admission {
         Admissions { guests: table.guests.len() as u64, ..table.refused }
     }
 
+    /// Logs how many were turned away, when it is time to.
+    pub(crate) fn tick(&self, now: Millis) {
+        let line = self.table.lock().turned_away.tick(now);
+        if let Some(line) = line {
+            line.log();
+        }
+    }
+
     /// A place for a new connection, if there is one. It may be that of another guest.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, amqp: &AmqpConfig) -> Option<Guest> {
         let address = network(address);
@@ -131,22 +142,15 @@ impl Admission {
         let guests = table.guests.len() as u64;
         if table.connections >= self.places {
             table.refused.refused_descriptors += 1;
-            table.report(format_args!(
-                "{} are open, and files need the descriptors that are left",
-                self.places
-            ));
+            table.report(Reason::Descriptors(self.places));
             return None;
         }
         if guests >= guests_max {
             table.refused.refused_guests += 1;
-            table.report(format_args!(
-                "{guests} have not opened yet, as many as amqp.handshake_max allows"
-            ));
+            table.report(Reason::Handshakes(guests));
             if !table.make_room(address) {
                 return None;
             }
-        } else if guests < guests_max / 2 && table.connections < self.places / 2 {
-            table.is_reported = false;
         }
         let number = table.next;
         table.next += 1;
@@ -203,10 +207,9 @@ impl Table {
         }
     }
 
-    /// Once, until it is over: under attack the log is not to fill the disk.
-    fn report(&mut self, why: fmt::Arguments<'_>) {
-        if !std::mem::replace(&mut self.is_reported, true) {
-            tracing::warn!("turning AMQP connections away: {why}");
+    fn report(&mut self, reason: Reason) {
+        if let Some(line) = self.turned_away.count(reason, clock::now()) {
+            line.log();
         }
     }
 }

@@ -197,7 +197,10 @@ impl Opened {
         });
         tasks.spawn({
             let (broker, stop) = (Arc::clone(&broker), stop.clone());
-            steadily("the ticker", move || ticker::run(Arc::clone(&broker), stop.clone()))
+            let admission = Arc::clone(&admission);
+            steadily("the ticker", move || {
+                ticker::run(Arc::clone(&broker), Arc::clone(&admission), stop.clone())
+            })
         });
         tasks.spawn({
             let (broker, stop) = (Arc::clone(&broker), stop.clone());
