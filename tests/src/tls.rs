@@ -12,7 +12,11 @@ use rcgen::{
 pub use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection, StreamOwned};
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, ServerConnection, StreamOwned,
+    WantsVerifier,
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::PATIENCE;
@@ -150,14 +154,10 @@ impl Write for Stream {
 /// A client that trusts an authority, and shows a certificate if it has one.
 #[must_use]
 pub fn client(trusted: &str, identity: Option<&Identity>) -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(trusted) {
-        roots.add(certificate).expect("an authority");
-    }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(trusted));
     Arc::new(match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -172,13 +172,39 @@ pub fn client(trusted: &str, identity: Option<&Identity>) -> Arc<ClientConfig> {
 /// A server that shows this certificate and asks for none.
 #[must_use]
 pub fn server(identity: &Identity) -> Arc<ServerConfig> {
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    showing(identity, server_builder().with_no_client_auth())
+}
+
+/// A server that shows this certificate and serves whom an authority vouches for.
+#[must_use]
+pub fn server_for_known_clients(identity: &Identity, trusted: &str) -> Arc<ServerConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(trusted)), provider);
+    let verifier = verifier.build().expect("an authority");
+    showing(identity, server_builder().with_client_cert_verifier(verifier))
+}
+
+fn server_builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_no_client_auth();
+}
+
+fn showing(
+    identity: &Identity,
+    builder: ConfigBuilder<ServerConfig, WantsServerCert>,
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key");
     let config = builder.with_single_cert(certificates(&identity.certificate), key);
     Arc::new(config.expect("a certificate and its key"))
+}
+
+fn roots(trusted: &str) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(trusted) {
+        roots.add(certificate).expect("an authority");
+    }
+    roots
 }
 
 /// A server's side of a connection; the handshake goes with the first read or write.

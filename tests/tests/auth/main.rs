@@ -13,6 +13,7 @@ mod directory;
 mod http_api;
 mod http_logins;
 mod http_permissions;
+mod https;
 mod ldap;
 mod oauth2;
 mod service;

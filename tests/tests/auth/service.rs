@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
+use leveret_tests::tls::{self, ServerConfig};
 use parking_lot::{Condvar, Mutex};
 
 /// The service, on a free port of this machine.
 pub(crate) struct Service {
-    pub(crate) address: SocketAddr,
+    /// What its paths begin with.
+    base: String,
     state: Arc<State>,
 }
 
@@ -20,6 +22,8 @@ struct State {
     decide: Box<Decide>,
     asked: Mutex<Vec<Asked>>,
     changed: Condvar,
+    /// What it serves TLS with, if it does.
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     /// Questions for which that holds are not answered.
     held: Mutex<Option<String>>,
 }
@@ -64,27 +68,60 @@ impl Asked {
 
 impl Service {
     pub(crate) fn start(decide: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serve(None, "127.0.0.1", decide)
+    }
+
+    /// Within TLS, to be asked by the name of that host.
+    pub(crate) fn within(
+        tls: Arc<ServerConfig>,
+        host: &str,
+        decide: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(Some(tls), host, decide)
+    }
+
+    fn serve(
+        tls: Option<Arc<ServerConfig>>,
+        host: &str,
+        decide: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
             decide: Box::new(decide),
             asked: Mutex::default(),
             changed: Condvar::new(),
+            tls: Mutex::new(tls),
             held: Mutex::default(),
         });
         let serving = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, state) = (stream.unwrap(), Arc::clone(&serving));
-                thread::spawn(move || while state.answer(&stream).is_some() {});
+                let tls = state.tls.lock().clone();
+                thread::spawn(move || match tls {
+                    None => while state.answer(&mut &stream).is_some() {},
+                    Some(tls) => {
+                        // Whoever doesn't trust it leaves.
+                        let mut stream = tls::serve(stream, &tls);
+                        while state.answer(&mut stream).is_some() {}
+                    }
+                });
             }
         });
-        Self { address, state }
+        let base = format!("{scheme}://{host}:{port}/auth");
+        Self { base, state }
+    }
+
+    /// Serves TLS in another way from now on.
+    pub(crate) fn secure(&self, tls: Arc<ServerConfig>) {
+        *self.state.tls.lock() = Some(tls);
     }
 
     /// The settings that have it asked.
     pub(crate) fn settings(&self) -> String {
-        let base = format!("http://{}/auth", self.address);
+        let base = &self.base;
         format!(
             "[auth_http]\nuser_path = \"{base}/user\"\nvhost_path = \"{base}/vhost\"\n\
              resource_path = \"{base}/resource\"\ntopic_path = \"{base}/topic\"\n"
@@ -130,8 +167,8 @@ impl Drop for Service {
 
 impl State {
     /// Answers one request; nothing at the end of the connection.
-    fn answer(&self, stream: &TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream);
+    fn answer(&self, stream: &mut (impl Read + Write)) -> Option<()> {
+        let mut reader = BufReader::new(&mut *stream);
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if reader.read_line(&mut head).ok()? == 0 {
@@ -169,8 +206,8 @@ impl State {
         };
         let length = said.len();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{said}");
-        let mut stream = stream;
-        stream.write_all(answer.as_bytes()).ok()
+        stream.write_all(answer.as_bytes()).ok()?;
+        stream.flush().ok()
     }
 }
 
