@@ -57,6 +57,8 @@ const ONE_NODE: &str = "there is one node";
 const STORE: &str = "the store has its own settings";
 const TUNING: &str = "it tunes what isn't here";
 const TLS_TUNING: &str = "it tunes another implementation of TLS";
+const REVOCATION: &str = "lists of revoked certificates are not read";
+const ITS_NAME: &str = "a server is checked by the name it is asked under";
 const ENCRYPTED_KEY: &str = "decrypt the key, and let only the broker's user read it";
 const CHECKED: &str = "servers are always checked";
 const NO_TOKENS: &str = "the web interface gets no tokens itself";
@@ -163,8 +165,11 @@ pub(in crate::config) static KEYS: &[Key] = &[
     key("auth_ldap.ssl_options.verify", Only(&["verify_peer"], CHECKED)),
     key("auth_ldap.ssl_options.password", Refused(ENCRYPTED_KEY)),
     key("auth_ldap.ssl_options", Ignored(TLS_TUNING)),
+    key("auth_ldap.ssl_options.hostname_verification", Only(&["wildcard"], CHECKED)),
+    key("auth_ldap.ssl_options.sni", Only(&["none"], ITS_NAME)),
+    key("auth_ldap.ssl_options.crl_check", Only(&["false"], REVOCATION)),
     key("auth_ldap.ssl_options.**", Ignored(TLS_TUNING)),
-    key("auth_ldap.ssl_hostname_verification", Ignored(TLS_TUNING)),
+    key("auth_ldap.ssl_hostname_verification", Only(&["wildcard"], CHECKED)),
     key("auth_ldap.log", Ignored("the log has why logins fail")),
     setting("auth_http.http_method", "auth_http.http_method"),
     setting("auth_http.user_path", "auth_http.user_path"),
@@ -182,6 +187,9 @@ pub(in crate::config) static KEYS: &[Key] = &[
     setting("auth_http.ssl_options.keyfile", "auth_http.key_file"),
     key("auth_http.ssl_options.verify", Only(&["verify_peer"], CHECKED)),
     key("auth_http.ssl_options.password", Refused(ENCRYPTED_KEY)),
+    key("auth_http.ssl_options.hostname_verification", Only(&["wildcard"], CHECKED)),
+    key("auth_http.ssl_options.sni", Only(&["none"], ITS_NAME)),
+    key("auth_http.ssl_options.crl_check", Only(&["false"], REVOCATION)),
     key("auth_http.ssl_options.**", Ignored(TLS_TUNING)),
     setting("auth_oauth2.resource_server_id", "auth_oauth2.resource_server_id"),
     setting("auth_oauth2.scope_prefix", "auth_oauth2.scope_prefix"),
@@ -204,6 +212,8 @@ pub(in crate::config) static KEYS: &[Key] = &[
     setting("auth_oauth2.https.cacertfile", "auth_oauth2.ca_file"),
     key("auth_oauth2.https.verify", Only(&["verify_peer"], CHECKED)),
     key("auth_oauth2.https.peer_verification", Only(&["verify_peer"], CHECKED)),
+    key("auth_oauth2.https.hostname_verification", Only(&["wildcard"], CHECKED)),
+    key("auth_oauth2.https.crl_check", Only(&["false"], REVOCATION)),
     key("auth_oauth2.https.**", Ignored(TLS_TUNING)),
     key("auth_oauth2.token_endpoint", Ignored(NO_TOKENS)),
     key("auth_oauth2.authorization_endpoint", Ignored(NO_TOKENS)),

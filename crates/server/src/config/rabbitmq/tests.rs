@@ -237,6 +237,13 @@ fn what_would_make_a_difference_is_refused() {
         ("management.listener.ssl = true", "use management.ssl instead"),
         ("default_queue_type = quorum", "give each vhost its default queue type"),
         ("credential_validator.min_length = 8", "passwords are not judged"),
+        ("auth_http.ssl_options.hostname_verification = none", "servers are always checked"),
+        ("auth_ldap.ssl_hostname_verification = none", "servers are always checked"),
+        (
+            "auth_http.ssl_options.sni = elsewhere.example",
+            "a server is checked by the name it is asked under",
+        ),
+        ("auth_oauth2.https.crl_check = true", "lists of revoked certificates are not read"),
         ("runtime_parameters.limits.shovel = 10", "such limits are not supported"),
     ] {
         let (key, value) = text.split_once(" = ").unwrap();
@@ -250,6 +257,7 @@ fn what_would_make_a_difference_is_refused() {
         "default_queue_type = classic",
         "auth_backends.1 = internal",
         "vhost_max = infinity",
+        "auth_http.ssl_options.hostname_verification = wildcard",
     ] {
         assert_eq!(conf(same).unwrap().1, [], "{same}");
     }
