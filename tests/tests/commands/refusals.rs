@@ -1,6 +1,9 @@
 //! Command lines that make no sense, and commands that can't be carried out.
 
+use leveret_tests::Broker;
+
 use crate::managed;
+use crate::tools::Tools;
 
 #[test]
 fn an_unknown_command_is_a_wrong_use() {
@@ -50,6 +53,19 @@ fn what_leveret_has_not_is_refused_with_the_reason() {
     assert_eq!(tools.run("rabbitmq-plugins enable rabbitmq_management").code, 0);
     assert_eq!(tools.run("rabbitmq-plugins enable --offline rabbitmq_prometheus").code, 0);
     assert_eq!(tools.run("rabbitmq-plugins disable rabbitmq_shovel").code, 0);
+}
+
+#[test]
+fn one_vhost_more_than_there_may_be_is_refused_with_the_limit() {
+    let config = "management = \"127.0.0.1:0\"\n[amqp]\nvhost_max = 2\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of vhosts") else { return };
+    let tools = Tools::of(&broker.data_dir());
+    tools.print("rabbitmqctl add_vhost second");
+    let outcome = tools.run("rabbitmqctl add_vhost third");
+    let why = "Error:\ncannot create vhost 'third': vhost limit of 2 is reached\n";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (64, why));
+    // One that is there is no further one.
+    tools.print("rabbitmqctl add_vhost second --description changed");
 }
 
 #[test]

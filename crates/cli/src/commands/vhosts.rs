@@ -1,10 +1,12 @@
 //! Virtual hosts.
 
+use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::broker::accepted;
 use crate::call::Call;
 use crate::command::{Command, Run, Switch};
-use crate::failure::{DATA, Failure};
+use crate::failure::{DATA, Failure, USAGE};
 use crate::http::part;
 use crate::output::Output;
 use crate::program::Program::Ctl;
@@ -28,7 +30,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         run: Run::With(|call| {
             let metadata = metadata(call);
             match call.broker.find(&path(call.argument(0)))? {
-                None => put(call, &metadata),
+                None => create(call, metadata),
                 // One that is there stays as it is, but for what is said.
                 Some(_) if metadata.is_empty() => Ok(Output::Nothing),
                 Some(_) => change(call, &metadata),
@@ -156,6 +158,18 @@ pub(crate) fn check(call: &Call, name: &str) -> Result<Value, Failure> {
     call.broker.find(&path(name))?.ok_or_else(|| Failure::no_vhost(name))
 }
 
+/// A new one.
+///
+/// # Errors
+/// 64 when there are as many as there may be, or it can't be as is said.
+fn create(call: &Call, metadata: Map<String, Value>) -> Result<Output, Failure> {
+    let reply = call.broker.send("PUT", &path(call.argument(0)), &Value::Object(metadata))?;
+    match reply.status {
+        StatusCode::BAD_REQUEST => Err(Failure::error(USAGE, reply.reason())),
+        _ => accepted(reply).map(|_| Output::Nothing),
+    }
+}
+
 fn put(call: &Call, body: &Map<String, Value>) -> Result<Output, Failure> {
     call.broker.put(&path(call.argument(0)), &Value::Object(body.clone()))?;
     Ok(Output::Nothing)
@@ -184,7 +198,7 @@ fn delete(call: &Call) -> Result<Output, Failure> {
                  disable_vhost_deletion_protection first"
             ),
         )),
-        _ => crate::broker::accepted(reply).map(|_| Output::Nothing),
+        _ => accepted(reply).map(|_| Output::Nothing),
     }
 }
 
@@ -200,6 +214,6 @@ fn protect(call: &Call, method: &str) -> Result<Output, Failure> {
     let name = call.argument(0);
     check(call, name)?;
     let path = format!("{}/deletion/protection", path(name));
-    crate::broker::accepted(call.broker.send(method, &path, &Value::Null)?)?;
+    accepted(call.broker.send(method, &path, &Value::Null)?)?;
     Ok(Output::Nothing)
 }
