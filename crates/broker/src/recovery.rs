@@ -260,10 +260,11 @@ fn memory(backlogs: &[Backlog]) -> u64 {
 /// What recovery has to know of a stored message.
 pub(crate) fn outline(payload: &[u8]) -> Outline {
     match Message::outline(payload) {
-        Ok(StoredOutline { timestamp, size, priority, expiration }) => Outline {
+        Ok(StoredOutline { timestamp, size, priority, expiration, delay }) => Outline {
             bytes: size as u64,
             time: timestamp.0,
             life: expiration.map(|expiration| expiration.0),
+            delay: delay.map(|delay| delay.0),
             priority,
             ..Outline::default()
         },

@@ -12,6 +12,8 @@ pub struct Outline {
     pub time: u64,
     /// How long it lives, if it says so.
     pub life: Option<u64>,
+    /// How long it is kept back before it goes on, if it says so.
+    pub delay: Option<u64>,
     /// Its priority, if it has one.
     pub priority: Option<u8>,
     /// Bytes of the payload and of what fills it up to a multiple of 8. The store itself says this.
@@ -38,10 +40,14 @@ struct Last {
 }
 
 const HAS_PRIORITY: u64 = 1;
-const HAS_LIFE: u64 = 2;
+/// It has a life, a delay, or both.
+const HAS_SPANS: u64 = 2;
 /// What the payload has more than the body is not what it was of the message before.
 const HAS_MORE: u64 = 4;
 const FLAGS: u32 = 3;
+/// Which spans it has: few messages have any, so this stands with them and not with the flags.
+const HAS_LIFE: u8 = 1;
+const HAS_DELAY: u8 = 2;
 /// Payloads are multiples of this.
 const STEP: u64 = 8;
 
@@ -52,11 +58,11 @@ impl Outlines {
         if lsn <= last.lsn && !self.code.is_empty() {
             return false;
         }
-        let Outline { bytes, time, life, priority, payload } = *outline;
+        let Outline { bytes, time, life, delay, priority, payload } = *outline;
         let more = (payload / STEP).wrapping_sub(bytes / STEP);
         let flag = |is_set: bool, flag: u64| if is_set { flag } else { 0 };
         let flags = flag(priority.is_some(), HAS_PRIORITY)
-            | flag(life.is_some(), HAS_LIFE)
+            | flag(life.is_some() || delay.is_some(), HAS_SPANS)
             | flag(more != last.more, HAS_MORE);
         put_varint(&mut self.code, (lsn - last.lsn) << FLAGS | flags);
         put_varint(&mut self.code, bytes);
@@ -65,8 +71,10 @@ impl Outlines {
             put_difference(&mut self.code, last.more, more);
         }
         self.code.extend(priority);
-        if let Some(life) = life {
-            put_varint(&mut self.code, life);
+        if life.is_some() || delay.is_some() {
+            let has = |span: Option<u64>, which: u8| if span.is_some() { which } else { 0 };
+            self.code.push(has(life, HAS_LIFE) | has(delay, HAS_DELAY));
+            life.into_iter().chain(delay).for_each(|span| put_varint(&mut self.code, span));
         }
         self.last = Last { lsn, time, more };
         self.count += 1;
@@ -107,10 +115,12 @@ impl Iterator for Iter<'_> {
             *more = reader.difference(*more)?;
         }
         let priority = if number & HAS_PRIORITY != 0 { Some(reader.u8()?) } else { None };
-        let life = if number & HAS_LIFE != 0 { Some(reader.varint()?) } else { None };
+        let spans = if number & HAS_SPANS != 0 { reader.u8()? } else { 0 };
+        let life = if spans & HAS_LIFE != 0 { Some(reader.varint()?) } else { None };
+        let delay = if spans & HAS_DELAY != 0 { Some(reader.varint()?) } else { None };
         *lsn = lsn.wrapping_add(number >> FLAGS);
         let payload = (bytes / STEP).wrapping_add(*more).wrapping_mul(STEP);
-        Some((*lsn, Outline { bytes, time: *time, life, priority, payload }))
+        Some((*lsn, Outline { bytes, time: *time, life, delay, priority, payload }))
     }
 }
 
@@ -125,11 +135,13 @@ mod tests {
     fn outline() -> impl Strategy<Value = Outline> {
         let number = || prop_oneof![4 => 0..300_u64, 1 => any::<u64>()];
         let payload = number().prop_map(|number| number / STEP * STEP);
-        (number(), number(), option::of(number()), option::of(any::<u8>()), payload).prop_map(
-            |(bytes, time, life, priority, payload)| Outline {
+        let span = || option::of(number());
+        (number(), number(), span(), span(), option::of(any::<u8>()), payload).prop_map(
+            |(bytes, time, life, delay, priority, payload)| Outline {
                 bytes,
                 time,
                 life,
+                delay,
                 priority,
                 payload,
             },

@@ -249,20 +249,19 @@ fn put_tag(into: &mut Vec<u8>, record: &Record<'_>, is_same: bool, outline: &Out
         record.kind()
             | flag(is_same, SAME_QUEUE)
             | flag(outline.priority.is_some(), HAS_PRIORITY)
-            | flag(outline.life.is_some(), HAS_LIFE),
+            | flag(outline.life.is_some(), HAS_LIFE)
+            | flag(outline.delay.is_some(), HAS_DELAY),
     );
 }
 
 /// What a message's content takes and is like.
 fn put_outline(into: &mut Vec<u8>, context: &mut Context, record: &Record<'_>, outline: &Outline) {
-    let Outline { bytes, time, life, priority, payload: _ } = *outline;
+    let Outline { bytes, time, life, delay, priority, payload: _ } = *outline;
     put_varint(into, record.length() / STEP);
     put_varint(into, bytes);
     put_difference(into, context.time, time);
     into.extend(priority);
-    if let Some(life) = life {
-        put_varint(into, life);
-    }
+    life.into_iter().chain(delay).for_each(|span| put_varint(into, span));
     context.time = time;
 }
 
@@ -272,7 +271,9 @@ const MAGIC: [u8; 8] = *b"LVTSUMRY";
 /// Records and units are multiples of this.
 const STEP: u64 = 8;
 /// The bits of a tag that are its kind, and the others.
-const KIND: u8 = 0x1f;
+const KIND: u8 = 0x17;
+/// No kind has this bit.
+const HAS_DELAY: u8 = 0x08;
 const SAME_QUEUE: u8 = 0x20;
 const HAS_PRIORITY: u8 = 0x40;
 const HAS_LIFE: u8 = 0x80;
@@ -281,4 +282,4 @@ const MOST: u64 = 8;
 /// Room for marks, which may come when there is no other.
 const FOR_MARKS: u64 = 16;
 
-const _: () = assert!(Kind::Delayed as u8 <= KIND, "a kind fits its bits");
+const _: () = assert!(Kind::Delayed as u8 & !KIND == 0, "a kind fits its bits");

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use leveret_tests::codec::{Method, Properties, Table, Value, basic, queue};
+use leveret_tests::codec::{Method, Properties, Table, Value, basic, exchange, queue};
 use leveret_tests::{
-    binary, confirm_select, consume, declare, eventually, get, passive, publish, qos, table,
+    Channel, binary, bind, confirm_select, consume, declare, declare_exchange, eventually, get,
+    passive, publish, qos, table,
 };
 
 use crate::running::Running;
@@ -22,13 +23,28 @@ fn body(number: u8) -> Vec<u8> {
 
 /// Publishes messages to a queue, ends the broker, and changes a byte of one of them.
 fn damage(data: &Path, config: &Path, arguments: Table<'_>) {
+    damage_after(data, config, &publish("", "q"), Value::Void, |channel| {
+        channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
+    });
+}
+
+/// As [`damage`], of messages that go where `publish` says, once `declare` has been asked.
+fn damage_after(
+    data: &Path,
+    config: &Path,
+    publish: &basic::Publish<'_>,
+    delay: Value<'_>,
+    declare: impl FnOnce(&Channel),
+) {
     let running = Running::start(&[], data, config).expect("starts");
     let channel = running.channel();
-    channel.call(&queue::Declare { durable: true, arguments, ..declare("q") });
+    declare(&channel);
     channel.call(&confirm_select());
-    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let headers = table([("x-delay", delay)]);
+    let headers = Some(headers.as_table());
+    let properties = Properties { delivery_mode: Some(2), headers, ..Properties::default() };
     for number in 0..MESSAGES {
-        channel.publish_with(&publish("", "q"), &properties, &body(number));
+        channel.publish_with(publish, &properties, &body(number));
         assert_eq!(channel.recv(), format!("basic.ack {}", number + 1));
     }
     drop(running);
@@ -106,4 +122,35 @@ fn a_damaged_message_of_a_stream_leaves_the_others_their_offsets() {
         assert_eq!(headers.get("x-stream-offset"), Some(Value::I64(number.into())));
     }
     eventually(|| log.lock().contains("queue 'q' in vhost '/' has lost 1 messages"));
+}
+
+/// The delay is known in outline, too: only who takes the message finds that it can't be read.
+#[test]
+fn a_start_does_not_read_what_a_delayed_exchange_keeps() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let config = home.path().join("leveret.toml");
+    fs::write(&config, "store.message_memory = \"1MiB\"\n").unwrap();
+    let (hour, soon) = (Value::I32(3_600_000), Value::I32(1));
+    let kind = table([("x-delayed-type", Value::text("fanout"))]);
+    damage_after(&data, &config, &publish("later", ""), hour, |channel| {
+        let later = exchange::Declare {
+            durable: true,
+            arguments: kind.as_table(),
+            ..declare_exchange("later", "x-delayed-message")
+        };
+        channel.call(&later);
+        channel.call(&queue::Declare { durable: true, ..declare("q") });
+        channel.call(&bind("q", "later", ""));
+    });
+
+    let mut running = Running::start(&[], &data, &config).expect("starts");
+    let log = running.log();
+    let channel = running.channel();
+    let headers = table([("x-delay", soon)]);
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("later", ""), &properties, b"after the others");
+    eventually(|| channel.call(&passive("q")) == "queue.declare-ok q 1 0");
+    let log = log.lock();
+    assert!(!log.contains("has lost") && !log.contains("is damaged"), "{log}");
 }

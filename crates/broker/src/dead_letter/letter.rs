@@ -80,7 +80,8 @@ impl<'a> Letter<'a> {
         let message = &death.entry.message;
         let properties = properties(message);
         let headers = properties.headers.unwrap_or_default();
-        let waited = delay(&properties).and_then(|delay| i64::try_from(delay.0).ok());
+        let waited =
+            properties.headers.and_then(delay).and_then(|delay| i64::try_from(delay.0).ok());
         let waited = -waited.unwrap_or_default();
         let value = i32::try_from(waited).map_or(Value::I64(waited), Value::I32);
         let headers = TableBuilder::from_table(headers).set(DELAY_HEADER, value).build();

@@ -35,11 +35,10 @@ impl SharedQueue {
             return Ok(());
         }
         let goes_again = stays_on_disk && self.purpose != Purpose::History;
-        let stays_on_disk = stays_on_disk && self.purpose == Purpose::Clients;
         let last_delayed = backlog.last_delayed();
         let mut needed = Vec::new();
         for message in backlog.messages() {
-            if !stays_on_disk {
+            if !stays_on_disk || !self.purpose.is_served_by(&message.outline) {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
                     self.restore_read(&mut state, &mut needed, last_delayed, store)?;
@@ -47,9 +46,13 @@ impl SharedQueue {
                 }
                 continue;
             }
+            // Messages keep their order.
+            self.restore_read(&mut state, &mut needed, last_delayed, store)?;
             let life = message.outline.life.map(Millis);
             let settings = state.machine.settings();
-            let deadline = settings.deadline_of(life, Millis(message.outline.time));
+            let own = self.purpose.deadline_in(&message.outline);
+            let arrival = Millis(message.outline.time);
+            let deadline = own.or_else(|| settings.deadline_of(life, arrival));
             let reason = Reason::marked(message.deliveries);
             let entry = PagedEntry {
                 lsn: leveret_engine::Lsn(message.lsn.0),
@@ -87,6 +90,9 @@ impl SharedQueue {
         last_delayed: Option<Lsn>,
         store: &Store,
     ) -> Result<(), OpenError> {
+        if needed.is_empty() {
+            return Ok(());
+        }
         let lsns: Vec<Lsn> = needed.iter().map(|message| message.lsn).collect();
         let mut payloads = store.read(&lsns)?.into_iter().peekable();
         let mut lost = 0;

@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::{Arc, Weak};
 
-use leveret_broker::{HeldMemory, HeldShare, Holder, MESSAGE_MEMORY, Settlement};
+use leveret_broker::{HeldMemory, HeldShare, Holder, MESSAGE_MEMORY, Outcome, Settlement, Staged};
 use leveret_codec::{Properties, Value};
 use leveret_engine::Return;
 use leveret_store::{Lsn, MemDisk, Store};
 
-use crate::world::{START, World};
+use crate::world::{START, World, table};
 
 const BUDGET: u64 = 64 << 10;
 
@@ -319,6 +319,48 @@ fn what_waits_for_its_delay_is_on_disk_and_comes_back_as_it_was() {
     world.pass(1000);
     assert!(world.drain("q").into_iter().eq((400..800).map(body)));
     assert_eq!((world.broker.message_memory(), status(&world).messages()), (0, 0));
+}
+
+/// The delays are in headers, and the longest come first.
+#[test]
+fn what_a_delayed_exchange_keeps_is_on_disk_and_leaves_in_time() {
+    let mut world = world();
+    let kind = [("x-delayed-type", Value::text("fanout"))];
+    world.declare_exchange_with("later", "x-delayed-message", &kind);
+    world.declare("q", &[]);
+    world.bind("q", "later", "");
+    let delay = |number: usize| 100_000 - 100 * u64::try_from(number).unwrap();
+    let published = world.now;
+    for number in 0..800 {
+        let delay = Value::I64(delay(number).try_into().unwrap());
+        let headers = table(&[("x-delay", delay)]);
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        // Where it goes is not known yet.
+        let staged = world.offer("later", "", properties, &body(number));
+        assert_eq!(staged, Staged::Unroutable);
+        assert!(matches!(world.confirmation(), Outcome::DurableAt(_)));
+        if number % 100 == 99 {
+            world.page();
+            assert!(world.broker.message_memory() <= BUDGET, "{number}");
+        }
+    }
+    // Once with what it held in memory, and once with what it never had there.
+    for _ in 0..2 {
+        world = world.restart();
+        assert!(world.broker.message_memory() <= BUDGET);
+    }
+    for number in (0..800).rev() {
+        let due = published + delay(number);
+        world.pass(due - 1 - world.now);
+        assert_eq!(world.ready("q"), 0, "{number} is early");
+        world.pass(2);
+        world.page();
+        let got = world.get("q").unwrap();
+        assert_eq!(got.body, body(number));
+        world.ack(got);
+    }
+    assert_eq!(world.broker.message_memory(), 0);
 }
 
 /// Nobody takes them at first, then some have no room.

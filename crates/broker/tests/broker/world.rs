@@ -138,7 +138,17 @@ impl World {
     }
 
     pub(crate) fn declare_exchange(&mut self, name: &str, kind: &str) {
-        let arguments = Table::EMPTY;
+        self.declare_exchange_with(name, kind, &[]);
+    }
+
+    pub(crate) fn declare_exchange_with(
+        &mut self,
+        name: &str,
+        kind: &str,
+        arguments: &[(&str, Value<'_>)],
+    ) {
+        let arguments = table(arguments);
+        let arguments = arguments.as_table();
         let exchange = DeclareExchange {
             name,
             kind,

@@ -1,10 +1,11 @@
 //! Messages read back from the journal.
 
 use bytes::Bytes;
-use leveret_codec::{AmqpError, Properties, TableLimits};
+use leveret_codec::{AmqpError, Properties, Table, TableLimits};
 
 use super::{Message, Traits};
 use crate::ids::Millis;
+use crate::topology::delay;
 
 /// Why bytes are not a stored message. The journal checks its records, so this means a version
 /// or a programming error, never a torn write.
@@ -35,10 +36,12 @@ pub struct StoredOutline {
     pub priority: Option<u8>,
     /// As [`Message::expiration`].
     pub expiration: Option<Millis>,
+    /// How long a delayed exchange keeps it: see [`delay`].
+    pub delay: Option<Millis>,
 }
 
 /// Where the parts of a stored message are, and what its properties say.
-struct Layout {
+struct Layout<'a> {
     timestamp: u64,
     exchange_len: u8,
     routing_key_len: u8,
@@ -47,6 +50,7 @@ struct Layout {
     /// Bytes of the body.
     size: usize,
     traits: Traits,
+    headers: Option<Table<'a>>,
 }
 
 impl Message {
@@ -74,18 +78,20 @@ impl Message {
     /// # Errors
     /// As [`from_stored`](Self::from_stored).
     pub fn outline(payload: &[u8]) -> Result<StoredOutline, StoredMessageError> {
-        let Layout { timestamp, size, traits, .. } = Layout::read(payload)?;
+        let Layout { timestamp, size, traits, headers, .. } = Layout::read(payload)?;
+        let delay = headers.and_then(delay);
         Ok(StoredOutline {
             timestamp: Millis(timestamp),
             size,
             priority: traits.priority(),
             expiration: traits.expiration(),
+            delay,
         })
     }
 }
 
-impl Layout {
-    fn read(payload: &[u8]) -> Result<Self, StoredMessageError> {
+impl<'a> Layout<'a> {
+    fn read(payload: &'a [u8]) -> Result<Self, StoredMessageError> {
         let mut reader = Reader(payload);
         let timestamp = reader.take(super::TIMESTAMP_LEN, "timestamp")?;
         let timestamp = u64::from_le_bytes(timestamp.try_into().unwrap_or_default());
@@ -116,6 +122,7 @@ impl Layout {
             annotated,
             size,
             traits,
+            headers: properties.headers,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Exchanges that keep messages: to delay them, or to repeat them to those who come late.
 
-use leveret_codec::{Properties, Value};
+use leveret_codec::{Table, Value};
 
 use super::exchange::{Exchange, Routable};
 use super::kind::ExchangeKind;
@@ -25,11 +25,11 @@ pub const DELAY_HEADER: &str = "x-delay";
 /// The header that keeps a message out of the history.
 const NO_STORE_HEADER: &str = "x-recent-history-no-store";
 
-/// How long a delayed exchange keeps a message: its `x-delay` header in milliseconds. None without
-/// the header, if it is not above zero, or if it exceeds 2^32-1.
+/// How long a delayed exchange keeps a message with these headers: `x-delay` in milliseconds. None
+/// without that header, if it is not above zero, or if it exceeds 2^32-1.
 #[must_use]
-pub fn delay(properties: &Properties<'_>) -> Option<Millis> {
-    let value = properties.headers?.get(DELAY_HEADER)?;
+pub fn delay(headers: Table<'_>) -> Option<Millis> {
+    let value = headers.get(DELAY_HEADER)?;
     let number = match value {
         Value::LongStr(digits) => str::from_utf8(digits).ok()?.parse().ok()?,
         other => other.as_integer()?,
@@ -53,7 +53,9 @@ impl Exchange {
         let Some(keeper) = self.keeper() else { return Keep::No };
         let properties = message.properties;
         match self.spec().kind {
-            ExchangeKind::Delayed if delay(properties).is_some() => Keep::Only(keeper),
+            ExchangeKind::Delayed if properties.headers.and_then(delay).is_some() => {
+                Keep::Only(keeper)
+            }
             ExchangeKind::RecentHistory => {
                 let header = properties.headers.and_then(|headers| headers.get(NO_STORE_HEADER));
                 let kept = header.and_then(|value| value.as_bool()) != Some(true);
@@ -74,8 +76,7 @@ mod tests {
     fn delays_are_whole_milliseconds_above_zero() {
         let of = |value: Value<'_>| {
             let headers = TableBuilder::new().put(DELAY_HEADER, value).build();
-            let headers = Some(headers.as_table());
-            delay(&Properties { headers, ..Properties::default() }).map(|delay| delay.0)
+            delay(headers.as_table()).map(|delay| delay.0)
         };
         assert_eq!(of(Value::I32(1)), Some(1));
         assert_eq!(of(Value::I64(u32::MAX.into())), Some(u32::MAX.into()));
@@ -84,6 +85,6 @@ mod tests {
         {
             assert_eq!(of(none), None, "{none:?}");
         }
-        assert_eq!(delay(&Properties::default()), None);
+        assert_eq!(delay(Table::EMPTY), None);
     }
 }

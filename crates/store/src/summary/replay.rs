@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Context, FOOTER, HAS_LIFE, HAS_PRIORITY, KIND, MAGIC, SAME_QUEUE, STEP};
+use super::{Context, FOOTER, HAS_DELAY, HAS_LIFE, HAS_PRIORITY, KIND, MAGIC, SAME_QUEUE, STEP};
 use crate::{
     Outline, RecoveredPlace,
     encoding::Reader,
@@ -214,7 +214,8 @@ impl Replay<'_> {
         self.context.time = time;
         let priority = if tag & HAS_PRIORITY != 0 { Some(self.reader.u8()?) } else { None };
         let life = if tag & HAS_LIFE != 0 { Some(self.reader.varint()?) } else { None };
-        Some((length, Outline { bytes, time, life, priority, payload: 0 }))
+        let delay = if tag & HAS_DELAY != 0 { Some(self.reader.varint()?) } else { None };
+        Some((length, Outline { bytes, time, life, delay, priority, payload: 0 }))
     }
 }
 
