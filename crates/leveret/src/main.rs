@@ -1,10 +1,8 @@
 //! The `leveret` binary: reads its settings, runs the broker, stops it on a signal.
 
-/// Memory that a backlog took is the system's again some seconds after the backlog has gone: the
-/// memory alarm, which looks at what the process holds, would not end otherwise.
 #[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: leveret_allocator::Allocator = leveret_allocator::Allocator;
 
 mod arguments;
 mod logging;
@@ -56,6 +54,8 @@ fn run(arguments: &Arguments, begun: Instant) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Completion { shell, tool }) => print(&completion(*shell, *tool))?,
         None => {
+            #[cfg(target_os = "linux")]
+            leveret_allocator::give_back_sooner();
             let (config, warnings) = Config::load(&sources(arguments))?;
             let level = logging::start(config.log);
             report_panics();

@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// More than allocators keep at hand.
 const STIRRED: usize = 8 << 20;
 
-/// Has freed memory go back to the system. The allocator (mimalloc) waits a second with that, and
+/// Has freed memory go back to the system. The allocator (mimalloc) waits a little with that, and
 /// then until it is next asked for much: for ever, if publishers wait and all is quiet.
 fn stir_allocator() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(STIRRED)));
