@@ -92,7 +92,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, Defin
 }
 
 pub(crate) fn arguments(bytes: &[u8]) -> Result<TableBuf, DefinitionError> {
-    Ok(TableBuf::parse(bytes.to_vec().into(), &TableLimits::default())?)
+    Ok(TableBuf::parse(bytes.to_vec().into(), &TableLimits::ACCEPTED)?)
 }
 
 /// Joins names into a key.

@@ -107,8 +107,7 @@ pub(crate) fn properties(message: &Message) -> Properties<'_> {
 
 /// As [`properties`], of those a queue delivers it with.
 pub(crate) fn parsed(raw: &[u8]) -> Properties<'_> {
-    let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-    let properties = Properties::parse(raw, &limits);
+    let properties = Properties::parse(raw, &TableLimits::ACCEPTED);
     debug_assert!(properties.is_ok(), "the message was published with them");
     properties.unwrap_or_default()
 }

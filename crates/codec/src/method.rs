@@ -9,6 +9,7 @@ pub use spec::{Method, access, basic, channel, confirm, connection, exchange, qu
 
 use crate::AmqpError;
 use crate::frame::{self, FRAME_END, FRAME_HEADER_LEN, FrameKind};
+use crate::table::TableLimits;
 use crate::wire::{self, ReadError, Reader};
 
 /// A method's class and its number in the class.
@@ -51,12 +52,15 @@ impl fmt::Debug for MethodId {
 
 /// Splits a method frame's payload into the method's id and a reader of its arguments.
 #[inline]
-fn read_id(payload: &[u8]) -> Result<(MethodId, Reader<'_>), AmqpError> {
+fn read_id<'a>(
+    payload: &'a [u8],
+    tables: &TableLimits,
+) -> Result<(MethodId, Reader<'a>), AmqpError> {
     let Some((&[c0, c1, m0, m1], arguments)) = payload.split_first_chunk() else {
         return Err(AmqpError::bad_frame(FrameKind::Method.octet(), payload, "unknown_frame"));
     };
     let id = MethodId { class: u16::from_be_bytes([c0, c1]), method: u16::from_be_bytes([m0, m1]) };
-    Ok((id, Reader::new(arguments)))
+    Ok((id, Reader::within(arguments, tables)))
 }
 
 /// What a client is told about arguments that cannot be read.

@@ -79,15 +79,15 @@ impl<'a> Properties<'a> {
     }
 
     fn parse_any(raw: &'a [u8], limits: &TableLimits) -> Result<Self, AmqpError> {
-        let mut reader = Reader::new(raw);
-        match Self::read(&mut reader, limits) {
+        let mut reader = Reader::within(raw, limits);
+        match Self::read(&mut reader) {
             Ok(properties) if reader.rest().is_empty() => Ok(properties),
             Err(ReadError::Table(error)) => Err(error.into()),
             _ => Err(AmqpError::cannot_decode(raw)),
         }
     }
 
-    fn read(reader: &mut Reader<'a>, limits: &TableLimits) -> Result<Self, ReadError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, ReadError> {
         let flags = reader.short()?;
         let mut word = flags;
         while word & CONTINUATION != 0 {
@@ -104,7 +104,7 @@ impl<'a> Properties<'a> {
                 reader.short_bytes()?
             };
             (table) => {
-                reader.table_within(limits)?
+                reader.table()?
             };
             (octet) => {
                 reader.octet()?

@@ -143,6 +143,8 @@ pub struct TableLimits {
 impl TableLimits {
     /// No table nested deeper is ever accepted: code that walks tables may recurse.
     pub const DEEPEST: usize = 32;
+    /// For tables that were accepted before, by whatever limits.
+    pub const ACCEPTED: Self = Self { max_depth: Self::DEEPEST, max_fields: usize::MAX };
 }
 
 impl Default for TableLimits {
@@ -160,12 +162,12 @@ pub enum TableError {
     /// A type tag RabbitMQ does not know.
     #[error("malformed table: unknown field type {0}")]
     UnknownType(u8),
-    /// Deeper than [`TableLimits::max_depth`].
-    #[error("table nested too deeply")]
-    TooDeep,
-    /// More than [`TableLimits::max_fields`].
-    #[error("table with too many fields")]
-    TooManyFields,
+    /// Deeper than [`TableLimits::max_depth`], which is this.
+    #[error("table nested deeper than {0}")]
+    TooDeep(usize),
+    /// More than [`TableLimits::max_fields`], which is this.
+    #[error("table with more than {0} fields")]
+    TooManyFields(usize),
 }
 
 /// 502. RabbitMQ drops the connection without a word on such a table.

@@ -22,12 +22,19 @@ pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     bits: u8,
     bits_left: u8,
+    tables: TableLimits,
 }
 
 impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn new(input: &'a [u8]) -> Self {
-        Self { rest: input, bits: 0, bits_left: 0 }
+        Self::within(input, &TableLimits::default())
+    }
+
+    /// With these limits of tables.
+    #[inline]
+    pub(crate) fn within(input: &'a [u8], tables: &TableLimits) -> Self {
+        Self { rest: input, bits: 0, bits_left: 0, tables: *tables }
     }
 
     /// What has not been read.
@@ -88,13 +95,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn table(&mut self) -> Result<Table<'a>, ReadError> {
-        self.table_within(&TableLimits::default())
-    }
-
-    #[inline]
-    pub(crate) fn table_within(&mut self, limits: &TableLimits) -> Result<Table<'a>, ReadError> {
         let bytes = self.longstr()?;
-        Table::parse(bytes, limits).map_err(ReadError::Table)
+        Table::parse(bytes, &self.tables).map_err(ReadError::Table)
     }
 
     #[inline]

@@ -42,9 +42,12 @@ fn text(bytes: &[u8]) -> String {
 /// # Errors
 /// 400 for null, for names over 255 bytes, and for nesting or numbers of entries that no client
 /// could send either.
-pub(crate) fn from_json(object: &Map<String, Json>) -> Result<TableBuf, Failure> {
-    let table = build(object, TableLimits::default().max_depth)?;
-    let checked = TableBuf::parse(table.as_bytes().clone(), &TableLimits::default());
+pub(crate) fn from_json(
+    object: &Map<String, Json>,
+    limits: &TableLimits,
+) -> Result<TableBuf, Failure> {
+    let table = build(object, limits.max_depth)?;
+    let checked = TableBuf::parse(table.as_bytes().clone(), limits);
     checked.map_err(|error| Failure::bad_request(error.to_string()))
 }
 
@@ -107,7 +110,7 @@ mod tests {
 
     fn table(json: Json) -> Result<TableBuf, Failure> {
         match json {
-            Json::Object(object) => from_json(&object),
+            Json::Object(object) => from_json(&object, &TableLimits::default()),
             other => panic!("{other}"),
         }
     }

@@ -1,6 +1,6 @@
 //! A message's properties as JSON, and back.
 
-use leveret_codec::{Properties, TableBuf};
+use leveret_codec::{Properties, TableBuf, TableLimits};
 use serde_json::{Map, Value, json};
 
 use crate::answer::Failure;
@@ -49,7 +49,7 @@ pub(crate) fn to_json(properties: &Properties<'_>) -> Value {
 ///
 /// # Errors
 /// 400 for one of the wrong type.
-pub(crate) fn from_json(value: &Value) -> Result<Vec<u8>, Failure> {
+pub(crate) fn from_json(value: &Value, limits: &TableLimits) -> Result<Vec<u8>, Failure> {
     let nothing = Map::new();
     let given = match value {
         Value::Object(given) => given,
@@ -58,7 +58,7 @@ pub(crate) fn from_json(value: &Value) -> Result<Vec<u8>, Failure> {
     };
     let headers: Option<TableBuf> = match given.get("headers") {
         None => None,
-        Some(Value::Object(headers)) => Some(json_table::from_json(headers)?),
+        Some(Value::Object(headers)) => Some(json_table::from_json(headers, limits)?),
         Some(Value::Array(none)) if none.is_empty() => None,
         Some(_) => return Err(Failure::BadRequest(json!(["not_table", "headers"]))),
     };
@@ -101,8 +101,6 @@ pub(crate) fn from_json(value: &Value) -> Result<Vec<u8>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use leveret_codec::TableLimits;
-
     use super::*;
 
     #[test]
@@ -113,16 +111,16 @@ mod tests {
             "message_id": "m", "priority": 3, "reply_to": "r", "timestamp": 123, "type": "t",
             "user_id": "guest",
         });
-        let raw = from_json(&json).unwrap();
+        let raw = from_json(&json, &TableLimits::default()).unwrap();
         let properties = Properties::parse(&raw, &TableLimits::default()).unwrap();
         assert_eq!(to_json(&properties), json);
         assert_eq!(to_json(&Properties::default()), json!([]));
-        assert_eq!(from_json(&json!([])).unwrap(), [0, 0]);
+        assert_eq!(from_json(&json!([]), &TableLimits::default()).unwrap(), [0, 0]);
     }
 
     #[test]
     fn wrong_types_are_named() {
-        let refused = |json| from_json(&json).unwrap_err();
+        let refused = |json| from_json(&json, &TableLimits::default()).unwrap_err();
         let not_int = Failure::BadRequest(json!(["not_int", "delivery_mode"]));
         assert_eq!(refused(json!({ "delivery_mode": "2" })), not_int);
         assert_eq!(refused(json!({ "delivery_mode": 256 })), not_int);

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use leveret_broker::access::HashingAlgorithm;
 use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY};
+use leveret_codec::TableLimits;
 use leveret_store::SyncPolicy;
 
 use crate::sasl::{CertificateUser, Mechanism};
@@ -131,6 +132,8 @@ pub struct AmqpConfig {
     pub handshake_max: Option<u32>,
     /// Largest message body in bytes, up to 512 MiB.
     pub max_message_bytes: u64,
+    /// How large tables of arguments and headers may be: most entries, and deepest nesting.
+    pub tables: TableLimits,
     /// Most connections at a time.
     pub connection_max: Option<u32>,
     /// Most connections of an address at a time; with IPv6 of a network of 64 bits.
@@ -298,6 +301,7 @@ impl Default for Config {
                 handshake_timeout: Duration::from_secs(10),
                 handshake_max: None,
                 max_message_bytes: 16 << 20,
+                tables: TableLimits::default(),
                 connection_max: None,
                 connection_max_per_address: None,
                 channel_max_per_node: None,

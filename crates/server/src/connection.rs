@@ -498,7 +498,7 @@ impl Connection {
         if frame.kind != FrameKind::Method || frame.channel != 0 {
             return Next::Read;
         }
-        match Method::decode(frame.payload) {
+        match Method::decode_within(frame.payload, &self.context.amqp.tables) {
             Ok(Method::ConnectionClose(_)) => {
                 self.reply(|out| connection::CloseOk {}.encode_frame(0, out));
             }
@@ -510,7 +510,7 @@ impl Connection {
     }
 
     fn connection_method(&mut self, payload: &[u8]) -> Result<Next, AmqpError> {
-        let method = Method::decode(payload)?;
+        let method = Method::decode_within(payload, &self.context.amqp.tables)?;
         match (&self.phase, method) {
             (Phase::Starting, Method::ConnectionStartOk(start_ok)) => self.log_in(&start_ok),
             (Phase::Tuning, Method::ConnectionTuneOk(tune_ok)) => self.tune(tune_ok),

@@ -1,10 +1,10 @@
 //! How many connections, channels, consumers and queues there may be.
 
 use leveret_broker::{Actor, UserLimits, VhostLimits};
-use leveret_tests::codec::{channel, queue};
+use leveret_tests::codec::{Properties, TableBuf, TableBuilder, channel, queue};
 use leveret_tests::{
-    Account, Broker, Connection, Login, bind, cancel, consume, declare, declare_exchange, delete,
-    eventually, passive, unbind,
+    Account, Api, Broker, Channel, Connection, Login, bind, cancel, consume, declare,
+    declare_exchange, delete, eventually, passive, publish, unbind,
 };
 
 const ANNA: Account<'_> =
@@ -181,6 +181,61 @@ fn the_node_limits_its_channels() {
         three.unopened(1).call(&channel::Open {}) == "channel.open-ok"
             && three.unopened(2).call(&channel::Open {}) == "channel.open-ok"
     });
+}
+
+/// Tables of arguments and of headers, by what is configured; what is within the limits passes.
+#[test]
+fn tables_are_as_large_and_as_deep_as_they_may_be() {
+    let config = "[amqp]\ntable_field_max = 20\ntable_depth_max = 3\n";
+    let Some(broker) = Broker::configured(config, "needs limits of tables") else { return };
+    let fields = |count| {
+        let names = (0..count).map(|number| format!("x-{number}"));
+        names.fold(TableBuilder::new(), |table, name| table.put(&name, true)).build()
+    };
+    let nested = |depth| {
+        let inmost = TableBuilder::new().put("x", true).build();
+        (1..depth).fold(inmost, |inner, _| TableBuilder::new().put("x", inner.as_table()).build())
+    };
+    let bound = |channel: &Channel, arguments: &TableBuf| {
+        let bind = queue::Bind { arguments: arguments.as_table(), ..bind("q", "amq.headers", "") };
+        channel.call(&bind)
+    };
+    let published = |channel: &Channel, headers: &TableBuf| {
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        channel.publish_with(&publish("", "q"), &properties, b"x");
+        channel.call(&passive("q"))
+    };
+    let good = broker.connect().channel(1);
+    good.call(&declare("q"));
+    assert_eq!(bound(&good, &fields(20)), "queue.bind-ok");
+    assert_eq!(bound(&good, &nested(3)), "queue.bind-ok");
+    assert_eq!(published(&good, &fields(20)), "queue.declare-ok q 1 0");
+    assert_eq!(published(&good, &nested(3)), "queue.declare-ok q 2 0");
+    for (table, text) in [
+        (fields(21), "SYNTAX_ERROR - table with more than 20 fields"),
+        (nested(4), "SYNTAX_ERROR - table nested deeper than 3"),
+    ] {
+        let channel = broker.connect().channel(1);
+        let refused = bound(&channel, &table);
+        assert_eq!(refused, format!("connection.close 502 queue.bind {text}").as_str());
+        let channel = broker.connect().channel(1);
+        let refused = published(&channel, &table);
+        assert_eq!(refused, format!("connection.close 502 basic.publish {text}").as_str());
+    }
+    // And more than by default if that is configured, also when it is read again.
+    let config = "management = \"127.0.0.1:0\"\n[amqp]\ntable_field_max = 5000\n\
+                  table_depth_max = 32\n";
+    let broker = Broker::configured(config, "needs limits of tables").unwrap();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    assert_eq!(bound(&channel, &fields(5000)), "queue.bind-ok");
+    assert_eq!(published(&channel, &nested(32)), "queue.declare-ok q 1 0");
+    assert_eq!(published(&channel, &fields(5000)), "queue.declare-ok q 2 0");
+    let api = Api::new(broker.management_address());
+    let bindings = api.get("/queues/%2F/q/bindings");
+    let arguments = bindings[1]["arguments"].as_object().unwrap();
+    assert_eq!(arguments.len(), 5000);
 }
 
 /// Of all vhosts together. What is there already is no more than it was.

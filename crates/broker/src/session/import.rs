@@ -53,13 +53,14 @@ impl Session {
     ///
     /// # Errors
     /// 404 when there is no such queue, 405 when it is exclusive, 406 when a stream would not go on
-    /// with `first_offset` or has another message there, 501 and 502 for properties that are none, 541
-    /// when the disk can't be read. Nothing has been taken then.
+    /// with `first_offset` or has another message there, 501 and 502 for properties that are none, 502
+    /// for headers beyond the limits, 541 when the disk can't be read. Nothing has been taken then.
     pub fn import(
         &mut self,
         queue: &str,
         messages: &[Imported<'_>],
         first_offset: Option<u64>,
+        tables: &TableLimits,
     ) -> Result<Imports, AmqpError> {
         debug_assert!(!self.has_staged(), "its append is its own");
         let queue = self.accessible_queue(queue)?;
@@ -69,8 +70,7 @@ impl Session {
         {
             messages = self.not_there_yet(&queue, messages, offset)?;
         }
-        let limits = TableLimits::default();
-        let parsed = messages.iter().map(|one| Properties::parse(one.raw_properties, &limits));
+        let parsed = messages.iter().map(|one| Properties::parse(one.raw_properties, tables));
         let parsed: Vec<Properties<'_>> = parsed.collect::<Result<_, _>>()?;
         let added = match queue.queue_type {
             QueueType::Classic => None,

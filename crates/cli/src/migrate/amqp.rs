@@ -417,7 +417,7 @@ impl Heard {
 
 /// The offset of a message that came from a stream.
 fn offset(properties: &[u8]) -> Result<Option<u64>, AmqpFailure> {
-    let properties = Properties::parse(properties, &TableLimits::default())?;
+    let properties = Properties::parse(properties, &TableLimits::ACCEPTED)?;
     let headers = properties.headers.unwrap_or_default();
     let offset = headers.get("x-stream-offset").and_then(|value| value.as_integer());
     Ok(offset.and_then(|offset| u64::try_from(offset).ok()))

@@ -29,15 +29,27 @@ macro_rules! define_methods {
         }
 
         impl<'a> Method<'a> {
+            /// Reads the payload of a method frame, by the usual limits of tables.
+            ///
+            /// # Errors
+            /// As [`decode_within`](Self::decode_within).
+            #[inline]
+            pub fn decode(payload: &'a [u8]) -> Result<Self, AmqpError> {
+                Self::decode_within(payload, &TableLimits::default())
+            }
+
             /// Reads the payload of a method frame.
             ///
             /// # Errors
             /// As RabbitMQ: 503 for ids that name no method, 501 for arguments that are too short
-            /// or too long or for a name that is not UTF-8. 502 for a malformed or overly nested
-            /// table, where RabbitMQ drops the connection.
+            /// or too long or for a name that is not UTF-8. 502 for a malformed table, where
+            /// RabbitMQ drops the connection, and for one beyond the limits.
             #[inline]
-            pub fn decode(payload: &'a [u8]) -> Result<Self, AmqpError> {
-                let (id, mut reader) = super::read_id(payload)?;
+            pub fn decode_within(
+                payload: &'a [u8],
+                tables: &TableLimits,
+            ) -> Result<Self, AmqpError> {
+                let (id, mut reader) = super::read_id(payload, tables)?;
                 let method = match (id.class, id.method) {
                     $($(
                         ($class_id, $id) => $class::$name::read(&mut reader).map(Self::$variant),

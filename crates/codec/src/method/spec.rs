@@ -4,7 +4,7 @@
 use super::define::define_methods;
 use super::{MethodId, begin, end};
 use crate::AmqpError;
-use crate::table::Table;
+use crate::table::{Table, TableLimits};
 use crate::wire::{ReadError, Reader, Writer};
 
 define_methods! {

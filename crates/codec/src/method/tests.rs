@@ -140,7 +140,7 @@ fn a_deeply_nested_table_is_refused() {
     }
     let len = u32::try_from(table.len()).unwrap().to_be_bytes();
     let payload = [&b"\0\x32\0\x0a\0\0\x01q\0"[..], &len, &table].concat();
-    assert_eq!(refused(&payload).0, "SYNTAX_ERROR - table nested too deeply");
+    assert_eq!(refused(&payload).0, "SYNTAX_ERROR - table nested deeper than 16");
 }
 
 #[test]

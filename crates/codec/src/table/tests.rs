@@ -100,33 +100,33 @@ fn unknown_types_are_refused() {
 #[test]
 fn nesting_is_limited() {
     assert!(parse(&nested_tables(16)).is_ok());
-    assert_eq!(parse(&nested_tables(17)), Err(TableError::TooDeep));
-    assert_eq!(parse(&nested_tables(10_000)), Err(TableError::TooDeep));
+    assert_eq!(parse(&nested_tables(17)), Err(TableError::TooDeep(16)));
+    assert_eq!(parse(&nested_tables(10_000)), Err(TableError::TooDeep(16)));
 
     let limits = |max_depth| TableLimits { max_depth, ..TableLimits::default() };
     assert_eq!(Table::parse(&nested_tables(1), &limits(0)), Ok(Table::EMPTY));
-    assert_eq!(Table::parse(b"\x01aV", &limits(0)), Err(TableError::TooDeep));
+    assert_eq!(Table::parse(b"\x01aV", &limits(0)), Err(TableError::TooDeep(0)));
     assert!(Table::parse(b"\x01aV", &limits(1)).is_ok());
-    assert_eq!(Table::parse(&nested_tables(2), &limits(1)), Err(TableError::TooDeep));
+    assert_eq!(Table::parse(&nested_tables(2), &limits(1)), Err(TableError::TooDeep(1)));
     let deepest = nested_tables(TableLimits::DEEPEST);
     assert!(Table::parse(&deepest, &limits(usize::MAX)).is_ok());
     let deeper = nested_tables(TableLimits::DEEPEST + 1);
-    assert_eq!(Table::parse(&deeper, &limits(usize::MAX)), Err(TableError::TooDeep));
+    assert_eq!(Table::parse(&deeper, &limits(usize::MAX)), Err(TableError::TooDeep(32)));
 }
 
 #[test]
 fn fields_are_limited_over_all_levels() {
     let flat = b"\x01aV".repeat(4096);
     assert!(parse(&flat).is_ok());
-    assert_eq!(parse(&b"\x01aV".repeat(4097)), Err(TableError::TooManyFields));
-    assert_eq!(parse(&b"\x01aV".repeat(100_000)), Err(TableError::TooManyFields));
+    assert_eq!(parse(&b"\x01aV".repeat(4097)), Err(TableError::TooManyFields(4096)));
+    assert_eq!(parse(&b"\x01aV".repeat(100_000)), Err(TableError::TooManyFields(4096)));
 
     let array = ArrayBuilder::new().push(true).push(false).build();
     let table = TableBuilder::new().put("a", array.as_array()).put("b", true).build();
     let limits = |max_fields| TableLimits { max_fields, ..TableLimits::default() };
     assert!(Table::parse(table.as_bytes(), &limits(4)).is_ok());
     let refused = Table::parse(table.as_bytes(), &limits(3));
-    assert_eq!(refused, Err(TableError::TooManyFields));
+    assert_eq!(refused, Err(TableError::TooManyFields(3)));
 }
 
 #[test]

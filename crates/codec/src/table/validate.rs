@@ -22,12 +22,19 @@ enum Container {
 /// A container that has been entered: what it is, and what of it comes after the one inside.
 type Open<'a> = (Container, &'a [u8]);
 
+/// How many fields there may be, and how many more.
+#[derive(Clone, Copy)]
+struct Fields {
+    left: usize,
+    max: usize,
+}
+
 fn check(kind: Container, bytes: &[u8], limits: &TableLimits) -> Result<(), TableError> {
     let max_depth = limits.max_depth.min(TableLimits::DEEPEST);
     if max_depth == 0 {
-        return Err(TableError::TooDeep);
+        return Err(TableError::TooDeep(max_depth));
     }
-    let mut fields = limits.max_fields;
+    let mut fields = Fields { left: limits.max_fields, max: limits.max_fields };
     let mut outermost = (kind, bytes);
     match next_container(&mut outermost, &mut fields)? {
         Some(inner) => check_nested(outermost, inner, fields, max_depth),
@@ -41,7 +48,7 @@ fn check(kind: Container, bytes: &[u8], limits: &TableLimits) -> Result<(), Tabl
 fn check_nested<'a>(
     outermost: Open<'a>,
     inner: Open<'a>,
-    mut fields: usize,
+    mut fields: Fields,
     max_depth: usize,
 ) -> Result<(), TableError> {
     let mut stack = [(Container::Table, &[][..]); TableLimits::DEEPEST];
@@ -50,16 +57,16 @@ fn check_nested<'a>(
     let mut entered = Some(inner);
     loop {
         if let Some(inner) = entered {
-            let slot = stack.get_mut(depth).ok_or(TableError::TooDeep)?;
+            let slot = stack.get_mut(depth).ok_or(TableError::TooDeep(max_depth))?;
             *slot = std::mem::replace(&mut current, inner);
             depth += 1;
             if depth >= max_depth {
-                return Err(TableError::TooDeep);
+                return Err(TableError::TooDeep(max_depth));
             }
         } else {
             let Some(outer) = depth.checked_sub(1) else { return Ok(()) };
             depth = outer;
-            current = stack.get(outer).copied().ok_or(TableError::TooDeep)?;
+            current = stack.get(outer).copied().ok_or(TableError::TooDeep(max_depth))?;
         }
         entered = next_container(&mut current, &mut fields)?;
     }
@@ -69,10 +76,10 @@ fn check_nested<'a>(
 /// end.
 fn next_container<'a>(
     (kind, rest): &mut Open<'a>,
-    fields: &mut usize,
+    fields: &mut Fields,
 ) -> Result<Option<Open<'a>>, TableError> {
     while !rest.is_empty() {
-        *fields = fields.checked_sub(1).ok_or(TableError::TooManyFields)?;
+        fields.left = fields.left.checked_sub(1).ok_or(TableError::TooManyFields(fields.max))?;
         if *kind == Container::Table {
             *rest = raw::key(rest).ok_or(TableError::Truncated)?.1;
         }

@@ -107,8 +107,8 @@ impl<'a> Layout<'a> {
             let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
             reader.take(length as usize, "annotations")?;
         }
-        let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-        let properties = Properties::parse(raw, &limits).map_err(StoredMessageError::Properties)?;
+        let properties = Properties::parse(raw, &TableLimits::ACCEPTED)
+            .map_err(StoredMessageError::Properties)?;
         if properties.expiration.is_some_and(|digits| super::number(digits).is_none()) {
             return Err(StoredMessageError::Expiration);
         }

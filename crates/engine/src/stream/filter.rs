@@ -71,7 +71,6 @@ fn filter_value(message: &Message) -> Option<&[u8]> {
     if raw.first()? & HAS_HEADERS == 0 {
         return None;
     }
-    let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-    let headers = Properties::parse(raw, &limits).ok()?.headers?;
+    let headers = Properties::parse(raw, &TableLimits::ACCEPTED).ok()?.headers?;
     headers.get("x-stream-filter-value")?.as_bytes()
 }

@@ -139,7 +139,7 @@ pub(crate) fn bind(call: &Call) -> Outcome {
         Some(Value::String(key)) => key,
         Some(_) => return Err(Failure::bad_request("routing_key should be a string")),
     };
-    let arguments = exchanges::arguments(&body)?;
+    let arguments = exchanges::arguments(&body, &call.node.config().amqp.tables)?;
     let (source, destination) = (exchanges::name(call), destination(call));
     let mut session = call.session()?;
     let commit = session.bind(&source, destination, routing_key, arguments.as_table())?;

@@ -121,7 +121,7 @@ impl Wanted {
     /// A message, if it is one of those meant.
     fn show(&self, position: u64, entry: &Entry) -> Option<Value> {
         let message = &entry.message;
-        let properties = Properties::parse(message.properties(), &TableLimits::default());
+        let properties = Properties::parse(message.properties(), &TableLimits::ACCEPTED);
         let properties = properties.unwrap_or_default();
         if !self.filter.matches(message, &properties) {
             return None;

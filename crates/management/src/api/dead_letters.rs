@@ -82,7 +82,7 @@ fn first(
 
 fn dead_letters(queue: &SharedQueue, browsed: &Browsed) -> Option<Value> {
     let first = browsed.messages.iter().find_map(|(_, entry)| {
-        let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
+        let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
         let death = deaths(&properties.ok()?).next().map(json_table::to_json)?;
         Some((death, entry.message.timestamp().0))
     });

@@ -98,7 +98,8 @@ pub(crate) fn show(call: &Call) -> Outcome {
 pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object()?;
     let existed = named(call).is_ok();
-    let declared = declare(&mut call.session()?, &name(call), &body)?;
+    let declared =
+        declare(&mut call.session()?, &name(call), &body, &call.node.config().amqp.tables)?;
     let answer = if existed { Answer::done() } else { Answer::created() };
     Ok(answer.after(declared))
 }
@@ -111,8 +112,9 @@ pub(crate) fn declare(
     session: &mut Session,
     name: &str,
     body: &Map<String, Value>,
+    tables: &TableLimits,
 ) -> Result<Option<leveret_store::Lsn>, Failure> {
-    let arguments = arguments(body)?;
+    let arguments = arguments(body, tables)?;
     let kind = if body.contains_key("type") { text(body, "type")? } else { "direct" };
     let declared = session.declare_exchange(DeclareExchange {
         name,
@@ -149,13 +151,15 @@ pub(crate) fn publish(call: &Call) -> Outcome {
             .map_err(|_| Failure::BadRequest(json!(["not_base64", payload])))?,
         other => return Err(Failure::BadRequest(json!(["unsupported_encoding", other]))),
     };
-    let max = call.node.config().amqp.max_message_bytes;
+    let config = call.node.config();
+    let (max, tables) = (config.amqp.max_message_bytes, &config.amqp.tables);
     if payload.len() as u64 > max {
         let error = leveret_broker::refusal::message_too_large(payload.len() as u64, max);
         return Err(of_publish(&error));
     }
-    let raw_properties = properties::from_json(body.get("properties").unwrap_or(&Value::Null))?;
-    let properties = Properties::parse(&raw_properties, &TableLimits::default())?;
+    let given = body.get("properties").unwrap_or(&Value::Null);
+    let raw_properties = properties::from_json(given, tables)?;
+    let properties = Properties::parse(&raw_properties, tables)?;
     let staged = session.publish(
         Publish {
             channel: CHANNEL,
@@ -195,16 +199,19 @@ pub(crate) fn real_name(name: &str) -> &str {
     if name == "amq.default" { "" } else { name }
 }
 
-/// The arguments of a body.
+/// The arguments of a body, within these limits.
 ///
 /// # Errors
 /// 400 for something else than an object, and for what no client could send.
-pub(crate) fn arguments(body: &Map<String, Value>) -> Result<TableBuf, Failure> {
+pub(crate) fn arguments(
+    body: &Map<String, Value>,
+    limits: &TableLimits,
+) -> Result<TableBuf, Failure> {
     match body.get("arguments") {
         None | Some(Value::Null) => Ok(TableBuf::default()),
         // Empty tables come as lists from clients in languages that have one type for both.
         Some(Value::Array(none)) if none.is_empty() => Ok(TableBuf::default()),
-        Some(Value::Object(arguments)) => json_table::from_json(arguments),
+        Some(Value::Object(arguments)) => json_table::from_json(arguments, limits),
         Some(_) => Err(Failure::bad_request("arguments should be an object")),
     }
 }

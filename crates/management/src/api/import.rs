@@ -76,7 +76,8 @@ pub(crate) fn messages(call: &Call) -> Outcome {
         })
         .collect();
     let mut session = call.session()?;
-    let taken = session.import(call.part("queue"), &imported, first_offset)?;
+    let tables = call.node.config().amqp.tables;
+    let taken = session.import(call.part("queue"), &imported, first_offset, &tables)?;
     session.finish();
     Ok(Answer::json(&json!({ "messages": taken.messages })).after(taken.commit))
 }

@@ -258,7 +258,8 @@ pub(crate) fn put(call: &Call) -> Outcome {
         return Err(Failure::bad_request(format!("Node {node} is not a cluster member")));
     }
     let existed = named(call).is_ok();
-    let commit = declare(&mut call.session()?, call.part("queue"), &body)?;
+    let commit =
+        declare(&mut call.session()?, call.part("queue"), &body, &call.node.config().amqp.tables)?;
     let answer = if existed { Answer::done() } else { Answer::created() };
     Ok(answer.after(commit))
 }
@@ -271,8 +272,9 @@ pub(crate) fn declare(
     session: &mut Session,
     name: &str,
     body: &Map<String, Value>,
+    tables: &TableLimits,
 ) -> Result<Option<Lsn>, Failure> {
-    let arguments = exchanges::arguments(body)?;
+    let arguments = exchanges::arguments(body, tables)?;
     let declared = session.declare_queue(DeclareQueue {
         name,
         durable: flag(body, "durable", false)?,
@@ -418,7 +420,7 @@ fn message(fetched: &Fetched, encoding: Encoding, truncate: Option<usize>) -> Va
     let Fetched { queue, entry, left } = fetched;
     let mut scratch = Vec::new();
     let raw = queue.delivered_properties(entry, &mut scratch);
-    let properties = Properties::parse(raw, &TableLimits::default()).unwrap_or_default();
+    let properties = Properties::parse(raw, &TableLimits::ACCEPTED).unwrap_or_default();
     let body = entry.message.body();
     let (payload, encoding) = payload(body, encoding, truncate);
     json!({

@@ -1,6 +1,6 @@
 //! `/api/leveret/route`: where a message would go, and why. RabbitMQ has no such endpoint.
 
-use leveret_codec::{Properties, TableLimits, Value as Field};
+use leveret_codec::{Properties, Value as Field};
 use leveret_engine::{DestinationName, ExchangeKind, Explanation, Routable, Visit};
 use serde_json::{Value, json};
 
@@ -24,8 +24,9 @@ pub(crate) fn explain(call: &Call) -> Outcome {
     let exchange = exchanges::name(call);
     let vhost = call.vhost()?;
     let given = body.get("properties").cloned().unwrap_or_else(|| json!({}));
-    let raw = properties::from_json(&given)?;
-    let properties = Properties::parse(&raw, &TableLimits::default())?;
+    let tables = call.node.config().amqp.tables;
+    let raw = properties::from_json(&given, &tables)?;
+    let properties = Properties::parse(&raw, &tables)?;
     let mut keys = vec![key];
     for header in ["CC", "BCC"] {
         let copies = properties.headers.and_then(|headers| headers.get(header));

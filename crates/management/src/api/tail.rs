@@ -118,7 +118,7 @@ fn event(name: &str, data: &Value) -> String {
 }
 
 fn message(copied: &Copied) -> Value {
-    let properties = Properties::parse(&copied.properties, &TableLimits::default());
+    let properties = Properties::parse(&copied.properties, &TableLimits::ACCEPTED);
     let (payload, encoding) = payload(&copied.body, Encoding::Auto, None);
     let Millis(arrived_at) = copied.at;
     json!({

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_broker::access::PermissionKey;
 use leveret_broker::policy::PolicyKind;
 use leveret_broker::{Actor, Administration, Broker, Session, UserLimits, Vhost, VhostLimits};
-use leveret_codec::ReplyCode;
+use leveret_codec::{ReplyCode, TableLimits};
 use leveret_engine::{DestinationName, Millis};
 use leveret_store::Lsn;
 use serde_json::{Map, Value, json};
@@ -240,7 +240,8 @@ impl Importer<'_> {
         if name.is_empty() || vhost.topology(|topology| topology.exchange(name).is_some()) {
             return Ok(());
         }
-        let declared = exchanges::declare(&mut self.session(&vhost)?, name, entry);
+        let declared =
+            exchanges::declare(&mut self.session(&vhost)?, name, entry, &TableLimits::ACCEPTED);
         self.committed(declared.map_err(named_after_amqp)?);
         Ok(())
     }
@@ -251,7 +252,8 @@ impl Importer<'_> {
             return Ok(());
         }
         let entry = with_type(entry);
-        let declared = queues::declare(&mut self.session(&vhost)?, name, &entry);
+        let declared =
+            queues::declare(&mut self.session(&vhost)?, name, &entry, &TableLimits::ACCEPTED);
         self.committed(declared.map_err(named_after_amqp)?);
         Ok(())
     }
@@ -267,7 +269,7 @@ impl Importer<'_> {
             _ => (DestinationName::Queue(destination), "queue"),
         };
         let key = entry.get("routing_key").and_then(Value::as_str).unwrap_or_default();
-        let arguments = exchanges::arguments(entry)?;
+        let arguments = exchanges::arguments(entry, &TableLimits::ACCEPTED)?;
         let mut session = self.session(&vhost)?;
         let bound = session.bind(source, destination, key, arguments.as_table());
         let commit = bound.map_err(|error| {

@@ -47,7 +47,7 @@ pub(crate) fn plan(call: &Call, order: &Order) -> Result<Value, Failure> {
             looked_at += 1;
             bytes += entry.message.size();
             let is_named = order.ids.as_ref().is_none_or(|ids| ids.contains(&entry.lsn.0));
-            let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
+            let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
             let properties = properties.unwrap_or_default();
             if !is_named || !order.filter.matches(&entry.message, &properties) {
                 continue;
@@ -80,7 +80,7 @@ pub(crate) fn plan(call: &Call, order: &Order) -> Result<Value, Failure> {
 
 fn way(call: &Call, origin: Origin) -> Result<Way, Failure> {
     let Origin { exchange, routing_key, properties } = origin;
-    let properties = Properties::parse(&properties, &TableLimits::default())?;
+    let properties = Properties::parse(&properties, &TableLimits::ACCEPTED)?;
     let vhost = call.vhost()?;
     let (queues, is_missing) = vhost.topology(|topology| {
         let message =

@@ -98,7 +98,7 @@ impl Replay {
             looked_at += 1;
             let Some(origin) = self.meant(entry, cursor) else { continue };
             let Origin { exchange, routing_key, properties: raw_properties } = origin;
-            let properties = Properties::parse(&raw_properties, &TableLimits::default())?;
+            let properties = Properties::parse(&raw_properties, &TableLimits::ACCEPTED)?;
             let publish = Publish {
                 channel: CHANNEL,
                 exchange: &exchange,
@@ -159,7 +159,7 @@ impl Replay {
         if id > self.until || !is_named || cursor.left.contains(&id) {
             return None;
         }
-        let properties = Properties::parse(entry.message.properties(), &TableLimits::default());
+        let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
         let properties = properties.unwrap_or_default();
         if !self.order.filter.matches(&entry.message, &properties) {
             return None;

@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 use std::path;
 use std::time::Duration;
 
+use leveret_codec::TableLimits;
+
 use super::alarms::{self, Limit};
 use super::sources::variable;
 use super::units::{show_bytes, show_duration};
@@ -277,6 +279,30 @@ static SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |config| show_bytes(config.amqp.max_message_bytes).into(),
+    },
+    Setting {
+        key: "amqp.table_field_max",
+        about: "Most entries of a table of arguments or headers, those of tables and arrays in it included",
+        live: true,
+        allowed: "a number of entries from 16 to 1000000",
+        apply: |config, value| {
+            let max = value.integer(16..=1_000_000_u32)?;
+            config.amqp.tables.max_fields = usize::try_from(max).unwrap_or(usize::MAX);
+            Ok(())
+        },
+        show: |config| size(config.amqp.tables.max_fields),
+    },
+    Setting {
+        key: "amqp.table_depth_max",
+        about: "How deep tables and arrays may stand in each other, the outermost included",
+        live: true,
+        allowed: "a number from 2 to 32",
+        apply: |config, value| {
+            let deepest = u16::try_from(TableLimits::DEEPEST).unwrap_or(u16::MAX);
+            config.amqp.tables.max_depth = value.integer(2..=deepest)?.into();
+            Ok(())
+        },
+        show: |config| size(config.amqp.tables.max_depth),
     },
     Setting {
         key: "amqp.connection_max",
@@ -576,6 +602,10 @@ const FORMATS: [(&str, LogFormat); 3] =
 
 fn limit(value: &Value) -> Result<Option<u32>, Refused> {
     value.word(&[("none", None)]).or_else(|_| value.integer(1..=u32::MAX).map(Some))
+}
+
+fn size(number: usize) -> Shown {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
 fn show_limit(limit: Option<u32>) -> Shown {

@@ -77,6 +77,8 @@ fn a_file_sets_everything() {
         heartbeat = "1m"
         handshake_timeout = "500ms"
         max_message_size = "128MiB"
+        table_field_max = 5000
+        table_depth_max = 32
         proxies = "10.1.0.0/16"
         handshake_max = 300
         connection_max = 1000
@@ -237,6 +239,7 @@ fn a_file_sets_everything() {
             heartbeat_seconds: 60,
             handshake_timeout: Duration::from_millis(500),
             max_message_bytes: 128 << 20,
+            tables: TableLimits { max_depth: 32, max_fields: 5000 },
             handshake_max: Some(300),
             connection_max: Some(1000),
             connection_max_per_address: Some(20),
@@ -624,6 +627,8 @@ heartbeat = 60
 handshake_timeout = "10s"
 handshake_max = "auto"
 max_message_size = "16MiB"
+table_field_max = 4096
+table_depth_max = 16
 connection_max = "none"
 connection_max_per_address = "none"
 channel_max_per_node = "none"

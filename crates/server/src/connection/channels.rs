@@ -12,7 +12,7 @@ use crate::channel::Channel;
 impl Connection {
     pub(super) fn channel_method(&mut self, number: u16, payload: &[u8]) -> Result<(), AmqpError> {
         let Some(channel) = self.channels.get_mut(&number) else {
-            let method = Method::decode(payload)?;
+            let method = Method::decode_within(payload, &self.context.amqp.tables)?;
             if !matches!(method, Method::ChannelOpen(_)) {
                 let error = AmqpError::channel_error("expected 'channel.open'");
                 return Err(error.with_method(method.id()));
@@ -23,7 +23,7 @@ impl Connection {
             return self.closing_channel_method(number, payload);
         }
         channel.assembly.check_method()?;
-        let method = Method::decode(payload)?;
+        let method = Method::decode_within(payload, &self.context.amqp.tables)?;
         let id = method.id();
         self.carry_out(number, method).map_err(|error| error.with_method(id))
     }
@@ -101,7 +101,7 @@ impl Connection {
     /// A method on a channel the broker has closed: only the answer to that counts. Until then the
     /// number is in use.
     fn closing_channel_method(&mut self, number: u16, payload: &[u8]) -> Result<(), AmqpError> {
-        match Method::decode(payload) {
+        match Method::decode_within(payload, &self.context.amqp.tables) {
             Ok(Method::ChannelOpen(_)) => {
                 return Err(opened_twice().with_method(channel::Open::ID));
             }

@@ -48,7 +48,8 @@ impl Connection {
             return Ok(());
         };
         let (replies, body) = (replies.as_ref(), content.body.clone());
-        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
         let published = publisher.publish(content, None);
         let is_open = published.is_err() && publisher.session.open_question().is_some();
         if let Some(body) = is_open.then(|| body.into_owned()) {
@@ -73,7 +74,8 @@ impl Connection {
         let Channel { open, assembly, mode, replies, .. } = &mut **channel;
         let content = assembly.content(body.clone());
         let replies = replies.as_ref();
-        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
         let published = publisher.publish(content, None);
         if published.is_err() && self.has_open_question() {
             self.postpone(number, body);
@@ -104,7 +106,8 @@ impl Connection {
         }
         let Channel { open, mode, replies, repetition, .. } = &mut **channel;
         let (replies, session) = (replies.as_ref(), self.session.as_mut()?);
-        let mut publisher = Publisher { open, mode, replies, session, outbox: &self.outbox };
+        let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
         let repetition = repetition.get_or_insert_default();
         let repeated = repetition.shape.body(frame, rest, frame_max);
         if let (Some((body, length)), Some(like)) = (repeated, &repetition.like)
@@ -267,6 +270,8 @@ struct Publisher<'a> {
     replies: Option<&'a ReplySubscription>,
     session: &'a mut Session,
     outbox: &'a Outbox,
+    /// How large headers may be.
+    tables: &'a TableLimits,
 }
 
 impl Publisher<'_> {
@@ -278,7 +283,7 @@ impl Publisher<'_> {
         like: Option<&mut Option<Repeatable>>,
     ) -> Result<(), AmqpError> {
         let id = basic::Publish::ID;
-        let properties = Properties::parse(content.properties, &TableLimits::default())
+        let properties = Properties::parse(content.properties, self.tables)
             .map_err(|error| error.with_method(id))?;
         let mandatory = content.mandatory;
         let prepared = self
