@@ -70,7 +70,7 @@ pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use held_memory::{HeldMemory, HeldShare, Holder};
 pub use limits::{DefaultVhostLimits, NodeLimits, UserLimits, VhostLimits};
-pub use pager::Paging;
+pub use pager::{Paging, ReliefListener};
 pub use queue::{
     Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,
     Reading, SharedQueue,

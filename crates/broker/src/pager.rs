@@ -9,8 +9,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,12 @@ pub(crate) struct Pager {
     could_not_spill: AtomicBool,
     /// The memory exceeds what is reason to write messages that the journal does not have.
     must_spill: AtomicBool,
+    /// Whoever adds to the memory above this waits until less is there.
+    hold_above: AtomicU64,
+    /// The memory exceeds that: publishers wait.
+    is_behind: AtomicBool,
+    /// Told when they need not any more.
+    relief: OnceLock<ReliefListener>,
     /// Queues that hold messages.
     holders: AtomicU64,
     /// Who tells of deliveries, each in [steps](Self::step).
@@ -44,6 +50,9 @@ pub(crate) struct Pager {
     lists: Mutex<Lists>,
     wake: Condvar,
 }
+
+/// Told when publishers need no longer wait, with locks held: it must not call back.
+pub type ReliefListener = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct Lists {
@@ -57,6 +66,8 @@ struct Lists {
     rest_until: Option<Instant>,
     /// How long the last such rest was.
     rest: Duration,
+    /// How many are paging out now.
+    at_work: usize,
     is_closed: bool,
 }
 
@@ -88,6 +99,8 @@ const AT_ONCE: usize = 4096;
 /// How long the pager rests when all that is over the budget has to stay: twice as long each time.
 const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
+/// What may wait to be written besides what may stay in memory, in bytes: beyond it publishers wait.
+const UNWRITTEN_MAX: u64 = 8 << 20;
 /// How long the pager waits when the disk could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -102,6 +115,9 @@ impl Pager {
             is_over: AtomicBool::new(false),
             could_not_spill: AtomicBool::new(false),
             must_spill: AtomicBool::new(false),
+            hold_above: AtomicU64::new(hold_above(budget, spill_limit)),
+            is_behind: AtomicBool::new(false),
+            relief: OnceLock::new(),
             holders: AtomicU64::new(0),
             shares: AtomicU64::new(0),
             lists: Mutex::default(),
@@ -120,24 +136,63 @@ impl Pager {
         (self.budget / 4 / holders).min(WINDOW_MAX)
     }
 
-    /// A queue's messages take so much now, instead of what they did.
-    pub(crate) fn changed(&self, before: u64, now: u64) {
+    /// A queue's messages take so much now, instead of what they did. Whether that is more, and whoever
+    /// published it has to wait.
+    pub(crate) fn changed(&self, before: u64, now: u64) -> bool {
         let change = now.wrapping_sub(before);
         let memory = self.memory.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
-        if now > before && memory > self.budget && !self.is_over.swap(true, Ordering::Relaxed) {
+        if now <= before {
+            if self.is_behind() {
+                self.relieve_if_enough_has_gone();
+            }
+            return false;
+        }
+        if memory > self.budget && !self.is_over.swap(true, Ordering::Relaxed) {
             self.lists.lock().left_to_ask = usize::MAX;
             self.wake.notify_one();
         }
-        if now > before
-            && memory > self.spill_limit
-            && !self.must_spill.swap(true, Ordering::Relaxed)
-        {
-            let mut lists = self.lists.lock();
-            lists.left_to_ask = usize::MAX;
-            lists.rest_until = None;
-            drop(lists);
-            self.wake.notify_one();
+        if memory > self.spill_limit && !self.must_spill.swap(true, Ordering::Relaxed) {
+            self.begin_anew();
         }
+        let is_too_much = memory > self.hold_above.load(Ordering::Relaxed);
+        if is_too_much && !self.is_behind.swap(true, Ordering::AcqRel) {
+            // Ends with relief, at once if it has become less meanwhile.
+            self.begin_anew();
+        }
+        is_too_much
+    }
+
+    /// Has all asked that hold messages, also if the pager rests.
+    fn begin_anew(&self) {
+        let mut lists = self.lists.lock();
+        lists.left_to_ask = usize::MAX;
+        lists.rest_until = None;
+        drop(lists);
+        self.wake.notify_one();
+    }
+
+    /// Whether publishers whose messages stay have to wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    fn relieve_if_enough_has_gone(&self) {
+        if self.memory() <= self.hold_above.load(Ordering::Relaxed) {
+            self.relieve();
+        }
+    }
+
+    fn relieve(&self) {
+        if self.is_behind.swap(false, Ordering::AcqRel)
+            && let Some(relief) = self.relief.get()
+        {
+            relief();
+        }
+    }
+
+    /// That anything goes is worth waiting for.
+    fn expect_progress(&self) {
+        self.hold_above.store(hold_above(self.budget, self.spill_limit), Ordering::Relaxed);
     }
 
     /// A queue holds messages; it is told before it is asked for them.
@@ -200,7 +255,10 @@ impl Pager {
         if let Some(queue) = lists.wanting.pop_front() {
             return Some(Task::Read(queue));
         }
-        if !self.is_over.load(Ordering::Relaxed) {
+        if self.is_behind() {
+            self.relieve_if_enough_has_gone();
+        }
+        if !self.is_over.load(Ordering::Relaxed) && !self.is_behind() {
             return None;
         }
         if lists.rest_until.is_some_and(|until| until > Instant::now()) {
@@ -212,10 +270,19 @@ impl Pager {
         lists.left_to_ask = lists.left_to_ask.min(lists.holding.len());
         if !self.is_full() {
             self.is_over.store(false, Ordering::Relaxed);
+            self.expect_progress();
+            self.relieve();
             return None;
         }
         if lists.left_to_ask == 0 {
-            // All that is left can't go, or not yet.
+            if lists.at_work > 0 {
+                // Whoever is at it will say whether anything went, and look again.
+                return None;
+            }
+            // All that is left can't go, or not yet: to wait for it would be to wait for ever.
+            let most = self.memory().saturating_add(UNWRITTEN_MAX);
+            self.hold_above.fetch_max(most, Ordering::Relaxed);
+            self.relieve();
             lists.rest = (lists.rest * 2).clamp(REST_MIN, REST_MAX);
             lists.rest_until = Some(Instant::now() + lists.rest);
             return None;
@@ -225,6 +292,7 @@ impl Pager {
         if matches!(holding, Holding::Queue(_)) {
             self.holders.fetch_sub(1, Ordering::Relaxed);
         }
+        lists.at_work += 1;
         Some(Task::PageOut(holding))
     }
 
@@ -247,6 +315,25 @@ impl Pager {
         let mut lists = self.lists.lock();
         lists.left_to_ask = usize::MAX;
         lists.rest = Duration::ZERO;
+        drop(lists);
+        self.expect_progress();
+    }
+}
+
+/// Above how much memory publishers wait.
+const fn hold_above(budget: u64, spill_limit: u64) -> u64 {
+    let stays = if budget > spill_limit { budget } else { spill_limit };
+    stays.saturating_add(UNWRITTEN_MAX)
+}
+
+/// Counts one that pages out, until it is done or has panicked.
+struct AtWork<'a>(&'a Pager);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.lists.lock().at_work -= 1;
+        // Another may have waited for what comes of it.
+        self.0.wake.notify_one();
     }
 }
 
@@ -286,6 +373,16 @@ impl Broker {
     /// Ends all waiting in [`page`](Self::page).
     pub fn stop_paging(&self) {
         self.agenda.pager.close();
+    }
+
+    /// Whether so much waits to be written that those who add to it have to wait.
+    pub fn is_paging_behind(&self) -> bool {
+        self.agenda.pager.is_behind()
+    }
+
+    /// Has this called whenever that is over. Only the first that asks is told.
+    pub fn listen_to_relief(&self, listener: ReliefListener) {
+        let _ = self.agenda.pager.relief.set(listener);
     }
 
     /// What ready messages and unsettled deliveries take in memory, about, in bytes.
@@ -335,6 +432,7 @@ impl Broker {
                 }
             }
             Task::PageOut(holding) => {
+                let _at_work = AtWork(&self.agenda.pager);
                 let readable = self.store().readable_lsn();
                 let has_gone = match holding {
                     Holding::Queue(queue) => queue.upgrade().is_some_and(|queue| {

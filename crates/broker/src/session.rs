@@ -259,6 +259,13 @@ impl Session {
         self.placed
     }
 
+    /// Whether messages stay in queues, or with clients, that were put there since
+    /// [`begin`](Self::begin), and the disk is [behind](Broker::is_paging_behind) with what it is to take
+    /// over: whoever published them has to wait. One whose messages are consumed as they come has not.
+    pub fn piles_up(&self) -> bool {
+        self.turn.piles_up
+    }
+
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned
     /// by their last consumer. Called at the end of a read batch, with no lock held.
     pub fn finish(&mut self) {

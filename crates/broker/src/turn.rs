@@ -41,6 +41,9 @@ pub struct Turn {
     discarded: DeathsByReason,
     /// Deliveries the firehose is to tell of.
     pub(crate) traced: Vec<TracedDelivery>,
+    /// Messages stay that were put into queues since it [began](Self::begin), and more wait to be
+    /// written than may.
+    pub(crate) piles_up: bool,
     wakes: Vec<Arc<dyn Subscriber>>,
     cancelled: Vec<Arc<dyn Subscriber>>,
     /// Whether those are told at a later end: an answer of this turn waits for the disk.
@@ -66,6 +69,7 @@ impl Turn {
     /// Sets the time of what follows.
     pub fn begin(&mut self, now: Millis) {
         self.now = now;
+        self.piles_up = false;
     }
 
     /// The time this turn runs at, in unix milliseconds.

@@ -32,7 +32,7 @@ use leveret_codec::{
 };
 use leveret_engine::Millis;
 use leveret_store::Lsn;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use self::asking::Pending;
 use self::handshake::Client;
@@ -65,6 +65,8 @@ pub(crate) struct Context {
     /// wait for their turn outside the runtime's queue, where everybody else's short work would be
     /// behind them.
     pub(crate) long_work: Arc<Semaphore>,
+    /// Notified when the disk has taken enough of what waits to be written that the journal does not have.
+    pub(crate) paging_relief: Arc<Notify>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
     /// The runtime has more than one thread: others go on if one waits for the disk.
@@ -387,6 +389,11 @@ impl Connection {
     /// Whether the last turn published anything: consumers don't wait for room in the journal.
     pub(crate) fn has_published(&self) -> bool {
         self.has_published
+    }
+
+    /// Whether the last turn published something that stays, while more waits to be written than may.
+    pub(crate) fn piles_up(&self) -> bool {
+        self.has_published && self.session.as_ref().is_some_and(Session::piles_up)
     }
 
     /// Tells the client, if it can hear it, that nothing is read from it, and why, in RabbitMQ's

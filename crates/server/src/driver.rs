@@ -202,6 +202,9 @@ impl Driver {
                         Room::Found => self.connection.durable(),
                         Room::Never => return,
                     }
+                    if let Room::Never = self.wait_for_room().await {
+                        return;
+                    }
                     continue;
                 }
                 Next::Pause => match self.wait_for_room().await {
@@ -308,6 +311,11 @@ impl Driver {
                 return Room::Never;
             }
         }
+        if self.connection.piles_up()
+            && let Room::Never = self.wait_for_paging().await
+        {
+            return Room::Never;
+        }
         if self.outbox.queued() > UNREAD_MAX {
             return tokio::select! {
                 () = self.outbox.drained() => Room::Found,
@@ -316,6 +324,26 @@ impl Driver {
             };
         }
         Room::Found
+    }
+
+    /// Waits until the disk has taken enough of what publishers pile up that the journal does not have.
+    /// That needs nothing of any client, and ends as well if the disk takes none.
+    async fn wait_for_paging(&mut self) -> Room {
+        let context = Arc::clone(&self.context);
+        let Context { broker, paging_relief, .. } = &*context;
+        loop {
+            let mut relieved = pin!(paging_relief.notified());
+            // Whoever is told from now on is told of.
+            relieved.as_mut().enable();
+            if !broker.is_paging_behind() {
+                return Room::Found;
+            }
+            tokio::select! {
+                () = relieved => {}
+                () = self.writer_gone.cancelled() => return Room::Never,
+                () = self.told.cancelled() => return Room::Found,
+            }
+        }
     }
 
     /// Waits for the journal. Should the disk be full the client is told; a broker that stops, and a

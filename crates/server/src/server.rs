@@ -15,7 +15,7 @@ use leveret_store::{Disk, MemDisk, RealDisk, StoreOptions};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -285,7 +285,8 @@ impl Server {
         let admission = Arc::clone(self.admission());
         let backends = self.backends();
         let context = context(&self.broker, &config, &backends, shortage);
-        let context = Context { long_work, admission, ..context };
+        let paging_relief = Arc::clone(&self.context.borrow().paging_relief);
+        let context = Context { long_work, admission, paging_relief, ..context };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -474,6 +475,14 @@ fn broker_options(config: &Config) -> BrokerOptions {
     }
 }
 
+/// What those are told by who wait for the disk to take what they pile up.
+fn paging_relief(broker: &Broker) -> Arc<Notify> {
+    let relief = Arc::new(Notify::new());
+    let listener = Arc::clone(&relief);
+    broker.listen_to_relief(Arc::new(move || listener.notify_waiters()));
+    relief
+}
+
 fn span_options(sink: Arc<WaitingSpans>, config: &TracingConfig) -> SpanOptions {
     let sampled_millionths = config.sample_ratio.millionths();
     SpanOptions { sink, sampled_millionths, header: config.header }
@@ -493,6 +502,7 @@ pub(crate) fn context(
         backends: Arc::clone(backends),
         server_properties: config.server_properties.clone(),
         shortage,
+        paging_relief: paging_relief(broker),
         admission: Arc::new(Admission::new()),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),

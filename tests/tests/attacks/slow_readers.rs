@@ -20,9 +20,9 @@ fn slow_readers() {
         name: "slow readers",
         config: "[store]\ntransient_memory = \"16MiB\"\n",
         rounds: READERS as u64,
-        // Each may have a mebibyte of answers waiting, or a quarter of that of deliveries. What queues
-        // hold leaves memory as fast as the disk takes it.
-        memory_max: READERS as f64 * 2.0 + 128.0,
+        // Each may have a mebibyte of answers waiting, or a quarter of that of deliveries, and queues
+        // 24 MiB: whoever publishes more waits for the disk.
+        memory_max: READERS as f64 * 2.0 + 48.0,
         descriptors_max: 150.0,
     };
     let aftermath = attack.run(|target| {

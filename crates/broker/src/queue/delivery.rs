@@ -71,7 +71,7 @@ impl SharedQueue {
         turn.effects = effects;
         turn.record(self.id);
         self.reschedule(state);
-        self.tell_pager(state);
+        turn.piles_up |= self.tell_pager(state);
     }
 
     /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers
@@ -93,6 +93,8 @@ impl SharedQueue {
         totals.get_or_insert_default().count_deliveries(&turn.run, consumer.no_ack);
         if consumer.no_ack {
             turn.consume_run();
+        } else {
+            turn.piles_up |= self.agenda.pager.is_behind();
         }
         if self.is_traced()
             && let Some(queue) = self.this.upgrade()

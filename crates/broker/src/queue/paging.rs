@@ -20,11 +20,23 @@ pub(super) struct Paged {
     is_holding: bool,
     /// It is among those who want something read.
     is_wanting: bool,
+    /// Some of it is being written.
+    is_spilling: bool,
+}
+
+/// Ends the writing of a queue's messages, also by a panic.
+struct Spilling<'a>(&'a SharedQueue);
+
+impl Drop for Spilling<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().paged.is_spilling = false;
+    }
 }
 
 impl SharedQueue {
-    /// Tells the pager what has changed.
-    pub(super) fn tell_pager(&self, state: &mut State) {
+    /// Tells the pager what has changed. Whether it is more, and too much.
+    pub(super) fn tell_pager(&self, state: &mut State) -> bool {
+        let mut is_too_much = false;
         let State { machine, stream, kept, paged, .. } = state;
         let of_stream = stream.as_ref().map_or(0, |stream| stream.machine.memory());
         let memory = machine.memory() + of_stream + kept.memory();
@@ -34,7 +46,7 @@ impl SharedQueue {
             self.agenda.pager.hold(self.this.clone());
         }
         if memory != paged.memory {
-            self.agenda.pager.changed(paged.memory, memory);
+            is_too_much = self.agenda.pager.changed(paged.memory, memory);
             paged.memory = memory;
         }
         let wants_pages = match stream {
@@ -45,6 +57,7 @@ impl SharedQueue {
             paged.is_wanting = true;
             self.agenda.pager.want(self.this.clone());
         }
+        is_too_much
     }
 
     /// Pages out what is readable, but for what is delivered next if there are consumers. Whether
@@ -73,10 +86,15 @@ impl SharedQueue {
     /// # Errors
     /// When the disk is full or fails: the messages stay in memory.
     pub(crate) fn spill(&self, store: &Store, most: usize) -> io::Result<bool> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.paged.is_spilling, true) {
+            // The other would write the same.
+            return Ok(false);
+        }
         let keep = if state.consumers.is_empty() { 0 } else { self.agenda.pager.window() };
         let blocks = state.machine.spill(keep, most);
         drop(state);
+        let _spilling = Spilling(self);
         let mut gone = 0;
         for block in blocks {
             let messages = block.messages().iter();

@@ -27,7 +27,7 @@ impl Subscriber for Hungry {
     fn cancelled(&self) {}
 }
 
-fn consume(world: &mut World, queue: &str, no_ack: bool) {
+pub(crate) fn consume(world: &mut World, queue: &str, no_ack: bool) {
     let request = Consume {
         tag: &Arc::from("c"),
         is_tag_chosen: true,

@@ -1,12 +1,14 @@
 //! More messages than fit into memory.
 
 use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use leveret_broker::{HeldMemory, HeldShare, Holder, MESSAGE_MEMORY, Outcome, Settlement, Staged};
 use leveret_codec::{Properties, Value};
-use leveret_engine::Return;
-use leveret_store::{Lsn, MemDisk, Store};
+use leveret_engine::{Millis, Return};
+use leveret_store::{Disk, DiskFile, DiskLock, LockError, Lsn, MemDisk, Store};
 
 use crate::world::{START, World, table};
 
@@ -463,4 +465,103 @@ fn what_ten_thousand_channels_do_not_tell_is_less_than_half_the_budget() {
     let mut share = HeldShare::new(held);
     share.set(30_000);
     assert!(!share.is_told());
+}
+
+/// Where nothing can be written but the journal.
+struct WithoutSpill(MemDisk);
+
+impl Disk for WithoutSpill {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        if path.ends_with("spill") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.open(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        self.0.free_space(dir)
+    }
+
+    fn lock(&self, path: &Path) -> Result<DiskLock, LockError> {
+        self.0.lock(path)
+    }
+}
+
+/// Publishes transient messages until their publisher has to wait.
+fn publish_until_held(world: &mut World) {
+    let properties = Properties { delivery_mode: Some(1), ..Properties::default() };
+    let large = "x".repeat(64 << 10);
+    for number in 0.. {
+        world.session.begin(Millis(world.now));
+        world.publish_with("", "q", properties, &large);
+        if world.session.piles_up() {
+            // Four budgets, and the 8 MiB that may wait.
+            assert!(number >= 128, "{number}");
+            return;
+        }
+        assert!(number < 200, "nobody waits");
+    }
+}
+
+#[test]
+fn publishers_of_what_stays_wait_until_the_disk_has_taken_it() {
+    let mut world = world();
+    world.declare("q", &[]);
+    world.declare("consumed", &[]);
+    let told = Arc::new(AtomicUsize::new(0));
+    let listener = Arc::clone(&told);
+    world.broker.listen_to_relief(Arc::new(move || {
+        listener.fetch_add(1, Ordering::Relaxed);
+    }));
+    crate::confirms::consume(&mut world, "consumed", true);
+    publish_until_held(&mut world);
+    assert!(world.broker.is_paging_behind());
+    // Not those whose messages do not stay.
+    world.session.begin(Millis(world.now));
+    world.publish("", "consumed", "x");
+    assert!(!world.session.piles_up());
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+    world.page();
+    assert!(!world.broker.is_paging_behind());
+    assert_eq!(told.load(Ordering::Relaxed), 1);
+    publish_until_held(&mut world);
+    // Nor do they wait when it has become less without the disk.
+    world.session.purge_queue("q").unwrap();
+    assert!(!world.broker.is_paging_behind());
+    assert_eq!(told.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn publishers_do_not_wait_for_a_disk_that_takes_nothing() {
+    let mut world = World::open_with(Arc::new(WithoutSpill(MemDisk::new())), START, BUDGET);
+    world.declare("q", &[]);
+    for _ in 0..3 {
+        publish_until_held(&mut world);
+        world.page();
+        assert!(!world.broker.is_paging_behind());
+    }
 }
