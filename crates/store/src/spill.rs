@@ -123,11 +123,12 @@ impl Space {
 
 impl SpillFile {
     /// A block is not needed any more. Once that is so of half of the file the space goes: not with each
-    /// block, for mostly all of them go one after the other, and the file with them.
-    fn release(&self, at: u64) {
+    /// block, for mostly all of them go one after the other, and the file with them, if it `is_closed` by
+    /// that.
+    fn release(&self, at: u64, is_closed: bool) {
         let mut space = self.space.lock();
         space.release(at);
-        if space.needed == 0 || space.kept / 2 <= space.needed {
+        if is_closed || (space.needed > 0 && space.kept / 2 <= space.needed) {
             return;
         }
         space.kept = space.needed;
@@ -142,7 +143,9 @@ impl SpillFile {
 
 impl Drop for SpilledBlock {
     fn drop(&mut self) {
-        self.file.release(self.at);
+        // Nor is it written to any more, or that would hold it.
+        let is_closed = Arc::strong_count(&self.file) == 1;
+        self.file.release(self.at, is_closed);
     }
 }
 
@@ -261,6 +264,22 @@ mod tests {
         blocks.clear();
         let left = taken(&dir);
         assert!(left <= 2 * length + 16 * DISK_BLOCK, "{left}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_file_that_is_written_to_does_not_keep_what_nobody_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let (spill, disk) = (Spill::default(), crate::RealDisk::new());
+        let payload = vec![7; 100_000];
+        let write = || spill.write(&disk, &dir, [(Lsn(1), [&payload[..], &[]])].into_iter());
+        let blocks: Vec<_> = (0..20).map(|_| write().unwrap()).collect();
+        assert!(taken(&dir) >= 20 * 100_000);
+        drop(blocks);
+        let left = taken(&dir);
+        assert!(left <= 2 * DISK_BLOCK, "{left}");
+        assert_eq!(write().unwrap().read().unwrap()[0].1, payload);
     }
 
     #[test]
