@@ -34,8 +34,8 @@ impl Node {
         let bound = Bound::new(&config)?;
         let opened = Server::open(config.clone()).await?;
         if let Some(path) = config.load_definitions.clone() {
-            let broker = Arc::clone(opened.broker());
-            let load = move || load_definitions(&broker, &path);
+            let (broker, tables) = (Arc::clone(opened.broker()), config.amqp.tables);
+            let load = move || load_definitions(&broker, &path, tables);
             let loaded = tokio::task::spawn_blocking(load).await;
             if let Some(lsn) = loaded.map_err(|_| StartError::Interrupted)?? {
                 opened.broker().store().durable(lsn).await;

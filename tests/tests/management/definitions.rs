@@ -110,6 +110,26 @@ fn a_form_may_carry_the_file() {
     assert_eq!(reply.header("content-disposition"), "attachment; filename=mine.json");
 }
 
+/// As those of a client are, here and in the file for the start.
+#[test]
+fn arguments_in_definitions_are_as_deep_as_they_may_be() {
+    let nested = |depth| (1..depth).fold(json!({"k": 1}), |inner, _| json!({ "k": inner }));
+    let definitions = |depth| {
+        json!({"exchanges": [{
+            "name": "deep", "vhost": "/", "type": "direct", "durable": true,
+            "auto_delete": false, "internal": false, "arguments": nested(depth),
+        }]})
+    };
+    let config = "management = \"127.0.0.1:0\"\namqp.table_depth_max = 5\n";
+    let Some(broker) = Broker::configured(config, "limits the depth of tables") else { return };
+    let api = Api::new(broker.management_address());
+    let refused = api.call("POST", "/definitions", &definitions(6));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("arguments nested too deep"), "{}", refused.text);
+    import(&api, "/definitions", &definitions(5).to_string());
+    assert_eq!(api.get("/exchanges/%2F/deep")["arguments"], nested(5));
+}
+
 #[test]
 fn definitions_are_loaded_at_the_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,15 +23,22 @@ fn attached(call: &Call, answer: Answer) -> Answer {
 }
 
 pub(crate) fn import(call: &Call) -> Outcome {
-    let commit = definitions::import(call.broker(), &call.actor, &given(call)?, call.now)?;
+    let tables = call.node.config().amqp.tables;
+    let commit = definitions::import(call.broker(), &call.actor, &given(call)?, tables, call.now)?;
     Ok(Answer::done().after(commit))
 }
 
 pub(crate) fn import_vhost(call: &Call) -> Outcome {
     let vhost = call.vhost().map_err(|_| Failure::Missing("vhost_not_found".to_owned()))?;
-    let given = given(call)?;
-    let commit =
-        definitions::import_into(call.broker(), &call.actor, vhost.name(), &given, call.now)?;
+    let (given, tables) = (given(call)?, call.node.config().amqp.tables);
+    let commit = definitions::import_into(
+        call.broker(),
+        &call.actor,
+        vhost.name(),
+        &given,
+        tables,
+        call.now,
+    )?;
     Ok(Answer::done().after(commit))
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use leveret_broker::{Broker, BrokerOptions, Imported};
+use leveret_codec::TableLimits;
 use leveret_store::{MemDisk, StoreOptions};
 use serde_json::{Map, Value, json};
 
@@ -21,8 +22,9 @@ const SCRATCH_SEGMENT_BYTES: u64 = 1 << 20;
 pub(crate) fn definitions(call: &Call) -> Outcome {
     let given = call.object()?;
     if !call.flag("dry-run") {
+        let tables = call.node.config().amqp.tables;
         let (refused, commit) =
-            definitions::import_what_can_be(call.broker(), &call.actor, &given, call.now)?;
+            definitions::import_what_can_be(call.broker(), &call.actor, &given, tables, call.now)?;
         return Ok(Answer::json(&json!({ "refused": refused })).after(commit));
     }
     let refused = tried(call, &given)?;
@@ -37,9 +39,11 @@ fn tried(call: &Call, given: &Map<String, Value>) -> Result<Vec<Value>, Failure>
     let scratch = scratch.map_err(|_| Failure::Internal)?;
     let own = definitions::of_node(&call.node);
     if let Value::Object(own) = &own {
-        definitions::import(&scratch, &call.actor, own, call.now)?;
+        definitions::import(&scratch, &call.actor, own, TableLimits::ACCEPTED, call.now)?;
     }
-    let (refused, _) = definitions::import_what_can_be(&scratch, &call.actor, given, call.now)?;
+    let tables = call.node.config().amqp.tables;
+    let (refused, _) =
+        definitions::import_what_can_be(&scratch, &call.actor, given, tables, call.now)?;
     scratch.close(call.now);
     Ok(refused)
 }

@@ -23,9 +23,11 @@ pub(crate) fn import(
     broker: &Arc<Broker>,
     actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
+    tables: TableLimits,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
-    let mut importer = Importer { broker, actor, now, scope: None, commit: None, refused: None };
+    let mut importer =
+        Importer { broker, actor, tables, now, scope: None, commit: None, refused: None };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
@@ -39,10 +41,11 @@ pub(crate) fn import_what_can_be(
     broker: &Arc<Broker>,
     actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
+    tables: TableLimits,
     now: Millis,
 ) -> Result<(Vec<Value>, Option<Lsn>), Failure> {
     let refused = Some(Vec::new());
-    let mut importer = Importer { broker, actor, now, scope: None, commit: None, refused };
+    let mut importer = Importer { broker, actor, tables, now, scope: None, commit: None, refused };
     importer.run(definitions)?;
     Ok((importer.refused.unwrap_or_default(), importer.commit))
 }
@@ -56,10 +59,11 @@ pub(crate) fn import_into(
     actor: &Arc<Actor>,
     vhost: &str,
     definitions: &Map<String, Value>,
+    tables: TableLimits,
     now: Millis,
 ) -> Result<Option<Lsn>, Failure> {
     let scope = Some(vhost);
-    let mut importer = Importer { broker, actor, now, scope, commit: None, refused: None };
+    let mut importer = Importer { broker, actor, tables, now, scope, commit: None, refused: None };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
@@ -67,6 +71,8 @@ pub(crate) fn import_into(
 struct Importer<'a> {
     broker: &'a Arc<Broker>,
     actor: &'a Arc<Actor>,
+    /// What arguments may be like.
+    tables: TableLimits,
     now: Millis,
     /// The vhost everything goes to, if the definitions are of one.
     scope: Option<&'a str>,
@@ -240,8 +246,7 @@ impl Importer<'_> {
         if name.is_empty() || vhost.topology(|topology| topology.exchange(name).is_some()) {
             return Ok(());
         }
-        let declared =
-            exchanges::declare(&mut self.session(&vhost)?, name, entry, &TableLimits::ACCEPTED);
+        let declared = exchanges::declare(&mut self.session(&vhost)?, name, entry, &self.tables);
         self.committed(declared.map_err(named_after_amqp)?);
         Ok(())
     }
@@ -252,8 +257,7 @@ impl Importer<'_> {
             return Ok(());
         }
         let entry = with_type(entry);
-        let declared =
-            queues::declare(&mut self.session(&vhost)?, name, &entry, &TableLimits::ACCEPTED);
+        let declared = queues::declare(&mut self.session(&vhost)?, name, &entry, &self.tables);
         self.committed(declared.map_err(named_after_amqp)?);
         Ok(())
     }
@@ -269,7 +273,7 @@ impl Importer<'_> {
             _ => (DestinationName::Queue(destination), "queue"),
         };
         let key = entry.get("routing_key").and_then(Value::as_str).unwrap_or_default();
-        let arguments = exchanges::arguments(entry, &TableLimits::ACCEPTED)?;
+        let arguments = exchanges::arguments(entry, &self.tables)?;
         let mut session = self.session(&vhost)?;
         let bound = session.bind(source, destination, key, arguments.as_table());
         let commit = bound.map_err(|error| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use leveret_broker::{Actor, Broker, Place};
+use leveret_codec::TableLimits;
 use leveret_server::StartError;
 use leveret_store::Lsn;
 use serde_json::Value;
@@ -13,11 +14,15 @@ use super::import;
 use crate::node::now;
 
 /// Loads definitions from a file, or from all `.json` files of a directory in the order of their
-/// names. Blocks until they are on disk is the caller's: the LSN that comes back.
+/// names, with tables within these limits. Blocks until they are on disk is the caller's: the LSN that comes back.
 ///
 /// # Errors
 /// [`StartError::Definitions`] with the file and what is wrong with it.
-pub fn load(broker: &Arc<Broker>, path: &Path) -> Result<Option<Lsn>, StartError> {
+pub fn load(
+    broker: &Arc<Broker>,
+    path: &Path,
+    tables: TableLimits,
+) -> Result<Option<Lsn>, StartError> {
     let failed =
         |path: &Path, reason: String| StartError::Definitions { path: path.to_owned(), reason };
     let files = files(path).map_err(|error| failed(path, error.to_string()))?;
@@ -31,7 +36,7 @@ pub fn load(broker: &Arc<Broker>, path: &Path) -> Result<Option<Lsn>, StartError
             Err(error) => return Err(failed(&file, error.to_string())),
         };
         let actor = Arc::new(Actor::at(Place::File(file.clone())));
-        let loaded = import(broker, &actor, &definitions, now());
+        let loaded = import(broker, &actor, &definitions, tables, now());
         commit = commit.max(loaded.map_err(|failure| failed(&file, failure.to_string()))?);
         tracing::info!("loaded definitions from {}", file.display());
     }
