@@ -152,8 +152,7 @@ impl Sighting<'_> {
         drawn: u64,
         now: Millis,
     ) -> Option<(Message, SmallVec<[Arc<SharedQueue>; 4]>)> {
-        let limits = TableLimits { max_depth: TableLimits::DEEPEST, max_fields: usize::MAX };
-        Table::parse(self.headers.as_table().as_bytes(), &limits).ok()?;
+        Table::parse(self.headers.as_table().as_bytes(), &TableLimits::ACCEPTED).ok()?;
         let properties =
             Properties { headers: Some(self.headers.as_table()), ..Properties::default() };
         let mut raw_properties = Vec::new();
