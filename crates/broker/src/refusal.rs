@@ -289,6 +289,22 @@ pub fn message_too_large(size: u64, max: u64) -> AmqpError {
     ))
 }
 
+/// 506: the connection has begun too many messages that have not come whole. RabbitMQ has no such limit.
+pub fn unfinished_messages(max: u64) -> AmqpError {
+    AmqpError::resource_error(format!(
+        "messages that are not complete take more than {max} bytes of this connection \
+         (amqp.unfinished_messages_max)"
+    ))
+}
+
+/// 506: the same, with all connections together above a limit, and this one above its share.
+pub fn unfinished_messages_of_node(share: u64) -> AmqpError {
+    AmqpError::resource_error(format!(
+        "messages that are not complete take more than {share} bytes of this connection, its share \
+         of amqp.unfinished_messages_max_per_node"
+    ))
+}
+
 /// 406: the `expiration` property isn't a number of milliseconds.
 pub fn invalid_expiration(expiration: &str, reason: impl Display) -> AmqpError {
     AmqpError::precondition_failed(format!("invalid expiration '{expiration}': {reason}"))

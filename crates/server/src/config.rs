@@ -132,6 +132,11 @@ pub struct AmqpConfig {
     pub handshake_max: Option<u32>,
     /// Largest message body in bytes, up to 512 MiB.
     pub max_message_bytes: u64,
+    /// Most bytes of messages of a connection that have not come whole, if there is more than one.
+    pub unfinished_messages_max: u64,
+    /// The same of all connections, above which each may have an even share; without it a quarter of
+    /// the memory.
+    pub unfinished_messages_max_per_node: Option<u64>,
     /// How large tables of arguments and headers may be: most entries, and deepest nesting.
     pub tables: TableLimits,
     /// Most connections at a time.
@@ -301,6 +306,8 @@ impl Default for Config {
                 handshake_timeout: Duration::from_secs(10),
                 handshake_max: None,
                 max_message_bytes: 16 << 20,
+                unfinished_messages_max: 128 << 20,
+                unfinished_messages_max_per_node: None,
                 tables: TableLimits::default(),
                 connection_max: None,
                 connection_max_per_address: None,

@@ -38,12 +38,14 @@ use self::asking::Pending;
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
 use crate::admission::{Admission, Guest};
+use crate::budget::Budget;
 use crate::channel::Channel;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
 use crate::outbox::{Outbox, UNREAD_MAX};
 use crate::sasl::{Logins, Transport};
 use crate::tls::Certificate;
+use crate::unfinished::Unfinished;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
 const INITIAL_FRAME_MAX: u32 = 8192;
@@ -69,6 +71,8 @@ pub(crate) struct Context {
     pub(crate) paging_relief: Arc<Notify>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
+    /// What messages may take that are not whole.
+    pub(crate) unfinished: Arc<Budget>,
     /// The runtime has more than one thread: others go on if one waits for the disk.
     pub(crate) may_block: bool,
 }
@@ -98,6 +102,8 @@ pub(crate) struct Connection {
     registration: Option<Registration>,
     /// Boxed: nearly all connections have one, and a map has room for more.
     channels: HashMap<u16, Box<Channel>>,
+    /// What they have begun to receive.
+    unfinished: Unfinished,
     /// Answers that wait for `gate` to be on disk, and those behind them.
     gated: Vec<u8>,
     gate: Option<Lsn>,
@@ -195,6 +201,8 @@ impl Connection {
     ) -> Self {
         let channel_max = context.amqp.channel_max;
         let outbox = Arc::clone(control.outbox());
+        let unfinished_max = context.amqp.unfinished_messages_max;
+        let unfinished = Unfinished::new(&context.unfinished, unfinished_max);
         Self {
             context,
             outbox,
@@ -213,6 +221,7 @@ impl Connection {
             traffic: Arc::default(),
             registration: None,
             channels: HashMap::default(),
+            unfinished,
             gated: Vec::new(),
             gate: None,
             check_interval: None,

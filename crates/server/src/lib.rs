@@ -11,6 +11,7 @@
 mod admission;
 mod alarms;
 mod audit;
+mod budget;
 mod channel;
 mod clock;
 pub mod config;
@@ -34,10 +35,12 @@ mod spans;
 mod stream_server;
 mod ticker;
 mod tls;
+mod unfinished;
 mod writer;
 
 pub use admission::{Admission, Admissions};
 pub use alarms::limit_in_bytes;
+pub use budget::Budget;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};
 pub use listener::BoundListener;

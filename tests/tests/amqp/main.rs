@@ -55,6 +55,7 @@ mod routing;
 mod slow_readers;
 mod streams;
 mod transactions;
+mod unfinished_messages;
 mod update_secret;
 mod wire;
 mod wrong_passwords;

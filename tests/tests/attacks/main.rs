@@ -25,4 +25,5 @@ mod slow_writers;
 mod tables;
 mod tiny_bodies;
 mod unacked;
+mod unfinished_messages;
 mod worker;

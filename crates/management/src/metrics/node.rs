@@ -197,7 +197,7 @@ fn journal(call: &Call, out: &mut Exposition) {
     }
 }
 
-/// Connections that have not opened, and those that were turned away.
+/// Connections that have not opened, those that were turned away, and what else has a limit.
 fn admissions(call: &Call, out: &mut Exposition) {
     let counts = call.node.admission.counts();
     let name = "leveret_connections_in_handshake";
@@ -213,6 +213,9 @@ fn admissions(call: &Call, out: &mut Exposition) {
     for (limit, count) in refused {
         out.sample_named(name, &[("limit", limit)], count);
     }
+    let name = "leveret_unfinished_message_bytes";
+    out.metric_named(name, Kind::Gauge, "Bytes of messages that have come in part");
+    out.sample_named(name, &[], call.node.unfinished.taken());
     let name = "leveret_panics_total";
     out.metric_named(name, Kind::Counter, "Mistakes in the broker that ended a task");
     out.sample_named(name, &[], panics());

@@ -1,6 +1,5 @@
 //! A publish arrives as a method, a header and any number of body frames: here they meet.
 
-use bytes::{Bytes, BytesMut};
 use leveret_broker::refusal;
 use leveret_codec::{AmqpError, ContentHeader, Frame, FrameKind, MethodId, basic};
 use leveret_engine::Body;
@@ -10,6 +9,8 @@ use super::Mandatory;
 /// No body is larger, whatever the configuration says.
 const HARD_MAX: u64 = 512 * 1024 * 1024;
 const METHOD: MethodId = basic::Publish::ID;
+/// Room for properties that a channel keeps from message to message.
+const KEPT: usize = 4096;
 
 /// The publish a channel is in the middle of. Its buffers are used again for the next one.
 #[derive(Default)]
@@ -19,7 +20,7 @@ pub(crate) struct Assembly {
     routing_key: String,
     mandatory: Mandatory,
     properties: Vec<u8>,
-    body: BytesMut,
+    body: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +64,20 @@ impl Assembly {
             Expected::Header => Err(AmqpError::expected_content_header(METHOD)),
             Expected::Body { .. } => Err(AmqpError::expected_content_body(METHOD)),
         }
+    }
+
+    /// Bytes that have come of a message that is not whole.
+    pub(crate) fn unfinished(&self) -> u64 {
+        match self.expected {
+            Expected::Body { .. } => (self.properties.len() + self.body.len()) as u64,
+            Expected::Method | Expected::Header => 0,
+        }
+    }
+
+    /// The last message is done with: lets memory go that most don't need.
+    pub(crate) fn release(&mut self) {
+        self.properties.clear();
+        self.properties.shrink_to(KEPT);
     }
 
     /// Goes on with a header or body frame; returns the publish when it is whole.
@@ -126,13 +141,24 @@ impl Assembly {
         if left == 0 && self.body.is_empty() {
             return Ok(Some(self.complete(Body::Copy(payload))));
         }
-        self.body.extend_from_slice(payload);
+        self.keep(payload, left);
         if left > 0 {
             self.expected = Expected::Body { remaining: left };
             return Ok(None);
         }
-        let body: Bytes = std::mem::take(&mut self.body).freeze();
-        Ok(Some(self.complete(Body::Shared(body))))
+        let body = std::mem::take(&mut self.body);
+        Ok(Some(self.complete(Body::Shared(body.into()))))
+    }
+
+    /// Has room for twice what has come, so that little is copied, and for no more than will come.
+    fn keep(&mut self, payload: &[u8], left: u64) {
+        let length = self.body.len() + payload.len();
+        if length > self.body.capacity() {
+            let whole = length.saturating_add(usize::try_from(left).unwrap_or(usize::MAX));
+            let room = length.saturating_mul(2).min(whole);
+            self.body.reserve_exact(room - self.body.len());
+        }
+        self.body.extend_from_slice(payload);
     }
 
     fn complete<'a>(&'a mut self, body: Body<'a>) -> Content<'a> {

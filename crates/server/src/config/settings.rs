@@ -4,6 +4,7 @@ mod audit;
 mod auth;
 mod backends;
 mod ldap;
+mod memory;
 mod oauth2;
 mod tls;
 mod tracing;
@@ -280,6 +281,8 @@ static SETTINGS: &[Setting] = &[
         },
         show: |config| show_bytes(config.amqp.max_message_bytes).into(),
     },
+    memory::UNFINISHED,
+    memory::UNFINISHED_PER_NODE,
     Setting {
         key: "amqp.table_field_max",
         about: "Most entries of a table of arguments or headers, those of tables and arrays in it included",

@@ -86,6 +86,8 @@ fn a_file_sets_everything() {
             heartbeat_seconds: 60,
             handshake_timeout: Duration::from_millis(500),
             max_message_bytes: 128 << 20,
+            unfinished_messages_max: 256 << 20,
+            unfinished_messages_max_per_node: Some(2 << 30),
             tables: TableLimits { max_depth: 32, max_fields: 5000 },
             handshake_max: Some(300),
             connection_max: Some(1000),

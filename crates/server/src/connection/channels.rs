@@ -7,7 +7,7 @@ use leveret_codec::{AmqpError, Method, access, channel};
 use leveret_engine::Return;
 
 use super::Connection;
-use crate::channel::Channel;
+use crate::channel::{Assembly, Channel};
 
 impl Connection {
     pub(super) fn channel_method(&mut self, number: u16, payload: &[u8]) -> Result<(), AmqpError> {
@@ -152,6 +152,8 @@ impl Connection {
             }
         }
         self.settlements.retain(|pending| pending.channel != number);
+        self.unfinished.end(channel.assembly.unfinished());
+        channel.assembly = Assembly::default();
         channel.replies = None;
         for (_, subscription) in channel.consumers.drain() {
             subscription.sink.end();

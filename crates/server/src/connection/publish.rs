@@ -13,6 +13,9 @@ use super::{Connection, is_publish};
 use crate::channel::{Channel, Content, Mandatory, Mode, ReplySubscription, Transaction};
 use crate::outbox::Outbox;
 
+/// Bytes of properties beyond which nobody remembers them: each channel may have some.
+const REMEMBERED_MAX: usize = 4096;
+
 impl Connection {
     pub(super) fn begin_publish(
         &mut self,
@@ -44,16 +47,22 @@ impl Connection {
         }
         let max = self.context.amqp.max_message_bytes;
         let Channel { open, assembly, mode, replies, .. } = &mut **channel;
+        let before = assembly.unfinished();
         let Some(content) = assembly.frame(frame, max)? else {
-            return Ok(());
+            let grown = self.unfinished.grow(before, assembly.unfinished());
+            return grown.map_err(|error| error.with_method(basic::Publish::ID));
         };
+        self.unfinished.end(before);
         let (replies, body) = (replies.as_ref(), content.body.clone());
         let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
         let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
         let published = publisher.publish(content, None);
         let is_open = published.is_err() && publisher.session.open_question().is_some();
-        if let Some(body) = is_open.then(|| body.into_owned()) {
+        if is_open {
+            let body = body.into_owned();
             self.postpone(frame.channel, body);
+        } else {
+            assembly.release();
         }
         published
     }
@@ -77,8 +86,10 @@ impl Connection {
         let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
         let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
         let published = publisher.publish(content, None);
-        if published.is_err() && self.has_open_question() {
+        if published.is_err() && publisher.session.open_question().is_some() {
             self.postpone(number, body);
+        } else {
+            assembly.release();
         }
         published
     }
@@ -129,7 +140,9 @@ impl Connection {
         };
         repetition.like = None;
         if repeated.is_none() {
-            repetition.shape.set(frame, rest);
+            if whole.properties.len() <= REMEMBERED_MAX {
+                repetition.shape.set(frame, rest);
+            }
             return Some((length, publisher.publish(content, None)));
         }
         Some((length, publisher.publish(content, Some(&mut repetition.like))))

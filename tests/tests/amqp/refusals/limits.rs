@@ -2,7 +2,9 @@
 
 use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::channel;
-use leveret_tests::{Account, Broker, Channel, bind, consume, declare, declare_exchange, get};
+use leveret_tests::{
+    Account, Broker, Channel, bind, consume, declare, declare_exchange, get, publish,
+};
 
 use super::{Row, provoke};
 
@@ -147,6 +149,29 @@ pub(super) const CONFIGURED: &[Row] = &[
          'one-too-many' in vhost '/': exchange limit of 7 is reached",
     ),
     (
+        "unfinished_messages",
+        |stage| {
+            let connection = stage.channel.connection();
+            for channel in [stage.channel.clone(), connection.channel(2)] {
+                channel.send(&publish("", "q"));
+                channel.send_frame(2, b"\0\x3c\0\0\0\0\0\0\0\x01\0\0\0\0");
+                channel.send_frame(3, &[b'x'; 40 << 10]);
+            }
+            stage.channel.recv()
+        },
+        "connection.close 506 basic.publish RESOURCE_ERROR - messages that are not complete take more \
+         than 65536 bytes of this connection (amqp.unfinished_messages_max)",
+    ),
+    (
+        "unfinished_messages_of_node",
+        |stage| {
+            stage.channel.publish("", "q", vec![b'x'; 2 << 20]);
+            stage.channel.recv()
+        },
+        "connection.close 506 basic.publish RESOURCE_ERROR - messages that are not complete take more \
+         than 1048576 bytes of this connection, its share of amqp.unfinished_messages_max_per_node",
+    ),
+    (
         "delivery_timed_out",
         |stage| {
             stage.channel.publish("", "q", "x");
@@ -171,7 +196,9 @@ pub(super) const CONFIGURED: &[Row] = &[
 const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 3\n\
                       connection_max_per_address = 2\nbinding_max = 1\n\
                       channel_max_per_node = 4\nqueue_max = 1\nexchange_max = 7\n\
-                      consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n";
+                      consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n\
+                      unfinished_messages_max = \"64KiB\"\n\
+                      unfinished_messages_max_per_node = \"1MiB\"\n";
 
 #[test]
 fn limits_refuse_in_rabbitmqs_words() {
