@@ -2,8 +2,9 @@
 //!
 //! They are written one block behind the other to files without a name, which the system gives back when
 //! nothing needs them any more or the process ends. What a file has of blocks that nobody needs is given
-//! back before that, once it is more than what is needed. They are never synced, and a failure costs
-//! nobody but them.
+//! back before that, once it is more than what is needed. The more files there are, the longer the next one
+//! gets: so many bytes take few descriptors, whatever of them stays. They are never synced, and a failure
+//! costs nobody but them.
 
 use std::{
     collections::BTreeMap,
@@ -21,12 +22,16 @@ use crate::{Disk, DiskFile, Lsn, ReadError, encoding::Reader};
 #[derive(Default)]
 pub(crate) struct Spill {
     current: Mutex<Option<Arc<SpillFile>>>,
+    /// Each file has one of these.
+    open: Arc<()>,
 }
 
 struct SpillFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     space: Mutex<Space>,
+    /// Given back when the file is closed.
+    _open: Arc<()>,
 }
 
 /// What of a file is needed.
@@ -34,9 +39,9 @@ struct SpillFile {
 struct Space {
     /// Where blocks are, and where they end.
     blocks: BTreeMap<u64, u64>,
-    /// The bytes of these.
+    /// What these [weigh](weight).
     needed: u64,
-    /// Those, and others that have not been given back.
+    /// What those weigh, and others that have not been given back.
     kept: u64,
     /// Where the next block begins.
     end: u64,
@@ -70,44 +75,61 @@ impl Spill {
             bytes.extend_from_slice(second);
         }
         let mut current = self.current.lock();
+        let length_max = self.length_max();
         let file = match &*current {
-            Some(file) => Arc::clone(file),
-            None => {
-                let path = dir.join(FILE);
-                let file = disk.create(&path)?;
-                disk.remove(&path)?;
-                let file = Arc::new(SpillFile { file, path, space: Mutex::default() });
-                Arc::clone(current.insert(file))
-            }
+            Some(file) if file.space.lock().has_room(length_max) => Arc::clone(file),
+            _ => Arc::clone(current.insert(self.begin(disk, dir)?)),
         };
-        let (at, end) = file.space.lock().take(bytes.len() as u64);
-        if end >= FILE_BYTES {
-            *current = None;
-        }
+        let at = file.space.lock().take(bytes.len() as u64);
         drop(current);
         let crc = crc32fast::hash(&bytes);
         let block = SpilledBlock { file, at, length: bytes.len(), crc };
         block.file.file.write_all_at(&[&bytes], at)?;
         Ok(block)
     }
+
+    fn begin(&self, disk: &dyn Disk, dir: &Path) -> io::Result<Arc<SpillFile>> {
+        let path = dir.join(FILE);
+        let file = disk.create(&path)?;
+        disk.remove(&path)?;
+        let open = Arc::clone(&self.open);
+        Ok(Arc::new(SpillFile { file, path, space: Mutex::default(), _open: open }))
+    }
+
+    /// How long the file that is written to may get before another is begun: twice as long with each that
+    /// is open beside it, since every one of these may be kept by a single block.
+    fn length_max(&self) -> u64 {
+        let others = Arc::strong_count(&self.open).saturating_sub(2);
+        FILE_BYTES << others.min(DOUBLINGS_MAX)
+    }
 }
 
 impl Space {
-    /// Where a new block of this length lies.
-    fn take(&mut self, length: u64) -> (u64, u64) {
-        let (at, end) = (self.end, self.end + length);
-        self.blocks.insert(at, end);
-        self.needed += length;
-        self.kept += length;
-        self.end = end;
-        (at, end)
+    /// Whether another block may be added to a file that should not get much longer than that.
+    fn has_room(&self, length_max: u64) -> bool {
+        self.blocks.is_empty() || self.end < length_max
     }
 
-    /// A block is not needed any more.
-    fn release(&mut self, at: u64) {
-        if let Some(end) = self.blocks.remove(&at) {
-            self.needed -= end - at;
+    /// Where a new block of this length lies.
+    fn take(&mut self, length: u64) -> u64 {
+        if self.blocks.is_empty() {
+            self.end = 0;
         }
+        let (at, end) = (self.end, self.end + length);
+        self.blocks.insert(at, end);
+        self.needed += weight(at, end);
+        self.kept += weight(at, end);
+        self.end = end;
+        at
+    }
+
+    /// A block is not needed any more. Whether so much is not that it should be given back: not with each
+    /// block, for mostly all of them go one after the other, and the file with them.
+    fn release(&mut self, at: u64) -> bool {
+        if let Some(end) = self.blocks.remove(&at) {
+            self.needed -= weight(at, end);
+        }
+        self.needed == 0 || self.kept / 2 > self.needed
     }
 
     /// What lies between the blocks, as far as it consists of whole blocks of the disk.
@@ -121,14 +143,17 @@ impl Space {
     }
 }
 
+/// What a block may keep of the disk by itself. Since that is never little, those that stay are few for what has
+/// to be released before all of them are looked at: one in 4 KiB.
+fn weight(at: u64, end: u64) -> u64 {
+    (end - at).max(DISK_BLOCK)
+}
+
 impl SpillFile {
-    /// A block is not needed any more. Once that is so of half of the file the space goes: not with each
-    /// block, for mostly all of them go one after the other, and the file with them, if it `is_closed` by
-    /// that.
+    /// A block is not needed any more, nor the file, if it `is_closed` by that.
     fn release(&self, at: u64, is_closed: bool) {
         let mut space = self.space.lock();
-        space.release(at);
-        if is_closed || (space.needed > 0 && space.kept / 2 <= space.needed) {
+        if !space.release(at) || is_closed {
             return;
         }
         space.kept = space.needed;
@@ -177,8 +202,10 @@ impl SpilledBlock {
 
 /// The name a file has for a moment.
 const FILE: &str = "spill";
-/// When another file is begun.
+/// When a second file is begun.
 const FILE_BYTES: u64 = 16 << 20;
+/// How often that is doubled at most: to 1 TiB, since file systems have limits as well.
+const DOUBLINGS_MAX: usize = 16;
 /// What file systems give back at a time, at least.
 const DISK_BLOCK: u64 = 4096;
 
@@ -219,16 +246,24 @@ mod tests {
         assert!(blocks.iter().all(|block| block.at < FILE_BYTES));
     }
 
-    /// What files that `dir` had, and that have no name any more, take on disk.
+    /// The open files that `dir` had, and that have no name any more.
     #[cfg(target_os = "linux")]
-    fn taken(dir: &Path) -> u64 {
-        use std::{fs, os::unix::fs::MetadataExt};
+    fn nameless(dir: &Path) -> Vec<std::fs::Metadata> {
+        use std::fs;
 
         let opened = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
         let nameless = opened.filter(|fd| {
             fs::read_link(fd).is_ok_and(|target| target.starts_with(dir) && !target.exists())
         });
-        nameless.filter_map(|fd| fs::metadata(fd).ok()).map(|file| file.blocks() * 512).sum()
+        nameless.filter_map(|fd| fs::metadata(fd).ok()).collect()
+    }
+
+    /// What these take on disk.
+    #[cfg(target_os = "linux")]
+    fn taken(dir: &Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+
+        nameless(dir).iter().map(|file| file.blocks() * 512).sum()
     }
 
     #[cfg(target_os = "linux")]
@@ -280,6 +315,80 @@ mod tests {
         let left = taken(&dir);
         assert!(left <= 2 * DISK_BLOCK, "{left}");
         assert_eq!(write().unwrap().read().unwrap()[0].1, payload);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn old_blocks_among_very_many_keep_few_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let (spill, disk) = (Spill::default(), crate::RealDisk::new());
+        let payload = vec![7; 128 << 10];
+        let write = |block: u64| {
+            let number = block.to_le_bytes();
+            let pieces = [&number[..], &payload[..]];
+            spill.write(&disk, &dir, [(Lsn(block), pieces)].into_iter()).unwrap()
+        };
+        let (mut old, mut young) = (Vec::new(), std::collections::VecDeque::new());
+        for block in 0..3000 {
+            // In each 16 MiB there is one that stays.
+            if block % 100 == 0 {
+                old.push(write(block));
+            } else {
+                young.push_back(write(block));
+            }
+            if young.len() > 100 {
+                young.pop_front();
+            }
+        }
+        let files = nameless(&dir).len();
+        assert!((2..=6).contains(&files), "{files} files");
+        young.clear();
+        let (live, taken_by_old) = (old.len() * payload.len(), taken(&dir));
+        assert!(taken_by_old <= 2 * live as u64 + 64 * DISK_BLOCK, "{taken_by_old} for {live}");
+        for (number, block) in (0..).zip(&old) {
+            let read = block.read().unwrap();
+            assert_eq!((read.len(), read[0].0), (1, Lsn(number * 100)));
+            assert_eq!(read[0].1[..8], (number * 100).to_le_bytes());
+        }
+        // Those are closed that are not written to, and that one is as good as new.
+        old.clear();
+        assert_eq!(nameless(&dir).len(), 1);
+        assert!(taken(&dir) <= DISK_BLOCK);
+        assert_eq!(write(0).at, 0);
+    }
+
+    #[test]
+    fn a_file_begins_anew_where_nothing_of_it_is_needed() {
+        let (spill, disk) = (Spill::default(), MemDisk::new());
+        for block in 0..200 {
+            assert_eq!(write(&spill, &disk, block * 50..block * 50 + 50).unwrap().at, 0);
+        }
+    }
+
+    #[test]
+    fn many_small_blocks_are_not_looked_at_whenever_a_large_one_goes() {
+        let (small, large) = (100, 256 << 10);
+        let mut space = Space::default();
+        let mut looked_at = 0;
+        let mut released = 0;
+        let mut release = |space: &mut Space, at| {
+            if space.release(at) {
+                space.kept = space.needed;
+                looked_at += space.blocks.len() as u64;
+            }
+            released += large;
+        };
+        for _ in 0..1000 {
+            space.take(small);
+            let at = space.take(large);
+            release(&mut space, at);
+        }
+        for _ in 0..10_000 {
+            let at = space.take(large);
+            release(&mut space, at);
+        }
+        assert!(looked_at > 0 && looked_at <= released / DISK_BLOCK, "{looked_at}");
     }
 
     #[test]

@@ -88,14 +88,33 @@ impl Drop for MemLock {
     }
 }
 
-/// Bytes in memory; the zeros after the last byte written take none.
+/// Bytes in memory, in blocks. Those that were never written or were discarded read as zeros and take none.
 #[derive(Default)]
 struct MemFile(RwLock<Content>);
 
 #[derive(Default)]
 struct Content {
-    bytes: Vec<u8>,
+    /// By their numbers.
+    blocks: BTreeMap<u64, Box<[u8; BLOCK]>>,
     len: u64,
+}
+
+impl Content {
+    /// Makes what lies between two offsets zeros.
+    fn clear(&mut self, from: u64, to: u64) {
+        let first = from / BLOCK as u64;
+        let touched = first..to.div_ceil(BLOCK as u64).max(first);
+        let is_cleared = |number: &u64, block: &mut Box<[u8; BLOCK]>| {
+            let start = number * BLOCK as u64;
+            if from <= start && start + BLOCK as u64 <= to {
+                return true;
+            }
+            let bytes = (start..).zip(block.iter_mut());
+            bytes.filter(|(at, _)| (from..to).contains(at)).for_each(|(_, byte)| *byte = 0);
+            false
+        };
+        self.blocks.extract_if(touched, is_cleared).for_each(drop);
+    }
 }
 
 impl DiskFile for MemFile {
@@ -108,27 +127,38 @@ impl DiskFile for MemFile {
         if offset.saturating_add(buffer.len() as u64) > content.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let stored = content.bytes.get(to_usize(offset)?..).unwrap_or_default();
-        let (from_stored, zeros) = buffer.split_at_mut(stored.len().min(buffer.len()));
-        from_stored.copy_from_slice(stored.get(..from_stored.len()).unwrap_or_default());
-        zeros.fill(0);
+        let (mut rest, mut at) = (buffer, offset);
+        while !rest.is_empty() {
+            let (number, start) = place(at);
+            let (piece, after) = rest.split_at_mut(rest.len().min(BLOCK - start));
+            let block = content.blocks.get(&number);
+            match block.and_then(|block| block.get(start..start + piece.len())) {
+                Some(stored) => piece.copy_from_slice(stored),
+                None => piece.fill(0),
+            }
+            at += piece.len() as u64;
+            rest = after;
+        }
         Ok(())
     }
 
     fn write_all_at(&self, slices: &[&[u8]], offset: u64) -> io::Result<()> {
         let mut content = self.0.write();
-        let mut at = to_usize(offset)?;
+        let mut at = offset;
         for slice in slices {
-            let end = at + slice.len();
-            if content.bytes.len() < end {
-                content.bytes.resize(end, 0);
+            let mut rest = *slice;
+            while !rest.is_empty() {
+                let (number, start) = place(at);
+                let (piece, after) = rest.split_at(rest.len().min(BLOCK - start));
+                let block = content.blocks.entry(number).or_insert_with(|| Box::new([0; BLOCK]));
+                if let Some(target) = block.get_mut(start..start + piece.len()) {
+                    target.copy_from_slice(piece);
+                }
+                at += piece.len() as u64;
+                rest = after;
             }
-            if let Some(target) = content.bytes.get_mut(at..end) {
-                target.copy_from_slice(slice);
-            }
-            at = end;
         }
-        content.len = content.len.max(at as u64);
+        content.len = content.len.max(at);
         Ok(())
     }
 
@@ -144,22 +174,55 @@ impl DiskFile for MemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut content = self.0.write();
-        content.bytes.truncate(to_usize(len)?);
+        content.clear(len, u64::MAX);
         content.len = len;
         Ok(())
     }
 
-    /// It keeps the space: what has no name any more is soon gone as a whole.
     fn discard(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut content = self.0.write();
-        let end = to_usize(to)?.min(content.bytes.len());
-        if let Some(discarded) = content.bytes.get_mut(to_usize(from)?..end) {
-            discarded.fill(0);
-        }
+        self.0.write().clear(from, to);
         Ok(())
     }
 }
 
-fn to_usize(offset: u64) -> io::Result<usize> {
-    usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+/// What is kept, and given back, as a whole, in bytes.
+const BLOCK: usize = 4096;
+
+/// The number of the block an offset is in, and where it is there.
+fn place(offset: u64) -> (u64, usize) {
+    let block = BLOCK as u64;
+    (offset / block, usize::try_from(offset % block).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_discarded_or_cut_off_takes_no_memory_and_reads_as_zeros() {
+        let file = MemFile::default();
+        let blocks = || file.0.read().blocks.len();
+        let read = |from: u64, to: u64| {
+            let mut bytes = vec![1; usize::try_from(to - from).unwrap()];
+            file.read_exact_at(&mut bytes, from).unwrap();
+            bytes
+        };
+        let block = BLOCK as u64;
+        file.write_all_at(&[&[7; 3 * BLOCK], &[8; 7 * BLOCK]], 100).unwrap();
+        assert_eq!((file.len().unwrap(), blocks()), (10 * block + 100, 11));
+        file.discard(2 * block - 1, 8 * block + 1).unwrap();
+        assert_eq!((file.len().unwrap(), blocks()), (10 * block + 100, 5));
+        assert_eq!(read(0, 100), [0; 100]);
+        assert_eq!(read(100, 2 * block - 1), vec![7; 2 * BLOCK - 101]);
+        assert_eq!(read(2 * block - 1, 8 * block + 1), vec![0; 6 * BLOCK + 2]);
+        assert_eq!(read(8 * block + 1, 10 * block + 100), vec![8; 2 * BLOCK + 99]);
+        file.discard(110, 120).unwrap();
+        assert_eq!(read(109, 121), [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+        file.set_len(110).unwrap();
+        assert_eq!(blocks(), 1);
+        file.set_len(3 * block).unwrap();
+        assert_eq!((read(100, 110), read(110, 3 * block)), (vec![7; 10], vec![0; 3 * BLOCK - 110]));
+        file.discard(0, 3 * block).unwrap();
+        assert_eq!(blocks(), 0);
+    }
 }
