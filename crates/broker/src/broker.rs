@@ -29,7 +29,7 @@ use crate::limits::{DefaultVhostLimits, NodeLimits, Occupancy};
 use crate::queue::{DeleteIf, DeleteRefused, PastQueues, QueueAgenda, QueueTotals, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::recovery;
-use crate::session::{SessionId, define};
+use crate::session::SessionId;
 use crate::spans::{SpanOptions, Spans};
 use crate::turn::{Abandoned, Turn};
 use crate::vhost::{Directory, Vhost};
@@ -316,13 +316,15 @@ impl Broker {
     }
 
     pub(crate) fn delete_queue(&self, vhost: &Vhost, queue: &SharedQueue, turn: &mut Turn) {
-        self.delete_queue_by(vhost, queue, |queue| queue.delete(DeleteIf::default(), turn));
+        self.delete_queue_by(vhost, queue, turn, |queue, turn| {
+            queue.delete(DeleteIf::default(), turn)
+        });
     }
 
     /// A queue that found a user in the meantime stays.
     fn delete_abandoned(&self, queue: &SharedQueue, abandoned: Abandoned, turn: &mut Turn) {
         let Some(vhost) = self.vhost(&queue.vhost) else { return };
-        self.delete_queue_by(&vhost, queue, |queue| match abandoned {
+        self.delete_queue_by(&vhost, queue, turn, |queue, turn| match abandoned {
             Abandoned::ByConsumers => queue.delete(DeleteIf { unused: true, empty: false }, turn),
             Abandoned::ByEveryone => queue.delete_expired(turn),
         });
@@ -332,12 +334,13 @@ impl Broker {
         &self,
         vhost: &Vhost,
         queue: &SharedQueue,
-        delete: impl FnOnce(&SharedQueue) -> Result<u64, DeleteRefused>,
+        turn: &mut Turn,
+        delete: impl FnOnce(&SharedQueue, &mut Turn) -> Result<u64, DeleteRefused>,
     ) {
         let mut directory = vhost.directory.write();
         let current = directory.queue(&queue.name).is_some_and(|other| other.id == queue.id);
-        if current && delete(queue).is_ok() {
-            self.forget_queue(vhost, &mut directory, queue);
+        if current && delete(queue, turn).is_ok() {
+            self.forget_queue(vhost, &mut directory, queue, turn);
         }
     }
 
@@ -356,25 +359,32 @@ impl Broker {
         }
     }
 
-    /// Takes a deleted queue's name, bindings and stored definition away.
+    /// Takes a deleted queue's name, bindings and stored definition away, in one unit with the turn's
+    /// records and the marks of what is dying in it.
     pub(crate) fn forget_queue(
         &self,
         vhost: &Vhost,
         directory: &mut Directory,
         queue: &SharedQueue,
+        turn: &mut Turn,
     ) -> Option<Lsn> {
         let mut removed = Vec::new();
         self.count_out(queue);
         directory.remove_queue(queue, &mut removed);
         self.drop_keepers(directory, &removed);
-        let mut deletions = definitions::deletions(vhost.name(), &removed);
+        let mut changes = definitions::deletions(vhost.name(), &removed);
         if queue.durable {
             let key = definitions::key(&[vhost.name().as_bytes(), queue.name.as_bytes()]);
-            deletions.push(Definition::Delete { table: Table::Queues, key });
+            changes.push(Definition::Delete { table: Table::Queues, key });
         }
-        deletions.extend(queue.forget_offsets());
+        changes.extend(queue.forget_offsets());
+        changes.extend(self.mark_dying(queue.id, turn));
         vhost.changed();
-        define(self, &deletions)
+        if changes.is_empty() {
+            return None;
+        }
+        turn.records.define(&changes);
+        Some(self.store.append(&mut turn.records).last)
     }
 
     /// Drops what removed exchanges kept.

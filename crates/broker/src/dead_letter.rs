@@ -25,9 +25,10 @@ use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
-pub(crate) use self::departed::{Departed, Dying};
+pub(crate) use self::departed::{Departed, Dying, DyingPlace, restore_departed};
 pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
+use self::postponed::Lot;
 pub(crate) use self::postponed::Postponed;
 pub(crate) use self::reading::with_messages;
 use crate::broker::Broker;
@@ -106,7 +107,10 @@ impl Reason {
         }
     }
 
-    const ALL: [Self; 4] = [Self::Rejected, Self::Expired, Self::MaxLength, Self::DeliveryLimit];
+    /// How many there are.
+    const COUNT: u32 = 4;
+    const ALL: [Self; Self::COUNT as usize] =
+        [Self::Rejected, Self::Expired, Self::MaxLength, Self::DeliveryLimit];
 
     /// The number of deliveries by which the journal tells a dead message that its queue keeps. No
     /// message is delivered so often.
@@ -122,6 +126,17 @@ impl Reason {
     /// How a message with this number of deliveries died, if that is a [`mark`](Self::mark).
     pub(crate) fn marked(deliveries: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.mark() == deliveries)
+    }
+
+    /// The number of deliveries by which the journal tells a dead message that waits for the ticker
+    /// though its queue is gone. Letters the queue kept go with it.
+    const fn departed_mark(self) -> u32 {
+        self.mark() - Self::COUNT
+    }
+
+    /// How a message with this number of deliveries died, if that is such a mark.
+    fn departed_marked(deliveries: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.departed_mark() == deliveries)
     }
 }
 
@@ -146,60 +161,51 @@ const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
     pub(crate) fn dead_letter(&self, turn: &mut Turn) {
-        let mut waiting = self.postponed.lock().line_up(std::mem::take(&mut turn.dead));
+        let mut lot = Lot::of(&self.postponed, std::mem::take(&mut turn.dead));
         // What can't be read waits.
-        let _ = self.dead_letter_some(&mut waiting, turn);
-        if !waiting.is_empty() {
-            self.postponed.lock().settle(&[], waiting);
-        }
+        let _ = self.dead_letter_some(&mut lot, turn);
     }
 
-    /// Dead-letters some of what earlier turns have left. Whether there is more.
+    /// Dead-letters some of what earlier turns have left. Whether more can follow at once.
     pub(crate) fn dead_letter_postponed(&self, turn: &mut Turn) -> bool {
-        let _ = self.dead_letter_next(turn);
+        let has_progress = self.dead_letter_next(turn).is_ok_and(|count| count > 0);
         let mut postponed = self.postponed.lock();
         // Finishing the turn sees whether they can be dropped now.
         turn.departed.append(&mut postponed.departed);
-        !postponed.is_empty()
+        has_progress && !postponed.is_empty()
     }
 
-    /// Dead-letters what would be lost with the process, as no queue has it any more.
+    /// Dead-letters what no queue has any more.
     pub(crate) fn dead_letter_departed(&self, turn: &mut Turn) {
         loop {
             turn.departed.append(&mut self.postponed.lock().departed);
             self.finish(turn);
-            if self.postponed.lock().departed.is_empty() || self.dead_letter_next(turn).is_err() {
+            if self.postponed.lock().departed.is_empty()
+                || !self.dead_letter_next(turn).is_ok_and(|count| count > 0)
+            {
                 return;
             }
         }
     }
 
-    fn dead_letter_next(&self, turn: &mut Turn) -> Result<(), Unread> {
-        let mut postponed = self.postponed.lock();
-        if postponed.is_empty() {
-            return Ok(());
-        }
-        let (mut waiting, sources) = postponed.take();
-        drop(postponed);
-        let result = self.dead_letter_some(&mut waiting, turn);
-        self.postponed.lock().settle(&sources, waiting);
-        result
+    /// Answers how many deaths that was.
+    fn dead_letter_next(&self, turn: &mut Turn) -> Result<usize, Unread> {
+        let mut lot = Lot::next(&self.postponed);
+        let count = lot.deaths.len();
+        self.dead_letter_some(&mut lot, turn)?;
+        Ok(count)
     }
 
-    fn dead_letter_some(
-        &self,
-        waiting: &mut VecDeque<Death<AnyEntry>>,
-        turn: &mut Turn,
-    ) -> Result<(), Unread> {
+    fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> Result<(), Unread> {
         let (mut count, mut bytes) = (0, 0);
-        while count < TURN && bytes < TURN_BYTES && !waiting.is_empty() {
-            let portion = take_portion(waiting);
+        while count < TURN && bytes < TURN_BYTES && !lot.deaths.is_empty() {
+            let portion = take_portion(&mut lot.deaths);
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
             let portion = match with_messages(self.store(), portion) {
                 Ok(portion) => portion,
                 Err(unread) => {
-                    unread.into_iter().rev().for_each(|death| waiting.push_front(death));
+                    unread.into_iter().rev().for_each(|death| lot.deaths.push_front(death));
                     return Err(Unread);
                 }
             };
@@ -212,8 +218,7 @@ impl Broker {
             letters.enqueue(self, appended.first, turn);
             if !turn.dead.is_empty() {
                 // What died of this portion goes next: in order, and before it gets more.
-                let died = self.postponed.lock().line_up(std::mem::take(&mut turn.dead));
-                died.into_iter().rev().for_each(|death| waiting.push_front(death));
+                lot.add(std::mem::take(&mut turn.dead));
             }
         }
         Ok(())

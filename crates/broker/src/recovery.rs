@@ -12,6 +12,7 @@ use leveret_store::{Backlog, Definition, Outline, Recovered, Table};
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
 use crate::broker::{Broker, OpenError, VHOST_LIMITS};
+use crate::dead_letter::{DeadLettering, restore_departed};
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue, StreamValue};
 use crate::global_parameters::GLOBAL;
 use crate::keeper::keeper;
@@ -23,7 +24,7 @@ use crate::vhost_metadata::VhostMetadata;
 /// Rebuilds a broker from its store.
 pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenError> {
     // Later tables name what earlier ones define.
-    let order: [(Table, &'static str, Restore); 10] = [
+    let order: [(Table, &'static str, Restore); 11] = [
         (Table::Vhosts, "vhost", restore_vhost),
         (Table::Policies, "policy", restore_policy),
         (Table::Parameters, "parameter", restore_parameter),
@@ -34,8 +35,9 @@ pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenE
         (Table::Queues, "queue", restore_queue),
         (Table::Bindings, "binding", restore_binding),
         (Table::Streams, "stream", restore_stream),
+        (Table::DepartedQueues, "deleted queue", restore_departed_queue),
     ];
-    let mut queues = HashMap::default();
+    let mut queues = Queues::default();
     for (table, kind, restore) in order {
         for (_, key, value) in recovered.definitions.iter().filter(|(of, ..)| *of == table) {
             restore(broker, key, value, &mut queues)
@@ -45,7 +47,14 @@ pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenE
     restore_backlogs(broker, recovered.backlogs, &queues)
 }
 
-type Queues = HashMap<u64, Arc<SharedQueue>>;
+/// Queues by their identities.
+#[derive(Default)]
+struct Queues {
+    present: HashMap<u64, Arc<SharedQueue>>,
+    /// How those dead-letter that are deleted.
+    departed: HashMap<u64, Arc<DeadLettering>>,
+}
+
 type Restore = fn(&Broker, &[u8], &[u8], &mut Queues) -> Result<(), DefinitionError>;
 
 fn restore_vhost(
@@ -147,7 +156,7 @@ fn restore_exchange(
     let keeper = keeper(&spec, vhost.name(), QueueId(value.keeper), &broker.agenda);
     if let Some(keeper) = &keeper {
         broker.reserve_queues(value.keeper);
-        queues.insert(value.keeper, Arc::clone(keeper));
+        queues.present.insert(value.keeper, Arc::clone(keeper));
     }
     vhost.directory.write().insert_exchange(spec, keeper);
     Ok(())
@@ -183,7 +192,7 @@ fn restore_queue(
     };
     let queue = SharedQueue::new(spec, &broker.agenda);
     broker.reserve_queues(value.id);
-    queues.insert(value.id, Arc::clone(&queue));
+    queues.present.insert(value.id, Arc::clone(&queue));
     directory.insert_queue(queue);
     Ok(())
 }
@@ -218,7 +227,7 @@ fn restore_stream(
     let (id, reader) = definitions::stream_from_key(key)?;
     let StreamValue { offset } = definitions::decode(value)?;
     broker.reserve_queues(id.0);
-    match queues.get(&id.0) {
+    match queues.present.get(&id.0) {
         Some(stream) if reader.is_empty() => stream.restore_first_offset(offset),
         Some(stream) => stream.restore_position(reader, offset),
         // Recorded while its stream was deleted.
@@ -226,6 +235,18 @@ fn restore_stream(
             define(broker, &[Definition::Delete { table: Table::Streams, key: key.to_vec() }]);
         }
     }
+    Ok(())
+}
+
+fn restore_departed_queue(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+    queues: &mut Queues,
+) -> Result<(), DefinitionError> {
+    let source = restore_departed(broker, key, value)?;
+    broker.reserve_queues(source.queue.0);
+    queues.departed.insert(source.queue.0, source);
     Ok(())
 }
 
@@ -240,9 +261,13 @@ fn restore_backlogs(
     for backlog in backlogs {
         // Identities are never given twice, also not that of a queue deleted meanwhile.
         broker.reserve_queues(backlog.queue());
-        match queues.get(&backlog.queue()) {
-            Some(queue) => queue.restore(&backlog, stays_on_disk, broker.store())?,
-            None => unknown.push(backlog.queue()),
+        let id = backlog.queue();
+        if let Some(queue) = queues.present.get(&id) {
+            queue.restore(&backlog, stays_on_disk, broker.store())?;
+        } else if let Some(source) = queues.departed.get(&id) {
+            broker.restore_dying(&backlog, source);
+        } else {
+            unknown.push(id);
         }
     }
     if !unknown.is_empty() {

@@ -27,6 +27,8 @@ pub enum Table {
     /// Offsets of streams, which are no definitions but change in one unit with the journal's
     /// messages.
     Streams = 10,
+    /// Deleted queues of which messages are still to go on as dead letters; no definitions either.
+    DepartedQueues = 11,
 }
 
 impl Table {
@@ -44,6 +46,7 @@ impl Table {
             Self::Parameters => "parameters",
             Self::Policies => "policies",
             Self::Streams => "streams",
+            Self::DepartedQueues => "departed_queues",
         }
     }
 
@@ -52,7 +55,7 @@ impl Table {
     }
 
     /// All tables, in the order of their numbers on disk.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Vhosts,
         Self::Users,
         Self::Permissions,
@@ -63,6 +66,7 @@ impl Table {
         Self::Parameters,
         Self::Policies,
         Self::Streams,
+        Self::DepartedQueues,
     ];
 }
 

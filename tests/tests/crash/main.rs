@@ -17,6 +17,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod departed;
 mod ledger;
 
 use std::net::SocketAddr;

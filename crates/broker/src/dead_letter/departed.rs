@@ -1,13 +1,18 @@
 //! Deleted queues of which messages are still dying.
 //!
 //! The record that drops a queue settles all its places, and then the journal needs their messages no
-//! more. So it waits until what died there has gone on.
+//! more. So it waits until what died there has gone on. Should the process end before, the next one
+//! finds how the queue dead-lettered in a table, and what was dying marked in the journal.
 
 use std::sync::{Arc, Weak};
 
-use leveret_engine::QueueId;
-use leveret_store::Batch;
+use leveret_engine::{AnyEntry, PagedEntry, QueueId};
+use leveret_store::{Backlog, Batch, Definition, Lsn, Table};
+use serde::{Deserialize, Serialize};
 
+use super::{DeadLettering, Death, Onward, Reason, Strategy};
+use crate::broker::Broker;
+use crate::definitions::{self, DefinitionError};
 use crate::turn::Turn;
 
 /// Held by all deaths of a queue, through how it dead-letters, until their places are settled.
@@ -18,7 +23,11 @@ impl Dying {
     /// Notes in the turn that the queue is gone, and its stored messages with it. It dead-letters no
     /// more: what is left to hold this are deaths.
     pub(crate) fn depart(self, queue: QueueId, turn: &mut Turn) {
-        turn.departed.push(Departed { queue, dying: Arc::downgrade(&self.0) });
+        turn.departed.push(self.departed(queue, false));
+    }
+
+    fn departed(&self, queue: QueueId, is_recorded: bool) -> Departed {
+        Departed { queue, dying: Arc::downgrade(&self.0), is_recorded }
     }
 }
 
@@ -27,6 +36,8 @@ impl Dying {
 pub(crate) struct Departed {
     queue: QueueId,
     dying: Weak<()>,
+    /// Whether the table has it.
+    is_recorded: bool,
 }
 
 impl Departed {
@@ -35,7 +46,116 @@ impl Departed {
         let is_over = self.dying.strong_count() == 0;
         if is_over {
             records.drop_queue(self.queue.0);
+            if self.is_recorded {
+                let (table, key) = (Table::DepartedQueues, key(self.queue));
+                records.define(&[Definition::Delete { table, key }]);
+            }
         }
         is_over
     }
+}
+
+/// The place of a message that died, until it is settled.
+#[derive(Clone, Debug)]
+pub(crate) struct DyingPlace {
+    pub(super) source: Arc<DeadLettering>,
+    /// The number of its message, if the journal has that.
+    stored: Option<Lsn>,
+    reason: Reason,
+}
+
+impl DyingPlace {
+    pub(super) fn of(death: &Death<AnyEntry>) -> Self {
+        let Death { source, entry, reason, .. } = death;
+        let stored = entry.stored().then(|| Lsn(entry.lsn().0));
+        Self { source: Arc::clone(source), stored, reason: *reason }
+    }
+}
+
+/// How a deleted queue dead-letters, as the table has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct DepartedValue {
+    vhost: String,
+    queue: String,
+    exchange: String,
+    routing_key: Option<String>,
+}
+
+impl Broker {
+    /// Adds to the turn's records what is dying of a queue that goes. Answers what has to be recorded
+    /// with it, in the unit that deletes the queue.
+    pub(crate) fn mark_dying(&self, queue: QueueId, turn: &mut Turn) -> Option<Definition> {
+        let departed = turn.departed.iter_mut().find(|departed| departed.queue == queue)?;
+        let mut places = self.postponed.lock().places(queue);
+        let now = turn.dead.iter().filter(|death| death.source.queue == queue);
+        places.extend(now.map(DyingPlace::of));
+        let marks: Vec<(Lsn, u32)> = places
+            .iter()
+            .filter_map(|place| Some((place.stored?, place.reason.departed_mark())))
+            .collect();
+        if marks.is_empty() {
+            return None;
+        }
+        turn.records.returned(queue.0, &marks);
+        departed.is_recorded = true;
+        // A policy may have changed while they waited. After a crash the last word counts, as it
+        // does for messages that die again in a queue that is still there.
+        let source = &places.last()?.source;
+        let value = DepartedValue {
+            vhost: source.vhost.to_string(),
+            queue: source.queue_name.to_string(),
+            exchange: source.exchange.to_string(),
+            routing_key: source.routing_key.as_deref().map(str::to_owned),
+        };
+        let (key, value) = (key(queue), definitions::encode(&value));
+        Some(Definition::Put { table: Table::DepartedQueues, key, value })
+    }
+
+    /// Has go on what was dying in a deleted queue when the process ended before.
+    pub(crate) fn restore_dying(&self, backlog: &Backlog, source: &Arc<DeadLettering>) {
+        let mut postponed = self.postponed.lock();
+        for message in backlog.messages() {
+            let Some(reason) = Reason::departed_marked(message.deliveries) else { continue };
+            let entry = PagedEntry {
+                lsn: leveret_engine::Lsn(message.lsn.0),
+                bytes: message.outline.bytes,
+                priority: message.outline.priority,
+                deadline: None,
+                deliveries: 0,
+                redelivered: message.redelivered,
+                stored: true,
+                spilled: None,
+            };
+            let source = Arc::clone(source);
+            postponed.push(Death { source, entry: entry.into(), reason, past: None });
+        }
+    }
+}
+
+/// A deleted queue that the table has. What was dying in it has to be [put back](Broker::restore_dying)
+/// as long as the answer is kept.
+pub(crate) fn restore_departed(
+    broker: &Broker,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Arc<DeadLettering>, DefinitionError> {
+    let id = QueueId(u64::from_be_bytes(key.try_into().map_err(|_| DefinitionError::Key)?));
+    let DepartedValue { vhost, queue, exchange, routing_key } = definitions::decode(value)?;
+    let dying = Dying::default();
+    broker.postponed.lock().departed.push(dying.departed(id, true));
+    Ok(Arc::new(DeadLettering {
+        queue: id,
+        queue_name: queue.into(),
+        vhost: vhost.into(),
+        exchange: exchange.into(),
+        routing_key: routing_key.map(Into::into),
+        onward: Onward::Dead,
+        // Nobody is left to keep them.
+        strategy: Strategy::AtMostOnce,
+        _dying: dying,
+    }))
+}
+
+fn key(queue: QueueId) -> Vec<u8> {
+    queue.0.to_be_bytes().to_vec()
 }

@@ -2,22 +2,110 @@
 
 use std::collections::VecDeque;
 
-use ahash::HashMap;
+use ahash::{HashMap, HashSet};
 use leveret_engine::{AnyEntry, QueueId};
+use parking_lot::Mutex;
 
-use super::{Death, Departed, TURN, TURN_BYTES};
+use super::{Death, Departed, DyingPlace, TURN, TURN_BYTES};
 
 /// Deaths that wait for the ticker, in the order in which they happened.
 ///
 /// Messages of one queue arrive in the order in which they died. So as long as some of a queue's
-/// wait here, or are being dead-lettered out of here, all that dies in it lines up behind them.
+/// wait here, or are being dead-lettered by any turn, all that dies in it lines up behind them.
 #[derive(Default)]
 pub(crate) struct Postponed {
     waiting: VecDeque<Death<AnyEntry>>,
-    /// Queues by how many of their deaths wait or are being dead-lettered.
-    sources: HashMap<QueueId, usize>,
+    /// Queues of which deaths wait or are being dead-lettered.
+    sources: HashMap<QueueId, Source>,
+    /// Places of those that waited and are being dead-lettered.
+    taken: Vec<DyingPlace>,
     /// Deleted queues whose places cannot be dropped yet.
     pub(crate) departed: Vec<Departed>,
+}
+
+#[derive(Default)]
+struct Source {
+    /// How many of its deaths wait.
+    waiting: usize,
+    /// Whether a turn is dead-lettering some. What waits has to wait for it.
+    is_held: bool,
+}
+
+/// Deaths that one turn dead-letters. What is left when this is dropped waits on, in front.
+pub(super) struct Lot<'a> {
+    pub(super) deaths: VecDeque<Death<AnyEntry>>,
+    postponed: &'a Mutex<Postponed>,
+    /// The queues in which they died.
+    held: HashSet<QueueId>,
+    has_waited: bool,
+}
+
+impl<'a> Lot<'a> {
+    /// Of a turn's deaths those that need not wait.
+    pub(super) fn of(postponed: &'a Mutex<Postponed>, deaths: Vec<Death<AnyEntry>>) -> Self {
+        let held = HashSet::default();
+        let mut lot = Self { deaths: VecDeque::new(), postponed, held, has_waited: false };
+        lot.add(deaths);
+        lot
+    }
+
+    /// One turn's work of those that wait. Only one at a time takes them.
+    pub(super) fn next(postponed: &'a Mutex<Postponed>) -> Self {
+        let mut held = HashSet::default();
+        let deaths = postponed.lock().take(&mut held);
+        Self { deaths, postponed, held, has_waited: true }
+    }
+
+    /// Adds deaths, but for those that have to wait. They go first, though not before others of their
+    /// queues.
+    pub(super) fn add(&mut self, deaths: Vec<Death<AnyEntry>>) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut first = Vec::new();
+        let are_others_left = !self.deaths.is_empty();
+        let mut postponed = self.postponed.lock();
+        for death in deaths {
+            let queue = death.source.queue;
+            let is_full = count >= TURN || bytes >= TURN_BYTES;
+            let source = postponed.sources.get(&queue);
+            let is_ours = source.is_some_and(|source| source.waiting == 0 && source.is_held)
+                && self.held.contains(&queue);
+            if is_full || (source.is_some() && !is_ours) {
+                postponed.push(death);
+                continue;
+            }
+            count += 1;
+            bytes += death.entry.bytes();
+            if is_ours && are_others_left {
+                self.deaths.push_back(death);
+            } else {
+                first.push(death);
+            }
+        }
+        first.iter().for_each(|death| postponed.hold(death, &mut self.held));
+        drop(postponed);
+        first.into_iter().rev().for_each(|death| self.deaths.push_front(death));
+    }
+}
+
+impl Drop for Lot<'_> {
+    fn drop(&mut self) {
+        let mut postponed = self.postponed.lock();
+        if self.has_waited {
+            postponed.taken.clear();
+        }
+        for death in self.deaths.drain(..).rev() {
+            postponed.source(&death).waiting += 1;
+            postponed.waiting.push_front(death);
+        }
+        for queue in &self.held {
+            if let Some(source) = postponed.sources.get_mut(queue) {
+                source.is_held = false;
+                if source.waiting == 0 {
+                    postponed.sources.remove(queue);
+                }
+            }
+        }
+    }
 }
 
 impl Postponed {
@@ -26,50 +114,47 @@ impl Postponed {
         self.waiting.is_empty()
     }
 
-    /// Takes from a turn's deaths those that have to wait; what stays is one turn's work.
-    pub(super) fn line_up(&mut self, deaths: Vec<Death<AnyEntry>>) -> VecDeque<Death<AnyEntry>> {
-        let (mut count, mut bytes) = (0, 0);
-        let mut now = VecDeque::new();
-        for death in deaths {
-            let is_full = count >= TURN || bytes >= TURN_BYTES;
-            if is_full || self.sources.contains_key(&death.source.queue) {
-                self.push(death);
-                continue;
-            }
-            count += 1;
-            bytes += death.entry.bytes();
-            now.push_back(death);
-        }
-        now
-    }
-
-    /// Takes one turn's work out, and says in which queues it died. [`settle`](Self::settle) has
-    /// to follow.
-    pub(super) fn take(&mut self) -> (VecDeque<Death<AnyEntry>>, Vec<QueueId>) {
-        let count = self.waiting.len().min(TURN);
-        let deaths: VecDeque<_> = self.waiting.drain(..count).collect();
-        let sources = deaths.iter().map(|death| death.source.queue).collect();
-        (deaths, sources)
-    }
-
-    /// What was taken has been dead-lettered, but for `left`: this waits on, in front.
-    pub(super) fn settle(&mut self, sources: &[QueueId], left: VecDeque<Death<AnyEntry>>) {
-        for source in sources {
-            if let Some(count) = self.sources.get_mut(source) {
-                *count -= 1;
-                if *count == 0 {
-                    self.sources.remove(source);
-                }
-            }
-        }
-        for death in left.into_iter().rev() {
-            *self.sources.entry(death.source.queue).or_default() += 1;
-            self.waiting.push_front(death);
-        }
-    }
-
-    fn push(&mut self, death: Death<AnyEntry>) {
-        *self.sources.entry(death.source.queue).or_default() += 1;
+    /// Has a death wait, behind all others.
+    pub(super) fn push(&mut self, death: Death<AnyEntry>) {
+        self.source(&death).waiting += 1;
         self.waiting.push_back(death);
+    }
+
+    /// The places of what died in this queue, and waits or did so before a turn took it.
+    pub(super) fn places(&self, queue: QueueId) -> Vec<DyingPlace> {
+        if !self.sources.contains_key(&queue) {
+            return Vec::new();
+        }
+        let waiting = self.waiting.iter().filter(|death| death.source.queue == queue);
+        let taken = self.taken.iter().filter(|place| place.source.queue == queue);
+        taken.cloned().chain(waiting.map(DyingPlace::of)).collect()
+    }
+
+    /// Takes one turn's work out, up to what died in a queue that another turn has to do with.
+    fn take(&mut self, held: &mut HashSet<QueueId>) -> VecDeque<Death<AnyEntry>> {
+        let is_free = |death: &&Death<AnyEntry>| {
+            self.sources.get(&death.source.queue).is_none_or(|source| !source.is_held)
+        };
+        let count = self.waiting.iter().take(TURN).take_while(is_free).count();
+        let deaths: VecDeque<_> = self.waiting.drain(..count).collect();
+        for death in &deaths {
+            self.source(death).waiting -= 1;
+            self.hold(death, held);
+        }
+        self.taken.extend(deaths.iter().map(DyingPlace::of));
+        deaths
+    }
+
+    /// Has what dies from now on where this one did line up.
+    fn hold(&mut self, death: &Death<AnyEntry>, held: &mut HashSet<QueueId>) {
+        let source = self.source(death);
+        if !source.is_held {
+            source.is_held = true;
+            held.insert(death.source.queue);
+        }
+    }
+
+    fn source(&mut self, death: &Death<AnyEntry>) -> &mut Source {
+        self.sources.entry(death.source.queue).or_default()
     }
 }

@@ -6,14 +6,15 @@ use leveret_codec::{
     ArrayBuf, ArrayBuilder, Properties, Table, TableBuf, TableBuilder, TableLimits, Value,
 };
 use leveret_engine::{
-    Body, Entry, LARGE_BODY, Lsn, Message, MessageArena, Millis, NewMessage, QueueId,
+    AnyEntry, Body, Entry, LARGE_BODY, Lsn, Message, MessageArena, Millis, NewMessage, QueueId,
 };
+use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::history::{self, Event};
 use super::letter::Letter;
-use super::{DeadLettering, Death, Onward, Reason};
+use super::{DeadLettering, Death, Lot, Onward, Postponed, Reason, TURN};
 use crate::annotations::Annotations;
 
 const NOW: Millis = Millis(1_700_000_000_999);
@@ -56,6 +57,51 @@ fn properties(message: &Message) -> Properties<'_> {
 
 fn headers(message: &Message) -> Table<'_> {
     properties(message).headers.unwrap()
+}
+
+fn deaths(queue: u64, numbers: std::ops::Range<u64>) -> Vec<Death<AnyEntry>> {
+    let Death { source, entry, reason, past } = death(
+        message(Properties::default(), &Annotations::default(), b"body"),
+        &queue.to_string(),
+        Reason::Rejected,
+        None,
+    );
+    let queue = QueueId(queue);
+    let source = Arc::new(DeadLettering { queue, ..Arc::into_inner(source).unwrap() });
+    let entry = |number| AnyEntry::Hot(Entry { lsn: Lsn(number), ..entry.clone() });
+    let one = |number| (Arc::clone(&source), entry(number), past.clone());
+    numbers.map(one).map(|(source, entry, past)| Death { source, entry, reason, past }).collect()
+}
+
+#[test]
+fn turns_do_not_overtake_each_other() {
+    let numbers = |lot: &Lot<'_>| -> Vec<(u64, u64)> {
+        lot.deaths.iter().map(|death| (death.source.queue.0, death.entry.lsn().0)).collect()
+    };
+    let of = |queue: u64, range: std::ops::Range<u64>| range.map(move |number| (queue, number));
+    let (turn, all) = (TURN as u64, TURN as u64 + 2);
+    let postponed = Mutex::new(Postponed::default());
+    let mut one = Lot::of(&postponed, deaths(1, 0..all));
+    assert!(numbers(&one).into_iter().eq(of(1, 0..turn)));
+    // The ticker and another turn wait for it; what died elsewhere does not.
+    assert_eq!(numbers(&Lot::next(&postponed)), []);
+    let other = [deaths(1, all..all + 1), deaths(2, 0..1)].concat();
+    let mut other = Lot::of(&postponed, other);
+    assert_eq!(numbers(&other), [(2, 0)]);
+    other.deaths.clear();
+    drop(other);
+    // It gets as far as its last two.
+    one.deaths.drain(..TURN - 2);
+    drop(one);
+    let mut rest = Lot::next(&postponed);
+    assert!(numbers(&rest).into_iter().eq(of(1, turn - 2..all + 1)));
+    // What a turn's work makes die goes first, though not before others of its queue.
+    rest.add([deaths(3, 0..2), deaths(1, all + 1..all + 2)].concat());
+    assert!(numbers(&rest).into_iter().eq(of(3, 0..2).chain(of(1, turn - 2..all + 2))));
+    rest.deaths.clear();
+    drop(rest);
+    assert!(postponed.lock().is_empty());
+    assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 0..1))), [(1, 0)]);
 }
 
 /// The reference's first row: a message with an expiration, a `CC` and a `BCC`.

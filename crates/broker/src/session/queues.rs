@@ -239,7 +239,7 @@ impl Session {
             DeleteRefused::InUse => refusal::in_use(Resource::Queue(name), vhost.name()),
             DeleteRefused::NotEmpty => refusal::not_empty(name, vhost.name()),
         })?;
-        let commit = self.broker.forget_queue(&vhost, &mut directory, &queue);
+        let commit = self.broker.forget_queue(&vhost, &mut directory, &queue, &mut self.turn);
         drop(directory);
         self.owned.retain(|owned| owned.id != queue.id);
         self.record("queue.deleted", |vhost| {

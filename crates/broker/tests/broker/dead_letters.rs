@@ -1,7 +1,5 @@
 //! What dies in a queue arrives where it should, in order, once.
 
-use std::time::Duration;
-
 use leveret_broker::{DeadLetterCounts, DeathsByReason, DeleteIf, Outcome, Progress, Settlement};
 use leveret_codec::{ArrayBuilder, Properties, Value};
 use leveret_engine::Return;
@@ -364,78 +362,6 @@ fn nobody_overtakes_what_waits_for_the_ticker() {
     let alone = world.get("q").unwrap();
     world.reject(alone);
     assert_eq!(world.drain("dead"), ["alone"]);
-}
-
-/// Publishes so many messages to `q` and rejects all of them, which have left memory, and one more turn
-/// than takes them. Answers their bodies.
-fn reject_a_crowd(world: &mut World) -> Vec<String> {
-    world.declare("dead", &[]);
-    world.declare("q", &to("dead"));
-    let bodies: Vec<String> = (0..9_000).map(|number| format!("{number:0100}")).collect();
-    for body in &bodies {
-        world.stage("", "q", Properties::default(), body);
-    }
-    world.session.flush(&mut Vec::new());
-    world.session.finish();
-    world.await_readable();
-    let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap().paged_out()).collect();
-    world.settle(Settlement::Discard, got);
-    assert!(world.ready("dead") < 9_000);
-    bodies
-}
-
-/// Waits until the journal has so many places that are not settled.
-fn await_live_places(world: &World, places: u64) {
-    while world.broker.store().stats().live_places != places {
-        std::thread::sleep(Duration::from_micros(50));
-    }
-}
-
-/// Its settled places would free the segments before they are read.
-#[test]
-fn what_waits_for_the_ticker_outlives_its_queue() {
-    let mut world = World::new();
-    let bodies = reject_a_crowd(&mut world);
-    let got = world.session.delete_queue("q", DeleteIf::default()).unwrap();
-    world.session.finish();
-    // Until the journal has had a chance to give back what nobody needs.
-    world.wait(got.commit.unwrap());
-    for number in 0..2_000 {
-        let _ = world.publish("", "dead", &number.to_string());
-    }
-    world.await_readable();
-    while world.tick() == Progress::More {}
-    let mut dead = world.drain("dead");
-    dead.retain(|body| body.len() == 100);
-    assert!(dead == bodies, "{} in this order", dead.len());
-    let _ = world.tick();
-    // Its places have gone then.
-    await_live_places(&world, 0);
-}
-
-#[test]
-fn what_waits_for_the_ticker_outlives_its_queue_and_a_restart() {
-    let mut world = World::new();
-    let bodies = reject_a_crowd(&mut world);
-    world.session.delete_queue("q", DeleteIf::default()).unwrap();
-    world.session.finish();
-    let dead = world.restart().drain("dead");
-    assert!(dead == bodies, "{} in this order", dead.len());
-}
-
-#[test]
-fn a_queue_may_go_in_the_turn_in_which_its_messages_die() {
-    let mut world = World::new();
-    world.declare("dead", &[]);
-    world.declare("q", &to("dead"));
-    let _ = world.publish("", "q", "dies");
-    let _ = world.publish("", "q", "goes");
-    let dies = world.get("q").unwrap();
-    world.settle_unfinished(Settlement::Discard, [dies]);
-    world.session.delete_queue("q", DeleteIf::default()).unwrap();
-    world.session.finish();
-    await_live_places(&world, 1);
-    assert_eq!(world.restart().drain("dead"), ["dies"]);
 }
 
 /// Eight queues without room that dead-letter into each other: one message has more than ten

@@ -14,6 +14,7 @@ mod crash;
 mod dead_letter_model;
 mod dead_letters;
 mod delayed_retry;
+mod departed;
 mod expiry;
 mod limits;
 mod order;

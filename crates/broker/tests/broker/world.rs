@@ -230,9 +230,14 @@ impl World {
 
     /// Takes the next message, to be settled.
     pub(crate) fn get(&mut self, queue: &str) -> Option<Got> {
-        let fetched = self.session.get(1, queue, false).unwrap();
+        let got = self.get_unfinished(queue);
         self.session.finish();
-        let fetched = fetched?;
+        got
+    }
+
+    /// As [`get`](Self::get), with more to come in the same turn.
+    pub(crate) fn get_unfinished(&mut self, queue: &str) -> Option<Got> {
+        let fetched = self.session.get(1, queue, false).unwrap()?;
         let message = &fetched.entry.message;
         Some(Got {
             body: String::from_utf8(message.body().to_vec()).unwrap(),

@@ -1,0 +1,176 @@
+//! What is dying in a queue that is deleted goes on all the same.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_broker::{DeleteIf, Progress, Settlement};
+use leveret_codec::{Properties, Value};
+use leveret_engine::{Millis, Return};
+use leveret_store::simulation::SimDisk;
+use leveret_store::{Backlog, Store, StoreOptions, Table};
+
+use crate::world::{START, World};
+
+const DLX: &str = "x-dead-letter-exchange";
+const DLRK: &str = "x-dead-letter-routing-key";
+
+/// Arguments that send what dies to a queue.
+fn to(queue: &str) -> [(&'static str, Value<'_>); 2] {
+    [(DLX, Value::text("")), (DLRK, Value::text(queue))]
+}
+
+/// Publishes so many messages to `q` and rejects all of them, which have left memory, and one more turn
+/// than takes them. Answers their bodies.
+fn reject_a_crowd(world: &mut World) -> Vec<String> {
+    world.declare("dead", &[]);
+    world.declare("q", &to("dead"));
+    let bodies: Vec<String> = (0..9_000).map(|number| format!("{number:0100}")).collect();
+    for body in &bodies {
+        world.stage("", "q", Properties::default(), body);
+    }
+    world.session.flush(&mut Vec::new());
+    world.session.finish();
+    world.await_readable();
+    let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap().paged_out()).collect();
+    world.settle(Settlement::Discard, got);
+    assert!(world.ready("dead") < 9_000);
+    bodies
+}
+
+/// Waits until the journal has so many places that are not settled.
+fn await_live_places(world: &World, places: u64) {
+    while world.broker.store().stats().live_places != places {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Its settled places would free the segments before they are read.
+#[test]
+fn what_waits_for_the_ticker_outlives_its_queue() {
+    let mut world = World::new();
+    let bodies = reject_a_crowd(&mut world);
+    let got = world.session.delete_queue("q", DeleteIf::default()).unwrap();
+    world.session.finish();
+    // Until the journal has had a chance to give back what nobody needs.
+    world.wait(got.commit.unwrap());
+    for number in 0..2_000 {
+        let _ = world.publish("", "dead", &number.to_string());
+    }
+    world.await_readable();
+    while world.tick() == Progress::More {}
+    let mut dead = world.drain("dead");
+    dead.retain(|body| body.len() == 100);
+    assert!(dead == bodies, "{} in this order", dead.len());
+    let _ = world.tick();
+    // Its places have gone then.
+    await_live_places(&world, 0);
+}
+
+#[test]
+fn what_waits_for_the_ticker_outlives_its_queue_and_a_restart() {
+    let mut world = World::new();
+    let bodies = reject_a_crowd(&mut world);
+    world.session.delete_queue("q", DeleteIf::default()).unwrap();
+    world.session.finish();
+    let dead = world.restart().drain("dead");
+    assert!(dead == bodies, "{} in this order", dead.len());
+}
+
+/// The power goes before the ticker has come to it, or at any time while it is at work.
+#[test]
+fn what_waits_for_the_ticker_outlives_its_queue_and_a_crash() {
+    for operations in [0, 1, 3, 8] {
+        let disk = SimDisk::new(operations);
+        let mut world = World::open(Arc::new(disk.clone()), START);
+        let bodies = reject_a_crowd(&mut world);
+        let _ = world.publish("", "q", "goes with its queue");
+        let got = world.session.delete_queue("q", DeleteIf::default()).unwrap();
+        world.wait(got.commit.unwrap());
+        disk.crash_after(operations);
+        world.session.finish();
+        while world.tick() == Progress::More {}
+        let disk = disk.reboot();
+        drop(world);
+
+        let mut world = World::open(Arc::new(disk.clone()), START);
+        assert!(!world.exists("q"));
+        world.pass(0);
+        let dead = world.drain("dead");
+        assert!(dead == bodies, "{} in this order", dead.len());
+        world.pass(0);
+        await_live_places(&world, 0);
+        // Nothing is left of the queue, after a crash or without one.
+        drop(world.restart());
+        let (_store, recovered) =
+            Store::open(Arc::new(disk), Path::new("/data"), StoreOptions::default()).unwrap();
+        let is_departed = |table: &Table| *table == Table::DepartedQueues;
+        assert!(!recovered.definitions.iter().any(|(table, ..)| is_departed(table)));
+        assert_eq!(recovered.backlogs.iter().map(Backlog::len).sum::<u64>(), 0);
+    }
+}
+
+/// Each with how it died, and dead letters that their queue kept go with it.
+#[test]
+fn what_died_just_before_its_queue_went_outlives_a_crash() {
+    let disk = SimDisk::new(0);
+    let mut world = World::open(Arc::new(disk.clone()), START);
+    let mut arguments = to("later").to_vec();
+    arguments.extend([
+        ("x-queue-type", Value::text("quorum")),
+        ("x-overflow", Value::text("reject-publish")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+        ("x-delivery-limit", Value::I32(0)),
+    ]);
+    world.declare("q", &arguments);
+    let _ = world.publish("", "q", "kept");
+    let kept = world.get("q").unwrap();
+    world.reject(kept);
+    world.declare("later", &[]);
+    let bodies = ["rejected", "returned too often", "expired", "ready", "delivered"];
+    for body in bodies {
+        let expiration = (body == "expired").then_some(&b"5"[..]);
+        let properties = Properties { expiration, ..Properties::default() };
+        let _ = world.publish_with("", "q", properties, body);
+    }
+    let [rejected, returned] = [world.get("q").unwrap(), world.get("q").unwrap()];
+    world.settle_unfinished(Settlement::Discard, [rejected]);
+    world.settle_unfinished(Settlement::Requeue(Return::Failed), [returned]);
+    world.now += 10;
+    world.session.begin(Millis(world.now));
+    let delivered = world.get_unfinished("q").unwrap();
+    let got = world.session.delete_queue("q", DeleteIf::default()).unwrap();
+    world.wait(got.commit.unwrap());
+    let disk = disk.reboot();
+    drop((delivered, world));
+
+    let mut world = World::open(Arc::new(disk), START + 10);
+    world.pass(0);
+    let mut deaths = Vec::new();
+    while let Some(got) = world.get("later") {
+        deaths.push((got.body.clone(), got.deaths()));
+        world.ack(got);
+    }
+    let death = |body: &str, death: &str| (body.to_owned(), vec![death.to_owned()]);
+    let expected = [
+        death("rejected", "q rejected 1"),
+        death("returned too often", "q delivery_limit 1"),
+        death("expired", "q expired 1"),
+    ];
+    assert_eq!(deaths, expected);
+}
+
+#[test]
+fn a_queue_may_go_in_the_turn_in_which_its_messages_die() {
+    let mut world = World::new();
+    world.declare("dead", &[]);
+    world.declare("q", &to("dead"));
+    let _ = world.publish("", "q", "dies");
+    let _ = world.publish("", "q", "goes");
+    let dies = world.get("q").unwrap();
+    world.settle_unfinished(Settlement::Discard, [dies]);
+    world.session.delete_queue("q", DeleteIf::default()).unwrap();
+    world.session.finish();
+    await_live_places(&world, 1);
+    assert_eq!(world.restart().drain("dead"), ["dies"]);
+}
