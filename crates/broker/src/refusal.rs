@@ -297,12 +297,12 @@ pub fn unfinished_messages(max: u64) -> AmqpError {
     ))
 }
 
-/// 506: the same, with all connections together above a limit, and this one above its share.
-pub fn unfinished_messages_of_node(share: u64) -> AmqpError {
-    AmqpError::resource_error(format!(
-        "messages that are not complete take more than {share} bytes of this connection, its share \
-         of amqp.unfinished_messages_max_per_node"
-    ))
+/// 506: the same, with those of all connections together above a limit.
+pub fn unfinished_share() -> AmqpError {
+    AmqpError::resource_error(
+        "messages that are not complete take more of this connection than its share of \
+         amqp.unfinished_messages_max_per_node",
+    )
 }
 
 /// 406: the `expiration` property isn't a number of milliseconds.

@@ -8,7 +8,7 @@ use leveret_auth::Backends;
 use leveret_broker::Broker;
 use leveret_server::config::{Config, ServerProperties};
 pub(crate) use leveret_server::now;
-use leveret_server::{Admission, Budget, Server, Tls};
+use leveret_server::{Admission, Budgets, Server, Tls};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,8 @@ pub(crate) struct Node {
     pub(crate) broker: Arc<Broker>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
-    /// What messages take that are not whole.
-    pub(crate) unfinished: Arc<Budget>,
+    /// What connections take of memory together.
+    pub(crate) budgets: Budgets,
     /// Who decides about logins.
     pub(crate) backends: Arc<Backends>,
     /// RabbitMQ's form of a node's name: `rabbit@host`.
@@ -76,7 +76,7 @@ impl Node {
         Self {
             broker: Arc::clone(server.broker()),
             admission: Arc::clone(server.admission()),
-            unfinished: Arc::clone(server.unfinished()),
+            budgets: server.budgets().clone(),
             backends: server.backends(),
             name,
             config,

@@ -137,6 +137,11 @@ pub struct AmqpConfig {
     /// The same of all connections, above which each may have an even share; without it a quarter of
     /// the memory.
     pub unfinished_messages_max_per_node: Option<u64>,
+    /// What a client may leave unread.
+    pub unread: UnreadLimits,
+    /// Bytes that all clients together may leave unread, above which each may an even share; without
+    /// it an eighth of the memory.
+    pub unread_max_per_node: Option<u64>,
     /// How large tables of arguments and headers may be: most entries, and deepest nesting.
     pub tables: TableLimits,
     /// Most connections at a time.
@@ -161,6 +166,17 @@ pub struct AmqpConfig {
     pub consumer_timeout: Option<Duration>,
     /// Proxies that say whose connection they pass on, by the PROXY protocol.
     pub proxies: Networks,
+}
+
+/// How many bytes of what it is sent a client may leave unread, those in its system not counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadLimits {
+    /// From here on it is delivered nothing.
+    pub deliveries: usize,
+    /// Above it is not listened to.
+    pub answers: usize,
+    /// Above direct replies to it are lost.
+    pub replies: usize,
 }
 
 /// `[auth]`: who is there on an empty data directory, and who must be local.
@@ -308,6 +324,8 @@ impl Default for Config {
                 max_message_bytes: 16 << 20,
                 unfinished_messages_max: 128 << 20,
                 unfinished_messages_max_per_node: None,
+                unread: UnreadLimits { deliveries: 256 << 10, answers: 1 << 20, replies: 64 << 20 },
+                unread_max_per_node: None,
                 tables: TableLimits::default(),
                 connection_max: None,
                 connection_max_per_address: None,

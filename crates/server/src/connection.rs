@@ -38,11 +38,11 @@ use self::asking::Pending;
 use self::handshake::Client;
 use self::settle::{PendingSettlement, Settling};
 use crate::admission::{Admission, Guest};
-use crate::budget::Budget;
+use crate::budgets::Budgets;
 use crate::channel::Channel;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
-use crate::outbox::{Outbox, UNREAD_MAX};
+use crate::outbox::Outbox;
 use crate::sasl::{Logins, Transport};
 use crate::tls::Certificate;
 use crate::unfinished::Unfinished;
@@ -71,8 +71,8 @@ pub(crate) struct Context {
     pub(crate) paging_relief: Arc<Notify>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
-    /// What messages may take that are not whole.
-    pub(crate) unfinished: Arc<Budget>,
+    /// What all of them may take of memory.
+    pub(crate) budgets: Budgets,
     /// The runtime has more than one thread: others go on if one waits for the disk.
     pub(crate) may_block: bool,
 }
@@ -202,7 +202,7 @@ impl Connection {
         let channel_max = context.amqp.channel_max;
         let outbox = Arc::clone(control.outbox());
         let unfinished_max = context.amqp.unfinished_messages_max;
-        let unfinished = Unfinished::new(&context.unfinished, unfinished_max);
+        let unfinished = Unfinished::new(&context.budgets.unfinished, unfinished_max);
         Self {
             context,
             outbox,
@@ -281,7 +281,7 @@ impl Connection {
                 next = Next::Hold;
                 break;
             }
-            if self.outbox.queued() > UNREAD_MAX {
+            if self.outbox.is_unread() {
                 next = Next::Pause;
                 break;
             }
@@ -363,6 +363,17 @@ impl Connection {
     pub(crate) fn close_for_operator(&mut self, reason: &str) {
         if let Phase::Running = self.phase {
             self.fail(refusal::closed_by_operator(reason));
+            self.end_turn();
+        }
+    }
+
+    /// Closes the connection of a client that has left messages in part, if all have more of those than
+    /// they may and it has more than its share. Whoever sends more of them is looked at anyway.
+    pub(crate) fn check_unfinished(&mut self) {
+        if let Phase::Running = self.phase
+            && let Err(error) = self.unfinished.check_share()
+        {
+            self.fail(error);
             self.end_turn();
         }
     }

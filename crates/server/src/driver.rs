@@ -17,7 +17,7 @@ use crate::clock;
 use crate::connection::{Connection, Context, Next, Peer};
 use crate::contained::contained;
 use crate::control::Control;
-use crate::outbox::{Outbox, UNREAD_MAX};
+use crate::outbox::Outbox;
 use crate::socket::{Reader, Writer};
 use crate::writer;
 
@@ -127,7 +127,7 @@ impl Driver {
         stop: CancellationToken,
     ) -> (Self, AbortOnDropHandle<io::Result<()>>) {
         tracing::debug!("accepting AMQP connection ({peer})");
-        let outbox = Outbox::new(&context.broker);
+        let outbox = Outbox::new(&context);
         let broker = Arc::clone(&context.broker);
         let writer_gone = CancellationToken::new();
         let guard = writer_gone.clone().drop_guard();
@@ -316,7 +316,7 @@ impl Driver {
         {
             return Room::Never;
         }
-        if self.outbox.queued() > UNREAD_MAX {
+        if self.outbox.is_unread() {
             return tokio::select! {
                 () = self.outbox.drained() => Room::Found,
                 () = self.writer_gone.cancelled() => Room::Never,
@@ -443,6 +443,7 @@ impl Driver {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     self.connection.check_expiry(clock::now());
+                    self.connection.check_unfinished();
                     let now = Instant::now();
                     if self.connection.is_closing() && self.deadline.is_none() {
                         return Ok(Input::Expired);

@@ -58,7 +58,7 @@ impl Bench {
         let context = Arc::new(context(&broker, &config, &backends, shortage));
         let guest = context.admission.admit(Ipv4Addr::LOCALHOST.into(), &context.amqp);
         let guest = guest.ok_or(StartError::Interrupted)?;
-        let outbox = Outbox::new(&context.broker);
+        let outbox = Outbox::new(&context);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
         let peer = Peer { address, local: address, tls: None, certificate: None };
         let control = Control::new(Arc::clone(&outbox), CancellationToken::new());

@@ -9,13 +9,14 @@ mod holding;
 mod overdue;
 mod segments;
 mod unacked;
+mod unread;
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{Broker, Confirmation, HeldMemory, Holder, OpenChannel, SharedQueue, Wake};
+use leveret_broker::{Confirmation, HeldMemory, Holder, OpenChannel, SharedQueue, Wake};
 use leveret_codec::{Delivery, basic, encode_content};
 use leveret_engine::{Admission, ConsumerId, Entry, Message};
 use leveret_store::Lsn;
@@ -27,14 +28,13 @@ pub(crate) use self::channel::{ChannelOut, Overdue, TakenSlots};
 pub(crate) use self::overdue::AckTimeouts;
 pub(crate) use self::segments::Segments;
 pub(crate) use self::unacked::{Rest, UnknownTag};
+use self::unread::UnreadMax;
+use crate::budget::Part;
+use crate::connection::Context;
 
-/// Bytes waiting for the socket above which consumers are passed over.
-const HIGH_WATER: usize = 256 * 1024;
-/// Bytes waiting below which they take part again.
-const LOW_WATER: usize = 64 * 1024;
-
-/// Bytes a client hasn't fetched, beyond which it isn't listened to.
-pub(crate) const UNREAD_MAX: usize = 1024 * 1024;
+/// The node's budget is told in steps of so many bytes: all connections share it, and most of what
+/// is written is gone at once.
+const STEP: u64 = 8 * 1024;
 
 /// A consumer that was passed over, to be told when it can take deliveries again.
 pub(crate) type Blocked = (Arc<SharedQueue>, ConsumerId);
@@ -44,6 +44,8 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// Bytes waiting, those being written included; readable without the lock.
     queued: AtomicUsize,
+    /// How many there may be.
+    unread_max: UnreadMax,
     /// Whether any channel ever had a limit shared by its consumers; then admissions ask it.
     has_shared_limit: AtomicBool,
     /// The negotiated interval in seconds, 0 for none.
@@ -59,6 +61,8 @@ struct State {
     pending: Segments,
     /// Bytes the writer has taken and not yet written.
     writing: usize,
+    /// What the node knows of both.
+    part: Part,
     /// Boxed: nearly all connections have one, and a map has room for more.
     channels: HashMap<u16, Box<ChannelOut>>,
     /// Consumers waiting for `queued` to fall.
@@ -102,16 +106,19 @@ pub(crate) struct Got<'a> {
 }
 
 impl Outbox {
-    pub(crate) fn new(broker: &Broker) -> Arc<Self> {
-        Arc::new_cyclic(|this: &Weak<Self>| Self::with_holder(broker, Weak::<Self>::clone(this)))
+    pub(crate) fn new(context: &Context) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| Self::with_holder(context, Weak::<Self>::clone(this)))
     }
 
-    fn with_holder(broker: &Broker, holder: Weak<dyn Holder>) -> Self {
+    fn with_holder(context: &Context, holder: Weak<dyn Holder>) -> Self {
+        let Context { broker, amqp, budgets, .. } = context;
         Self {
             held: Arc::new(HeldMemory::new(broker, holder)),
+            unread_max: UnreadMax::new(amqp.unread.clone(), Arc::clone(&budgets.unread)),
             state: Mutex::new(State {
                 pending: Segments::default(),
                 writing: 0,
+                part: Part::of(&budgets.unread),
                 channels: HashMap::default(),
                 blocked: Vec::new(),
                 scratch: Vec::new(),
@@ -147,7 +154,7 @@ impl Outbox {
     pub(crate) fn write(&self, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.lock();
         encode(&mut state.pending.bytes);
-        self.count(&state);
+        self.count(&mut state);
     }
 
     /// Wakes the writer if it sleeps and there is something for it to do.
@@ -183,12 +190,26 @@ impl Outbox {
 
     /// Resolves when most of what was queued has been written.
     pub(crate) async fn drained(&self) {
-        while self.queued() >= LOW_WATER {
+        while !self.is_drained() {
             let written = self.room.notified();
-            if self.queued() >= LOW_WATER {
+            if !self.is_drained() {
                 written.await;
             }
         }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.queued() < self.unread_max.low_water()
+    }
+
+    /// Whether the client has fetched so little of its answers that it isn't listened to.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.queued() > self.unread_max.answers()
+    }
+
+    /// Whether a direct reply is written, `pending` bytes of others being on their way.
+    pub(crate) fn takes_reply(&self, pending: usize) -> bool {
+        self.queued() + pending <= self.unread_max.replies()
     }
 
     /// Bytes that wait for the socket.
@@ -237,7 +258,7 @@ impl Outbox {
             }
             channel.write_confirms(durable, number, &mut pending.bytes);
         }
-        self.count(&state);
+        self.count(&mut state);
     }
 
     /// Whether a consumer can take one more delivery, its place reserved; if not, it is remembered.
@@ -248,7 +269,7 @@ impl Outbox {
         pending: usize,
         blocked: impl FnOnce() -> Blocked,
     ) -> Admission {
-        let is_full = || self.queued() + pending >= HIGH_WATER;
+        let is_full = || self.queued() + pending >= self.unread_max.deliveries();
         let shared = to.source.is_some() && self.has_shared_limit.load(Ordering::Relaxed);
         if !shared && !is_full() {
             return Admission::Ready;
@@ -293,7 +314,7 @@ impl Outbox {
             pending.body(to.channel, message, *frame_max);
             channel.delivered(Way::Consumer, to.source, entry);
         }
-        self.count(&state);
+        self.count(&mut state);
         if std::mem::take(&mut state.writer_idle) { Wake::Needed } else { Wake::NotNeeded }
     }
 
@@ -324,7 +345,7 @@ impl Outbox {
         pending.content(number, properties, &entry.message, *frame_max);
         let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
         channel.delivered(Way::Get, source, entry);
-        self.count(&state);
+        self.count(&mut state);
     }
 
     /// Notes what has been delivered by now. Times count from any fixed moment.
@@ -350,7 +371,7 @@ impl Outbox {
         }
         .encode_frame(channel, out);
         encode_content(channel, message.properties(), message.body(), frame_max, out);
-        self.count(&state);
+        self.count(&mut state);
     }
 
     /// Hands the writer what to write, confirms due by now included.
@@ -368,7 +389,7 @@ impl Outbox {
         if !state.pending.is_empty() {
             std::mem::swap(&mut state.pending, out);
             state.writing = out.len();
-            self.count(&state);
+            self.count(&mut state);
             return Work::Write;
         }
         if state.finished {
@@ -382,8 +403,8 @@ impl Outbox {
     pub(crate) fn written(&self) -> Vec<Blocked> {
         let mut state = self.state.lock();
         state.writing = 0;
-        self.count(&state);
-        if self.queued() >= LOW_WATER {
+        self.count(&mut state);
+        if !self.is_drained() {
             return Vec::new();
         }
         self.room.notify_one();
@@ -400,8 +421,13 @@ impl Outbox {
     }
 
     /// Keeps `queued` true after `pending` or `writing` has changed.
-    fn count(&self, state: &MutexGuard<'_, State>) {
-        self.queued.store(state.pending.len() + state.writing, Ordering::Relaxed);
+    fn count(&self, state: &mut State) {
+        let queued = state.pending.len() + state.writing;
+        self.queued.store(queued, Ordering::Relaxed);
+        let queued = queued as u64;
+        if queued.abs_diff(state.part.taken()) >= STEP {
+            state.part.set(queued);
+        }
     }
 }
 

@@ -7,10 +7,6 @@ use leveret_engine::{Admission, Entry};
 
 use crate::outbox::{Address, Outbox};
 
-/// Bytes waiting for a requester beyond which replies to it are lost: nobody can be made to wait
-/// for it, and direct replies come at most once.
-const UNREAD_REPLIES_MAX: usize = 64 * 1024 * 1024;
-
 /// See [`Subscriber`].
 pub(crate) struct ReplySink {
     outbox: Arc<Outbox>,
@@ -25,11 +21,10 @@ impl ReplySink {
 }
 
 impl Subscriber for ReplySink {
+    /// Beyond its limit replies are lost: nobody can be made to wait for the requester, and direct
+    /// replies come at most once.
     fn admit(&self, pending: usize) -> Admission {
-        if self.outbox.queued() + pending > UNREAD_REPLIES_MAX {
-            return Admission::Blocked;
-        }
-        Admission::Ready
+        if self.outbox.takes_reply(pending) { Admission::Ready } else { Admission::Blocked }
     }
 
     fn deliver(&self, entries: &mut Vec<Entry>) -> Wake {

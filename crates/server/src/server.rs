@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, Guest};
 use crate::alarms;
 use crate::audit::AuditFile;
-use crate::budget::Budget;
+use crate::budgets::Budgets;
 use crate::clock;
 use crate::config::{
-    AmqpConfig, AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig, TracingConfig,
+    AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig, TracingConfig,
 };
 use crate::connection::{Context, Peer};
 use crate::contained::steadily;
@@ -64,7 +64,7 @@ pub struct Server {
     /// What connections are given that come from now on.
     context: watch::Sender<Arc<Context>>,
     admission: Arc<Admission>,
-    unfinished: Arc<Budget>,
+    budgets: Budgets,
     audit: Arc<AuditFile>,
     spans: Option<Arc<WaitingSpans>>,
     addresses: Vec<SocketAddr>,
@@ -172,7 +172,7 @@ impl Opened {
         });
         let context = context(&broker, &config, &backends, shortage);
         let admission = Arc::clone(&context.admission);
-        let unfinished = Arc::clone(&context.unfinished);
+        let budgets = context.budgets.clone();
         let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (mut addresses, mut tls_addresses) = (Vec::new(), Vec::new());
@@ -223,7 +223,7 @@ impl Opened {
             config,
             context,
             admission,
-            unfinished,
+            budgets,
             audit,
             spans,
             addresses,
@@ -261,9 +261,9 @@ impl Server {
         &self.admission
     }
 
-    /// What messages take that are not whole.
-    pub fn unfinished(&self) -> &Arc<Budget> {
-        &self.unfinished
+    /// What connections take of memory together.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Who decides about logins.
@@ -292,12 +292,12 @@ impl Server {
         let shortage = self.context.borrow().shortage.clone();
         let long_work = Arc::clone(&self.context.borrow().long_work);
         let admission = Arc::clone(self.admission());
-        let unfinished = Arc::clone(self.unfinished());
-        unfinished.set_max(unfinished_messages_max(&config.amqp));
+        let budgets = self.budgets.clone();
+        budgets.set(&config.amqp);
         let backends = self.backends();
         let context = context(&self.broker, &config, &backends, shortage);
         let paging_relief = Arc::clone(&self.context.borrow().paging_relief);
-        let context = Context { long_work, admission, unfinished, paging_relief, ..context };
+        let context = Context { long_work, admission, budgets, paging_relief, ..context };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -515,19 +515,10 @@ pub(crate) fn context(
         shortage,
         paging_relief: paging_relief(broker),
         admission: Arc::new(Admission::new()),
-        unfinished: Arc::new(Budget::new(unfinished_messages_max(&config.amqp))),
+        budgets: Budgets::new(&config.amqp),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),
     }
-}
-
-/// What messages of all connections may take that are not whole. By default so little that twice as
-/// much is below the memory alarm, and never less than a connection's.
-fn unfinished_messages_max(amqp: &AmqpConfig) -> u64 {
-    const PART: u64 = 4;
-    let part = || resources::memory_available().map_or(u64::MAX, |memory| memory / PART);
-    let auto = || part().max(amqp.unfinished_messages_max);
-    amqp.unfinished_messages_max_per_node.unwrap_or_else(auto)
 }
 
 /// What messages that are not in the journal may take in memory: by default so much that a backlog of

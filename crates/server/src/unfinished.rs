@@ -34,8 +34,16 @@ impl Unfinished {
         if bytes > self.max && bytes > now {
             return Err(refusal::unfinished_messages(self.max));
         }
+        self.check_share()
+    }
+
+    /// Whether it may keep what it has, while all have more than they may.
+    ///
+    /// # Errors
+    /// 506 when that is more than its share.
+    pub(crate) fn check_share(&self) -> Result<(), AmqpError> {
         match self.part.budget().share() {
-            Some(share) if bytes > share => Err(refusal::unfinished_messages_of_node(share)),
+            Some(share) if self.part.taken() > share => Err(refusal::unfinished_share()),
             _ => Ok(()),
         }
     }
@@ -78,15 +86,16 @@ mod tests {
 
     #[test]
     fn beyond_what_all_may_have_who_has_more_than_a_share_is_refused() {
+        let refused = "RESOURCE_ERROR - messages that are not complete take more of this connection than \
+                       its share of amqp.unfinished_messages_max_per_node";
         let budget = Arc::new(Budget::new(100));
         let [mut greedy, mut modest] = [(); 2].map(|()| Unfinished::new(&budget, 1000));
         assert_eq!(text(greedy.grow(0, 90)), "fine");
-        assert_eq!(text(modest.grow(0, 50)), "fine");
-        assert_eq!(
-            text(greedy.grow(90, 91)),
-            "RESOURCE_ERROR - messages that are not complete take more than 50 bytes of this \
-             connection, its share of amqp.unfinished_messages_max_per_node"
-        );
+        assert_eq!(text(modest.grow(0, 30)), "fine");
+        assert_eq!(text(greedy.check_share()), refused);
+        assert_eq!(text(greedy.grow(90, 91)), refused);
+        assert_eq!(text(modest.check_share()), "fine");
+        assert_eq!(text(modest.grow(30, 50)), refused);
         drop(greedy);
         assert_eq!(text(modest.grow(50, 100)), "fine");
         assert_eq!(budget.taken(), 100);

@@ -56,6 +56,7 @@ mod slow_readers;
 mod streams;
 mod transactions;
 mod unfinished_messages;
+mod unread_limits;
 mod update_secret;
 mod wire;
 mod wrong_passwords;

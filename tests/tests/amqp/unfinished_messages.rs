@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use leveret_tests::codec::basic;
-use leveret_tests::{Api, Broker, Channel, Connection, declare, get, passive, publish};
+use leveret_tests::codec::{basic, connection};
+use leveret_tests::{Api, Broker, Channel, Connection, Login, declare, get, passive, publish};
 
 const WHY: &str = "has a limit of messages that are not complete";
 const KIB: usize = 1 << 10;
@@ -136,13 +136,39 @@ fn all_connections_have_a_limit_of_messages_that_are_not_complete() {
     assert_eq!(
         greedy.recv(),
         "connection.close 506 basic.publish RESOURCE_ERROR - messages that are not complete take \
-         more than 524288 bytes of this connection, its share of \
-         amqp.unfinished_messages_max_per_node"
+         more of this connection than its share of amqp.unfinished_messages_max_per_node"
     );
     assert_eq!(unfinished(&broker), 400 * KIB + HEADER);
     go_on(&small, 100 * KIB);
     assert_eq!(small.call(&get("q")).body().len(), 500 * KIB);
     assert_eq!(unfinished(&broker), 0);
+}
+
+/// Also a client that sends nothing any more: it is looked at with its heartbeats.
+#[test]
+fn who_leaves_messages_incomplete_gives_them_up_for_others() {
+    let config = "metrics = \"127.0.0.1:0\"\n[amqp]\nunfinished_messages_max_per_node = \"1MiB\"\n";
+    let Some(broker) = Broker::configured(config, WHY) else { return };
+    let tune = connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 1 };
+    let login = Login { tune: Some(tune), ..Login::default() };
+    let greedy = broker.connect_as(&login).unwrap();
+    greedy.channel(1).call(&declare("q"));
+    begin(&greedy.unopened(1), 2048 * KIB, 700 * KIB);
+    let modest = broker.connect().channel(1);
+    begin(&modest, 500 * KIB, 400 * KIB);
+    is_served(modest.connection());
+    let mut told = greedy.recv();
+    while told == "heartbeat" {
+        told = greedy.recv();
+    }
+    assert_eq!(
+        told,
+        "connection.close 506 0.0 RESOURCE_ERROR - messages that are not complete take more of this \
+         connection than its share of amqp.unfinished_messages_max_per_node"
+    );
+    assert_eq!(unfinished(&broker), 400 * KIB + HEADER);
+    go_on(&modest, 100 * KIB);
+    assert_eq!(modest.call(&get("q")).body().len(), 500 * KIB);
 }
 
 fn unfinished(broker: &Broker) -> usize {

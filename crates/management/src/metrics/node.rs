@@ -2,7 +2,7 @@
 
 use leveret_broker::access::Entrance;
 use leveret_broker::{AlarmStatus, Resource};
-use leveret_server::panics;
+use leveret_server::{Budgets, panics};
 
 use super::exposition::{Exposition, Kind};
 use crate::api::node::{fd_total, fd_used, memory_used};
@@ -213,9 +213,13 @@ fn admissions(call: &Call, out: &mut Exposition) {
     for (limit, count) in refused {
         out.sample_named(name, &[("limit", limit)], count);
     }
+    let Budgets { unfinished, unread } = &call.node.budgets;
     let name = "leveret_unfinished_message_bytes";
     out.metric_named(name, Kind::Gauge, "Bytes of messages that have come in part");
-    out.sample_named(name, &[], call.node.unfinished.taken());
+    out.sample_named(name, &[], unfinished.taken());
+    let name = "leveret_unread_bytes";
+    out.metric_named(name, Kind::Gauge, "Bytes that clients have not read, about");
+    out.sample_named(name, &[], unread.taken());
     let name = "leveret_panics_total";
     out.metric_named(name, Kind::Counter, "Mistakes in the broker that ended a task");
     out.sample_named(name, &[], panics());

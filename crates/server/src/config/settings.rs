@@ -283,6 +283,10 @@ static SETTINGS: &[Setting] = &[
     },
     memory::UNFINISHED,
     memory::UNFINISHED_PER_NODE,
+    memory::UNREAD_DELIVERIES,
+    memory::UNREAD_ANSWERS,
+    memory::UNREAD_REPLIES,
+    memory::UNREAD_PER_NODE,
     Setting {
         key: "amqp.table_field_max",
         about: "Most entries of a table of arguments or headers, those of tables and arrays in it included",

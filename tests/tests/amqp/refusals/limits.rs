@@ -163,13 +163,13 @@ pub(super) const CONFIGURED: &[Row] = &[
          than 65536 bytes of this connection (amqp.unfinished_messages_max)",
     ),
     (
-        "unfinished_messages_of_node",
+        "unfinished_share",
         |stage| {
             stage.channel.publish("", "q", vec![b'x'; 2 << 20]);
             stage.channel.recv()
         },
-        "connection.close 506 basic.publish RESOURCE_ERROR - messages that are not complete take more \
-         than 1048576 bytes of this connection, its share of amqp.unfinished_messages_max_per_node",
+        "connection.close 506 basic.publish RESOURCE_ERROR - messages that are not complete take more of \
+         this connection than its share of amqp.unfinished_messages_max_per_node",
     ),
     (
         "delivery_timed_out",

@@ -1,0 +1,181 @@
+//! How much of what it is sent a client may leave unread: settings, by what the broker says it holds.
+
+use leveret_tests::codec::{Properties, basic, queue};
+use leveret_tests::{
+    Api, Broker, Channel, bind, confirm_select, consume, declare, eventually, get, publish, qos,
+};
+
+const WHY: &str = "has limits of what clients may leave unread";
+const KIB: usize = 1 << 10;
+/// A message, and how many are far more than fits into the buffers of a socket.
+const SIZE: usize = 32 * KIB;
+const COUNT: usize = 500;
+/// What one message takes on its way, and what the broker may not yet know of.
+const SLACK: usize = SIZE + 9 * KIB;
+
+fn configured(limits: &str) -> Option<Broker> {
+    Broker::configured(&format!("metrics = \"127.0.0.1:0\"\n[amqp]\n{limits}\n"), WHY)
+}
+
+/// What clients have not read.
+fn unread(broker: &Broker) -> usize {
+    let reply = Api::new(broker.metrics_address()).send("GET", "/metrics", &[], "");
+    let mut values = reply
+        .text
+        .lines()
+        .filter_map(|line| line.strip_prefix("leveret_unread_bytes ")?.parse::<usize>().ok());
+    values.next().unwrap()
+}
+
+/// A consumer that does not read, of a queue of its own that gets all of `amq.fanout`.
+fn slow_consumer(broker: &Broker, name: &str) -> Channel {
+    let channel = broker.connect().channel(1);
+    channel.call(&queue::Declare { exclusive: true, ..declare(name) });
+    channel.call(&bind(name, "amq.fanout", ""));
+    channel.call(&basic::Consume { no_ack: true, ..consume(name, "c") });
+    channel
+}
+
+/// Publishes all there is to read; it is in the queues when this returns.
+fn publish_all(broker: &Broker) {
+    let channel = broker.connect().channel(1);
+    channel.call(&confirm_select());
+    let mut body = vec![b'x'; SIZE];
+    for number in 0..COUNT {
+        body[..8].copy_from_slice(&number.to_be_bytes());
+        channel.publish("amq.fanout", "", &body);
+        assert_eq!(channel.recv(), format!("basic.ack {}", number + 1));
+    }
+}
+
+/// All of it comes, in order.
+fn read_all(channel: &Channel) {
+    for number in 0..COUNT {
+        let delivery = channel.recv();
+        assert_eq!(delivery.body()[..8], number.to_be_bytes());
+    }
+}
+
+#[test]
+fn a_consumer_that_does_not_read_is_delivered_so_much_only() {
+    let Some(broker) = configured("unread_deliveries_max = \"64KiB\"") else { return };
+    let slow = slow_consumer(&broker, "slow");
+    publish_all(&broker);
+    let left = unread(&broker);
+    assert!((64 * KIB - SLACK..=64 * KIB + SLACK).contains(&left), "{left}");
+    read_all(&slow);
+    eventually(|| unread(&broker) == 0);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_answered_so_much_only() {
+    let Some(broker) = configured("unread_answers_max = \"64KiB\"") else { return };
+    let greedy = broker.connect().channel(1);
+    greedy.call(&declare("q"));
+    greedy.publish("", "q", vec![b'x'; SIZE]);
+    let mut requests = Vec::new();
+    for _ in 0..COUNT {
+        get("q").encode_frame(1, &mut requests);
+        basic::Recover { requeue: true }.encode_frame(1, &mut requests);
+    }
+    greedy.connection().send_bytes(&requests);
+    eventually(|| unread(&broker) >= 64 * KIB - SLACK);
+    // Long enough for all answers, were it listened to.
+    let other = broker.connect().channel(1);
+    for _ in 0..2 * COUNT {
+        assert_eq!(other.call(&qos(1)), "basic.qos-ok");
+    }
+    let left = unread(&broker);
+    assert!((64 * KIB - SLACK..=64 * KIB + SLACK).contains(&left), "{left}");
+    for _ in 0..COUNT {
+        assert_eq!(greedy.recv().body().len(), SIZE);
+        assert_eq!(greedy.recv(), "basic.recover-ok");
+    }
+}
+
+/// Direct replies come at most once: nobody waits for a requester that does not read.
+#[test]
+fn replies_to_a_requester_that_does_not_read_are_lost() {
+    let Some(broker) = configured("unread_replies_max = \"64KiB\"") else { return };
+    let [requester, server] = [(); 2].map(|()| broker.connect().channel(1));
+    server.call(&declare("rpc"));
+    requester.call(&basic::Consume { no_ack: true, ..consume("amq.rabbitmq.reply-to", "c") });
+    let asks = Properties { reply_to: Some(b"amq.rabbitmq.reply-to"), ..Properties::default() };
+    requester.publish_with(&publish("", "rpc"), &asks, b"?");
+    let mut asked = server.call(&get("rpc"));
+    while asked == "basic.get-empty" {
+        asked = server.call(&get("rpc"));
+    }
+    let address = String::from_utf8(asked.properties().reply_to.unwrap().to_vec()).unwrap();
+    server.call(&confirm_select());
+    for number in 0..COUNT {
+        server.publish("", &address, vec![b'x'; SIZE]);
+        assert_eq!(server.recv(), format!("basic.ack {}", number + 1));
+    }
+    let left = unread(&broker);
+    assert!((64 * KIB - SLACK..=64 * KIB + SLACK).contains(&left), "{left}");
+    // What was not lost is read, and then replies come again.
+    let mut read = 0;
+    while unread(&broker) > 0 {
+        assert_eq!(requester.recv().body().len(), SIZE);
+        read += 1;
+    }
+    server.publish("", &address, "the last");
+    while requester.recv().body() != b"the last" {
+        read += 1;
+    }
+    assert!(read < COUNT, "{read}");
+}
+
+/// Twice that is all there ever is; beyond it each has an even share, and all of it comes once it is read, also while others don't.
+#[test]
+fn all_clients_have_a_limit_of_what_they_leave_unread() {
+    const CLIENTS: usize = 20;
+    let Some(broker) = configured("unread_max_per_node = \"1MiB\"") else { return };
+    let names = (0..CLIENTS).map(|number| format!("slow {number}"));
+    let slow: Vec<Channel> = names.map(|name| slow_consumer(&broker, &name)).collect();
+    publish_all(&broker);
+    let left = unread(&broker);
+    let bounds = 1024 * KIB - CLIENTS * SLACK..=2 * 1024 * KIB + CLIENTS * SLACK;
+    assert!(bounds.contains(&left), "{left}");
+    slow.iter().for_each(read_all);
+    eventually(|| unread(&broker) == 0);
+}
+
+/// Answers and deliveries are of one budget: who has its share of it is not listened to.
+#[test]
+fn clients_that_ask_have_no_more_than_their_share() {
+    const CLIENTS: usize = 20;
+    let Some(broker) = configured("unread_max_per_node = \"1MiB\"") else { return };
+    let greedy: Vec<Channel> = (0..CLIENTS)
+        .map(|number| {
+            let channel = broker.connect().channel(1);
+            let name = format!("greedy {number}");
+            channel.call(&queue::Declare { exclusive: true, ..declare(&name) });
+            channel.publish("", &name, vec![b'x'; SIZE]);
+            let mut requests = Vec::new();
+            for _ in 0..COUNT {
+                get(&name).encode_frame(1, &mut requests);
+                basic::Recover { requeue: true }.encode_frame(1, &mut requests);
+            }
+            channel.connection().send_bytes(&requests);
+            channel
+        })
+        .collect();
+    let other = broker.connect().channel(1);
+    let at_limit = 1024 * KIB - CLIENTS * SLACK..=2 * 1024 * KIB + CLIENTS * SLACK;
+    eventually(|| {
+        for _ in 0..100 {
+            assert_eq!(other.call(&qos(1)), "basic.qos-ok");
+        }
+        let left = unread(&broker);
+        assert!(left <= *at_limit.end(), "{left}");
+        at_limit.contains(&left)
+    });
+    for channel in &greedy {
+        for _ in 0..COUNT {
+            assert_eq!(channel.recv().body().len(), SIZE);
+            assert_eq!(channel.recv(), "basic.recover-ok");
+        }
+    }
+}
