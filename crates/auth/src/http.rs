@@ -62,7 +62,7 @@ impl Unanswered {
 impl HttpBackend {
     pub(crate) fn new(settings: HttpSettings, trouble: Trouble) -> Self {
         let tls = settings.tls.clone();
-        let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file));
+        let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file)).up_to(tls.depth);
         Self { settings, client: HttpClient::new(trust), trouble }
     }
 

@@ -21,5 +21,5 @@ pub use ldap::{InvalidQuery, LdapQuery, LdapTagQueries};
 pub use login::{Credentials, LoginRefused};
 pub use settings::{
     Backend, CacheSettings, HttpMethod, HttpSettings, LdapBind, LdapSettings, OAuth2Settings,
-    Settings, Step, TlsFiles,
+    ServerTrust, Settings, Step,
 };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use leveret_broker::access::PatternSyntax;
+use leveret_outbound::DEPTH;
 
 use crate::ldap::{LdapQuery, LdapTagQueries};
 
@@ -96,7 +97,7 @@ pub struct HttpSettings {
     /// Whether clients are told why the service refuses something.
     pub discloses: bool,
     /// For `https`.
-    pub tls: TlsFiles,
+    pub tls: ServerTrust,
 }
 
 /// The method of requests.
@@ -108,15 +109,23 @@ pub enum HttpMethod {
     Post,
 }
 
-/// PEM files for TLS to a server.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFiles {
+/// By what a server is checked with TLS, and what it is shown: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTrust {
     /// Authorities the server is checked by, in place of the system's.
     pub ca_file: Option<PathBuf>,
     /// The certificate the server is shown.
     pub cert_file: Option<PathBuf>,
     /// Its key.
     pub key_file: Option<PathBuf>,
+    /// Most certificates between the server's and one of an authority.
+    pub depth: u8,
+}
+
+impl Default for ServerTrust {
+    fn default() -> Self {
+        Self { ca_file: None, cert_file: None, key_file: None, depth: DEPTH }
+    }
 }
 
 /// Tokens that are taken, and what is read in them.
@@ -150,6 +159,8 @@ pub struct OAuth2Settings {
     pub issuer: Option<String>,
     /// Authorities that the servers of both are checked by, in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Most certificates between such a server's and one of an authority.
+    pub depth: u8,
 }
 
 impl Default for OAuth2Settings {
@@ -169,6 +180,7 @@ impl Default for OAuth2Settings {
             jwks_uri: None,
             issuer: None,
             ca_file: None,
+            depth: DEPTH,
         }
     }
 }
@@ -185,7 +197,7 @@ pub struct LdapSettings {
     /// TLS after a beginning without.
     pub use_starttls: bool,
     /// For either.
-    pub tls: TlsFiles,
+    pub tls: ServerTrust,
     /// How long an answer may take.
     pub timeout: Duration,
     /// For how long a connection is kept that nobody uses.
@@ -250,7 +262,7 @@ impl Default for LdapSettings {
             port: 389,
             use_ssl: false,
             use_starttls: false,
-            tls: TlsFiles::default(),
+            tls: ServerTrust::default(),
             timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_mins(5),
             pool_size: 64,
@@ -295,7 +307,7 @@ impl Default for Settings {
                 topic_path: path("topic"),
                 request_timeout: Duration::from_secs(15),
                 discloses: false,
-                tls: TlsFiles::default(),
+                tls: ServerTrust::default(),
             },
             oauth2: OAuth2Settings::default(),
             ldap: LdapSettings::default(),

@@ -4,9 +4,11 @@
 //! what its configuration says.
 
 mod client;
+mod depth;
 mod trust;
 
 pub use client::{Answer, HttpClient, HttpError};
+pub use depth::{DEPTH, is_near};
 pub use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 pub use hyper::http::request::Builder as RequestBuilder;
 pub use hyper::{Method, StatusCode};

@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+use crate::depth::{DEPTH, UpToDepth};
+
 /// The certificates that servers are checked by, and what they are shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Trust {
     ca_file: Option<PathBuf>,
     /// A certificate with its chain, and its key.
     own: Option<(PathBuf, PathBuf)>,
+    depth: u8,
     config: Mutex<Option<Arc<ClientConfig>>>,
 }
 
@@ -36,13 +40,29 @@ pub enum TrustError {
     /// A certificate and its key don't go together, or the like.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
+    /// Servers can't be checked by these certificates.
+    #[error("{0}")]
+    Authorities(#[from] VerifierBuilderError),
+}
+
+/// By the system's authorities.
+impl Default for Trust {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl Trust {
     /// Checks servers by the authorities of a PEM file, or else by the system's; shows them the
     /// certificate of `own`, a PEM file, whose key is in the other.
     pub fn new(ca_file: Option<PathBuf>, own: Option<(PathBuf, PathBuf)>) -> Self {
-        Self { ca_file, own, config: Mutex::default() }
+        Self { ca_file, own, depth: DEPTH, config: Mutex::default() }
+    }
+
+    /// With at most so many certificates between a server's and one of its authority's; without, [`DEPTH`].
+    #[must_use]
+    pub fn up_to(self, depth: u8) -> Self {
+        Self { depth, ..self }
     }
 
     /// For a TLS client. Blocks on files the first time.
@@ -63,9 +83,17 @@ impl Trust {
             return Err(TrustError::None);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let authorities = Arc::new(roots);
+        let inner = WebPkiServerVerifier::builder_with_provider(
+            Arc::clone(&authorities),
+            Arc::clone(&provider),
+        );
+        let verifier = UpToDepth { inner: inner.build()?, authorities, depth: self.depth };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+            // It checks what the usual one checks, and one thing more.
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
         let made = Arc::new(match &self.own {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {

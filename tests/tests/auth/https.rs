@@ -113,6 +113,25 @@ fn a_service_is_not_asked_if_its_certificate_has_expired() {
     keeps_out(&broker, &service, "expired");
 }
 
+/// A certificate with a chain of two, of which the configuration allows one, or both.
+#[test]
+fn a_service_is_not_asked_if_its_chain_is_longer_than_allowed() {
+    let authority = Authority::new("root");
+    let first = authority.below("first");
+    let second = first.below("second");
+    let Identity { certificate, key } = identity(&second, "localhost", 10);
+    let certificate = [certificate, second.pem(), first.pem()].concat();
+    let service = service(&Identity { certificate, key }, "localhost");
+    let home = tempfile::tempdir().unwrap();
+    let Some(wary) = broker(&home, &service, Some(&authority), "depth = 1\n") else { return };
+    keeps_out(&wary, &service, "UnknownIssuer");
+    for depth in ["depth = 2\n", ""] {
+        let broker = broker(&home, &service, Some(&authority), depth).unwrap();
+        log_in(&broker, "anna", "anna").unwrap();
+        assert_eq!(service.take_lines(), ["user anna", "vhost / of anna"]);
+    }
+}
+
 /// And when it can be trusted it decides again, without a restart of the broker.
 #[test]
 fn a_service_that_gets_a_good_certificate_decides_again() {

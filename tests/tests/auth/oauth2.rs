@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use leveret_tests::codec::connection;
-use leveret_tests::tls::{self, Authority, ServerConfig, Wanted};
+use leveret_tests::tls::{self, Authority, Identity, ServerConfig, Wanted};
 use leveret_tests::{Answer, Api, Broker, Connection, bind, consume, declare, passive};
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
@@ -320,6 +320,26 @@ fn keys_are_fetched_over_https_from_whom_is_trusted() {
     assert_eq!(enter(&wary, &provider.sign(&key, &claims(ALL))).err().unwrap(), REFUSED);
     wary.await_line("the authentication backend 'oauth2' can't be asked");
     assert_eq!(provider.times(), 1);
+}
+
+#[test]
+fn keys_are_fetched_over_https_by_a_chain_that_is_no_longer_than_allowed() {
+    let authority = Authority::new("root");
+    let first = authority.below("first");
+    let wanted = Wanted { name: "localhost", hosts: &["localhost"], days: 10 };
+    let Identity { certificate, key } = first.sign(&wanted);
+    let identity = Identity { certificate: certificate + &first.pem(), key };
+    let provider = Provider::within(Some(tls::server(&identity)));
+    let key = provider.key("one");
+    let home = tempfile::tempdir().unwrap();
+    let ca_file = home.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.pem()).unwrap();
+    let trusting = format!("ca_file = \"{}\"\n", ca_file.display());
+    let Some((wary, _)) = provider.broker(&format!("{trusting}depth = 0\n")) else { return };
+    assert_eq!(enter(&wary, &provider.sign(&key, &claims(ALL))).err().unwrap(), REFUSED);
+    wary.await_line("invalid peer certificate: UnknownIssuer");
+    let (broker, _) = provider.broker(&format!("{trusting}depth = 1\n")).unwrap();
+    enter(&broker, &provider.sign(&key, &claims(ALL))).unwrap();
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(super) struct Lease<'a> {
 impl Pool {
     pub(super) fn new(settings: &LdapSettings) -> Self {
         let tls = settings.tls.clone();
-        let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file));
+        let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file)).up_to(tls.depth);
         Self {
             trust: Arc::new(trust),
             idle: Arc::default(),

@@ -81,12 +81,13 @@ pub(crate) enum Unfetched {
 impl Keys {
     pub(super) fn new(settings: &OAuth2Settings, trouble: Trouble) -> Self {
         let place = settings.jwks_uri.clone().map(Place::Keys);
+        let trust = Trust::new(settings.ca_file.clone(), None).up_to(settings.depth);
         let issuer = || settings.issuer.clone().map(Place::Issuer);
         Self {
             default: settings.default_key.clone(),
             files: settings.signing_keys.clone(),
             place: place.or_else(issuer),
-            client: HttpClient::new(Trust::new(settings.ca_file.clone(), None)),
+            client: HttpClient::new(trust),
             known: Mutex::default(),
             trouble,
         }

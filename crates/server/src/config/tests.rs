@@ -2,7 +2,7 @@ use std::fs;
 
 use leveret_auth::{
     Backend, CacheSettings, HttpMethod, HttpSettings, LdapBind, LdapQuery, LdapSettings,
-    LdapTagQueries, OAuth2Settings, Step, TlsFiles,
+    LdapTagQueries, OAuth2Settings, ServerTrust, Step,
 };
 use leveret_broker::TraceHeader;
 use leveret_broker::access::{Pattern, PatternSyntax};
@@ -122,10 +122,11 @@ fn a_file_sets_everything() {
                     topic_path: "https://auth/topic".into(),
                     request_timeout: Duration::from_secs(2),
                     discloses: true,
-                    tls: TlsFiles {
+                    tls: ServerTrust {
                         ca_file: Some("/tls/ca.pem".into()),
                         cert_file: Some("/tls/broker.pem".into()),
                         key_file: Some("/tls/broker.key".into()),
+                        depth: 1,
                     },
                 },
                 oauth2: OAuth2Settings {
@@ -146,16 +147,18 @@ fn a_file_sets_everything() {
                     jwks_uri: Some("https://idp/keys".into()),
                     issuer: Some("https://idp".into()),
                     ca_file: Some("/tls/idp.pem".into()),
+                    depth: 2,
                 },
                 ldap: LdapSettings {
                     servers: vec!["ldap1".into(), "ldap2".into()],
                     port: 636,
                     use_ssl: true,
                     use_starttls: true,
-                    tls: TlsFiles {
+                    tls: ServerTrust {
                         ca_file: Some("/tls/ldap.pem".into()),
                         cert_file: Some("/tls/broker.pem".into()),
                         key_file: Some("/tls/broker.key".into()),
+                        depth: 3,
                     },
                     timeout: Duration::from_secs(3),
                     idle_timeout: Duration::ZERO,

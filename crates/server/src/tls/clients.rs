@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use leveret_outbound::is_near;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::KeyUsage;
 
 use super::certificate::Certificate;
 use super::error::TlsError;
@@ -48,7 +49,7 @@ pub(super) fn verifier(config: &TlsConfig) -> Result<Option<Verifier>, TlsError>
         builder = builder.allow_unauthenticated();
     }
     let inner = builder.build().map_err(|error| TlsError::file(path, error.to_string()))?;
-    let verifier = UpToDepth { inner, roots, depth: config.depth.into() };
+    let verifier = UpToDepth { inner, roots, depth: config.depth };
     Ok(Some((Arc::new(verifier), authorities)))
 }
 
@@ -57,38 +58,7 @@ pub(super) fn verifier(config: &TlsConfig) -> Result<Option<Verifier>, TlsError>
 struct UpToDepth {
     inner: Arc<dyn ClientCertVerifier>,
     roots: Arc<RootCertStore>,
-    depth: usize,
-}
-
-impl UpToDepth {
-    /// Whether there is a way to an authority that is short enough.
-    fn is_near(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> bool {
-        // No way is longer than what the client has shown.
-        if intermediates.len() <= self.depth {
-            return true;
-        }
-        let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
-        let anchors: &[TrustAnchor<'_>] = &self.roots.roots;
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        let found = certificate.verify_for_usage(
-            algorithms.all,
-            anchors,
-            intermediates,
-            now,
-            KeyUsage::client_auth(),
-            None,
-            Some(&|path| match path.intermediate_certificates().count() {
-                count if count <= self.depth => Ok(()),
-                _ => Err(webpki::Error::MaximumPathDepthExceeded),
-            }),
-        );
-        found.is_ok()
-    }
+    depth: u8,
 }
 
 impl ClientCertVerifier for UpToDepth {
@@ -111,7 +81,8 @@ impl ClientCertVerifier for UpToDepth {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
-        if self.is_near(certificate, intermediates, now) {
+        let usage = (KeyUsage::client_auth(), now);
+        if is_near(certificate, intermediates, &self.roots, usage, self.depth) {
             return Ok(verified);
         }
         Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))

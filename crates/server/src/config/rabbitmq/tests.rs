@@ -264,6 +264,22 @@ fn what_would_make_a_difference_is_refused() {
 }
 
 #[test]
+fn chains_of_servers_of_logins_are_as_long_as_they_may_be() {
+    let depths = |text: &str| {
+        let show = |config: &Config| {
+            let backends = &config.auth.backends;
+            [backends.http.tls.depth, backends.ldap.tls.depth, backends.oauth2.depth]
+        };
+        value_of(text, show)
+    };
+    assert_eq!(depths(""), [10, 10, 10]);
+    let text = "auth_http.ssl_options.depth = 1\nauth_ldap.ssl_options.depth = 2\n\
+                auth_oauth2.https.depth = 3";
+    assert_eq!(depths(text), [1, 2, 3]);
+    assert_eq!(conf(text).unwrap().1, []);
+}
+
+#[test]
 fn backends_stand_in_the_order_of_their_numbers() {
     let chain = |text: &str| {
         let show = |config: &Config| {

@@ -23,7 +23,7 @@ pub(super) const BACKENDS: Setting = Setting {
     show: |config| texts(config.auth.backends.chain.iter().map(show_step)),
 };
 
-pub(super) static HTTP: [Setting; 10] = [
+pub(super) static HTTP: [Setting; 11] = [
     Setting {
         key: "auth_http.http_method",
         about: "How the HTTP service is asked: `get` has passwords in URLs, which services log",
@@ -135,6 +135,17 @@ pub(super) static HTTP: [Setting; 10] = [
         },
         show: |config| show_file(config.auth.backends.http.tls.key_file.as_ref()),
     },
+    Setting {
+        key: "auth_http.depth",
+        about: "Most certificates between its own and one of an authority",
+        live: false,
+        allowed: DEPTH,
+        apply: |config, value| {
+            config.auth.backends.http.tls.depth = value.integer(0..=u8::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.backends.http.tls.depth).into(),
+    },
 ];
 
 pub(super) static CACHE: [Setting; 3] = [
@@ -179,6 +190,7 @@ pub(super) static CACHE: [Setting; 3] = [
 ];
 
 const URL: &str = "a URL such as \"http://localhost:8000/auth/user\"";
+pub(super) const DEPTH: &str = "a number of certificates from 0 to 255";
 pub(super) const FILE: &str = "the path of a file, or \"none\"";
 
 const METHODS: [(&str, HttpMethod); 2] = [("get", HttpMethod::Get), ("post", HttpMethod::Post)];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leveret_auth::{LdapQuery, LdapTagQueries};
 
-use super::backends::{FILE, file, show_file};
+use super::backends::{DEPTH, FILE, file, show_file};
 use super::{Refused, Setting, Shown, texts};
 use crate::config::units::show_duration;
 use crate::config::value::Value;
@@ -12,7 +12,7 @@ use crate::config::value::Value;
 pub(super) const LOOKUP_PASSWORD: &str = "auth_ldap.dn_lookup_bind_password";
 pub(super) const OTHER_PASSWORD: &str = "auth_ldap.other_bind_password";
 
-pub(super) static LDAP: [Setting; 25] = [
+pub(super) static LDAP: [Setting; 26] = [
     Setting {
         key: "auth_ldap.servers",
         about: "LDAP servers; the first that can be reached is asked",
@@ -92,6 +92,17 @@ pub(super) static LDAP: [Setting; 25] = [
             Ok(())
         },
         show: |config| show_file(config.auth.backends.ldap.tls.key_file.as_ref()),
+    },
+    Setting {
+        key: "auth_ldap.depth",
+        about: "Most certificates between theirs and one of an authority",
+        live: false,
+        allowed: DEPTH,
+        apply: |config, value| {
+            config.auth.backends.ldap.tls.depth = value.integer(0..=u8::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.backends.ldap.tls.depth).into(),
     },
     Setting {
         key: "auth_ldap.timeout",

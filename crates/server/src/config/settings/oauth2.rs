@@ -5,11 +5,11 @@ use std::path::{self, PathBuf};
 
 use leveret_broker::access::PatternSyntax;
 
-use super::backends::{FILE, file, show_file, url};
+use super::backends::{DEPTH, FILE, file, show_file, url};
 use super::{Refused, Setting, Shown, texts, word};
 use crate::config::value::Value;
 
-pub(super) static OAUTH2: [Setting; 14] = [
+pub(super) static OAUTH2: [Setting; 15] = [
     Setting {
         key: "auth_oauth2.resource_server_id",
         about: "The broker's name in tokens: in their audience, and in front of their scopes",
@@ -183,6 +183,17 @@ pub(super) static OAUTH2: [Setting; 14] = [
             Ok(())
         },
         show: |config| show_file(config.auth.backends.oauth2.ca_file.as_ref()),
+    },
+    Setting {
+        key: "auth_oauth2.depth",
+        about: "Most certificates between theirs and one of an authority",
+        live: false,
+        allowed: DEPTH,
+        apply: |config, value| {
+            config.auth.backends.oauth2.depth = value.integer(0..=u8::MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.backends.oauth2.depth).into(),
     },
 ];
 
