@@ -61,7 +61,7 @@ impl Answer {
     /// The properties of the message that came with the method.
     #[must_use]
     pub fn properties(&self) -> Properties<'_> {
-        Properties::parse(&self.properties, &TableLimits::default()).expect("sound properties")
+        Properties::parse(&self.properties, &TableLimits::ACCEPTED).expect("sound properties")
     }
 
     /// The properties as they came, flags included.

@@ -537,7 +537,12 @@ impl Connection {
     }
 
     fn connection_method(&mut self, payload: &[u8]) -> Result<Next, AmqpError> {
-        let method = Method::decode_within(payload, &self.context.amqp.tables)?;
+        let method = match self.phase {
+            Phase::Running => Method::decode_within(payload, &self.context.amqp.tables)?,
+            // What a client says of itself fits into a small frame, and may be more than an operator
+            // has its messages carry.
+            _ => Method::decode(payload)?,
+        };
         match (&self.phase, method) {
             (Phase::Starting, Method::ConnectionStartOk(start_ok)) => self.log_in(&start_ok),
             (Phase::Tuning, Method::ConnectionTuneOk(tune_ok)) => self.tune(tune_ok),

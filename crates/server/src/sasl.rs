@@ -175,6 +175,7 @@ fn plain(response: &[u8]) -> Result<(&[u8], &[u8]), SaslError> {
     }
 }
 
+/// Within the limits of all that comes in a handshake, whatever is configured for later.
 fn amqplain(response: &[u8]) -> Result<(&[u8], &[u8]), SaslError> {
     let table =
         Table::parse(response, &TableLimits::default()).map_err(|_| SaslError::Malformed)?;

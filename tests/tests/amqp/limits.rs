@@ -1,7 +1,7 @@
 //! How many connections, channels, consumers and queues there may be.
 
 use leveret_broker::{Actor, UserLimits, VhostLimits};
-use leveret_tests::codec::{Properties, TableBuf, TableBuilder, channel, queue};
+use leveret_tests::codec::{Properties, TableBuf, TableBuilder, Value, channel, connection, queue};
 use leveret_tests::{
     Account, Api, Broker, Channel, Connection, Login, bind, cancel, consume, declare,
     declare_exchange, delete, eventually, passive, publish, unbind,
@@ -120,7 +120,7 @@ fn a_vhost_limits_its_queues() {
     let own = queue::Declare { exclusive: true, ..declare("own") };
     let refused = "channel.close 406 queue.declare PRECONDITION_FAILED - \
                    cannot declare queue 'two': queue limit in vhost '/' (2) is reached";
-    let bad = leveret_tests::table([("x-message-ttl", leveret_tests::codec::Value::I32(-1))]);
+    let bad = leveret_tests::table([("x-message-ttl", Value::I32(-1))]);
     let bad = queue::Declare { arguments: bad.as_table(), ..declare("two") };
     super::check(
         &channel,
@@ -183,19 +183,23 @@ fn the_node_limits_its_channels() {
     });
 }
 
+/// A table of so many entries.
+fn fields(count: usize) -> TableBuf {
+    let names = (0..count).map(|number| format!("x-{number}"));
+    names.fold(TableBuilder::new(), |table, name| table.put(&name, true)).build()
+}
+
+/// Tables in each other.
+fn nested(depth: usize) -> TableBuf {
+    let inmost = TableBuilder::new().put("x", true).build();
+    (1..depth).fold(inmost, |inner, _| TableBuilder::new().put("x", inner.as_table()).build())
+}
+
 /// Tables of arguments and of headers, by what is configured; what is within the limits passes.
 #[test]
 fn tables_are_as_large_and_as_deep_as_they_may_be() {
     let config = "[amqp]\ntable_field_max = 20\ntable_depth_max = 3\n";
     let Some(broker) = Broker::configured(config, "needs limits of tables") else { return };
-    let fields = |count| {
-        let names = (0..count).map(|number| format!("x-{number}"));
-        names.fold(TableBuilder::new(), |table, name| table.put(&name, true)).build()
-    };
-    let nested = |depth| {
-        let inmost = TableBuilder::new().put("x", true).build();
-        (1..depth).fold(inmost, |inner, _| TableBuilder::new().put("x", inner.as_table()).build())
-    };
     let bound = |channel: &Channel, arguments: &TableBuf| {
         let bind = queue::Bind { arguments: arguments.as_table(), ..bind("q", "amq.headers", "") };
         channel.call(&bind)
@@ -236,6 +240,82 @@ fn tables_are_as_large_and_as_deep_as_they_may_be() {
     let bindings = api.get("/queues/%2F/q/bindings");
     let arguments = bindings[1]["arguments"].as_object().unwrap();
     assert_eq!(arguments.len(), 5000);
+}
+
+/// New connections have the new limits, and open ones theirs.
+#[test]
+fn limits_of_tables_are_read_again() {
+    let config = "[amqp]\ntable_field_max = 30\ntable_depth_max = 6\n";
+    let Some(broker) = Broker::configured(config, "needs limits of tables") else { return };
+    let bound = |channel: &Channel, arguments: &TableBuf| {
+        let bind = queue::Bind { arguments: arguments.as_table(), ..bind("q", "amq.headers", "") };
+        channel.call(&bind)
+    };
+    let old = broker.connect().channel(1);
+    old.call(&declare("q"));
+    let file = std::fs::read_to_string(broker.config_file()).unwrap();
+    let file = file.replace("field_max = 30", "field_max = 20").replace("max = 6", "max = 3");
+    std::fs::write(broker.config_file(), file).unwrap();
+    broker.hang_up();
+    broker.await_line("read again: amqp.table_field_max, amqp.table_depth_max");
+    for (accepted, refused, text) in [
+        (fields(20), fields(21), "SYNTAX_ERROR - table with more than 20 fields"),
+        (nested(3), nested(4), "SYNTAX_ERROR - table nested deeper than 3"),
+    ] {
+        let channel = broker.connect().channel(1);
+        assert_eq!(bound(&channel, &accepted), "queue.bind-ok");
+        assert_eq!(
+            bound(&channel, &refused),
+            format!("connection.close 502 queue.bind {text}").as_str()
+        );
+        let channel = broker.connect().channel(1);
+        let properties = Properties { headers: Some(refused.as_table()), ..Properties::default() };
+        channel.publish_with(&publish("", "q"), &properties, b"x");
+        assert_eq!(channel.recv(), format!("connection.close 502 basic.publish {text}").as_str());
+        assert_eq!(bound(&old, &refused), "queue.bind-ok");
+    }
+    assert_eq!(
+        bound(&old, &fields(31)),
+        "connection.close 502 queue.bind SYNTAX_ERROR - table with more than 30 fields"
+    );
+}
+
+/// Clients say much of themselves, which is no more than a small frame holds.
+#[test]
+fn what_clients_say_of_themselves_has_no_configured_limits() {
+    let config = "[amqp]\ntable_field_max = 16\ntable_depth_max = 2\n";
+    let Some(broker) = Broker::configured(config, "needs limits of tables") else { return };
+    let user = Value::text("guest");
+    let amqplain =
+        (0..20).fold(TableBuilder::new(), |table, number| table.put(&format!("x-{number}"), true));
+    let amqplain = amqplain.put("LOGIN", user).put("PASSWORD", user).build();
+    for (mechanism, response) in
+        [("PLAIN", &b"\0guest\0guest"[..]), ("AMQPLAIN", amqplain.as_bytes())]
+    {
+        let properties = TableBuilder::new()
+            .put("capabilities", fields(40).as_table())
+            .put("more", nested(10).as_table())
+            .build();
+        let connection = broker.dial();
+        connection.greet();
+        let answer = connection.call(&connection::StartOk {
+            client_properties: properties.as_table(),
+            mechanism,
+            response,
+            locale: "en_US",
+        });
+        assert!(answer.starts_with("connection.tune "), "{answer}");
+        connection.send(&connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
+        assert_eq!(connection.call(&connection::Open { virtual_host: "/" }), "connection.open-ok");
+        let channel = connection.channel(1);
+        channel.call(&declare("q"));
+        let arguments = fields(17);
+        let bind = queue::Bind { arguments: arguments.as_table(), ..bind("q", "amq.headers", "") };
+        assert_eq!(
+            channel.call(&bind),
+            "connection.close 502 queue.bind SYNTAX_ERROR - table with more than 16 fields"
+        );
+    }
 }
 
 /// Of all vhosts together. What is there already is no more than it was.

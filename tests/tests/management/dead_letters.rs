@@ -243,6 +243,37 @@ fn what_cannot_go_back_stays_in_its_place() {
     assert_eq!(bodies(&left), ["order 1.", "order 2."]);
 }
 
+/// What was accepted goes back, with all of its headers, though no client may send so many any more.
+#[test]
+fn dead_letters_with_more_headers_than_may_be_sent_go_back() {
+    const HEADERS: usize = 5000;
+    let config = format!("management = \"127.0.0.1:0\"\namqp.table_field_max = {}\n", HEADERS + 1);
+    let Some(broker) = Broker::configured(&config, "limits the size of tables") else { return };
+    let api = Api::new(broker.management_address());
+    let channel = set_up(&broker);
+    let headers = (0..HEADERS).map(|number| format!("x-{number}"));
+    let headers = headers.fold(TableBuilder::new(), |table, name| table.put(&name, true)).build();
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("shop", "order.new"), &properties, b"with many headers");
+    assert_eq!(channel.recv(), "basic.ack 1");
+    let got = channel.call(&get(ORDERS));
+    channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    eventually(|| channel.call(&passive(DEAD)) == format!("queue.declare-ok {DEAD} 1 0"));
+    let file = std::fs::read_to_string(broker.config_file()).unwrap();
+    std::fs::write(broker.config_file(), file.replace("5001", "4096")).unwrap();
+    broker.hang_up();
+    broker.await_line("read again: amqp.table_field_max");
+    let plan = json!({ "dry_run": true });
+    let plan = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &plan).json();
+    assert_eq!(plan["messages"], 1, "{plan}");
+    assert_eq!(counts(&replay(&api, &json!({}))), [1, 0, 0, 0]);
+    let back = all(&channel, ORDERS);
+    assert_eq!(bodies(&back), ["with many headers"]);
+    let kept = back[0].properties().headers.unwrap();
+    assert_eq!(kept.get("x-4999").and_then(|value| value.as_bool()), Some(true));
+    assert!(kept.iter().count() >= HEADERS);
+}
+
 #[test]
 fn a_replay_is_cancelled_and_loses_nothing() {
     let Some((broker, api)) = managed() else { return };

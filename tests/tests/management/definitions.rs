@@ -130,6 +130,44 @@ fn arguments_in_definitions_are_as_deep_as_they_may_be() {
     assert_eq!(api.get("/exchanges/%2F/deep")["arguments"], nested(5));
 }
 
+/// More than by default, if they may; and what is there stays when they may no more.
+#[test]
+fn arguments_in_definitions_are_as_many_as_they_may_be() {
+    let arguments = |count: usize| {
+        let all = (0..count).map(|number| (format!("x-{number}"), json!(true)));
+        Value::Object(all.collect())
+    };
+    let definitions = |count| {
+        json!({
+            "queues": [{"name": "q", "vhost": "/", "durable": true, "auto_delete": false,
+                "arguments": {}}],
+            "bindings": [{"source": "amq.headers", "vhost": "/", "destination": "q",
+                "destination_type": "queue", "routing_key": "", "arguments": arguments(count)}],
+        })
+    };
+    let limited = "management = \"127.0.0.1:0\"\n";
+    let config = format!("{limited}amqp.table_field_max = 5000\n");
+    let Some(mut broker) = Broker::configured(&config, "limits the size of tables") else { return };
+    let api = Api::new(broker.management_address());
+    let refused = api.call("POST", "/definitions", &definitions(5001));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("table with more than 5000 fields"), "{}", refused.text);
+    import(&api, "/definitions", &definitions(5000).to_string());
+    let file = std::fs::read_to_string(broker.config_file()).unwrap();
+    let file = file.replace("amqp.table_field_max = 5000\n", "");
+    std::fs::write(broker.config_file(), file).unwrap();
+    broker.terminate();
+    broker.restart();
+    let api = Api::new(broker.management_address());
+    let bindings = api.get("/definitions")["bindings"].take();
+    let found: Vec<&Value> = bindings.as_array().unwrap().iter().collect();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["arguments"], arguments(5000));
+    let refused = api.call("POST", "/definitions", &definitions(5000));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text.contains("table with more than 4096 fields"), "{}", refused.text);
+}
+
 #[test]
 fn definitions_are_loaded_at_the_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -289,7 +289,7 @@ static SETTINGS: &[Setting] = &[
     memory::UNREAD_PER_NODE,
     Setting {
         key: "amqp.table_field_max",
-        about: "Most entries of a table of arguments or headers, those of tables and arrays in it included",
+        about: "Most entries of a table of arguments or headers, those of tables and arrays in it included; 4096 in a handshake, whatever it is",
         live: true,
         allowed: "a number of entries from 16 to 1000000",
         apply: |config, value| {
@@ -301,7 +301,7 @@ static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "amqp.table_depth_max",
-        about: "How deep tables and arrays may stand in each other, the outermost included",
+        about: "How deep tables and arrays may stand in each other, the outermost included; 16 in a handshake",
         live: true,
         allowed: "a number from 2 to 32",
         apply: |config, value| {
