@@ -149,11 +149,12 @@ fn all_connections_have_a_limit_of_messages_that_are_not_complete() {
 fn who_leaves_messages_incomplete_gives_them_up_for_others() {
     let config = "metrics = \"127.0.0.1:0\"\n[amqp]\nunfinished_messages_max_per_node = \"1MiB\"\n";
     let Some(broker) = Broker::configured(config, WHY) else { return };
-    let tune = connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 1 };
+    let tune = connection::TuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 4 };
     let login = Login { tune: Some(tune), ..Login::default() };
     let greedy = broker.connect_as(&login).unwrap();
     greedy.channel(1).call(&declare("q"));
     begin(&greedy.unopened(1), 2048 * KIB, 700 * KIB);
+    is_served(&greedy);
     let modest = broker.connect().channel(1);
     begin(&modest, 500 * KIB, 400 * KIB);
     is_served(modest.connection());

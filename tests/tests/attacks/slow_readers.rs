@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use leveret_tests::codec::{basic, queue};
 use leveret_tests::{consume, declare, get};
 
-use crate::scene::Attack;
+use crate::scene::{Attack, Metrics};
 
 /// So many are there at a time.
 const READERS: usize = 40;
@@ -16,13 +16,29 @@ const OWED: usize = 128;
 /// A part of it is to come by consuming, the rest by asking; the memory for all of it would be 320 MiB.
 #[test]
 fn slow_readers() {
+    // Each may have a mebibyte of answers waiting, or a quarter of that of deliveries, and queues
+    // 24 MiB: whoever publishes more waits for the disk.
+    attack("slow readers", "", READERS as f64 * 2.0 + 48.0);
+}
+
+/// The same, where all together may have but four mebibytes waiting before they share: eight at most,
+/// and a message for each.
+#[test]
+fn slow_readers_with_a_budget() {
+    let config = "[amqp]\nunread_max_per_node = \"4MiB\"\n";
+    let metrics = attack("slow readers with a budget", config, 68.0);
+    let Some(metrics) = metrics else { return };
+    let unread = metrics["leveret_unread_bytes"];
+    let most = (8 << 20) + READERS * (BODY.len() + (9 << 10));
+    assert!(unread <= most as f64, "{unread}");
+}
+
+fn attack(name: &str, config: &str, memory_max: f64) -> Option<Metrics> {
     let attack = Attack {
-        name: "slow readers",
-        config: "[store]\ntransient_memory = \"16MiB\"\n",
+        name,
+        config: &format!("[store]\ntransient_memory = \"16MiB\"\n{config}"),
         rounds: READERS as u64,
-        // Each may have a mebibyte of answers waiting, or a quarter of that of deliveries, and queues
-        // 24 MiB: whoever publishes more waits for the disk.
-        memory_max: READERS as f64 * 2.0 + 48.0,
+        memory_max,
         descriptors_max: 150.0,
     };
     let aftermath = attack.run(|target| {
@@ -47,8 +63,9 @@ fn slow_readers() {
         }
         held
     });
-    let Some(aftermath) = aftermath else { return };
+    let aftermath = aftermath?;
     // Neither has been sent more than a part of it, nor has anything been thrown away.
     let delivered = aftermath.metrics["rabbitmq_queue_messages_delivered_total"];
     assert!(delivered < READERS as f64 * OWED as f64 / 2.0, "{delivered}");
+    Some(aftermath.metrics)
 }
