@@ -22,7 +22,7 @@ use crate::trouble::Trouble;
 #[derive(Debug)]
 pub(crate) struct OAuth2Backend {
     settings: OAuth2Settings,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 /// Why a token lets nobody in. None of it says what is in the token.
@@ -60,7 +60,7 @@ impl Invalid {
 
 impl OAuth2Backend {
     pub(crate) fn new(settings: OAuth2Settings, trouble: Trouble) -> Self {
-        let keys = Keys::new(&settings, trouble);
+        let keys = Arc::new(Keys::new(&settings, trouble));
         Self { settings, keys }
     }
 

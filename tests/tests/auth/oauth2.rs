@@ -1,7 +1,7 @@
 //! Logins with tokens of OAuth 2, signed with keys that are served over HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -9,8 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use leveret_tests::codec::connection;
 use leveret_tests::tls::{self, Authority, Identity, ServerConfig, Wanted};
-use leveret_tests::{Answer, Api, Broker, Connection, bind, consume, declare, passive};
-use parking_lot::Mutex;
+use leveret_tests::{
+    Answer, Api, Broker, Connection, Login, bind, consume, declare, eventually, passive,
+};
+use parking_lot::{Condvar, Mutex};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
@@ -23,14 +25,33 @@ use crate::{REFUSED, WHY, log_in};
 /// Who makes tokens, and serves the keys they are verified by.
 struct Provider {
     url: String,
-    served: Arc<Mutex<Served>>,
+    state: Arc<State>,
     random: SystemRandom,
+}
+
+#[derive(Default)]
+struct State {
+    served: Mutex<Served>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct Served {
     keys: Vec<Value>,
     times: usize,
+    /// Whoever asks for keys gets none meanwhile.
+    is_held: bool,
+    /// Nobody listens any more after the next connection.
+    is_dead: bool,
+}
+
+struct Held<'a>(&'a State);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.served.lock().is_held = false;
+        self.0.changed.notify_all();
+    }
 }
 
 struct Signer {
@@ -44,7 +65,7 @@ enum Pair {
 }
 
 /// Answers one request.
-fn answer(stream: impl Read + Write, own: &str, serving: &Mutex<Served>) -> std::io::Result<()> {
+fn answer(stream: impl Read + Write, own: &str, state: &State) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -58,8 +79,10 @@ fn answer(stream: impl Read + Write, own: &str, serving: &Mutex<Served>) -> std:
     let body = if line.contains("/.well-known/openid-configuration") {
         json!({ "jwks_uri": format!("{own}/keys") })
     } else {
-        let mut served = serving.lock();
+        let mut served = state.served.lock();
         served.times += 1;
+        state.changed.notify_all();
+        state.changed.wait_while(&mut served, |served| served.is_held);
         json!({ "keys": served.keys })
     };
     let body = body.to_string();
@@ -80,25 +103,53 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
         let url = format!("{host}:{}", listener.local_addr().unwrap().port());
-        let served = Arc::new(Mutex::new(Served::default()));
-        let (serving, own) = (Arc::clone(&served), url.clone());
+        let state = Arc::<State>::default();
+        let (serving, own) = (Arc::clone(&state), url.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let stream = stream.unwrap();
-                // Whoever doesn't trust it leaves.
-                let _ = match &tls {
-                    None => answer(stream, &own, &serving),
-                    Some(tls) => answer(tls::serve(stream, tls), &own, &serving),
-                };
+                if serving.served.lock().is_dead {
+                    return;
+                }
+                let (state, own, tls) = (Arc::clone(&serving), own.clone(), tls.clone());
+                thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    // Whoever doesn't trust it leaves.
+                    let _ = match &tls {
+                        None => answer(stream, &own, &state),
+                        Some(tls) => answer(tls::serve(stream, tls), &own, &state),
+                    };
+                });
             }
         });
-        Self { url, served, random: SystemRandom::new() }
+        Self { url, state, random: SystemRandom::new() }
+    }
+
+    /// Gives nobody keys until the guard is dropped.
+    fn hold(&self) -> Held<'_> {
+        self.state.served.lock().is_held = true;
+        Held(&self.state)
+    }
+
+    /// Waits until it has been asked so often.
+    fn await_times(&self, times: usize) {
+        let mut served = self.state.served.lock();
+        while served.times < times {
+            let waited = self.state.changed.wait_for(&mut served, leveret_tests::PATIENCE);
+            assert!(!waited.timed_out(), "asked {} times", served.times);
+        }
+    }
+
+    /// Nobody listens there from now on.
+    fn die(&self) {
+        self.state.served.lock().is_dead = true;
+        let address = self.url.rsplit_once("//").unwrap().1;
+        eventually(|| TcpStream::connect(address).is_err());
     }
 
     /// A new key on an elliptic curve, which is served from now on.
     fn key(&self, name: &'static str) -> Signer {
         let signer = self.unserved_key(name);
-        self.served.lock().keys.push(signer.public());
+        self.state.served.lock().keys.push(signer.public());
         signer
     }
 
@@ -120,12 +171,12 @@ impl Provider {
         let pair = pair.or_else(|_| RsaKeyPair::from_der(&made.stdout)).unwrap();
         let pair = Pair::Rsa(Box::new(pair));
         let signer = Signer { name, pair };
-        self.served.lock().keys.push(signer.public());
+        self.state.served.lock().keys.push(signer.public());
         signer
     }
 
     fn times(&self) -> usize {
-        self.served.lock().times
+        self.state.served.lock().times
     }
 
     /// A broker that takes its tokens.
@@ -300,6 +351,52 @@ fn keys_are_fetched_once_and_again_for_a_new_one() {
     }
     assert_eq!(provider.times(), 2);
     enter(&broker, &provider.sign(&first, &claims(ALL))).unwrap();
+}
+
+/// Nobody with a key that is known waits for those who name others while the provider hangs.
+#[test]
+fn a_slow_provider_lets_in_whom_it_knows_not_and_keeps_nobody_else_waiting() {
+    let provider = Provider::start();
+    let key = provider.key("known");
+    let Some((broker, _)) = provider.broker("") else { return };
+    let known = provider.sign(&key, &claims(ALL));
+    enter(&broker, &known).unwrap();
+    let unknown = provider.sign(&provider.unserved_key("unknown"), &claims(ALL));
+    let response = format!("\0whoever\0{unknown}");
+    let login = Login { response: response.as_bytes(), ..Login::default() };
+    let held = provider.hold();
+    thread::scope(|scope| {
+        let waiting = [(); 3].map(|()| scope.spawn(|| broker.connect_as(&login).err()));
+        provider.await_times(2);
+        enter(&broker, &known).unwrap();
+        // Were they to wait as well, they would be let in no sooner than the others are refused.
+        assert!(waiting.iter().all(|one| !one.is_finished()), "{}", broker.log());
+        for one in waiting {
+            assert_eq!(one.join().unwrap().unwrap(), REFUSED);
+        }
+    });
+    drop(held);
+    broker.await_line("the authentication backend 'oauth2' can't be asked: no answer within 10 s");
+    assert_eq!(provider.times(), 2, "one question for all of them");
+    enter(&broker, &known).unwrap();
+}
+
+#[test]
+fn a_provider_that_is_gone_leaves_the_keys_it_gave() {
+    let provider = Provider::start();
+    let key = provider.key("known");
+    let Some((broker, _)) = provider.broker("") else { return };
+    let known = provider.sign(&key, &claims(ALL));
+    enter(&broker, &known).unwrap();
+    provider.die();
+    let unknown = provider.sign(&provider.unserved_key("unknown"), &claims(ALL));
+    for _ in 0..2 {
+        assert_eq!(enter(&broker, &unknown).err().unwrap(), REFUSED);
+    }
+    broker.await_line("the authentication backend 'oauth2' can't be asked");
+    enter(&broker, &known).unwrap();
+    let told = broker.log().matches("backend 'oauth2' can't be asked").count();
+    assert_eq!(told, 1, "it is asked, and told of, once");
 }
 
 /// Its certificate is checked, by the configured authority or by the system's.

@@ -2,17 +2,19 @@
 //! token names a key that is not known.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leveret_outbound::{HttpClient, HttpError, Method, StatusCode, Trust};
+use parking_lot::Mutex;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -34,9 +36,10 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 pub(super) struct Keys {
     default: Option<String>,
     files: Vec<(String, PathBuf)>,
+    /// Read once; those without a name have none.
+    of_files: OnceLock<AHashMap<String, Key>>,
     place: Option<Place>,
     client: HttpClient,
-    /// Locked while they are fetched: others wait for the same answer.
     known: Mutex<Known>,
     trouble: Trouble,
 }
@@ -47,14 +50,21 @@ enum Place {
     Issuer(String),
 }
 
+/// What has been fetched. Nobody waits while it is locked.
 #[derive(Debug, Default)]
 struct Known {
-    /// Those of files are read once; those without a name have none.
-    of_files: Option<AHashMap<String, Key>>,
-    fetched: AHashMap<Option<String>, Key>,
+    keys: AHashMap<Option<String>, Key>,
     fetched_at: Option<Instant>,
     asked_at: Option<Instant>,
+    /// The last fetch that has ended has failed.
+    is_unreachable: bool,
+    /// The last one, which may be under way.
+    fetch: Option<Fetch>,
 }
+
+/// How a fetch ends, which whoever needs it waits for. It goes on without them: a client that leaves
+/// doesn't spoil it for others.
+type Fetch = watch::Receiver<Option<Result<(), Arc<Unfetched>>>>;
 
 /// Why there is no key.
 #[derive(Debug, Error)]
@@ -62,7 +72,7 @@ pub(crate) enum NoKey {
     #[error("nobody knows its key")]
     Unknown,
     #[error("its key can't be had: {0}")]
-    Unreachable(#[from] Unfetched),
+    Unreachable(Arc<Unfetched>),
 }
 
 /// Why keys could not be fetched.
@@ -86,6 +96,7 @@ impl Keys {
         Self {
             default: settings.default_key.clone(),
             files: settings.signing_keys.clone(),
+            of_files: OnceLock::new(),
             place: place.or_else(issuer),
             client: HttpClient::new(trust),
             known: Mutex::default(),
@@ -94,36 +105,80 @@ impl Keys {
     }
 
     /// The key of this name; without one the default key, or that which has no name itself.
-    pub(super) async fn find(&self, name: Option<&str>) -> Result<Key, NoKey> {
+    ///
+    /// Whoever names a key that is known does not wait for others whose keys are not; these wait for
+    /// one fetch at most, which is the same for all of them.
+    pub(super) async fn find(self: &Arc<Self>, name: Option<&str>) -> Result<Key, NoKey> {
         let name = name.or(self.default.as_deref()).map(str::to_owned);
-        let mut known = self.known.lock().await;
-        if known.of_files.is_none() {
-            known.of_files = Some(self.read_files());
-        }
-        let is_fresh = known.fetched_at.is_some_and(|at| at.elapsed() < FRESH);
-        if is_fresh && let Some(key) = known.find(&name) {
-            return Ok(key);
-        }
-        if self.place.is_none() {
-            return known.find(&name).ok_or(NoKey::Unknown);
-        }
+        let mut fetch = {
+            let mut known = self.known.lock();
+            let key = self.of(&known, &name);
+            let is_fresh = known.fetched_at.is_some_and(|at| at.elapsed() < FRESH);
+            if let Some(key) = &key
+                && is_fresh
+            {
+                return Ok(key.clone());
+            }
+            if self.place.is_none() {
+                return key.ok_or(NoKey::Unknown);
+            }
+            let fetch = self.latest(&mut known);
+            // Old keys are good while there are no others, and that takes nobody's time.
+            if let Some(key) = key
+                && known.is_unreachable
+            {
+                return Ok(key);
+            }
+            fetch
+        };
+        // Without an end it has panicked, and nothing was fetched.
+        let ended = fetch.wait_for(Option::is_some).await.ok().and_then(|ended| ended.clone());
+        let known = self.known.lock();
+        self.of(&known, &name).ok_or(match ended {
+            Some(Err(error)) => NoKey::Unreachable(error),
+            _ => NoKey::Unknown,
+        })
+    }
+
+    /// Those that were fetched stand above those of files.
+    fn of(&self, known: &Known, name: &Option<String>) -> Option<Key> {
+        let of_files = self.of_files.get_or_init(|| self.read_files());
+        let of_file = || of_files.get(name.as_ref()?);
+        known.keys.get(name).or_else(of_file).cloned()
+    }
+
+    /// The fetch that is under way, a new one, or, if the URL has been asked too recently, the last.
+    fn latest(self: &Arc<Self>, known: &mut Known) -> Fetch {
         let may_ask = known.asked_at.is_none_or(|at| at.elapsed() >= ASKED_EVERY);
-        if may_ask {
-            let fetched = self.fetch().await;
-            self.trouble.note(&fetched);
-            // The first set says nothing of how often its keys change.
-            if known.fetched_at.is_some() || fetched.is_err() {
-                known.asked_at = Some(Instant::now());
-            }
-            match fetched {
-                Ok(keys) => {
-                    known.fetched = keys;
-                    known.fetched_at = Some(Instant::now());
-                }
-                Err(error) => return known.find(&name).ok_or(NoKey::Unreachable(error)),
+        match &known.fetch {
+            Some(fetch) if fetch.has_changed().is_ok() || !may_ask => fetch.clone(),
+            _ => {
+                let (sender, fetch) = watch::channel(None);
+                let keys = Arc::clone(self);
+                tokio::spawn(async move {
+                    let fetched = timeout(FETCH_TIMEOUT, keys.fetch()).await;
+                    let ended = keys.keep(fetched.unwrap_or(Err(Unfetched::TooSlow)));
+                    sender.send_replace(Some(ended));
+                });
+                known.fetch.insert(fetch).clone()
             }
         }
-        known.find(&name).ok_or(NoKey::Unknown)
+    }
+
+    fn keep(
+        &self,
+        fetched: Result<AHashMap<Option<String>, Key>, Unfetched>,
+    ) -> Result<(), Arc<Unfetched>> {
+        self.trouble.note(&fetched);
+        let mut known = self.known.lock();
+        known.is_unreachable = fetched.is_err();
+        // The first set says nothing of how often its keys change.
+        if known.fetched_at.is_some() || fetched.is_err() {
+            known.asked_at = Some(Instant::now());
+        }
+        known.keys = fetched?;
+        known.fetched_at = Some(Instant::now());
+        Ok(())
     }
 
     fn read_files(&self) -> AHashMap<String, Key> {
@@ -166,20 +221,11 @@ impl Keys {
 
     async fn get(&self, url: &str) -> Result<Value, Unfetched> {
         let get = |request: leveret_outbound::RequestBuilder| request.method(Method::GET);
-        let asked = self.client.send(url, get, bytes::Bytes::new(), BODY_MAX);
-        let answer = timeout(FETCH_TIMEOUT, asked).await.map_err(|_| Unfetched::TooSlow)??;
+        let answer = self.client.send(url, get, bytes::Bytes::new(), BODY_MAX).await?;
         match answer.status {
             StatusCode::OK => serde_json::from_slice(&answer.body).map_err(|_| Unfetched::NoKeys),
             status => Err(Unfetched::Status(status)),
         }
-    }
-}
-
-impl Known {
-    /// Those that were fetched stand above those of files.
-    fn find(&self, name: &Option<String>) -> Option<Key> {
-        let of_file = || self.of_files.as_ref()?.get(name.as_ref()?);
-        self.fetched.get(name).or_else(of_file).cloned()
     }
 }
 
@@ -251,14 +297,15 @@ mod tests {
         }
     }
 
-    /// A provider that counts how often it is asked, and has one key by the name of the count.
-    fn provider() -> (String, Arc<AtomicUsize>) {
+    /// A provider that counts how often it is asked, has one key by the name of the count, and is
+    /// gone after so many answers.
+    fn provider(answers: usize) -> (Arc<Keys>, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let times = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&times);
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
+            for stream in listener.incoming().take(answers) {
                 let mut stream = BufReader::new(stream.unwrap());
                 let mut line = String::new();
                 while stream.read_line(&mut line).unwrap() > 2 {
@@ -275,22 +322,36 @@ mod tests {
                 stream.get_mut().write_all((head + &body).as_bytes()).unwrap();
             }
         });
-        (url, times)
+        let settings = OAuth2Settings { jwks_uri: Some(url), ..OAuth2Settings::default() };
+        (Arc::new(Keys::new(&settings, Trouble::of(Backend::OAuth2))), times)
+    }
+
+    fn make_old(keys: &Keys) {
+        keys.known.lock().fetched_at = Instant::now().checked_sub(FRESH);
     }
 
     /// What its provider has withdrawn is not taken for longer.
     #[tokio::test]
     async fn keys_that_are_an_hour_old_are_fetched_again() {
-        let (url, times) = provider();
-        let settings = OAuth2Settings { jwks_uri: Some(url), ..OAuth2Settings::default() };
-        let keys = Keys::new(&settings, Trouble::of(Backend::OAuth2));
+        let (keys, times) = provider(2);
         for _ in 0..3 {
             keys.find(Some("0")).await.unwrap();
         }
         assert_eq!(times.load(Ordering::SeqCst), 1);
-        keys.known.lock().await.fetched_at = Instant::now().checked_sub(FRESH);
+        make_old(&keys);
         assert!(matches!(keys.find(Some("0")).await, Err(NoKey::Unknown)));
         keys.find(Some("1")).await.unwrap();
         assert_eq!(times.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn old_keys_are_good_while_their_provider_is_gone() {
+        let (keys, _) = provider(1);
+        keys.find(Some("0")).await.unwrap();
+        make_old(&keys);
+        for _ in 0..2 {
+            keys.find(Some("0")).await.unwrap();
+            assert!(matches!(keys.find(Some("1")).await, Err(NoKey::Unreachable(_))));
+        }
     }
 }
