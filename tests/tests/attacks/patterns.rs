@@ -1,7 +1,7 @@
 //! Patterns that are meant to take forever.
 
 use leveret_tests::codec::queue;
-use leveret_tests::{bind, confirm_select, declare};
+use leveret_tests::{Login, bind, confirm_select, declare};
 use serde_json::json;
 
 use crate::scene::Attack;
@@ -58,6 +58,14 @@ fn pathological_expressions() {
             r"((((a*)*)*)*)*(a?){500}b$",
         ];
         let api = target.api();
+        let user = json!({ "password": "evil", "tags": "" });
+        assert_eq!(api.call("PUT", "/users/evil", &user).status, 201);
+        let permit = |pattern: &str, status: u16| {
+            let rights = json!({ "configure": pattern, "write": pattern, "read": pattern });
+            let reply = api.call("PUT", "/permissions/%2F/evil", &rights);
+            assert_eq!(reply.status, status, "{}", reply.text);
+        };
+        permit("", 201);
         for (number, pattern) in PATTERNS.iter().enumerate() {
             let policy = json!({
                 "pattern": pattern,
@@ -66,23 +74,32 @@ fn pathological_expressions() {
                 "definition": { "max-length": 10 },
             });
             let reply = api.call("PUT", &format!("/policies/%2F/evil-{number}"), &policy);
-            assert!([201, 204, 400].contains(&reply.status), "{}", reply.text);
-            let rights = json!({ "configure": pattern, "write": pattern, "read": pattern });
-            let reply = api.call("PUT", "/permissions/%2F/evil", &rights);
-            assert!([201, 204, 400].contains(&reply.status), "{}", reply.text);
+            assert_eq!(reply.status, 201, "{}", reply.text);
         }
-        let connection = target.connect();
-        for round in target.rounds() {
-            let channel = connection.channel(1);
-            for number in 0..10 {
-                let name = format!("{}-{number}", "a".repeat(250));
-                channel.send(&queue::Declare { exclusive: true, ..declare(&name) });
+        // Guest's names meet the policies, and evil's their permissions.
+        let (guest, evil) = (target.connect(), target.dial());
+        let login = Login { response: b"\0evil\0evil", ..Login::default() };
+        evil.open(&login).unwrap_or_else(|refused| panic!("{refused}"));
+        let refused = evil.channel(1);
+        let names = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|one| format!("{}-{one}", "a".repeat(250)));
+        for (round, pattern) in target.rounds().zip(PATTERNS.iter().cycle()) {
+            permit(pattern, 204);
+            let channel = guest.channel(1);
+            for name in &names {
+                channel.send(&queue::Declare { exclusive: true, ..declare(name) });
             }
-            for answer in channel.recv_many(10) {
+            for answer in channel.recv_many(names.len()) {
                 assert!(answer.starts_with("queue.declare-ok"), "{round}: {answer}");
             }
             channel.close();
+            for name in &names {
+                let answer = refused.call(&declare(name));
+                let why =
+                    "channel.close 403 queue.declare ACCESS_REFUSED - configure access to queue";
+                assert!(answer.starts_with(why), "{round}: {answer}");
+                refused.reopen();
+            }
         }
-        connection
+        (guest, evil)
     });
 }
