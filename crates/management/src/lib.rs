@@ -29,6 +29,7 @@ mod metrics;
 mod node;
 mod order;
 mod origin;
+mod places;
 mod properties;
 mod protection;
 mod rates;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts::Alerts;
 use crate::looked_through::LookedThrough;
 use crate::order::Orders;
+use crate::places::TurnedAway;
 use crate::rates::Rates;
 use crate::replay::Replays;
 use crate::request_rate::RequestRate;
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
     pub(crate) request_rate: RequestRate,
+    /// Connections over HTTP.
+    pub(crate) turned_away: TurnedAway,
     pub(crate) replays: Replays,
     pub(crate) looked_through: LookedThrough,
     pub(crate) alerts: Alerts,
@@ -85,6 +88,7 @@ impl Node {
             listeners,
             rates,
             request_rate: RequestRate::default(),
+            turned_away: TurnedAway::default(),
             replays,
             looked_through: LookedThrough::default(),
             alerts: Alerts::default(),

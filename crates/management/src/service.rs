@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,6 @@ use leveret_server::config::{Config, Networks, Storage};
 use leveret_server::{BoundListener, Server, StartError, Tls, steadily};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,11 +27,12 @@ use crate::control::ControlSocket;
 use crate::dispatch;
 use crate::node::{Listening, Node};
 use crate::order::Orders;
+use crate::places::{Followed, Place, Places};
 use crate::protection::Protection;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
 use crate::{alerts, sampler, traces, web};
 
-/// Connections of a listener at a time; further ones wait in the kernel.
+/// Connections of a listener at a time, unless the configuration says how many.
 const CONNECTIONS_MAX: usize = 1024;
 const CONNECTIONS_MIN: usize = 4;
 /// A listener's connections may have one of so many descriptors.
@@ -285,6 +285,16 @@ impl Listener {
 }
 
 impl Accepted {
+    /// Who has opened it. Operators are at this machine.
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::Ready(_, Connected::From { address, .. }) | Self::Tls(_, address, _) => {
+                address.ip()
+            }
+            Self::Ready(_, Connected::Operator) => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
     /// After the handshake, if there is to be one; nothing if that fails.
     async fn ready(self) -> Option<(Box<dyn Stream>, Connected)> {
         match self {
@@ -303,7 +313,7 @@ impl Accepted {
 }
 
 /// Connections of a listener: a part of the descriptors, so that files get theirs.
-fn places() -> usize {
+fn connections_auto() -> usize {
     let part = usize::try_from(fd_total() / DESCRIPTORS_PART).unwrap_or(usize::MAX);
     // There is no limit where that is 0.
     if part == 0 { CONNECTIONS_MAX } else { part.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX) }
@@ -311,9 +321,8 @@ fn places() -> usize {
 
 async fn accept(listener: Listener, served: Served, stop: CancellationToken, tasks: TaskTracker) {
     let mut is_short = false;
-    let places = Arc::new(Semaphore::new(places()));
+    let (places, auto) = (Arc::<Places>::default(), connections_auto());
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -323,10 +332,16 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
                 if std::mem::take(&mut is_short) {
                     tracing::info!("accepting HTTP connections again");
                 }
+                let node = &served.node;
+                let max = node.config().web.connection_max.map_or(auto, |max| max as usize);
+                let place = places.admit(accepted.address(), max, &node.turned_away);
+                let Some(place) = place.map(Arc::new) else { continue };
                 let (served, stop) = (served.clone(), stop.clone());
                 tasks.spawn(async move {
-                    serve(accepted, served, stop).await;
-                    drop(place);
+                    tokio::select! {
+                        () = serve(accepted, &place, served, stop) => (),
+                        () = place.lost() => (),
+                    }
                 });
             }
             Err(error) => {
@@ -339,7 +354,7 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
     }
 }
 
-async fn serve(accepted: Accepted, served: Served, stop: CancellationToken) {
+async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: CancellationToken) {
     let ready = tokio::select! {
         ready = accepted.ready() => ready,
         () = stop.cancelled() => return,
@@ -360,13 +375,16 @@ async fn serve(accepted: Accepted, served: Served, stop: CancellationToken) {
             }
             (Peer::Operator, _) | (_, None) => true,
         };
-        let answered = is_allowed.then(|| router.call(request));
+        let (asking, answered) = (Arc::clone(place), Arc::clone(place));
+        let request = request.map(|body| Followed::new(body, move || asking.is_answered()));
+        let answer = is_allowed.then(|| router.call(request));
         async move {
-            let mut response = match answered {
-                Some(answered) => answered.await?,
+            let mut response = match answer {
+                Some(answer) => answer.await?,
                 None => Failure::TooMany.into_response("HEAD, GET, OPTIONS"),
             };
             protection.protect(response.headers_mut());
+            let response = response.map(|body| Followed::new(body, move || answered.waits()));
             Ok::<_, Infallible>(response)
         }
     });

@@ -18,6 +18,7 @@ mod connects;
 mod consumers;
 mod declares;
 mod half_open;
+mod half_open_http;
 mod patterns;
 mod scene;
 mod slow_readers;

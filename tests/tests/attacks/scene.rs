@@ -37,7 +37,9 @@ pub(crate) struct Attack<'a> {
 /// What attackers know.
 pub(crate) struct Target {
     address: SocketAddr,
-    management: SocketAddr,
+    /// Of the HTTP API.
+    pub(crate) management: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     rounds: u64,
     until: Option<Instant>,
     done: AtomicU64,
@@ -57,7 +59,12 @@ impl Target {
 
     /// A socket, nothing sent.
     pub(crate) fn dial(&self) -> Connection {
-        Connection::dial_from(ATTACKER, self.address).expect("the broker listens")
+        self.dial_at(self.address)
+    }
+
+    /// The same at another of its listeners.
+    pub(crate) fn dial_at(&self, address: SocketAddr) -> Connection {
+        Connection::dial_from(ATTACKER, address).expect("the broker listens")
     }
 
     /// An open connection.
@@ -97,6 +104,7 @@ impl Attack<'_> {
         let target = Target {
             address: broker.address(),
             management: broker.management_address(),
+            metrics: broker.metrics_address(),
             rounds: self.rounds,
             until: seconds.map(|time| Instant::now() + time),
             done: AtomicU64::new(0),

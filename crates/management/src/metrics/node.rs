@@ -226,6 +226,10 @@ fn admissions(call: &Call, out: &mut Exposition) {
     let name = "leveret_http_requests_refused_total";
     out.metric_named(name, Kind::Counter, "Requests that exceeded web.request_rate");
     out.sample_named(name, &[], call.node.request_rate.refused());
+    let name = "leveret_http_connections_refused_total";
+    let help = "Connections over HTTP that made room for others, or found none";
+    out.metric_named(name, Kind::Counter, help);
+    out.sample_named(name, &[], call.node.turned_away.connections());
 }
 
 /// Dead letters are not counted by the type of their queue.

@@ -235,6 +235,7 @@ fn a_file_sets_everything() {
         web: WebConfig {
             body_max: 1 << 20,
             request_rate: Some(50),
+            connection_max: Some(200),
             session_idle: Duration::from_mins(10),
             session_lifetime: Duration::from_hours(2),
             content_security_policy: "default-src 'self'".into(),

@@ -27,6 +27,8 @@ pub struct WebConfig {
     pub body_max: u64,
     /// Requests a second that an address may make, with IPv6 a network of 64 bits.
     pub request_rate: Option<u32>,
+    /// Most connections of a listener; without it as many as a part of the descriptors bears.
+    pub connection_max: Option<u32>,
 }
 
 /// Which metrics need a login.
@@ -56,6 +58,7 @@ impl Default for WebConfig {
             metrics_login: MetricsLogin::Names,
             body_max: 20_000_000,
             request_rate: None,
+            connection_max: None,
         }
     }
 }

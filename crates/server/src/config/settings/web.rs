@@ -7,7 +7,7 @@ use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
 use crate::config::{MetricsLogin, Networks};
 
-pub(super) static WEB: [Setting; 10] = [
+pub(super) static WEB: [Setting; 11] = [
     Setting {
         key: "web.session_idle",
         about: "How long a session of the web interface lasts without a request",
@@ -129,6 +129,22 @@ pub(super) static WEB: [Setting; 10] = [
             Ok(())
         },
         show: |config| show_limit(config.web.request_rate),
+    },
+    Setting {
+        key: "web.connection_max",
+        about: "Most connections of each listener for HTTP; beyond that those of the address with the most make room",
+        live: true,
+        allowed: "a number of connections from 1, or \"auto\" for a thirty-second of the descriptors, 1024 at most",
+        apply: |config, value| {
+            let auto = value.word(&[("auto", None)]);
+            let number = |_| value.integer(1..=u32::MAX).map(Some);
+            config.web.connection_max = auto.or_else(number)?;
+            Ok(())
+        },
+        show: |config| match config.web.connection_max {
+            None => "auto".into(),
+            Some(number) => i64::from(number).into(),
+        },
     },
 ];
 
