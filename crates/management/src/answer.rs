@@ -1,5 +1,6 @@
 //! What a handler answers, and how that goes over HTTP.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use axum::body::Body;
@@ -8,7 +9,7 @@ use axum::http::header::{
     VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
-use leveret_codec::{AmqpError, ReplyCode};
+use leveret_codec::{AmqpError, ReplyCode, Scope};
 use leveret_store::Lsn;
 use serde_json::{Value, json};
 
@@ -47,7 +48,7 @@ pub(crate) enum Failure {
     /// 401: the session whose cookie was sent is over.
     SessionOver,
     /// 401 for one who may not, and why.
-    Refused(&'static str),
+    Refused(Cow<'static, str>),
     /// 403: a page of another site made the request.
     Foreign,
     /// 404.
@@ -200,12 +201,34 @@ impl Failure {
     pub(crate) fn of_broker(error: &AmqpError) -> Self {
         let code = error.code();
         if code == ReplyCode::ACCESS_REFUSED || code == ReplyCode::NOT_ALLOWED {
-            Self::Refused("Access refused.")
+            Self::Refused("Access refused.".into())
         } else if code == ReplyCode::NOT_FOUND {
             Self::Missing(error.text().to_owned())
         } else {
             Self::bad_request(error.text())
         }
+    }
+
+    /// What would have closed the channel of a client, for what RabbitMQ does here as a client.
+    pub(crate) fn of_channel(error: &AmqpError) -> Self {
+        let (code, text) = (error.code(), error.reply_text());
+        if code == ReplyCode::ACCESS_REFUSED {
+            Self::Refused(text.into())
+        } else if code == ReplyCode::NOT_FOUND {
+            Self::Missing(text)
+        } else {
+            Self::of_closed_channel(error)
+        }
+    }
+
+    /// The same where RabbitMQ hears of it only when its channel is gone, as a publish has no answer.
+    /// What would close the connection has no name there.
+    pub(crate) fn of_closed_channel(error: &AmqpError) -> Self {
+        let text = match error.scope() {
+            Scope::Channel => error.reply_text(),
+            Scope::Connection => error.text().to_owned(),
+        };
+        Self::bad_request(format!("{} {text}", error.code().value()))
     }
 
     pub(crate) fn into_response(self, allow: &str) -> Response<Body> {
@@ -223,7 +246,7 @@ impl Failure {
             Self::SessionOver => {
                 error(unauthorized, "not_authorized", "The session is over, log in again".into())
             }
-            Self::Refused(why) => error(unauthorized, "not_authorised", (*why).into()),
+            Self::Refused(why) => error(unauthorized, "not_authorised", why.as_ref().into()),
             Self::Foreign => {
                 let why = "made by a page of an origin that is not allowed";
                 error(StatusCode::FORBIDDEN, "forbidden", why.into())

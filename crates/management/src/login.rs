@@ -316,7 +316,7 @@ pub(crate) async fn check(
 pub(crate) fn check_tags(access: Access, user: &User) -> Result<(), Failure> {
     const NOT_THEIRS: &str = "User not authorised to access object";
     if !may_manage(user) {
-        return Err(Failure::Refused("Not management user"));
+        return Err(Failure::Refused("Not management user".into()));
     }
     let refused = match access {
         Access::Open | Access::Scrape | Access::Management => None,
@@ -327,7 +327,7 @@ pub(crate) fn check_tags(access: Access, user: &User) -> Result<(), Failure> {
         Access::Monitoring | Access::Names => (!is_monitor(user)).then_some("Not monitor user"),
         Access::Administrator => (!is_administrator(user)).then_some("Not administrator user"),
     };
-    refused.map_or(Ok(()), |reason| Err(Failure::Refused(reason)))
+    refused.map_or(Ok(()), |reason| Err(Failure::Refused(reason.into())))
 }
 
 #[cfg(test)]

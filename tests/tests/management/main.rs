@@ -21,6 +21,7 @@ mod map;
 mod matrix;
 mod metrics;
 mod passwords;
+mod permissions;
 mod protection;
 mod recorded;
 mod route;

@@ -98,7 +98,7 @@ fn what_streams_do_not_do_is_a_bad_request() {
             "POST",
             "/queues/%2F/s/get",
             get,
-            "basic.get not supported by stream queues queue 's' in vhost '/'",
+            "540 basic.get not supported by stream queues queue 's' in vhost '/'",
         ),
         (
             "DELETE",

@@ -96,7 +96,7 @@ pub(crate) fn show(call: &Call) -> Outcome {
     let connection = call.broker().connections().find(connection).ok_or(Failure::NotFound)?;
     let user = call.user()?;
     if !is_monitor(user) && *connection.about().user != *user.name {
-        return Err(Failure::Refused("User not authorised to access object"));
+        return Err(Failure::Refused("User not authorised to access object".into()));
     }
     let channel = number.and_then(|number| connection.channel(number)).ok_or(Failure::NotFound)?;
     let fields: Vec<Field<Item>> = FIELDS.iter().chain(DETAILS).copied().collect();

@@ -161,7 +161,7 @@ pub(crate) fn named(call: &Call, any: bool) -> Result<Arc<OpenConnection>, Failu
     if any || *found.about().user == *call.user()?.name {
         return Ok(found);
     }
-    Err(Failure::Refused("User not authorised to access object"))
+    Err(Failure::Refused("User not authorised to access object".into()))
 }
 
 fn item(call: &Call, connection: Arc<OpenConnection>) -> Item {

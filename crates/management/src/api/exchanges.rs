@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_broker::policy::AppliedPolicies;
 use leveret_broker::{DeclareExchange, Publish, Session, Staged, Vhost};
-use leveret_codec::{AmqpError, Properties, TableBuf, TableLimits};
+use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{Body, Exchange, ExchangeSpec, ExchangeTraffic};
 use serde_json::{Map, Value, json};
 
@@ -155,7 +155,7 @@ pub(crate) fn publish(call: &Call) -> Outcome {
     let (max, tables) = (config.amqp.max_message_bytes, &config.amqp.tables);
     if payload.len() as u64 > max {
         let error = leveret_broker::refusal::message_too_large(payload.len() as u64, max);
-        return Err(of_publish(&error));
+        return Err(Failure::of_closed_channel(&error));
     }
     let given = body.get("properties").unwrap_or(&Value::Null);
     let raw_properties = properties::from_json(given, tables)?;
@@ -172,21 +172,11 @@ pub(crate) fn publish(call: &Call) -> Outcome {
         },
         None,
     );
-    let staged = staged.map_err(|error| of_publish(&error))?;
+    let staged = staged.map_err(|error| Failure::of_closed_channel(&error))?;
     // Messages aren't waited for: nobody was promised that they are on disk.
     session.flush(&mut Vec::new());
     session.finish();
     Ok(Answer::json(&json!({ "routed": staged == Staged::Routed })))
-}
-
-/// RabbitMQ shows what ends a channel with its code and its name.
-fn of_publish(error: &AmqpError) -> Failure {
-    match Failure::of_broker(error) {
-        Failure::BadRequest(_) => {
-            Failure::bad_request(format!("{} {}", error.code().value(), error.reply_text()))
-        }
-        other => other,
-    }
 }
 
 /// The exchange that the path names; the default one has a name there.

@@ -335,7 +335,8 @@ pub(crate) fn get(call: &Call) -> Outcome {
     let mut groups: Vec<SettleGroup> = Vec::new();
     let mut bytes = 0;
     for _ in 0..count {
-        let Some(fetched) = session.get(CHANNEL, call.part("queue"), mode.no_ack())? else { break };
+        let fetched = session.get(CHANNEL, call.part("queue"), mode.no_ack());
+        let Some(fetched) = fetched.map_err(|error| Failure::of_channel(&error))? else { break };
         bytes += fetched.entry.message.size();
         messages.push(message(&fetched, encoding, truncate));
         let Fetched { queue, entry, .. } = fetched;
