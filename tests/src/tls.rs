@@ -72,15 +72,34 @@ impl Authority {
 
     /// A certificate it has signed, with more in it.
     #[must_use]
-    pub fn sign_params(&self, mut params: CertificateParams, wanted: &Wanted<'_>) -> Identity {
+    pub fn sign_params(&self, params: CertificateParams, wanted: &Wanted<'_>) -> Identity {
+        self.sign_all(params, wanted, &key())
+    }
+
+    /// A certificate for a key in PEM form, of whatever kind it is.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[must_use]
+    pub fn sign_key(&self, wanted: &Wanted<'_>, key: &str) -> Identity {
+        let hosts: Vec<String> = wanted.hosts.iter().map(|host| (*host).to_owned()).collect();
+        let key = KeyPair::from_pem(key).expect("a key");
+        self.sign_all(CertificateParams::new(hosts).expect("hosts"), wanted, &key)
+    }
+
+    fn sign_all(
+        &self,
+        mut params: CertificateParams,
+        wanted: &Wanted<'_>,
+        key: &KeyPair,
+    ) -> Identity {
         params.distinguished_name.push(DnType::CommonName, wanted.name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let now = OffsetDateTime::now_utc();
         params.not_before = now - Duration::days(100);
         params.not_after = now + Duration::days(wanted.days);
-        let key = key();
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        let certificate = params.signed_by(key, &self.0).expect("a certificate");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }

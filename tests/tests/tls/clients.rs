@@ -3,9 +3,8 @@
 use leveret_tests::tls::{Authority, Identity, Wanted};
 use serde_json::json;
 
-use crate::Served;
+use crate::{CLIENT, LISTENERS, Served};
 
-const CLIENT: Wanted<'static> = Wanted { name: "client", hosts: &[], days: 100 };
 const REQUIRED: &str =
     "ca_file = \"{home}/ca.pem\"\nverify = \"peer\"\nrequire_certificate = true\n";
 
@@ -23,6 +22,43 @@ fn a_client_that_must_show_a_certificate_is_served_only_with_one() {
     assert_eq!(connections[0]["peer_cert_issuer"], json!("CN=root"));
     let validity = connections[0]["peer_cert_validity"].as_str().unwrap();
     assert!(validity.starts_with("20") && validity.contains("Z - 20"), "{validity}");
+}
+
+/// Over HTTP as over AMQP: what is in `[tls]` counts for all listeners.
+#[test]
+fn each_listener_serves_only_those_who_show_a_certificate() {
+    let Some(served) = Served::with(REQUIRED) else { return };
+    let known = served.authority.sign(&CLIENT);
+    let stranger = Authority::new("root").sign(&CLIENT);
+    let expired = served.authority.sign(&Wanted { days: -1, ..CLIENT });
+    for listener in LISTENERS {
+        let error = served.answers(listener, None).unwrap_err();
+        assert!(error.contains("CertificateRequired"), "{listener}: {error}");
+        assert!(served.answers(listener, Some(&stranger)).is_err(), "{listener}");
+        let error = served.answers(listener, Some(&expired)).unwrap_err();
+        assert!(error.contains("CertificateExpired"), "{listener}: {error}");
+        served.answers(listener, Some(&known)).unwrap();
+    }
+}
+
+#[test]
+fn a_listener_has_requirements_of_its_own() {
+    let settings = format!(
+        "[tls.management]\n{FILES}{REQUIRED}depth = 0\n\
+         [tls.metrics]\n{FILES}ca_file = \"{{home}}/ca.pem\"\nverify = \"peer\"\n"
+    );
+    let Some(served) = Served::with(&settings) else { return };
+    let known = served.authority.sign(&CLIENT);
+    let stranger = Authority::new("root").sign(&CLIENT);
+    let between = served.authority.below("between");
+    let below = between.sign(&CLIENT);
+    let below = Identity { certificate: below.certificate + &between.pem(), ..below };
+    let served_of = [None, Some(&known), Some(&below), Some(&stranger)];
+    let served_of = |listener| served_of.map(|identity| served.answers(listener, identity).is_ok());
+    // Who is not asked shows nothing.
+    assert_eq!(served_of("AMQP"), [true, true, true, true]);
+    assert_eq!(served_of("management"), [false, true, false, false]);
+    assert_eq!(served_of("metrics"), [true, true, true, false]);
 }
 
 const FILES: &str = "cert_file = \"{home}/server.pem\"\nkey_file = \"{home}/server.key\"\n";

@@ -26,7 +26,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const WHY: &str = "serves TLS";
+const CLIENT: Wanted<'static> = Wanted { name: "client", hosts: &[], days: 100 };
 const LOCALHOST: Wanted<'static> = Wanted { name: "localhost", hosts: &["localhost"], days: 100 };
+
+/// What the broker calls what it serves within TLS.
+const LISTENERS: [&str; 3] = ["AMQP", "management", "metrics"];
 
 /// A broker with TLS on all listeners, and who has signed its certificate.
 struct Served {
@@ -57,20 +61,35 @@ impl Served {
 
     /// A client that trusts it, shaken hands with.
     fn connect(&self, identity: Option<&Identity>) -> std::io::Result<Stream> {
-        let client = tls::client(&self.authority.pem(), identity);
-        tls::connect(self.broker.address_of("AMQP over TLS"), &client, "localhost")
+        self.connect_to("AMQP", identity)
     }
 
-    /// What an AMQP client meets: with TLS 1.3 a refusal comes after the client's last word of the
-    /// handshake.
+    /// The same at one of the listeners.
+    fn connect_to(&self, listener: &str, identity: Option<&Identity>) -> std::io::Result<Stream> {
+        let client = tls::client(&self.authority.pem(), identity);
+        let address = self.broker.address_of(&format!("{listener} over TLS"));
+        tls::connect(address, &client, "localhost")
+    }
+
+    /// What an AMQP client meets.
     fn open(&self, identity: Option<&Identity>) -> Result<Connection, String> {
-        let mut stream = self.connect(identity).map_err(|error| error.to_string())?;
-        stream.write_all(&PROTOCOL_HEADER).map_err(|error| error.to_string())?;
-        let mut start = [0; 7];
-        stream.read_exact(&mut start).map_err(|error| error.to_string())?;
-        assert_eq!(start[0], 1, "a method");
-        drop(stream);
+        self.answers("AMQP", identity)?;
         self.log_in(identity, &Login::default())
+    }
+
+    /// Whether a client gets an answer, not only a handshake: with TLS 1.3 a refusal comes after the
+    /// client's last word of it.
+    fn answers(&self, listener: &str, identity: Option<&Identity>) -> Result<(), String> {
+        let mut stream = self.connect_to(listener, identity).map_err(|error| error.to_string())?;
+        let (asked, answered): (&[u8], &[u8]) = match listener {
+            "AMQP" => (&PROTOCOL_HEADER, &[1, 0, 0]),
+            _ => (b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 200"),
+        };
+        stream.write_all(asked).map_err(|error| error.to_string())?;
+        let mut start = vec![0; answered.len()];
+        stream.read_exact(&mut start).map_err(|error| error.to_string())?;
+        assert_eq!(start, answered, "{listener}");
+        Ok(())
     }
 
     /// The same for a client that doesn't log in as usual.

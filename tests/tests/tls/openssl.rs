@@ -2,7 +2,9 @@
 
 use std::process::{Command, Stdio};
 
-use crate::Served;
+use leveret_tests::tls::{self, shown};
+
+use crate::{LISTENERS, LOCALHOST, Served};
 
 /// Whether a handshake with these options works, and what OpenSSL says; `None`, and a note,
 /// without OpenSSL.
@@ -59,4 +61,25 @@ fn weak_ciphers_are_not_spoken() {
     }
     let strong = ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"];
     assert!(handshake(&served, &strong).expect("as before").0);
+}
+
+/// Most certificates that are bought have one.
+#[test]
+fn rsa_keys_are_served_at_each_listener() {
+    let Some(served) = Served::with("reload_interval = \"24h\"\n") else { return };
+    let made = Command::new("openssl")
+        .args(["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
+        .output();
+    let Ok(made) = made else { return println!("skipped: openssl is not installed") };
+    let identity = served.authority.sign_key(&LOCALHOST, &String::from_utf8_lossy(&made.stdout));
+    let _ = identity.write(served.home.path(), "server");
+    served.broker.hang_up();
+    for listener in LISTENERS {
+        served.broker.await_line(&format!("certificates for {listener} were read again"));
+        let stream = served.connect_to(listener, None).unwrap();
+        assert_eq!(shown(&stream), tls::der(&identity.certificate), "{listener}");
+    }
+    let (works, said) = handshake(&served, &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"])
+        .expect("OpenSSL made the key");
+    assert!(works && said.contains("Verification: OK"), "{said}");
 }
