@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use leveret_tests::codec::{Method, Value, connection};
-use leveret_tests::{Broker, Channel, Connection, consume, declare, table};
+use leveret_tests::{Api, Broker, Channel, Connection, Login, consume, declare, table};
+use serde_json::json;
 
 const CONFIG: &str = "\
 management = \"127.0.0.1:0\"
@@ -37,6 +38,21 @@ fn names_that_clients_chose_are_text() {
     let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
     let _named = named(&broker);
     run("names.js", &broker);
+}
+
+#[test]
+fn each_kind_of_user_is_offered_what_it_may_do() {
+    let Some(broker) = Broker::configured(CONFIG, "drives the HTTP API") else { return };
+    let api = Api::new(broker.management_address());
+    for name in ["management", "policymaker", "monitoring", "administrator"] {
+        api.put(&format!("/users/{name}"), &json!({ "password": name, "tags": name }));
+        let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        api.put(&format!("/permissions/%2F/{name}"), &everything);
+    }
+    let response = b"\0management\0management";
+    let _theirs = broker.connect_as(&Login { response, ..Login::default() }).expect("a login");
+    let _guests = broker.connect();
+    run("kinds.js", &broker);
 }
 
 fn run(program: &str, broker: &Broker) {

@@ -30,8 +30,8 @@ export const title = (page, name) => page.getByRole("heading", { level: 1, name,
 export const dialog = (page) => page.getByRole("dialog");
 export const shot = (page, name) => screenshots && page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true });
 
-export async function logIn(page, password = "guest") {
-  await page.getByLabel("User").fill("guest");
+export async function logIn(page, password = "guest", user = "guest") {
+  await page.getByLabel("User").fill(user);
   await page.getByLabel("Password").fill(password);
   await page.getByRole("button", { name: "Log in" }).click();
 }

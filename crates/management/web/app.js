@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { field, values } from "./form.js";
 import { failed } from "./notice.js";
 import { navigate, route, start, stop } from "./router.js";
-import { currentUser, logIn, logOut, resume } from "./session.js";
+import { currentUser, logIn, logOut, may, resume } from "./session.js";
 import { alerts } from "./pages/alerts.js";
 import { channel } from "./pages/channel.js";
 import { channels } from "./pages/channels.js";
@@ -29,12 +29,13 @@ import { users } from "./pages/users.js";
 import { vhost } from "./pages/vhost.js";
 import { vhosts } from "./pages/vhosts.js";
 
+// By name, with who may see them where that is not everybody.
 const SECTIONS = [
   ["Overview", "#/"],
   ["Queues", "#/queues"],
   ["Exchanges", "#/exchanges"],
   ["Dead letters", "#/dead-letters"],
-  ["Alerts", "#/alerts"],
+  ["Alerts", "#/alerts", () => may.monitor()],
   ["Map", "#/map"],
   ["Routes", "#/routes"],
   ["Connections", "#/connections"],
@@ -108,7 +109,7 @@ async function enter(find) {
   }
   who.textContent = currentUser().name;
   document.getElementById("nav").replaceChildren(
-    ...SECTIONS.map(([text, href]) => el("a", { href }, text)));
+    ...SECTIONS.filter(([, , isPermitted]) => isPermitted?.() ?? true).map(([text, href]) => el("a", { href }, text)));
   bar.hidden = false;
   navigate();
 }

@@ -34,5 +34,6 @@ const isAdministrator = () => user?.tags.includes("administrator") ?? false;
 export const may = {
   administer: isAdministrator,
   monitor: () => isAdministrator() || (user?.tags.includes("monitoring") ?? false),
+  closeConnectionsOf: (owner) => isAdministrator() || user?.name === owner,
   makePolicies: () => isAdministrator() || (user?.tags.includes("policymaker") ?? false),
 };

@@ -8,6 +8,7 @@ import { button, card, el, facts, head } from "../dom.js";
 import { field } from "../form.js";
 import { bytes, plain, time } from "../format.js";
 import { go } from "../router.js";
+import { may } from "../session.js";
 import { table } from "../table.js";
 
 export async function connection(page) {
@@ -18,9 +19,11 @@ export async function connection(page) {
     format: (value) => `${bytes(value)}/s`,
   });
   const [about, client, channels] = [el("div"), el("div"), el("div")];
+  let owner;
 
   async function load() {
     const [one, all] = await Promise.all([get(here), get(`${here}/channels`)]);
+    owner = one.user;
     traffic.add([one.recv_oct_details?.rate, one.send_oct_details?.rate]);
     about.replaceChildren(facts([
       ["User", one.user], ["Virtual host", one.vhost], ["State", one.state],
@@ -40,7 +43,7 @@ export async function connection(page) {
   return [
     head(name, {
       crumb: { text: "Connections", href: "#/connections" },
-      actions: [button("Close", close, "danger")],
+      actions: may.closeConnectionsOf(owner) ? [button("Close", close, "danger")] : [],
     }),
     el("div", { class: "cards" }, card("About", about), card("Client", client), traffic.element),
     card("Channels", channels),

@@ -9,6 +9,7 @@ import { field } from "../form.js";
 import { exchangeName, plain, rate } from "../format.js";
 import { publish } from "../publish.js";
 import { go, to } from "../router.js";
+import { may } from "../session.js";
 import { exchangeFeatures } from "./exchanges.js";
 
 export async function exchange(page) {
@@ -42,7 +43,7 @@ export async function exchange(page) {
       crumb: { text: `Exchanges · ${vhost}`, href: "#/exchanges" },
       actions: [
         button("Publish", () => publish({ vhost, exchange: name })),
-        el("a", { class: "button", href: to`/exchanges/${vhost}/${name}/tail` }, "Watch"),
+        ...(may.monitor() ? [el("a", { class: "button", href: to`/exchanges/${vhost}/${name}/tail` }, "Watch")] : []),
         ...(isDefault ? [] : [
           button("Bind from here", () => bindFrom({ vhost, exchange: name })),
           button("Bind to here", () => bindTo({ vhost, kind: "exchange", name })),
