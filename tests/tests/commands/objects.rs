@@ -1,6 +1,6 @@
 //! Commands for what a transcript can't hold: connections, definitions, files.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use leveret_tests::{Api, Connection, consume, declare, eventually};
@@ -115,8 +115,9 @@ fn definitions_go_out_and_come_in_again() {
     assert!(wrong.stderr.contains("Bad argument: File /nowhere.json does not exist"));
 }
 
+/// What stands on a command line all users of the machine can read.
 #[test]
-fn a_password_is_read_from_standard_input() {
+fn a_password_from_standard_input_is_in_no_process_list() {
     let Some((_broker, tools)) = managed() else { return };
     let mut child = tools
         .command("rabbitmqctl")
@@ -125,7 +126,18 @@ fn a_password_is_read_from_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(b"s3cret\n").unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    while !said.ends_with(b"Password: ") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        said.extend(byte);
+    }
+    // It waits for the rest of the line.
+    stdin.write_all(b"s3cret").unwrap();
+    let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+    assert!(line.ends_with(b"\0add_user\0anna\0"), "{}", String::from_utf8_lossy(&line));
+    stdin.write_all(b"\n").unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna s3cret"), "Success\n");
 }

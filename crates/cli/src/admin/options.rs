@@ -57,7 +57,7 @@ Values may also be given as --name value, and things be put first: queues declar
 
 Examples:
   rabbitmqadmin declare queue name=tasks durable=true arguments='{\"x-max-length\":100}'
-  rabbitmqadmin -u anna -p s3cret -V shop list queues name messages
+  rabbitmqadmin --config anna.conf -V shop list queues name messages
   rabbitmqadmin publish exchange=amq.direct routing_key=k payload=hello
   rabbitmqadmin queues declare --name orders --type quorum";
 
@@ -83,7 +83,7 @@ fn command_line() -> clap::Command {
             value("base-uri", Some('U'), "Host, port and prefix in one: http://host:15672"),
             value("path-prefix", None, "What stands in front of /api"),
             value("username", Some('u'), "Who asks [default: guest]"),
-            value("password", Some('p'), "Their password [default: guest]"),
+            value("password", Some('p'), "Their password, better given in a file [default: guest]"),
             value("vhost", Some('V'), "The virtual host [default: / or all]"),
             value(
                 "config",

@@ -21,7 +21,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         arguments: "<username> [<password>]",
         switches: &[Switch::flag("pre-hashed-password", "The password is a hash already")],
         about: "Makes a user, who has no permissions yet",
-        example: "add_user anna s3cret\nadd_user anna < password-file",
+        example: "add_user anna < password-file\nadd_user anna",
         banner: Some(|call| format!("Adding user \"{}\" ...", call.argument(0))),
         run: Run::With(add),
         ..USERS
@@ -30,7 +30,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         name: "authenticate_user",
         arguments: "<username> [<password>]",
         about: "Checks a user's password",
-        example: "authenticate_user anna s3cret",
+        example: "authenticate_user anna < password-file",
         banner: Some(|call| format!("Authenticating user \"{}\" ...", call.argument(0))),
         run: Run::With(authenticate),
         ..USERS
@@ -40,7 +40,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         arguments: "<username> [<password>]",
         switches: &[Switch::flag("pre-hashed-password", "The password is a hash already")],
         about: "Gives a user another password",
-        example: "change_password anna n3w",
+        example: "change_password anna < password-file",
         banner: Some(|call| format!("Changing password for user \"{}\" ...", call.argument(0))),
         run: Run::With(change_password),
         ..USERS
@@ -67,7 +67,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         name: "hash_password",
         arguments: "[<password>]",
         about: "Prints the hash of a password, as definitions hold it",
-        example: "hash_password s3cret",
+        example: "hash_password < password-file",
         banner: Some(|_| "Will hash password".to_owned()),
         run: Run::With(hash_password),
         ..USERS
