@@ -119,6 +119,18 @@ pub(crate) fn stream_from_key(bytes: &[u8]) -> Result<(QueueId, &str), Definitio
     Ok((QueueId(u64::from_be_bytes(stream)), name(reader)?))
 }
 
+/// The key of a deleted queue: another may have its name by now.
+pub(crate) fn departed_key(vhost: &str, queue: &str, id: QueueId) -> Vec<u8> {
+    key(&[vhost.as_bytes(), queue.as_bytes(), id.0.to_string().as_bytes()])
+}
+
+/// Takes such a key apart.
+pub(crate) fn departed_from_key(bytes: &[u8]) -> Result<(&str, &str, QueueId), DefinitionError> {
+    let [vhost, queue, id] = key_parts(bytes)?;
+    let id = name(id)?.parse().map_err(|_| DefinitionError::Key)?;
+    Ok((name(vhost)?, name(queue)?, QueueId(id)))
+}
+
 /// Takes a key of `N` names apart.
 pub(crate) fn key_parts<const N: usize>(mut key: &[u8]) -> Result<[&[u8]; N], DefinitionError> {
     let mut parts = [&[][..]; N];

@@ -7,14 +7,18 @@ use leveret_store::Table;
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue};
 
 /// Names the queues that definitions, as `(table, key, value)`, know by their numbers in the journal:
-/// `queue 'orders' in vhost '/'`. An exchange that keeps messages has a number as well. What doesn't
-/// decode is left out.
+/// `queue 'orders' in vhost '/'`. An exchange that keeps messages has a number as well, and a deleted
+/// queue as long as its dead letters have not gone on. What doesn't decode is left out.
 #[must_use]
 pub fn queue_names(definitions: &[(Table, Vec<u8>, Vec<u8>)]) -> BTreeMap<u64, String> {
     let name = |(table, key, value): &(Table, Vec<u8>, Vec<u8>)| -> Result<_, DefinitionError> {
         let (kind, id) = match table {
             Table::Queues => ("queue", definitions::decode::<QueueValue>(value)?.id),
             Table::Exchanges => ("exchange", definitions::decode::<ExchangeValue>(value)?.keeper),
+            Table::DepartedQueues => {
+                let (vhost, name, id) = definitions::departed_from_key(key)?;
+                return Ok((id.0, format!("deleted queue '{name}' in vhost '{vhost}'")));
+            }
             _ => return Err(DefinitionError::Key),
         };
         let [vhost, name] = definitions::key_parts(key)?;
@@ -43,7 +47,9 @@ pub fn key_names(mut key: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definitions::{encode, key};
+    use leveret_engine::QueueId;
+
+    use crate::definitions::{departed_key, encode, key};
 
     #[test]
     fn queues_and_keeping_exchanges_have_their_names() {
@@ -62,8 +68,13 @@ mod tests {
             (Table::Exchanges, named("plain"), encode(&exchange(0))),
             (Table::Queues, b"broken".to_vec(), encode(&queue)),
             (Table::Users, named("guest"), Vec::new()),
+            (Table::DepartedQueues, departed_key("/", "orders", QueueId(5)), Vec::new()),
         ]);
-        let expected = [(7, "queue 'orders' in vhost '/'"), (9, "exchange 'late' in vhost '/'")];
+        let expected = [
+            (5, "deleted queue 'orders' in vhost '/'"),
+            (7, "queue 'orders' in vhost '/'"),
+            (9, "exchange 'late' in vhost '/'"),
+        ];
         assert_eq!(names, expected.map(|(id, name)| (id, name.to_owned())).into());
     }
 

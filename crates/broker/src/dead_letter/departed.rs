@@ -23,11 +23,11 @@ impl Dying {
     /// Notes in the turn that the queue is gone, and its stored messages with it. It dead-letters no
     /// more: what is left to hold this are deaths.
     pub(crate) fn depart(self, queue: QueueId, turn: &mut Turn) {
-        turn.departed.push(self.departed(queue, false));
+        turn.departed.push(self.departed(queue, None));
     }
 
-    fn departed(&self, queue: QueueId, is_recorded: bool) -> Departed {
-        Departed { queue, dying: Arc::downgrade(&self.0), is_recorded }
+    fn departed(&self, queue: QueueId, key: Option<Vec<u8>>) -> Departed {
+        Departed { queue, dying: Arc::downgrade(&self.0), key }
     }
 }
 
@@ -36,8 +36,8 @@ impl Dying {
 pub(crate) struct Departed {
     queue: QueueId,
     dying: Weak<()>,
-    /// Whether the table has it.
-    is_recorded: bool,
+    /// Its key in the table, if that has it.
+    key: Option<Vec<u8>>,
 }
 
 impl Departed {
@@ -46,37 +46,40 @@ impl Departed {
         let is_over = self.dying.strong_count() == 0;
         if is_over {
             records.drop_queue(self.queue.0);
-            if self.is_recorded {
-                let (table, key) = (Table::DepartedQueues, key(self.queue));
-                records.define(&[Definition::Delete { table, key }]);
+            if let Some(key) = self.key.clone() {
+                records.define(&[Definition::Delete { table: Table::DepartedQueues, key }]);
             }
         }
         is_over
     }
 }
 
-/// The place of a message that died, until it is settled.
+/// The place in the journal of a message that died, until it is settled.
 #[derive(Clone, Debug)]
 pub(crate) struct DyingPlace {
-    pub(super) source: Arc<DeadLettering>,
-    /// The number of its message, if the journal has that.
-    stored: Option<Lsn>,
+    source: Arc<DeadLettering>,
+    lsn: Lsn,
     reason: Reason,
 }
 
 impl DyingPlace {
-    pub(super) fn of(death: &Death<AnyEntry>) -> Self {
-        let Death { source, entry, reason, .. } = death;
-        let stored = entry.stored().then(|| Lsn(entry.lsn().0));
-        Self { source: Arc::clone(source), stored, reason: *reason }
+    #[cfg(test)]
+    pub(super) fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// `None` for one that goes with its queue: a letter that it kept and that is being tried again, or
+    /// one that is not in the journal.
+    pub(super) fn of(death: &Death<AnyEntry>) -> Option<Self> {
+        let Death { source, entry, reason, past } = death;
+        let (source, lsn) = (Arc::clone(source), Lsn(entry.lsn().0));
+        (entry.stored() && past.is_none()).then_some(Self { source, lsn, reason: *reason })
     }
 }
 
 /// How a deleted queue dead-letters, as the table has it.
 #[derive(Debug, Serialize, Deserialize)]
 struct DepartedValue {
-    vhost: String,
-    queue: String,
     exchange: String,
     routing_key: Option<String>,
 }
@@ -88,30 +91,25 @@ impl Broker {
         let departed = turn.departed.iter_mut().find(|departed| departed.queue == queue)?;
         let mut places = self.postponed.lock().places(queue);
         let now = turn.dead.iter().filter(|death| death.source.queue == queue);
-        places.extend(now.map(DyingPlace::of));
-        let marks: Vec<(Lsn, u32)> = places
-            .iter()
-            .filter_map(|place| Some((place.stored?, place.reason.departed_mark())))
-            .collect();
-        if marks.is_empty() {
-            return None;
-        }
-        turn.records.returned(queue.0, &marks);
-        departed.is_recorded = true;
+        places.extend(now.filter_map(DyingPlace::of));
         // A policy may have changed while they waited. After a crash the last word counts, as it
         // does for messages that die again in a queue that is still there.
         let source = &places.last()?.source;
         let value = DepartedValue {
-            vhost: source.vhost.to_string(),
-            queue: source.queue_name.to_string(),
             exchange: source.exchange.to_string(),
             routing_key: source.routing_key.as_deref().map(str::to_owned),
         };
-        let (key, value) = (key(queue), definitions::encode(&value));
+        let key = definitions::departed_key(&source.vhost, &source.queue_name, queue);
+        departed.key = Some(key.clone());
+        let mark = |place: &DyingPlace| (place.lsn, place.reason.departed_mark());
+        let marks: Vec<(Lsn, u32)> = places.iter().map(mark).collect();
+        turn.records.returned(queue.0, &marks);
+        let value = definitions::encode(&value);
         Some(Definition::Put { table: Table::DepartedQueues, key, value })
     }
 
-    /// Has go on what was dying in a deleted queue when the process ended before.
+    /// Has go on what was dying in a deleted queue when the process ended before, in the order in which
+    /// it was published.
     pub(crate) fn restore_dying(&self, backlog: &Backlog, source: &Arc<DeadLettering>) {
         let mut postponed = self.postponed.lock();
         for message in backlog.messages() {
@@ -139,10 +137,10 @@ pub(crate) fn restore_departed(
     key: &[u8],
     value: &[u8],
 ) -> Result<Arc<DeadLettering>, DefinitionError> {
-    let id = QueueId(u64::from_be_bytes(key.try_into().map_err(|_| DefinitionError::Key)?));
-    let DepartedValue { vhost, queue, exchange, routing_key } = definitions::decode(value)?;
+    let (vhost, queue, id) = definitions::departed_from_key(key)?;
+    let DepartedValue { exchange, routing_key } = definitions::decode(value)?;
     let dying = Dying::default();
-    broker.postponed.lock().departed.push(dying.departed(id, true));
+    broker.postponed.lock().departed.push(dying.departed(id, Some(key.to_owned())));
     Ok(Arc::new(DeadLettering {
         queue: id,
         queue_name: queue.into(),
@@ -154,8 +152,4 @@ pub(crate) fn restore_departed(
         strategy: Strategy::AtMostOnce,
         _dying: dying,
     }))
-}
-
-fn key(queue: QueueId) -> Vec<u8> {
-    queue.0.to_be_bytes().to_vec()
 }

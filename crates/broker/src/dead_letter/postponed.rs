@@ -17,8 +17,6 @@ pub(crate) struct Postponed {
     waiting: VecDeque<Death<AnyEntry>>,
     /// Queues of which deaths wait or are being dead-lettered.
     sources: HashMap<QueueId, Source>,
-    /// Places of those that waited and are being dead-lettered.
-    taken: Vec<DyingPlace>,
     /// Deleted queues whose places cannot be dropped yet.
     pub(crate) departed: Vec<Departed>,
 }
@@ -27,8 +25,8 @@ pub(crate) struct Postponed {
 struct Source {
     /// How many of its deaths wait.
     waiting: usize,
-    /// Whether a turn is dead-lettering some. What waits has to wait for it.
-    is_held: bool,
+    /// The places of those that a turn is dead-lettering, if one is. What waits has to wait for it.
+    held: Option<Vec<DyingPlace>>,
 }
 
 /// Deaths that one turn dead-letters. What is left when this is dropped waits on, in front.
@@ -37,23 +35,22 @@ pub(super) struct Lot<'a> {
     postponed: &'a Mutex<Postponed>,
     /// The queues in which they died.
     held: HashSet<QueueId>,
-    has_waited: bool,
 }
 
 impl<'a> Lot<'a> {
     /// Of a turn's deaths those that need not wait.
     pub(super) fn of(postponed: &'a Mutex<Postponed>, deaths: Vec<Death<AnyEntry>>) -> Self {
         let held = HashSet::default();
-        let mut lot = Self { deaths: VecDeque::new(), postponed, held, has_waited: false };
+        let mut lot = Self { deaths: VecDeque::new(), postponed, held };
         lot.add(deaths);
         lot
     }
 
-    /// One turn's work of those that wait. Only one at a time takes them.
+    /// One turn's work of those that wait.
     pub(super) fn next(postponed: &'a Mutex<Postponed>) -> Self {
         let mut held = HashSet::default();
         let deaths = postponed.lock().take(&mut held);
-        Self { deaths, postponed, held, has_waited: true }
+        Self { deaths, postponed, held }
     }
 
     /// Adds deaths, but for those that have to wait. They go first, though not before others of their
@@ -67,7 +64,7 @@ impl<'a> Lot<'a> {
             let queue = death.source.queue;
             let is_full = count >= TURN || bytes >= TURN_BYTES;
             let source = postponed.sources.get(&queue);
-            let is_ours = source.is_some_and(|source| source.waiting == 0 && source.is_held)
+            let is_ours = source.is_some_and(|source| source.waiting == 0 && source.held.is_some())
                 && self.held.contains(&queue);
             if is_full || (source.is_some() && !is_ours) {
                 postponed.push(death);
@@ -76,6 +73,7 @@ impl<'a> Lot<'a> {
             count += 1;
             bytes += death.entry.bytes();
             if is_ours && are_others_left {
+                postponed.hold(&death, &mut self.held);
                 self.deaths.push_back(death);
             } else {
                 first.push(death);
@@ -90,16 +88,13 @@ impl<'a> Lot<'a> {
 impl Drop for Lot<'_> {
     fn drop(&mut self) {
         let mut postponed = self.postponed.lock();
-        if self.has_waited {
-            postponed.taken.clear();
-        }
         for death in self.deaths.drain(..).rev() {
             postponed.source(&death).waiting += 1;
             postponed.waiting.push_front(death);
         }
         for queue in &self.held {
             if let Some(source) = postponed.sources.get_mut(queue) {
-                source.is_held = false;
+                source.held = None;
                 if source.waiting == 0 {
                     postponed.sources.remove(queue);
                 }
@@ -120,20 +115,18 @@ impl Postponed {
         self.waiting.push_back(death);
     }
 
-    /// The places of what died in this queue, and waits or did so before a turn took it.
+    /// The places of what died in this queue and has not gone on, or just now.
     pub(super) fn places(&self, queue: QueueId) -> Vec<DyingPlace> {
-        if !self.sources.contains_key(&queue) {
-            return Vec::new();
-        }
+        let Some(source) = self.sources.get(&queue) else { return Vec::new() };
         let waiting = self.waiting.iter().filter(|death| death.source.queue == queue);
-        let taken = self.taken.iter().filter(|place| place.source.queue == queue);
-        taken.cloned().chain(waiting.map(DyingPlace::of)).collect()
+        let held = source.held.iter().flatten().cloned();
+        held.chain(waiting.filter_map(DyingPlace::of)).collect()
     }
 
     /// Takes one turn's work out, up to what died in a queue that another turn has to do with.
     fn take(&mut self, held: &mut HashSet<QueueId>) -> VecDeque<Death<AnyEntry>> {
         let is_free = |death: &&Death<AnyEntry>| {
-            self.sources.get(&death.source.queue).is_none_or(|source| !source.is_held)
+            self.sources.get(&death.source.queue).is_none_or(|source| source.held.is_none())
         };
         let count = self.waiting.iter().take(TURN).take_while(is_free).count();
         let deaths: VecDeque<_> = self.waiting.drain(..count).collect();
@@ -141,17 +134,16 @@ impl Postponed {
             self.source(death).waiting -= 1;
             self.hold(death, held);
         }
-        self.taken.extend(deaths.iter().map(DyingPlace::of));
         deaths
     }
 
     /// Has what dies from now on where this one did line up.
     fn hold(&mut self, death: &Death<AnyEntry>, held: &mut HashSet<QueueId>) {
-        let source = self.source(death);
-        if !source.is_held {
-            source.is_held = true;
+        let places = self.source(death).held.get_or_insert_with(|| {
             held.insert(death.source.queue);
-        }
+            Vec::new()
+        });
+        places.extend(DyingPlace::of(death));
     }
 
     fn source(&mut self, death: &Death<AnyEntry>) -> &mut Source {

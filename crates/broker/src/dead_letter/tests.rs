@@ -68,7 +68,7 @@ fn deaths(queue: u64, numbers: std::ops::Range<u64>) -> Vec<Death<AnyEntry>> {
     );
     let queue = QueueId(queue);
     let source = Arc::new(DeadLettering { queue, ..Arc::into_inner(source).unwrap() });
-    let entry = |number| AnyEntry::Hot(Entry { lsn: Lsn(number), ..entry.clone() });
+    let entry = |number| AnyEntry::Hot(Entry { lsn: Lsn(number), stored: true, ..entry.clone() });
     let one = |number| (Arc::clone(&source), entry(number), past.clone());
     numbers.map(one).map(|(source, entry, past)| Death { source, entry, reason, past }).collect()
 }
@@ -102,6 +102,35 @@ fn turns_do_not_overtake_each_other() {
     drop(rest);
     assert!(postponed.lock().is_empty());
     assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 0..1))), [(1, 0)]);
+}
+
+#[test]
+fn who_deletes_a_queue_knows_what_is_dying_in_any_turn() {
+    let postponed = Mutex::new(Postponed::default());
+    let dying = || {
+        let places = postponed.lock().places(QueueId(1));
+        places.iter().map(|place| place.lsn().0).collect::<Vec<_>>()
+    };
+    let all = TURN as u64 + 2;
+    let mut lot = Lot::of(&postponed, [deaths(2, 0..1), deaths(1, 0..all)].concat());
+    assert!(dying().into_iter().eq(0..all));
+    lot.deaths.drain(..3);
+    assert!(dying().into_iter().eq(0..all));
+    drop(lot);
+    assert!(dying().into_iter().eq(2..all));
+    let mut lot = Lot::next(&postponed);
+    assert!(dying().into_iter().eq(2..all));
+    lot.deaths.clear();
+    drop(lot);
+    assert_eq!(dying(), [0; 0]);
+    // What is not in the journal is not dying there.
+    let mut transient = deaths(1, 0..1);
+    for death in &mut transient {
+        let AnyEntry::Hot(entry) = &mut death.entry else { continue };
+        entry.stored = false;
+    }
+    let _lot = Lot::of(&postponed, transient);
+    assert_eq!(dying(), [0; 0]);
 }
 
 /// The reference's first row: a message with an expiration, a `CC` and a `BCC`.
