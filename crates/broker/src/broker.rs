@@ -177,7 +177,11 @@ impl Broker {
         directory: &Path,
         options: &BrokerOptions,
     ) -> Result<Arc<Self>, OpenError> {
-        let store_options = StoreOptions { outline: recovery::outline, ..options.store.clone() };
+        let store_options = StoreOptions {
+            outline: recovery::outline,
+            always_defines: true,
+            ..options.store.clone()
+        };
         let (store, recovered) = Store::open(disk, directory, store_options)?;
         let broker = Self {
             store,

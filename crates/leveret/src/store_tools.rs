@@ -66,7 +66,7 @@ pub(crate) fn run(tool: &StoreTool, arguments: &Arguments) -> anyhow::Result<Exi
         StoreTool::Stats(_) => (stats::text(&offline::usage(&disk, &dir)?), ExitCode::SUCCESS),
         StoreTool::Check(_) => {
             let report = offline::check(&disk, &dir)?;
-            let sound = report.damages.is_empty();
+            let sound = report.damages.is_empty() && !report.lacks_tables;
             (check_text(&report), if sound { ExitCode::SUCCESS } else { DAMAGED.into() })
         }
         StoreTool::Repair { drop_definitions, .. } => {
@@ -92,6 +92,10 @@ fn print(text: &str) -> io::Result<()> {
 fn check_text(report: &CheckReport) -> String {
     let CheckReport { segments, records, bytes, last_lsn, definitions, .. } = report;
     let mut text = lines(&report.damages);
+    if report.lacks_tables {
+        text += "definitions.redb is missing: put it back, or let leveret store repair --drop-definitions make one \
+                 without queues, exchanges, bindings and users\n";
+    }
     text += &format!(
         "{segments} segments, {records} records of {bytes} bytes up to LSN {last_lsn}, {definitions} definitions\n"
     );
@@ -102,6 +106,7 @@ fn check_text(report: &CheckReport) -> String {
         );
     }
     text += &match report.damages.len() {
+        0 if report.lacks_tables => "nothing else is damaged\n".to_owned(),
         0 => "nothing is damaged\n".to_owned(),
         1 => "1 place is damaged: restore a backup, or run leveret store repair\n".to_owned(),
         count => {
@@ -125,7 +130,7 @@ fn repair_text(report: &RepairReport) -> String {
         };
     }
     text += match report.damages.len() {
-        0 => "nothing is damaged, nothing was changed\n",
+        0 if report.files.is_empty() => "nothing is damaged, nothing was changed\n",
         _ => "repaired: the broker can start; messages settled in what is lost may come again\n",
     };
     text

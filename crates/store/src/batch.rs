@@ -186,11 +186,14 @@ impl Batch {
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
+    use std::{path::Path, sync::Arc};
+
     use super::*;
     use crate::{
-        Table,
+        MemDisk, OpenError, Store, StoreOptions, Table,
         definitions::DefinitionsIter,
         encoding::Reader,
+        offline,
         record::{Entry, Record},
         unit::UnitHeader,
     };
@@ -227,6 +230,52 @@ mod tests {
         assert_eq!(*payload, b"headbody");
         assert_eq!(none.clone().count(), 0);
         assert!(empty.is_empty());
+    }
+
+    /// Of a newer release: one of another kind, a definition of another table, one of another kind.
+    #[test]
+    fn what_only_newer_releases_know_is_refused_and_stays() {
+        let of_table = |table: u8| {
+            let mut payload = Vec::new();
+            let key = b"k".to_vec();
+            put_definitions(&mut payload, &[Definition::Delete { table: Table::Users, key }]);
+            payload[2] = table;
+            payload
+        };
+        let mut of_operation = of_table(Table::Users as u8);
+        of_operation[1] = 9;
+        let unknown = [
+            (Kind::Define as u8, of_table(200)),
+            (Kind::Define as u8, of_operation),
+            (17, vec![1, 2, 3]),
+        ];
+        for (kind, payload) in unknown {
+            let disk: Arc<dyn crate::Disk> = Arc::new(MemDisk::new());
+            let (dir, options) = (Path::new("/data"), StoreOptions::default());
+            let (store, _) = Store::open(Arc::clone(&disk), dir, options.clone()).unwrap();
+            let mut batch = Batch::new();
+            batch.message(&[1], &[b"body"]);
+            store.append(&mut batch);
+            batch.record(Kind::Define, |into| into.extend_from_slice(&payload));
+            let start = unit::HEADER;
+            batch.bytes[start + 4] = kind;
+            let crc =
+                crc32fast::hash(&batch.bytes[start + 4..start + record::HEADER + payload.len()]);
+            batch.bytes[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+            batch.digest.reset();
+            batch.digest.update(&crc.to_le_bytes());
+            store.append(&mut batch);
+            store.close();
+            drop(store);
+            for _ in 0..2 {
+                let refused = Store::open(Arc::clone(&disk), dir, options.clone()).err().unwrap();
+                assert!(matches!(refused, OpenError::NewerContent { .. }), "{refused}");
+                let text = refused.to_string();
+                assert!(text.contains("holds a record that only newer releases know"), "{text}");
+                let refused = offline::repair(&*disk, dir, true).unwrap_err().to_string();
+                assert_eq!(refused, text);
+            }
+        }
     }
 
     #[test]

@@ -128,6 +128,15 @@ impl<'a> DefinitionsIter<'a> {
     }
 }
 
+impl<'a> DefinitionsIter<'a> {
+    /// Whether all of them are of a kind that is known. If not a newer release has written them.
+    pub(crate) fn is_known(payload: &'a [u8]) -> bool {
+        let Some(mut changes) = Self::new(Reader(payload)) else { return false };
+        let left = changes.left;
+        changes.by_ref().count() as u64 == left && changes.reader.0.is_empty()
+    }
+}
+
 impl Iterator for DefinitionsIter<'_> {
     type Item = Definition;
 

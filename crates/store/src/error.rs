@@ -38,6 +38,14 @@ pub enum OpenError {
         /// The newest this code knows.
         supported: u32,
     },
+    /// A newer release has written to it.
+    #[error("{path} holds {what} that only newer releases know: start the release that wrote it, or a newer one", path = .path.display())]
+    NewerContent {
+        /// The file.
+        path: PathBuf,
+        /// What is unknown in it.
+        what: &'static str,
+    },
     /// A copy of a store that was not finished.
     #[error("{dir} is a backup that was not finished: make another, and remove this one", dir = .dir.display())]
     UnfinishedBackup {
@@ -82,6 +90,17 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Tables of definitions were there, and are not.
+    #[error(
+        "{path} is missing: put it back from where it was moved, restore the data directory from a backup, or go on \
+         without the queues, exchanges, bindings and users it held, and the messages of those queues: \
+         `leveret store repair --drop-definitions`",
+        path = .path.display()
+    )]
+    MissingDefinitions {
+        /// The file that should be there.
+        path: PathBuf,
     },
     /// The tables of definitions cannot be used.
     #[error(

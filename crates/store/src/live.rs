@@ -249,6 +249,11 @@ impl Live {
         Some(oldest.segment)
     }
 
+    /// The number of the oldest segment.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.segments.front().map(|oldest| oldest.segment.number)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.segments.len()
     }

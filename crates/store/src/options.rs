@@ -37,6 +37,9 @@ pub struct StoreOptions {
     /// How long what a full disk refused waits to be tried again, and how long the last segment of it is
     /// held back: publishers are stopped well within the default's second.
     pub full_disk_retry: Duration,
+    /// Whether who uses the store defines something before anything else. Where the first segment is gone
+    /// and there are no tables of definitions, these have been lost then, and it is not opened.
+    pub always_defines: bool,
     /// Reads what queues have to know of a message out of its payload, for recovery. The default
     /// takes all of the payload for its body.
     pub outline: fn(&[u8]) -> Outline,
@@ -58,6 +61,7 @@ impl Default for StoreOptions {
             compaction_bytes_per_second: 32 << 20,
             apply_definitions: Duration::from_millis(500),
             full_disk_retry: Duration::from_secs(1),
+            always_defines: false,
             outline: |payload| Outline { bytes: payload.len() as u64, ..Outline::default() },
             on_fatal: Arc::new(|_| process::abort()),
         }

@@ -11,6 +11,7 @@
 
 use crate::{
     RecoveredPlace,
+    definitions::DefinitionsIter,
     encoding::{Reader, put_varint},
 };
 
@@ -110,7 +111,9 @@ impl<'a> Record<'a> {
                 let places = reader.bytes(u64::from(count).checked_mul(MOVED_PLACE)?)?;
                 Entry::Moved { from, lsn, places: MovedPlaces(Reader(places)), payload: reader.0 }
             }
-            kind if kind == Kind::Define as u8 => Entry::Define { payload: self.payload },
+            kind if kind == Kind::Define as u8 && DefinitionsIter::is_known(self.payload) => {
+                Entry::Define { payload: self.payload }
+            }
             _ => return None,
         })
     }

@@ -19,7 +19,7 @@ use crate::{
     segment::Segment,
     shared::Shared,
     spill::{Spill, SpilledBlock},
-    tables::{State, Tables, fold},
+    tables::{self, State, Tables, fold},
     upkeep::{Upkeep, UpkeepThread, Work},
     writer::{JournalEnd, Stop, Writer},
 };
@@ -75,9 +75,15 @@ impl Store {
         let lock = lock(&*disk, dir)?;
         let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
         let mut journal = recover(&*disk, &journal_dir, applied, &options)?;
-        if journal.live.len() == 0 {
-            create_first(&*disk, dir, &journal_dir, &options, applied, &mut journal)?;
+        // Nothing is written to the tables before: what is left of the changes is not all of them.
+        let is_first_gone = journal.live.oldest().is_some_and(|number| number > 1);
+        if options.always_defines && is_first_gone && !tables.are_there() {
+            return Err(OpenError::MissingDefinitions { path: dir.join(tables::FILE) });
         }
+        if journal.live.len() == 0 {
+            create_first(&*disk, &journal_dir, &options, applied, &mut journal)?;
+        }
+        sync_names(&*disk, dir)?;
 
         let recovered = take_recovered(&mut journal, state, start);
         let last = journal.last.unwrap_or_default().max(applied);
@@ -259,7 +265,6 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OpenError> {
 /// Makes the first segment of a new journal, small so that this takes little time.
 fn create_first(
     disk: &dyn Disk,
-    dir: &Path,
     journal_dir: &Path,
     options: &StoreOptions,
     applied: u64,
@@ -268,18 +273,32 @@ fn create_first(
     let size = options.first_segment_bytes.min(options.segment_bytes);
     let segment = Segment::create(disk, journal_dir, journal.next_number, size);
     let segment = segment.map_err(refused("create a segment in", journal_dir))?;
-    disk.sync_dir(dir).map_err(refused("sync", dir))?;
-    if let Some(parent) = dir.parent() {
-        // The data directory itself may be new. Someone else's folder may be unreadable, which is
-        // no reason not to start.
-        let _ = disk.sync_dir(parent);
-    }
     journal.next_number += 1;
     journal.largest = size;
     journal.map.push(segment.clone(), applied + 1);
     journal.live.push(segment, applied + 1);
     Ok(())
 }
+
+/// Makes the names of what is in the data directory durable, and its own: they may be new, or a process
+/// may have ended before it did so.
+fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    disk.sync_dir(dir).map_err(refused("sync", dir))?;
+    let parent = match dir.parent() {
+        None => return Ok(()),
+        Some(here) if here.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    match disk.sync_dir(parent) {
+        // Someone else's folder may be unreadable, or none that can be synced, which is no reason not to
+        // start.
+        Err(error) if !NOT_OURS.contains(&error.kind()) => Err(refused("sync", parent)(error)),
+        _ => Ok(()),
+    }
+}
+
+const NOT_OURS: [io::ErrorKind; 3] =
+    [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
 
 fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Recovered {
     for (_, payload) in &journal.changes {

@@ -13,7 +13,9 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction,
+};
 
 use self::backend::{Backend, Notes, settle};
 use crate::{
@@ -73,7 +75,7 @@ impl Tables {
         };
         let settled = settle(&*file).map_err(refused("write again", &tables.path));
         settled.and_then(|()| tables.disk.sync_dir(dir).map_err(refused("sync", dir)))?;
-        let read = |tables: &mut Self| -> Result<(State, u64, u64), redb::Error> {
+        let read = |tables: &mut Self| -> Result<Contents, redb::Error> {
             let database = tables.open_database(file)?;
             let found = read_all(&database)?;
             tables.database = Some(Arc::new(database));
@@ -83,19 +85,29 @@ impl Tables {
         let read = panic::catch_unwind(AssertUnwindSafe(|| read(&mut tables)));
         let nonsense = || redb::Error::Corrupted("it makes no sense".to_owned());
         match read.unwrap_or_else(|_| Err(nonsense())) {
-            Ok((state, applied, format)) if format <= u64::from(FORMAT) => {
+            Ok(Contents { format, .. }) if format > u64::from(FORMAT) => {
+                Err(OpenError::NewerFormat {
+                    path: tables.path.clone(),
+                    found: u32::try_from(format).unwrap_or(u32::MAX),
+                    supported: FORMAT,
+                })
+            }
+            Ok(Contents { has_others: true, .. }) => {
+                Err(OpenError::NewerContent { path: tables.path.clone(), what: "a table" })
+            }
+            Ok(Contents { state, applied, .. }) => {
                 tables.digest = digest_of(&state);
                 Ok((tables, state, applied))
             }
-            Ok((_, _, format)) => Err(OpenError::NewerFormat {
-                path: tables.path.clone(),
-                found: u32::try_from(format).unwrap_or(u32::MAX),
-                supported: FORMAT,
-            }),
             Err(source) => {
                 Err(OpenError::Definitions { path: tables.path.clone(), source: Box::new(source) })
             }
         }
+    }
+
+    /// Whether there is a file of them.
+    pub(crate) const fn are_there(&self) -> bool {
+        self.database.is_some()
     }
 
     /// Whether nobody can tell what is in the tables, because the disk is full.
@@ -213,6 +225,11 @@ impl Drop for Tables {
     }
 }
 
+/// Makes tables in `dir` without a row.
+pub(crate) fn create_empty(disk: &dyn Disk, dir: &Path) -> Result<(), redb::Error> {
+    create(disk, dir, &State::new(), 0, &Arc::default()).map(drop)
+}
+
 /// Changes `state` as the payload of a definition record says.
 pub(crate) fn fold(state: &mut State, payload: &[u8]) {
     for change in DefinitionsIter::new(Reader(payload)).into_iter().flatten() {
@@ -225,7 +242,7 @@ pub(crate) fn fold(state: &mut State, payload: &[u8]) {
 
 /// Writes what `database` holds now to tables in `dir`.
 pub(crate) fn copy(database: &Database, disk: &dyn Disk, dir: &Path) -> Result<(), redb::Error> {
-    let (state, applied, _) = read_all(database)?;
+    let Contents { state, applied, .. } = read_all(database)?;
     create(disk, dir, &state, applied, &Arc::default()).map(drop)
 }
 
@@ -296,8 +313,22 @@ fn row_digest(table: Table, key: &[u8], value: &[u8]) -> u64 {
     hasher.finalize().into()
 }
 
-fn read_all(database: &Database) -> Result<(State, u64, u64), redb::Error> {
+/// What a database holds.
+struct Contents {
+    state: State,
+    /// The LSN up to which changes are in it.
+    applied: u64,
+    format: u64,
+    /// It has tables that this release does not know.
+    has_others: bool,
+}
+
+fn read_all(database: &Database) -> Result<Contents, redb::Error> {
     let transaction = database.begin_read()?;
+    let is_known = |name: &str| {
+        name == STORE.name() || Table::ALL.into_iter().any(|table| table.name() == name)
+    };
+    let has_others = transaction.list_tables()?.any(|table| !is_known(table.name()));
     let number = |key| -> Result<u64, redb::Error> {
         match transaction.open_table(STORE) {
             Ok(table) => Ok(table.get(key)?.map_or(0, |value| value.value())),
@@ -320,10 +351,11 @@ fn read_all(database: &Database) -> Result<(State, u64, u64), redb::Error> {
         }
     }
     // An older release left it as it was. A newer one may mean something else by it.
-    if digested == applied && format <= u64::from(FORMAT) && digest != digest_of(&state) {
+    let is_older = format <= u64::from(FORMAT) && !has_others;
+    if digested == applied && is_older && digest != digest_of(&state) {
         return Err(redb::Error::Corrupted("its rows do not add up to its digest".to_owned()));
     }
-    Ok((state, applied, format))
+    Ok(Contents { state, applied, format, has_others })
 }
 
 const fn definition_of(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -375,6 +407,23 @@ mod tests {
             .map(|(key, value)| ((Table::Queues, key.into()), value.into()))
             .into();
         assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn a_table_that_only_newer_releases_know_is_refused() {
+        let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+        let dir = Path::new("/data");
+        let (mut tables, ..) = Tables::open(Arc::clone(&disk), dir).unwrap();
+        let delete = Definition::Delete { table: Table::Queues, key: b"a".to_vec() };
+        tables.apply(&[change(1, &[delete])]).unwrap();
+        let transaction = tables.database().unwrap().begin_write().unwrap();
+        let name: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("futures");
+        transaction.open_table(name).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
+        transaction.commit().unwrap();
+        drop(tables);
+        let refused = Tables::open(disk, dir).err().unwrap();
+        let text = refused.to_string();
+        assert!(text.contains("holds a table that only newer releases know"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | 40..48 | LSN known to be durable when this was written |
 //! | 48..56 | length of the records in bytes, a multiple of 8 |
 //! | 56..60 | session: how many times the journal had been opened |
-//! | 60..64 | flags: 1 = clean stop |
+//! | 60..64 | flags: 1 = clean stop, 2 = reopened |
 
 use crate::{encoding::Reader, record::Record};
 

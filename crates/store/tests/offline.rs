@@ -330,6 +330,55 @@ fn unreadable_definitions_are_dropped_only_if_told() {
     assert_eq!(messages(&store, &recovered), before);
 }
 
+/// Without them whoever opens the store would take all queues for deleted.
+#[test]
+fn missing_definitions_are_missed_and_dropped_only_if_told() {
+    let disk = MemDisk::new();
+    let open = || {
+        let options = StoreOptions { always_defines: true, ..options() };
+        Store::open(Arc::new(disk.clone()), dir(), options)
+    };
+    let (store, _) = open().expect("a new one has none");
+    let mut batch = Batch::new();
+    let define = |key: &[u8], batch: &mut Batch| {
+        let (key, value) = (key.to_owned(), vec![1; 20]);
+        batch.define(&[Definition::Put { table: Table::Queues, key, value }]);
+    };
+    define(b"first", &mut batch);
+    while segments(&disk).first().is_some_and(|path| path.ends_with("0000000000000001.seg")) {
+        batch.message(&[1], &[&[7; 300]]);
+        let appended = store.append(&mut batch);
+        batch.ack(1, &[appended.last]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    batch.message(&[1], &[b"stays"]);
+    define(b"last", &mut batch);
+    store.append(&mut batch);
+    store.close();
+    drop(store);
+    assert!(!offline::check(&disk, dir()).expect("can be checked").lacks_tables);
+
+    let path = dir().join("definitions.redb");
+    disk.remove(&path).expect("is there");
+    for _ in 0..2 {
+        let refused = open().err().expect("not without its definitions");
+        assert!(matches!(refused, OpenError::MissingDefinitions { .. }), "{refused}");
+        assert!(refused.to_string().starts_with("/data/definitions.redb is missing: put it back"));
+        assert!(offline::check(&disk, dir()).expect("can be checked").lacks_tables);
+        let report = offline::repair(&disk, dir(), false).expect("has nothing to do");
+        assert!(report.files.is_empty() && report.damages.is_empty());
+    }
+    let report = offline::repair(&disk, dir(), true).expect("told");
+    let [made] = report.files.as_slice() else { panic!("{report:?}") };
+    assert_eq!((&made.path, &made.set_aside), (&path, &None));
+    let (store, recovered) = open().expect("opens");
+    // What the journal still had of them.
+    let keys: Vec<_> = recovered.definitions.iter().map(|(_, key, _)| key.as_slice()).collect();
+    assert_eq!(keys, [b"last"]);
+    let left = messages(&store, &recovered).into_values().map(|(_, payload)| payload);
+    assert_eq!(left.collect::<Vec<_>>(), [b"stays"]);
+}
+
 #[test]
 fn an_interrupted_repair_goes_on() {
     let disk = MemDisk::new();

@@ -12,5 +12,6 @@
 
 mod damaged;
 mod full;
+mod missing;
 mod running;
 mod traced;

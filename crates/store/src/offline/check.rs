@@ -22,6 +22,9 @@ pub struct CheckReport {
     pub torn_bytes: u64,
     /// Rows of the definitions.
     pub definitions: usize,
+    /// There are no tables of definitions, though segments are gone whose definitions they had, if there
+    /// were any.
+    pub lacks_tables: bool,
     /// What cannot be read, in the order of the journal.
     pub damages: Vec<Damage>,
 }
@@ -46,9 +49,9 @@ pub(super) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, Offlin
         let mut reader = Reader(piece.records);
         while let Some(record) = Record::read_own(&mut reader) {
             if record.entry().is_none() {
-                let reason = "it holds a record of a kind only newer releases know";
                 let path = journal.join(crate::segment::name(piece.number));
-                return Err(OfflineError::Open(OpenError::BadSegment { path, reason }));
+                let what = "a record";
+                return Err(OfflineError::Open(OpenError::NewerContent { path, what }));
             }
         }
         Ok(())
@@ -62,7 +65,9 @@ pub(super) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, Offlin
             0
         }
     };
+    let is_first_gone = survey.files.first().is_some_and(|file| file.number > 1);
     Ok(CheckReport {
+        lacks_tables: is_first_gone && !definitions::are_there(disk, dir)?,
         segments: survey.files.iter().filter(|file| !file.is_missing).count(),
         records,
         bytes,

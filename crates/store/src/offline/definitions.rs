@@ -34,6 +34,12 @@ pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Result<(State, u64), S
     }
 }
 
+/// Whether there are tables in `dir`.
+pub(super) fn are_there(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
+    let names = disk.list(dir).map_err(refused("list", dir))?;
+    Ok(names.iter().any(|name| name == tables::FILE))
+}
+
 fn copy(file: &dyn DiskFile, path: &Path) -> io::Result<MemDisk> {
     let length = usize::try_from(file.len()?).map_err(io::Error::other)?;
     let mut bytes = vec![0; length];

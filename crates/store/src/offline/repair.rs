@@ -47,7 +47,7 @@ pub struct Repaired {
 }
 
 /// Repairs the journal in `dir`. With nothing damaged nothing is changed. Unreadable definitions are
-/// set aside if `drop_definitions` allows that.
+/// set aside if `drop_definitions` allows that, and there are none then; missing ones are made anew.
 ///
 /// # Errors
 /// As [`check`](super::check()); and when the definitions are damaged and may not be dropped, in which
@@ -67,13 +67,17 @@ pub fn repair(
     }
     let damages = check::inspect(disk, dir)?.damages;
     let mut report = RepairReport { damages, files: Vec::new() };
+    if drop_definitions && !definitions::are_there(disk, dir)? {
+        create_definitions(disk, dir)?;
+        report.files.push(Repaired { path: dir.join(tables::FILE), set_aside: None, records: 0 });
+    }
     if report.damages.is_empty() {
         return Ok(report);
     }
     if definitions.is_err() {
         let path = dir.join(tables::FILE);
         let set_aside = set_aside(disk, &path)?;
-        disk.sync_dir(dir).map_err(refused("sync", dir))?;
+        create_definitions(disk, dir)?;
         report.files.push(Repaired { path, set_aside: Some(set_aside), records: 0 });
     }
 
@@ -92,6 +96,13 @@ pub fn repair(
             Err(OpenError::BadSegment { path: damage.path, reason }.into())
         }
     }
+}
+
+/// Makes tables that define nothing: without any the broker would not start.
+fn create_definitions(disk: &dyn Disk, dir: &Path) -> Result<(), OfflineError> {
+    let failed =
+        |source| OpenError::Definitions { path: dir.join(tables::FILE), source: Box::new(source) };
+    Ok(tables::create_empty(disk, dir).map_err(failed)?)
 }
 
 /// Puts a file back that an interrupted repair had set aside without replacing it.

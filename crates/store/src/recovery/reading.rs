@@ -137,8 +137,8 @@ fn scan_segment(
         let mut reader = Reader(body);
         while let Some(record) = Record::read_own(&mut reader) {
             let Some(entry) = record.entry() else {
-                let reason = "it holds a record of a kind only newer releases know";
-                return Err(OpenError::BadSegment { path: segment.path.clone(), reason });
+                let what = "a record";
+                return Err(OpenError::NewerContent { path: segment.path.clone(), what });
             };
             let outline = summary.outline(&entry);
             summary.record(&record, entry.clone(), &outline);
