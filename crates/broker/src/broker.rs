@@ -13,7 +13,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::{
-    AccessControl, HashingAlgorithm, PasswordHash, Permission, PermissionKey, User, tag,
+    AccessControl, HashingAlgorithm, PasswordHash, Permission, PermissionKey, Secret, User, tag,
 };
 use crate::administration::TooManyVhosts;
 use crate::alarms::Alarms;
@@ -78,7 +78,7 @@ pub struct BrokerOptions {
     /// Created on an empty data directory, with all permissions in the default vhost.
     pub default_user: String,
     /// The default user's password.
-    pub default_password: String,
+    pub default_password: Secret,
     /// How new passwords are hashed.
     pub password_hashing: HashingAlgorithm,
     /// Created on an empty data directory.
@@ -112,7 +112,7 @@ impl Default for BrokerOptions {
             store: StoreOptions::default(),
             loopback_users: vec!["guest".to_owned()],
             default_user: "guest".to_owned(),
-            default_password: "guest".to_owned(),
+            default_password: "guest".into(),
             password_hashing: HashingAlgorithm::default(),
             default_vhost: "/".to_owned(),
             create_defaults: true,

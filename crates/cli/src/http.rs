@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
+use leveret_server::config::Secret;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,7 +40,7 @@ pub(crate) enum Place {
         host: String,
         port: u16,
         user: String,
-        password: String,
+        password: Secret,
         /// Whom to trust, if it is within TLS.
         tls: Option<Arc<ClientConfig>>,
     },
@@ -141,7 +142,7 @@ impl Http {
         request = match &self.place {
             Place::Socket(_) => request.header(header::HOST, "localhost"),
             Place::Host { host, port, user, password, .. } => {
-                let login = STANDARD.encode(format!("{user}:{password}"));
+                let login = STANDARD.encode(format!("{user}:{}", &**password));
                 request
                     .header(header::HOST, format!("{host}:{port}"))
                     .header(header::AUTHORIZATION, format!("Basic {login}"))

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use leveret_broker::access::HashingAlgorithm;
+pub use leveret_broker::access::Secret;
 use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY};
 use leveret_codec::TableLimits;
 use leveret_store::SyncPolicy;
@@ -195,13 +196,13 @@ pub struct AuthConfig {
     /// The administrator made on an empty data directory.
     pub default_user: String,
     /// Its password.
-    pub default_pass: String,
+    pub default_pass: Secret,
     /// The vhost made on an empty data directory.
     pub default_vhost: String,
     /// Who comes in by the mechanism `ANONYMOUS`, which is not offered without.
     pub anonymous_login_user: Option<String>,
     /// Its password.
-    pub anonymous_login_pass: String,
+    pub anonymous_login_pass: Secret,
     /// Which name in a client's certificate is its user's, with the mechanism `EXTERNAL`.
     pub certificate_user: CertificateUser,
     /// With [`CertificateUser::AlternativeName`], the kind of that name.

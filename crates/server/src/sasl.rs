@@ -1,5 +1,8 @@
 //! Login mechanisms: who a client says it is.
 
+use std::fmt;
+
+use leveret_broker::access::Secret;
 use leveret_codec::{Table, TableLimits};
 
 use crate::tls::{Certificate, NameKind};
@@ -59,7 +62,7 @@ pub(crate) struct Logins {
 #[derive(Debug)]
 pub(crate) struct Anonymous {
     pub(crate) user: String,
-    pub(crate) password: String,
+    pub(crate) password: Secret,
 }
 
 /// What a connection's transport says of the client.
@@ -71,12 +74,26 @@ pub(crate) enum Transport<'a> {
 }
 
 /// Who a client says it is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum Identity<'a> {
     /// A user's name and password, as sent.
     Password { user: &'a str, password: &'a [u8] },
     /// The user that its certificate names, which has been checked.
     Certificate { user: String },
+}
+
+/// Passwords are nobody's business.
+impl fmt::Debug for Identity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => {
+                f.debug_struct("Password").field("user", user).finish_non_exhaustive()
+            }
+            Self::Certificate { user } => {
+                f.debug_struct("Certificate").field("user", user).finish()
+            }
+        }
+    }
 }
 
 /// Why a response says nothing.
@@ -235,10 +252,21 @@ mod tests {
         let mut logins = logins(CertificateUser::CommonName);
         let nobody = SaslError::UnknownMechanism("ANONYMOUS".to_owned());
         assert_eq!(read(&logins, "ANONYMOUS", b"whatever"), Err(nobody));
-        logins.anonymous = Some(Anonymous { user: "guest".to_owned(), password: "p".to_owned() });
+        logins.anonymous = Some(Anonymous { user: "guest".to_owned(), password: "p".into() });
         let good = Identity::Password { user: "guest", password: b"p" };
         assert_eq!(read(&logins, "ANONYMOUS", b"whatever"), Ok(good));
         assert_eq!(logins.offered(Transport::Plain), "PLAIN AMQPLAIN ANONYMOUS");
+    }
+
+    #[test]
+    fn no_password_shows() {
+        let one = Anonymous { user: "anna".to_owned(), password: "hunter2".into() };
+        let identity = Identity::Password { user: "anna", password: b"hunter2" };
+        let shown = format!("{one:?} {identity:?}");
+        assert_eq!(
+            shown,
+            "Anonymous { user: \"anna\", password: (not shown) } Password { user: \"anna\", .. }"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{env, fs};
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction};
+use leveret_server::config::Secret;
 
 use super::display::Style;
 use super::{FAILED, failed, misused};
@@ -19,7 +20,7 @@ pub(super) struct Options {
     pub(super) port: u16,
     pub(super) path_prefix: String,
     pub(super) username: String,
-    pub(super) password: String,
+    pub(super) password: Secret,
     pub(super) vhost: Option<String>,
     /// The vhost for what is declared and deleted, if no other is named.
     declare_vhost: Option<String>,
@@ -165,7 +166,7 @@ pub(super) fn parse(words: &[OsString]) -> Result<Option<(Options, Vec<String>)>
             .map_err(|_| misused("there is no such port"))?,
         path_prefix: value("path-prefix", "path_prefix").unwrap_or_default(),
         username: value("username", "username").unwrap_or_else(|| "guest".to_owned()),
-        password: value("password", "password").unwrap_or_else(|| "guest".to_owned()),
+        password: value("password", "password").map_or_else(|| "guest".into(), Secret::from),
         vhost: value("vhost", "vhost"),
         declare_vhost: file.get("declare_vhost").cloned(),
         timeout_seconds: number(
@@ -299,8 +300,10 @@ mod tests {
         };
         let (options, words) = parsed("-H h -P 1 -u a -p b -V v list queues");
         assert_eq!((options.host.as_str(), options.port), ("h", 1));
-        assert_eq!((options.username.as_str(), options.password.as_str()), ("a", "b"));
+        assert_eq!((options.username.as_str(), &*options.password), ("a", "b"));
         assert_eq!(options.vhost(), "v");
+        let shown = format!("{options:?}");
+        assert!(shown.contains("password: (not shown)"), "{shown}");
         assert_eq!(words, ["list", "queues"]);
         let (options, words) = parsed("list queues name -f tsv");
         assert_eq!((options.style, words.len()), (Style::Tsv, 3));

@@ -78,7 +78,7 @@ impl Source {
             host: url.host.clone(),
             port: url.port,
             user: user.clone(),
-            password: password.clone(),
+            password: password.as_str().into(),
             tls,
         };
         let shown = format!("{}://{}:{}", url.scheme, url.host, url.port);

@@ -30,7 +30,7 @@ pub(super) async fn send(
         .port(smtp.port.unwrap_or(port))
         .tls(tls);
     if let Some(username) = &smtp.username {
-        let password = smtp.password.clone().unwrap_or_default();
+        let password = smtp.password.as_deref().unwrap_or_default().to_owned();
         transport = transport.credentials(Credentials::new(username.clone(), password));
     }
     transport.build().send(letter).await?;

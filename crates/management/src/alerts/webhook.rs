@@ -18,7 +18,8 @@ pub(super) async fn post(
     let client = HttpClient::new(Trust::new(ca_file.cloned(), None));
     let make = |request: leveret_outbound::RequestBuilder| {
         let request = request.method(Method::POST).header(CONTENT_TYPE, "application/json");
-        receiver.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+        let headers = receiver.headers.iter();
+        headers.fold(request, |request, (name, value)| request.header(name, &**value))
     };
     let answer = client.send(url, make, telling.json.clone().into(), 0).await?;
     let status = answer.status;

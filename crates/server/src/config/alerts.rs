@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use leveret_broker::access::Secret;
 use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -123,7 +124,7 @@ pub struct Receiver {
     pub webhook: Option<String>,
     /// Header fields of that request.
     #[serde(default, skip_serializing)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: BTreeMap<String, Secret>,
     /// Addresses that get an e-mail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub email: Vec<String>,
@@ -149,7 +150,7 @@ pub struct Smtp {
     pub username: Option<String>,
     /// Its password.
     #[serde(default, skip_serializing)]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// The sender's address.
     pub from: String,
 }

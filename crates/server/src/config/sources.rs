@@ -13,7 +13,7 @@ pub(super) const RABBITMQ_VARIABLE: &str = "LEVERET_RABBITMQ";
 ///
 /// The environment is handed in, so that loading a configuration depends on its arguments only
 /// (and on the file, and on which directories are writable).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     pub(super) file: Option<PathBuf>,
     is_rabbitmq: bool,
@@ -22,11 +22,26 @@ pub struct Sources {
 }
 
 /// A setting given on the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Flag {
     pub(super) name: &'static str,
     pub(super) key: &'static str,
     pub(super) values: Vec<String>,
+}
+
+/// There may be passwords in the environment, and in flags.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, is_rabbitmq, environment, flags } = self;
+        let variables: Vec<_> = environment.iter().map(|(name, _)| name).collect();
+        let flags: Vec<_> = flags.iter().map(|flag| flag.name).collect();
+        f.debug_struct("Sources")
+            .field("file", file)
+            .field("is_rabbitmq", is_rabbitmq)
+            .field("environment", &variables)
+            .field("flags", &flags)
+            .finish()
+    }
 }
 
 impl Sources {

@@ -87,7 +87,7 @@ fn keys_are_settings() {
     assert_eq!(config.amqp.max_message_bytes, 1 << 20);
     assert_eq!(config.amqp.connection_max, None);
     assert_eq!(config.auth.default_user, "anna");
-    assert_eq!(config.auth.default_pass, "s3cret # with a hash");
+    assert_eq!(&*config.auth.default_pass, "s3cret # with a hash");
     assert_eq!(config.auth.default_vhost, "shop");
     assert_eq!(config.alarms.vm_memory_high_watermark, Limit::OfMemory(PartOfMemory::percent(50)));
     assert_eq!(config.alarms.disk_free_limit, Limit::Bytes(2_000_000_000));
@@ -361,7 +361,7 @@ fn variables_stand_above_files_and_ours_above_rabbitmqs() {
     )
     .unwrap();
     assert_eq!(config.auth.default_user, "theirs");
-    assert_eq!(config.auth.default_pass, "secret");
+    assert_eq!(&*config.auth.default_pass, "secret");
     assert_eq!(config.auth.default_vhost, "shop");
     assert_eq!(config.node_name(), "rabbit@here");
     assert_eq!(config.listen, ["127.0.0.1:5673".parse().unwrap()]);
@@ -378,7 +378,7 @@ fn secrets_may_be_in_files() {
         &[("RABBITMQ_DEFAULT_PASS_FILE", "$DIR/password")],
     )
     .unwrap();
-    assert_eq!(config.auth.default_pass, "s3cret");
+    assert_eq!(&*config.auth.default_pass, "s3cret");
 }
 
 #[test]

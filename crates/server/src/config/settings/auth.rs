@@ -74,7 +74,7 @@ pub(super) static AUTH: [Setting; 13] = [
         live: false,
         allowed: "a text",
         apply: |config, value| {
-            value.text()?.clone_into(&mut config.auth.default_pass);
+            config.auth.default_pass = value.text()?.into();
             Ok(())
         },
         show: |config| show_password(&config.auth.default_pass),
@@ -108,7 +108,7 @@ pub(super) static AUTH: [Setting; 13] = [
         live: false,
         allowed: "a text",
         apply: |config, value| {
-            value.text()?.clone_into(&mut config.auth.anonymous_login_pass);
+            config.auth.anonymous_login_pass = value.text()?.into();
             Ok(())
         },
         show: |config| show_password(&config.auth.anonymous_login_pass),
