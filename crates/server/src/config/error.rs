@@ -57,6 +57,16 @@ pub enum ConfigError {
         /// What is wrong.
         why: String,
     },
+    /// The file that an environment variable names for a secret cannot be read.
+    #[error("{origin}: cannot read {}: {source}", .path.display())]
+    UnreadableSecret {
+        /// The variable.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// An environment variable holds bytes that are no text.
     #[error("{origin}: its value is not valid UTF-8")]
     NotText {

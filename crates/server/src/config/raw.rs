@@ -15,8 +15,8 @@ use super::alerts::{self, AlertsConfig};
 use super::error::{ConfigError, ConfigWarning};
 use super::form::Form;
 use super::rabbitmq::{self, Entries, Translated};
-use super::settings::{Setting, settings};
-use super::sources::{Origin, RABBITMQ_VARIABLE, Sources, variable};
+use super::settings::{PASSWORDS, Setting, settings};
+use super::sources::{FILE_SUFFIX, Origin, RABBITMQ_VARIABLE, Sources, read_secret, variable};
 use super::value::Value;
 
 /// Variables of the program that are no settings.
@@ -142,8 +142,19 @@ impl RawConfig {
         sources: &Sources,
         warnings: &mut Vec<ConfigWarning>,
     ) -> Result<(), ConfigError> {
+        // A value stands above the file it might be in.
+        for (name, path) in sources.settings_in_environment() {
+            if let Some(setting) = find_secret(name) {
+                let origin = Origin::Environment(name.clone());
+                let value = Value::Text(read_secret(Path::new(path), &origin)?);
+                self.give(setting, Form::AsItIs, value, origin);
+            }
+        }
         for (name, value) in sources.settings_in_environment() {
             let origin = Origin::Environment(name.clone());
+            if find_secret(name).is_some() {
+                continue;
+            }
             if let Some((setting, form)) = find_variable(name) {
                 let Some(text) = value.to_str() else {
                     return Err(ConfigError::NotText { origin });
@@ -188,6 +199,12 @@ fn find_variable(name: &str) -> Option<(&'static Setting, Form)> {
     }
     let setting = settings().find(|setting| setting.has_variable(name))?;
     Some((setting, Form::AsItIs))
+}
+
+/// The password that is in the file such a variable names.
+fn find_secret(name: &str) -> Option<&'static Setting> {
+    let name = name.strip_suffix(FILE_SUFFIX)?;
+    settings().find(|setting| PASSWORDS.contains(&setting.key) && setting.has_variable(name))
 }
 
 fn is_section(key: &str) -> bool {

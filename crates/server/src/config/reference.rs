@@ -3,7 +3,7 @@
 use super::Config;
 use super::rabbitmq::{Environment, KEYS, Meaning, VARIABLES};
 use super::settings::{self, Shown};
-use super::sources::variable;
+use super::sources::{FILE_SUFFIX, variable};
 
 /// `docs/configuration.md`, made of the tables that settings are read by.
 pub fn reference() -> String {
@@ -18,9 +18,13 @@ pub fn reference() -> String {
         };
         let when = if setting.live { "on reload" } else { "at the next start" };
         let (key, about, allowed) = (setting.key, setting.about, setting.allowed);
+        let variable = variable(key);
+        let variables = match settings::PASSWORDS.contains(&key) {
+            true => format!("`{variable}`, or `{variable}{FILE_SUFFIX}`: the file it is in"),
+            false => format!("`{variable}`"),
+        };
         page += &format!(
-            "| `{key}`<br>`{}`<br>{about} | {default} | {} | {when} |\n",
-            variable(key),
+            "| `{key}`<br>{variables}<br>{about} | {default} | {} | {when} |\n",
             escaped(allowed)
         );
     }

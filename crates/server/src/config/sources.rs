@@ -1,11 +1,15 @@
 //! Where settings come from.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
+
+use super::error::ConfigError;
 
 /// Begins the name of every environment variable that is a setting.
 const PREFIX: &str = "LEVERET_";
+/// Ends the name of a variable that says in which file a secret is.
+pub(super) const FILE_SUFFIX: &str = "_FILE";
 /// Says that RabbitMQ's files and variables are to be read.
 pub(super) const RABBITMQ_VARIABLE: &str = "LEVERET_RABBITMQ";
 
@@ -69,7 +73,8 @@ impl Sources {
 
     /// Reads settings from environment variables: `LEVERET_` and the key in capitals with `_`
     /// for `.`, as in `LEVERET_AMQP_HEARTBEAT`. Lists are separated by commas. An empty variable
-    /// counts as not set. Usually given `std::env::vars_os()`.
+    /// counts as not set. With `_FILE` behind the name of a password's variable, it names the file the
+    /// password is in. Usually given `std::env::vars_os()`.
     #[must_use]
     pub fn environment(
         mut self,
@@ -122,6 +127,18 @@ impl Sources {
         let (_, value) = self.environment.iter().find(|(name, _)| name == variable)?;
         Some(Path::new(value)).filter(|path| path.is_absolute())
     }
+}
+
+/// The secret in a file that a variable names, without the newline at its end.
+///
+/// # Errors
+/// When the file can't be read.
+pub(super) fn read_secret(path: &Path, origin: &Origin) -> Result<String, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|source| {
+        let (path, origin) = (path.to_owned(), origin.clone());
+        ConfigError::UnreadableSecret { origin, path, source }
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The environment variable of a setting.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Translated;
 use crate::config::error::{ConfigError, ConfigWarning};
 use crate::config::form::Form;
-use crate::config::sources::{Origin, Sources};
+use crate::config::sources::{FILE_SUFFIX, Origin, Sources, read_secret};
 use crate::config::value::Value;
 
 /// Where RabbitMQ's packages and images have their files.
@@ -123,12 +123,10 @@ pub(in crate::config) fn translate(
     };
     for (name, meaning) in VARIABLES {
         if let Secret(key) = meaning
-            && let Some(path) = given(sources, &format!("{name}_FILE"))
+            && let name = format!("{name}{FILE_SUFFIX}")
+            && let Some(path) = given(sources, &name)
         {
-            let path = Path::new(path);
-            let text = fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-            put(key, &format!("{name}_FILE"), text.trim_end_matches(['\r', '\n']).to_owned());
+            put(key, &name, read_secret(Path::new(path), &origin(&name))?);
         }
         let Some(value) = given(sources, name) else { continue };
         match meaning {

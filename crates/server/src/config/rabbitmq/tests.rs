@@ -379,6 +379,11 @@ fn secrets_may_be_in_files() {
     )
     .unwrap();
     assert_eq!(&*config.auth.default_pass, "s3cret");
+    let nowhere = [("rabbitmq.conf", "")];
+    let error = read(&nowhere, &[("RABBITMQ_DEFAULT_PASS_FILE", "/nowhere/password")]).unwrap_err();
+    let expected =
+        "environment variable RABBITMQ_DEFAULT_PASS_FILE: cannot read /nowhere/password: ";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]

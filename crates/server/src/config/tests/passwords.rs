@@ -1,0 +1,52 @@
+//! Where passwords come from, and where they don't go.
+
+use super::*;
+
+#[test]
+fn no_password_shows_where_a_configuration_is_printed() {
+    let text = "[auth]\ndefault_pass = \"hunter2\"\nanonymous_login_pass = \"hunter2\"\n\
+                [auth_ldap]\nother_bind = \"as_user\"\nother_bind_password = \"hunter2\"\n\
+                [alerts.smtp]\nhost = \"h\"\nfrom = \"a@b\"\npassword = \"hunter2\"\n\
+                [alerts.receiver.r]\nwebhook = \"http://a\"\nheaders = { a = \"hunter2\" }\n";
+    let (config, _) = from_file(text).unwrap();
+    let sources = environment(&[("LEVERET_AUTH_DEFAULT_PASS", "hunter2")]);
+    let sources = sources.flag("--pass", "auth.default_pass", ["hunter2".to_owned()]);
+    let shown = format!("{config:?} {sources:?}");
+    assert!(shown.contains("default_pass: (not shown)"), "{shown}");
+    assert!(shown.contains("LEVERET_AUTH_DEFAULT_PASS") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn passwords_may_be_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    fs::write(&path, "s3cret\r\n").unwrap();
+    let path = path.to_str().unwrap();
+    let (config, warnings) = from_environment(&[
+        ("LEVERET_AUTH_DEFAULT_PASS_FILE", path),
+        ("LEVERET_AUTH_ANONYMOUS_LOGIN_PASS_FILE", path),
+        ("LEVERET_AUTH_LDAP_DN_LOOKUP_BIND_PASSWORD_FILE", path),
+        ("LEVERET_AUTH_LDAP_OTHER_BIND_PASSWORD_FILE", path),
+    ])
+    .unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let AuthConfig { default_pass, anonymous_login_pass, backends, .. } = config.auth;
+    assert_eq!((&*default_pass, &*anonymous_login_pass), ("s3cret", "s3cret"));
+    let LdapSettings { dn_lookup_bind, other_bind, .. } = backends.ldap;
+    let passwords = [dn_lookup_bind.password, other_bind.password];
+    assert_eq!(passwords, [(); 2].map(|()| Some("s3cret".to_owned())));
+    let both = [("LEVERET_AUTH_DEFAULT_PASS_FILE", path), ("LEVERET_AUTH_DEFAULT_PASS", "above")];
+    assert_eq!(&*from_environment(&both).unwrap().0.auth.default_pass, "above");
+    // What is no secret is in no file.
+    let (_, warnings) = from_environment(&[("LEVERET_NODE_NAME_FILE", path)]).unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_file_of_a_password_that_cannot_be_read_stops_the_start() {
+    let error = from_environment(&[("LEVERET_AUTH_DEFAULT_PASS_FILE", "/nowhere/password")]);
+    let expected =
+        "environment variable LEVERET_AUTH_DEFAULT_PASS_FILE: cannot read /nowhere/password: ";
+    let error = error.unwrap_err();
+    assert!(error.starts_with(expected), "{error}");
+}
