@@ -24,6 +24,7 @@ mod units;
 mod value;
 mod web;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -199,7 +200,7 @@ pub struct AuthConfig {
     pub default_pass: Secret,
     /// The vhost made on an empty data directory.
     pub default_vhost: String,
-    /// Who comes in by the mechanism `ANONYMOUS`, which is not offered without.
+    /// Who comes in by the mechanism `ANONYMOUS`, if that is on: without, nobody.
     pub anonymous_login_user: Option<String>,
     /// Its password.
     pub anonymous_login_pass: Secret,
@@ -342,7 +343,7 @@ impl Default for Config {
             },
             auth: AuthConfig {
                 backends: leveret_auth::Settings::default(),
-                mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain, Mechanism::Anonymous],
+                mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain],
                 loopback_users: vec!["guest".into()],
                 password_hashing: HashingAlgorithm::Sha256,
                 password_upgrade_on_login: false,
@@ -391,13 +392,18 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<(Self, Vec<ConfigWarning>), ConfigError> {
         let (raw, warnings) = raw::RawConfig::read(sources)?;
         let mut config = Self { alerts: raw.alerts().clone(), ..Self::default() };
-        let mut has_data_dir = false;
+        let mut keys = BTreeSet::new();
         for given in raw.into_settings() {
             (given.setting.apply)(&mut config, &given.value)
                 .map_err(|refused| ConfigError::bad_value(&given, refused))?;
-            has_data_dir |= given.setting.key == settings::DATA_DIR;
+            keys.insert(given.setting.key);
         }
-        if !has_data_dir {
+        let says_who = settings::ANONYMOUS.iter().any(|key| keys.contains(key));
+        if says_who && !keys.contains(settings::MECHANISMS) {
+            let is_somebody = config.auth.anonymous_login_user.is_some();
+            config.auth.mechanisms.extend(is_somebody.then_some(Mechanism::Anonymous));
+        }
+        if !keys.contains(settings::DATA_DIR) {
             let directory = match sources.is_rabbitmq() {
                 true => rabbitmq::data_dir(sources),
                 false => data_dir::find(sources)?,

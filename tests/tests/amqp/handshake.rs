@@ -56,7 +56,7 @@ fn start_says_what_the_broker_is() {
     let answer = broker.dial().greet();
     let Method::ConnectionStart(start) = answer.method() else { panic!("{answer}") };
     let mechanisms = str::from_utf8(start.mechanisms).unwrap();
-    for mechanism in ["PLAIN", "AMQPLAIN", "ANONYMOUS"] {
+    for mechanism in ["PLAIN", "AMQPLAIN"] {
         assert!(mechanisms.split(' ').any(|offered| offered == mechanism), "{mechanisms}");
     }
     assert_eq!(start.locales, b"en_US");
@@ -101,7 +101,9 @@ fn the_usual_limits_are_offered() {
 
 #[test]
 fn all_mechanisms_let_in() {
-    let broker = Broker::start();
+    let config = "[auth]\nmechanisms = [\"PLAIN\", \"AMQPLAIN\", \"ANONYMOUS\"]\n";
+    let Some(broker) = Broker::configured(config, "has ANONYMOUS on") else { return };
+    assert_eq!(broker.dial().greet(), "connection.start 0 9 PLAIN AMQPLAIN ANONYMOUS en_US");
     let amqplain = amqplain("guest", "guest");
     for (mechanism, response) in [
         ("PLAIN", &b"\0guest\0guest"[..]),
@@ -113,6 +115,17 @@ fn all_mechanisms_let_in() {
             broker.connect_as(&Login { mechanism, response, ..Login::default() }).unwrap();
         assert_eq!(connection.channel(1).call(&declare("q")), "queue.declare-ok q 0 0");
     }
+}
+
+/// Unlike RabbitMQ, which lets anybody in as guest: it is no mechanism unless it is switched on.
+#[test]
+fn nobody_comes_in_without_a_login_unless_that_is_configured() {
+    let login = Login { mechanism: "ANONYMOUS", response: b"", ..Login::default() };
+    let Some(broker) = Broker::configured("", "has ANONYMOUS off") else { return };
+    assert_eq!(broker.dial().greet(), "connection.start 0 9 PLAIN AMQPLAIN en_US");
+    let answer = broker.connect_as(&login).err().unwrap();
+    assert!(answer == "eof" || answer == "reset", "{answer}");
+    broker.await_line("the client asked for the mechanism 'ANONYMOUS', which is not offered");
 }
 
 /// Only as the user the configuration names, and not at all if it names none.

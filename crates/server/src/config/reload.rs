@@ -49,7 +49,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LogLevel, Sources};
+    use super::super::{AuthConfig, LogLevel, Sources};
     use super::*;
 
     #[test]
@@ -63,10 +63,11 @@ mod tests {
             .flag("-", "store.sync", Some("interval".to_owned()));
         let (new, _) = Config::load(&sources).unwrap();
         let reloaded = running.reload(&new);
-        assert_eq!(reloaded.changed, ["amqp.heartbeat", "log.level"]);
+        assert_eq!(reloaded.changed, ["amqp.heartbeat", "log.level", "auth.mechanisms"]);
         assert_eq!(reloaded.at_next_start, ["data_dir", "store.sync", "auth.anonymous_login_pass"]);
         let expected = Config {
             amqp: new.amqp.clone(),
+            auth: AuthConfig { mechanisms: new.auth.mechanisms.clone(), ..Config::default().auth },
             log: super::super::LogConfig { level: LogLevel::Debug, ..Config::default().log },
             ..Config::default()
         };

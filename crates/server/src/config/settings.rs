@@ -31,6 +31,10 @@ pub(super) const PASSWORDS: [&str; 4] =
     [DEFAULT_PASS, ANONYMOUS_PASS, ldap::LOOKUP_PASSWORD, ldap::OTHER_PASSWORD];
 const DEFAULT_PASS: &str = "auth.default_pass";
 pub(super) const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
+/// Who comes in by ANONYMOUS: one of them is enough to have it on, unless the mechanisms are named.
+pub(super) const ANONYMOUS: [&str; 2] = [ANONYMOUS_USER, ANONYMOUS_PASS];
+const ANONYMOUS_USER: &str = "auth.anonymous_login_user";
+pub(super) const MECHANISMS: &str = "auth.mechanisms";
 /// The one setting whose flag, `--log`, has a variable of its own.
 const LOG_LEVEL: &str = "log.level";
 const LOG_FLAG_VARIABLE: &str = "LEVERET_LOG";

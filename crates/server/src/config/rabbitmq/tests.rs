@@ -320,11 +320,18 @@ fn the_proxies_that_are_believed_are_near() {
 fn mechanisms_are_those_that_are_named() {
     use Mechanism::{Amqplain, Anonymous, External, Plain};
     let mechanisms = |text: &str| value_of(text, |config| config.auth.mechanisms.clone());
-    assert_eq!(mechanisms(""), [Plain, Amqplain, Anonymous]);
+    assert_eq!(mechanisms(""), [Plain, Amqplain]);
     let two = "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = plain";
     assert_eq!(mechanisms(two), [External, Plain]);
     let error = conf("auth_mechanisms.1 = RABBIT-CR-DEMO").unwrap_err();
     assert!(error.contains("must be a list of \"PLAIN\", \"AMQPLAIN\""), "{error}");
+    let with_anonymous = "auth_mechanisms.1 = PLAIN\nauth_mechanisms.2 = ANONYMOUS";
+    assert_eq!(mechanisms(with_anonymous), [Plain, Anonymous]);
+    // Saying who that is has it on as well, unless others are named.
+    assert_eq!(mechanisms("anonymous_login_user = anna"), [Plain, Amqplain, Anonymous]);
+    assert_eq!(mechanisms("anonymous_login_pass = secret"), [Plain, Amqplain, Anonymous]);
+    assert_eq!(mechanisms("anonymous_login_user = none"), [Plain, Amqplain]);
+    assert_eq!(mechanisms("anonymous_login_user = anna\nauth_mechanisms.1 = PLAIN"), [Plain]);
     let user = |text: &str| value_of(text, |config| config.auth.certificate_user);
     assert_eq!(user("ssl_cert_login_from = common_name"), CertificateUser::CommonName);
     let anonymous = |text: &str| value_of(text, |config| config.auth.anonymous_login_user.clone());

@@ -3,7 +3,10 @@
 use leveret_broker::access::HashingAlgorithm;
 
 use super::backends::BACKENDS;
-use super::{ANONYMOUS_PASS, DEFAULT_PASS, NAME, Refused, Setting, show_password, texts, word};
+use super::{
+    ANONYMOUS_PASS, ANONYMOUS_USER, DEFAULT_PASS, MECHANISMS, NAME, Refused, Setting,
+    show_password, texts, word,
+};
 use crate::config::value::Value;
 use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
@@ -11,7 +14,7 @@ use crate::tls::NameKind;
 pub(super) static AUTH: [Setting; 13] = [
     BACKENDS,
     Setting {
-        key: "auth.mechanisms",
+        key: MECHANISMS,
         about: "How clients may log in, the preferred way first",
         live: true,
         allowed: "a list of \"PLAIN\", \"AMQPLAIN\", \"ANONYMOUS\" and \"EXTERNAL\"",
@@ -91,8 +94,8 @@ pub(super) static AUTH: [Setting; 13] = [
         show: |config| config.auth.default_vhost.as_str().into(),
     },
     Setting {
-        key: "auth.anonymous_login_user",
-        about: "Who comes in without a login",
+        key: ANONYMOUS_USER,
+        about: "Who comes in without a login; ANONYMOUS is on where this or the password is set, or `auth.mechanisms` names it",
         live: true,
         allowed: "a user's name, or \"none\"",
         apply: |config, value| {
