@@ -1,5 +1,5 @@
 //! What happens to a machine, and must not happen to its broker: no descriptors are left, its clock
-//! is set, it is restarted again and again.
+//! is set, its container has little memory, it is restarted again and again.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,4 +10,5 @@
 
 mod clock;
 mod descriptors;
+mod memory_limit;
 mod restarts;
