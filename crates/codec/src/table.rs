@@ -52,6 +52,35 @@ impl<'a> Table<'a> {
         TableIter { rest: self.bytes }
     }
 
+    /// Where the entries begin, in their order: for who looks at them again and again, and remembers
+    /// where they are rather than what they say.
+    pub fn offsets(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let mut entries = self.iter();
+        let len = self.bytes.len();
+        std::iter::from_fn(move || {
+            let offset = len - entries.rest.len();
+            entries.next()?;
+            // The length before a table has four bytes.
+            u32::try_from(offset).ok()
+        })
+    }
+
+    /// The entry that begins at one of the [offsets](Self::offsets).
+    #[must_use]
+    pub fn entry(&self, offset: u32) -> Option<(&'a [u8], Value<'a>)> {
+        TableIter { rest: self.from(offset)? }.next()
+    }
+
+    /// The key of the [entry](Self::entry) there.
+    #[must_use]
+    pub fn key(&self, offset: u32) -> Option<&'a [u8]> {
+        raw::key(self.from(offset)?).map(|(key, _)| key)
+    }
+
+    fn from(&self, offset: u32) -> Option<&'a [u8]> {
+        self.bytes.get(usize::try_from(offset).ok()?..)
+    }
+
     /// The value of the first entry named `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Value<'a>> {

@@ -69,6 +69,21 @@ fn keys_may_repeat_and_be_any_bytes() {
 }
 
 #[test]
+fn entries_are_where_their_offsets_say() {
+    let nested = TableBuilder::new().put("in", 1).build();
+    let table = TableBuilder::new().put("a", "text").put("", Value::Void);
+    let table = table.put("t", nested.as_table()).put("a", 7).build();
+    let table = table.as_table();
+    let offsets: Vec<u32> = table.offsets().collect();
+    assert_eq!((offsets.len(), offsets[0]), (4, 0));
+    assert!(offsets.iter().map(|&offset| table.entry(offset).unwrap()).eq(table.iter()));
+    assert!(offsets.iter().map(|&offset| table.key(offset).unwrap()).eq(table.iter().map(|e| e.0)));
+    let end = u32::try_from(table.as_bytes().len()).unwrap();
+    assert!(table.entry(end).is_none() && table.key(end + 1).is_none());
+    assert_eq!(Table::EMPTY.offsets().count(), 0);
+}
+
+#[test]
 fn a_field_may_not_leave_its_container() {
     for cut_short in [
         &b"\x05a"[..],

@@ -125,23 +125,28 @@ impl HeadersIndex {
 
 /// The headers of a message, prepared for many lookups.
 pub(super) struct MessageHeaders<'a> {
-    /// Sorted by name. Of entries with one name the last counts.
-    entries: SmallVec<[(&'a [u8], Value<'a>); 16]>,
+    table: Table<'a>,
+    /// Where its entries are, sorted by name: of thousands they themselves would take more than the message.
+    /// Of entries with one name the last counts.
+    offsets: SmallVec<[u32; 16]>,
     names: NameSet,
 }
 
 impl<'a> MessageHeaders<'a> {
     pub(super) fn new(headers: Option<Table<'a>>) -> Self {
-        let mut entries: SmallVec<[_; 16]> = headers.unwrap_or_default().iter().collect();
-        entries.sort_by_key(|&(name, _)| name);
-        let names = entries.iter().map(|&(name, _)| NameSet::of(name)).collect();
-        Self { entries, names }
+        let table = headers.unwrap_or_default();
+        let mut offsets: SmallVec<[_; 16]> = table.offsets().collect();
+        offsets.sort_unstable_by_key(|&offset| (table.key(offset), offset));
+        let names = offsets.iter().filter_map(|&offset| table.key(offset)).map(NameSet::of);
+        let names = names.collect();
+        Self { table, offsets, names }
     }
 
     /// The value of the header of that name.
     pub(super) fn get(&self, name: &[u8]) -> Option<Value<'a>> {
-        let after = self.entries.partition_point(|&(other, _)| other <= name);
-        let &(found, value) = self.entries.get(after.checked_sub(1)?)?;
+        let is_before = |&offset: &u32| self.table.key(offset) <= Some(name);
+        let after = self.offsets.partition_point(is_before);
+        let (found, value) = self.table.entry(*self.offsets.get(after.checked_sub(1)?)?)?;
         (found == name).then_some(value)
     }
 }

@@ -69,6 +69,19 @@ fn of_repeated_headers_the_last_counts() {
 }
 
 #[test]
+fn each_of_thousands_of_headers_is_found() {
+    let name = |number: i32| format!("k{}", number * 7919 % 2003);
+    let table = (0..4000)
+        .fold(TableBuilder::new(), |table, number| table.put(&name(number), number))
+        .build();
+    let headers = MessageHeaders::new(Some(table.as_table()));
+    for number in 1997..4000 {
+        assert_eq!(headers.get(name(number).as_bytes()), Some(Value::I32(number)));
+    }
+    assert_eq!(headers.get(b"k2003"), None);
+}
+
+#[test]
 fn invalid_arguments_are_explained_as_by_rabbitmq() {
     let explanation = |value: Value<'_>| {
         let arguments = TableBuilder::new().put("x-match", value).build();
