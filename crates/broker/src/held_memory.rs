@@ -15,12 +15,12 @@ pub trait Holder: Send + Sync {
     /// or that nobody will need again. Whether anything went.
     fn page_out(&self, readable: Lsn, most: usize) -> bool;
 
-    /// Writes about `most` messages to disk that the journal does not have, and forgets them. Whether
-    /// anything went.
+    /// Writes messages to disk that the journal does not have and that take about `most` bytes in memory, and
+    /// forgets them. Whether anything went.
     ///
     /// # Errors
     /// When the disk is full or fails: the messages stay in memory.
-    fn spill(&self, store: &Store, most: usize) -> io::Result<bool>;
+    fn spill(&self, store: &Store, most: u64) -> io::Result<bool>;
 
     /// It has been asked, and can be asked again: as [`HeldMemory::hold_on`].
     fn hold_on(&self);

@@ -96,6 +96,9 @@ const STEPS_SHARE: u64 = 16;
 const WINDOW_MAX: u64 = 1 << 20;
 /// Messages that go at a time: nobody should wait long for their queue.
 const AT_ONCE: usize = 4096;
+/// Memory of the messages that are written at a time, in bytes: what goes beyond what has to could have
+/// stayed, and makes room so suddenly that the allocator does not use it again.
+const SPILLED_AT_ONCE_MAX: u64 = 1 << 20;
 /// How long the pager rests when all that is over the budget has to stay: twice as long each time.
 const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
@@ -239,6 +242,11 @@ impl Pager {
     /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Memory of the messages that the journal does not have and that are written at a time, in bytes.
+    fn spilled_at_once(&self) -> u64 {
+        (self.spill_limit / 8).clamp(1, SPILLED_AT_ONCE_MAX)
     }
 
     /// Whether so much is in memory that some has to go: somewhat below the budget, so that not
@@ -434,14 +442,15 @@ impl Broker {
             Task::PageOut(holding) => {
                 let _at_work = AtWork(&self.agenda.pager);
                 let readable = self.store().readable_lsn();
+                let most = self.agenda.pager.spilled_at_once();
                 let has_gone = match holding {
                     Holding::Queue(queue) => queue.upgrade().is_some_and(|queue| {
                         let has_gone = queue.page_out(readable, AT_ONCE);
-                        has_gone | self.spill(|store| queue.spill(store, AT_ONCE))
+                        has_gone | self.spill(|store| queue.spill(store, most))
                     }),
                     Holding::Client(holder) => holder.upgrade().is_some_and(|holder| {
                         let has_gone = holder.page_out(readable, AT_ONCE);
-                        let has_gone = has_gone | self.spill(|store| holder.spill(store, AT_ONCE));
+                        let has_gone = has_gone | self.spill(|store| holder.spill(store, most));
                         holder.hold_on();
                         has_gone
                     }),

@@ -66,13 +66,20 @@ impl Spill {
         dir: &Path,
         payloads: impl Iterator<Item = (Lsn, [&'a [u8]; 2])>,
     ) -> io::Result<SpilledBlock> {
-        let mut bytes = Vec::new();
-        for (lsn, [first, second]) in payloads {
+        let payloads = payloads.map(|(lsn, [first, second])| {
             let length = (first.len() + second.len()) as u64;
-            bytes.extend_from_slice(&lsn.0.to_le_bytes());
-            bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.extend_from_slice(first);
-            bytes.extend_from_slice(second);
+            ([lsn.0, length].map(u64::to_le_bytes), first, second)
+        });
+        let payloads: Vec<_> = payloads.collect();
+        // Written from where they lie: a copy would want memory from the system again and again.
+        let pieces: Vec<&[u8]> = payloads
+            .iter()
+            .flat_map(|(head, first, second)| [head.as_flattened(), first, second])
+            .collect();
+        let (mut length, mut crc) = (0, crc32fast::Hasher::new());
+        for piece in &pieces {
+            length += piece.len();
+            crc.update(piece);
         }
         let mut current = self.current.lock();
         let length_max = self.length_max();
@@ -80,11 +87,10 @@ impl Spill {
             Some(file) if file.space.lock().has_room(length_max) => Arc::clone(file),
             _ => Arc::clone(current.insert(self.begin(disk, dir)?)),
         };
-        let at = file.space.lock().take(bytes.len() as u64);
+        let at = file.space.lock().take(length as u64);
         drop(current);
-        let crc = crc32fast::hash(&bytes);
-        let block = SpilledBlock { file, at, length: bytes.len(), crc };
-        block.file.file.write_all_at(&[&bytes], at)?;
+        let block = SpilledBlock { file, at, length, crc: crc.finalize() };
+        block.file.file.write_all_at(&pieces, at)?;
         Ok(block)
     }
 

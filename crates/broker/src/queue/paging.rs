@@ -80,12 +80,12 @@ impl SharedQueue {
         gone > 0
     }
 
-    /// Writes to disk what the journal doesn't have, but for what is delivered next if there are consumers.
-    /// Whether anything went.
+    /// Writes to disk what the journal doesn't have, of about `most` bytes in memory, but for what is delivered
+    /// next if there are consumers. Whether anything went.
     ///
     /// # Errors
     /// When the disk is full or fails: the messages stay in memory.
-    pub(crate) fn spill(&self, store: &Store, most: usize) -> io::Result<bool> {
+    pub(crate) fn spill(&self, store: &Store, most: u64) -> io::Result<bool> {
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.paged.is_spilling, true) {
             // The other would write the same.

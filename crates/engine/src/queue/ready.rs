@@ -177,9 +177,9 @@ impl Ready {
         gone
     }
 
-    /// Blocks of entries that are not stored and could be written elsewhere, about `most` entries, but
+    /// Blocks of entries that are not stored and could be written elsewhere, of about `most` bytes of memory, but
     /// for what takes about `keep` bytes in front.
-    pub(super) fn spill(&self, keep: u64, most: usize) -> Vec<SpillBlock> {
+    pub(super) fn spill(&self, keep: u64, most: u64) -> Vec<SpillBlock> {
         let mut blocks = Vec::new();
         if self.len - self.paged == self.stored {
             return blocks;

@@ -34,10 +34,10 @@ impl SpillBlock {
 }
 
 impl Queue {
-    /// Names messages that the journal does not have, about `most` of them, except for those next to be
-    /// delivered that take about `keep` bytes.
+    /// Names messages that the journal does not have and that take about `most` bytes in memory, except for
+    /// those next to be delivered that take about `keep` bytes.
     #[must_use]
-    pub fn spill(&self, keep: u64, most: usize) -> Vec<SpillBlock> {
+    pub fn spill(&self, keep: u64, most: u64) -> Vec<SpillBlock> {
         self.ready.spill(keep, most)
     }
 

@@ -591,3 +591,16 @@ fn large_headers_count_as_memory() {
     }
     assert_eq!(queue.memory(), all / 10);
 }
+
+#[test]
+fn no_more_is_named_to_be_written_than_a_page_beyond_what_is_asked_for() {
+    let mut queue = Queue::new(QueueSettings::default());
+    let large = message(&[7; 10_000], None, None);
+    for lsn in 0..600 {
+        assert!(matches!(queue.push(Entry::new(Lsn(lsn), large.clone()), NOW), Pushed::Accepted));
+    }
+    let named = |most| queue.spill(0, most).iter().map(|block| block.messages().len()).sum();
+    let sizes: [usize; 4] = [1, 300_000, 1_000_000, u64::MAX].map(named);
+    // 26 of them are on a page, of 256 KiB.
+    assert_eq!(sizes, [26, 52, 104, 600]);
+}

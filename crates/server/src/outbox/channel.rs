@@ -391,8 +391,8 @@ impl ChannelOut {
         before.saturating_sub(self.unacked.memory())
     }
 
-    /// Messages that the journal does not have, about `most`.
-    pub(super) fn spill(&self, most: usize) -> Vec<SpillRun> {
+    /// Messages that the journal does not have, of about `most` bytes in memory.
+    pub(super) fn spill(&self, most: u64) -> Vec<SpillRun> {
         if self.holds_some() { self.unacked.spill(most) } else { Vec::new() }
     }
 

@@ -66,14 +66,17 @@ impl Holder for Outbox {
         shrank > 0
     }
 
-    fn spill(&self, store: &Store, most: usize) -> io::Result<bool> {
-        let state = self.state.lock();
-        let channels = state.channels.iter();
-        let runs = channels.flat_map(|(number, channel)| {
-            channel.spill(most).into_iter().map(|run| (*number, run))
-        });
-        let runs: Vec<_> = runs.collect();
-        drop(state);
+    fn spill(&self, store: &Store, most: u64) -> io::Result<bool> {
+        let (mut runs, mut left) = (Vec::new(), most);
+        for (number, channel) in &self.state.lock().channels {
+            for run in channel.spill(left) {
+                left = left.saturating_sub(run.memory());
+                runs.push((*number, run));
+            }
+            if left == 0 {
+                break;
+            }
+        }
         let mut has_gone = false;
         for (number, run) in runs {
             let payloads =

@@ -263,7 +263,7 @@ mod tests {
         /// What is stored, up to a tag.
         PageOut(u64, usize),
         /// What is not. Some is settled while it is written.
-        Spill(usize, u64),
+        Spill(u64, u64),
     }
 
     fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -279,7 +279,7 @@ mod tests {
             1 => tag().prop_map(TakeAllAndRestore),
             1 => tag().prop_map(TakeBack),
             3 => (tag(), 1..900_usize).prop_map(|(tag, most)| PageOut(tag, most)),
-            3 => (1..900_usize, tag()).prop_map(|(most, tag)| Spill(most, tag)),
+            3 => (1..200_000_u64, tag()).prop_map(|(most, tag)| Spill(most, tag)),
         ];
         proptest::collection::vec(operation, 0..40)
     }
@@ -421,12 +421,29 @@ mod tests {
     }
 
     #[test]
+    fn large_heads_are_written_few_at_a_time() {
+        let mut unacked = Unacked::default();
+        let (properties, head) = (leveret_codec::Properties::default(), vec![0; 100_000]);
+        let message =
+            MessageArena::new().message(Millis(0), "", "k", &properties, &head, Body::Copy(b"x"));
+        for lsn in 1..=100 {
+            let entry = Entry::new(Lsn(lsn), message.clone()).into();
+            unacked.push(Slot { source: 0, entry });
+        }
+        let runs = unacked.spill(1 << 20);
+        let counts: Vec<_> = runs.iter().map(|run| run.messages().count()).collect();
+        assert_eq!(counts, [2, 2, 2, 2, 2, 1]);
+        let memory: u64 = runs.iter().map(SpillRun::memory).sum();
+        assert!((1 << 20..(1 << 20) + 101_000).contains(&memory), "{memory}");
+    }
+
+    #[test]
     fn deliveries_whose_messages_are_on_disk_take_next_to_nothing() {
         let mut unacked = Unacked::default();
         (1..=100_000).for_each(|lsn| unacked.push(slot(lsn)));
         let gone = |unacked: &mut Unacked| {
             unacked.page_out(|_, entry| entry.stored, usize::MAX, |_, _| {});
-            for run in unacked.spill(usize::MAX) {
+            for run in unacked.spill(u64::MAX) {
                 let place: Spilled = Arc::new(());
                 unacked.spilled(&run, &place, |_, _| {});
             }

@@ -16,8 +16,8 @@ use crate::queue::spill::{SpillBlock, Spilled};
 pub(in crate::queue) struct Spill {
     /// Memory of the entries in front that shall stay.
     pub(in crate::queue) keep: u64,
-    /// Entries to be named, at most about.
-    pub(in crate::queue) most: usize,
+    /// Memory of the entries to be named, at most about.
+    pub(in crate::queue) most: u64,
 }
 
 impl Ring {
@@ -120,8 +120,7 @@ impl Ring {
         next
     }
 
-    /// Adds blocks of entries in memory that are not stored, except for what shall stay in front, and
-    /// about `most` entries.
+    /// Adds blocks of entries in memory that are not stored, except for what shall stay in front.
     pub(in crate::queue) fn spill(&self, level: u8, how: &mut Spill, blocks: &mut Vec<SpillBlock>) {
         for chunk in &self.chunks {
             let chunk = match chunk {
@@ -142,6 +141,9 @@ impl Ring {
                 bytes += size;
                 if bytes > PAGE_BYTES {
                     blocks.extend(block.take());
+                    if how.most == 0 {
+                        return;
+                    }
                     bytes = size;
                 }
                 let (first, last) = (Place(place), Place(place));
@@ -154,7 +156,7 @@ impl Ring {
                 });
                 block.last = last;
                 block.messages.push((entry.lsn, entry.message.clone()));
-                how.most = how.most.saturating_sub(1);
+                how.most = how.most.saturating_sub(entry.memory());
             }
             blocks.extend(block);
         }

@@ -50,7 +50,7 @@ enum Step {
     /// What is not stored is named, and what was named before is paged out.
     Spill {
         keep: u64,
-        most: usize,
+        most: u64,
     },
     Trim,
     /// Room is taken by what has left the queue.
@@ -638,7 +638,7 @@ impl Pair {
         }
     }
 
-    fn spill(&mut self, keep: u64, most: usize) {
+    fn spill(&mut self, keep: u64, most: u64) {
         let blocks = self.queue.spill(keep, most);
         for block in std::mem::replace(&mut self.spilling, blocks) {
             let (before, paged) = (self.queue.memory(), self.queue.paged_len());
@@ -840,7 +840,7 @@ proptest! {
                 pair.check(expected)?;
             }
             pair.page_out(300 * (pushes as u64 % 5), pushes, gets as u64 % 10);
-            pair.spill(200 * (gets as u64 % 4), pushes);
+            pair.spill(200 * (gets as u64 % 4), 300 * pushes as u64);
             pair.step(&Step::Expire)?;
         }
         pair.step(&Step::Purge)?;
@@ -917,7 +917,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize, 0..4_u64)
             .prop_map(|(keep, most, unwritten)| Step::PageOut { keep, most, unwritten }),
         8 => index().prop_map(Step::PageOutHeld),
-        4 => (prop_oneof![Just(0), 0..1500_u64], 1..40_usize)
+        4 => (prop_oneof![Just(0), 0..1500_u64], 1..10_000_u64)
             .prop_map(|(keep, most)| Step::Spill { keep, most }),
         1 => Just(Step::Trim),
         1 => (0..3_u64, 0..6_u64).prop_map(|(count, bytes)| Step::Reserve { count, bytes }),

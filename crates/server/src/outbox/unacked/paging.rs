@@ -8,18 +8,24 @@ use leveret_engine::{AnyEntry, Entry, Lsn, Message, PagedEntry, Spilled};
 use super::older::CHUNK;
 use super::{Place, Unacked};
 
-/// Bytes of bodies that are written together, unless a single message has more.
+/// Memory of messages that are written together, in bytes, unless a single one takes more.
 const RUN_BYTES: u64 = 256 * 1024;
 
 /// Messages to be written together, with the tags of their deliveries.
 pub(crate) struct SpillRun {
     messages: Vec<(u64, Lsn, Message)>,
+    memory: u64,
 }
 
 impl SpillRun {
     /// The messages.
     pub(crate) fn messages(&self) -> impl Iterator<Item = (Lsn, &Message)> {
         self.messages.iter().map(|(_, lsn, message)| (*lsn, message))
+    }
+
+    /// What they take in memory, about, in bytes.
+    pub(crate) const fn memory(&self) -> u64 {
+        self.memory
     }
 }
 
@@ -58,10 +64,10 @@ impl Unacked {
         self.fold();
     }
 
-    /// Messages that are not stored, about `most` of them, in runs to be written together.
-    pub(crate) fn spill(&self, most: usize) -> Vec<SpillRun> {
+    /// Messages that are not stored, of about `most` bytes in memory, in runs to be written together.
+    pub(crate) fn spill(&self, most: u64) -> Vec<SpillRun> {
         let mut runs: Vec<SpillRun> = Vec::new();
-        let (mut left, mut bytes) = (most, 0);
+        let mut left = most;
         for (tag, place) in self.older.open_places().chain((self.base + 1..).zip(&self.places)) {
             let Some(AnyEntry::Hot(entry)) = place.slot().map(|slot| &slot.entry) else { continue };
             if entry.stored {
@@ -70,17 +76,15 @@ impl Unacked {
             if left == 0 {
                 break;
             }
-            left -= 1;
-            bytes += entry.bytes();
+            let memory = entry.memory();
+            left = left.saturating_sub(memory);
             let message = (tag, entry.lsn, entry.message.clone());
             match runs.last_mut() {
-                Some(run) if bytes <= RUN_BYTES && run.messages.len() < CHUNK => {
+                Some(run) if run.memory + memory <= RUN_BYTES && run.messages.len() < CHUNK => {
                     run.messages.push(message);
+                    run.memory += memory;
                 }
-                _ => {
-                    bytes = entry.bytes();
-                    runs.push(SpillRun { messages: vec![message] });
-                }
+                _ => runs.push(SpillRun { messages: vec![message], memory }),
             }
         }
         runs
