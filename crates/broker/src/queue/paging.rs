@@ -86,15 +86,15 @@ impl SharedQueue {
     /// # Errors
     /// When the disk is full or fails: the messages stay in memory.
     pub(crate) fn spill(&self, store: &Store, most: u64) -> io::Result<bool> {
-        let mut state = self.state.lock();
-        if std::mem::replace(&mut state.paged.is_spilling, true) {
+        if std::mem::replace(&mut self.state.lock().paged.is_spilling, true) {
             // The other would write the same.
             return Ok(false);
         }
+        let _spilling = Spilling(self);
+        let state = self.state.lock();
         let keep = if state.consumers.is_empty() { 0 } else { self.agenda.pager.window() };
         let blocks = state.machine.spill(keep, most);
         drop(state);
-        let _spilling = Spilling(self);
         let mut gone = 0;
         for block in blocks {
             let messages = block.messages().iter();
