@@ -2,6 +2,7 @@
 
 use leveret_tests::Login;
 use leveret_tests::tls::Wanted;
+use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 use serde_json::json;
 
 use crate::Served;
@@ -25,7 +26,7 @@ impl Served {
     /// Adds a user without a password, who may do anything.
     fn add_user(&self, name: &str) {
         let body = json!({"password_hash": "", "tags": ""}).to_string();
-        let name = name.replace('=', "%3D");
+        let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
         assert_eq!(self.put(&format!("/api/users/{name}"), &body), 201);
         let body = json!({"configure": ".*", "write": ".*", "read": ".*"}).to_string();
         assert_eq!(self.put(&format!("/api/permissions/%2F/{name}"), &body), 201);
@@ -47,6 +48,88 @@ fn a_certificate_is_a_login() {
     let (_, connections) = served.get("/api/connections");
     assert_eq!(connections[0]["user"], json!("CN=client"));
     assert_eq!(connections[0]["auth_mechanism"], json!("EXTERNAL"));
+}
+
+/// A certificate's request whose subject begins with these parts.
+fn subject(parts: &[(DnType, &str)]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    for (kind, text) in parts {
+        params.distinguished_name.push(kind.clone(), *text);
+    }
+    params
+}
+
+/// As RFC 4514 has it, and RabbitMQ: also with a part of a kind that has no name, by its number.
+#[test]
+fn a_subject_of_several_parts_is_written_with_the_last_one_first() {
+    let Some(served) = serve("") else { return };
+    let params = subject(&[
+        (DnType::CountryName, "SE"),
+        (DnType::OrganizationName, "acme, inc"),
+        (DnType::OrganizationalUnitName, "shop"),
+        (DnType::CustomDnType(vec![2, 5, 4, 13]), "a+b"),
+    ]);
+    served.add_user("CN=client,2.5.4.13=a\\+b,OU=shop,O=acme\\, inc,C=SE");
+    let identity = served.authority.sign_params(params, &CLIENT);
+    served.log_in(Some(&identity), &EXTERNAL).unwrap();
+}
+
+/// In the order of the certificate, unlike the parts of a subject.
+#[test]
+fn several_common_names_are_one_user_joined_by_commas() {
+    let Some(served) = serve("certificate_user = \"common_name\"") else { return };
+    // Another way to say "common name", of which rcgen would keep one.
+    let common_name = || DnType::CustomDnType(vec![2, 5, 4, 3]);
+    let params = subject(&[(common_name(), "fir=st"), (DnType::OrganizationName, "acme")]);
+    served.add_user("fir=st,client");
+    let identity = served.authority.sign_params(params, &CLIENT);
+    served.log_in(Some(&identity), &EXTERNAL).unwrap();
+    served.add_user("client");
+    let nameless = subject(&[(DnType::OrganizationName, "acme")]);
+    let identity = served.authority.sign_params(nameless, &CLIENT);
+    served.log_in(Some(&identity), &EXTERNAL).unwrap();
+}
+
+/// Only names of the configured kind count. An address is written as text, where RabbitMQ takes its
+/// bytes for the name.
+#[test]
+fn an_alternative_name_is_of_the_configured_kind() {
+    let address = |text: &str| SanType::IpAddress(text.parse().unwrap());
+    let email = |text: &str| SanType::Rfc822Name(text.try_into().unwrap());
+    let uri = |text: &str| SanType::URI(text.try_into().unwrap());
+    let names = vec![
+        SanType::DnsName("a.example".try_into().unwrap()),
+        uri("spiffe://acme/shop"),
+        address("192.0.2.7"),
+        email("first@acme.example"),
+        address("2001:db8::7"),
+        email("second@acme.example"),
+    ];
+    for (kind, index, name) in [
+        ("uri", 0, "spiffe://acme/shop"),
+        ("ip", 0, "192.0.2.7"),
+        ("ip", 1, "2001:db8::7"),
+        ("email", 1, "second@acme.example"),
+    ] {
+        let Some(served) = serve(&format!(
+            "certificate_user = \"subject_alternative_name\"\ncertificate_name_type = \"{kind}\"\n\
+             certificate_name_index = {index}"
+        )) else {
+            return;
+        };
+        served.add_user(name);
+        let mut params = CertificateParams::default();
+        params.subject_alt_names.clone_from(&names);
+        let identity = served.authority.sign_params(params, &CLIENT);
+        let _open = served.log_in(Some(&identity), &EXTERNAL).unwrap();
+        let (_, connections) = served.get("/api/connections");
+        assert_eq!(connections[0]["user"], json!(name));
+        // A host is no such name.
+        let other = served.authority.sign(&CLIENT);
+        assert_eq!(served.log_in(Some(&other), &EXTERNAL).err().unwrap(), REFUSED, "{kind}");
+        served.broker.await_line("EXTERNAL login refused: no name found");
+    }
 }
 
 #[test]
