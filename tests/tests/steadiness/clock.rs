@@ -26,6 +26,8 @@ struct Warped {
 impl Warped {
     fn start() -> Option<Self> {
         let Some(library) = LIBRARIES.into_iter().find(|path| Path::new(path).exists()) else {
+            let is_required = std::env::var_os("LEVERET_REQUIRE_FAKETIME").is_some();
+            assert!(!is_required, "libfaketime is not here, and LEVERET_REQUIRE_FAKETIME is set");
             println!("skipped: libfaketime is not installed");
             return None;
         };
