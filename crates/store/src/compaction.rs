@@ -80,6 +80,11 @@ impl Compaction {
         Reading { segment: self.segment.clone(), at: self.at, end: self.end }
     }
 
+    /// Whether the next stretch may be read. Who is in a hurry does not wait for its time.
+    pub(crate) fn is_due(&self, hurry: bool, now: Instant) -> bool {
+        hurry || self.due <= now
+    }
+
     /// Goes on behind what was read, at a rate of bytes per second.
     pub(crate) fn moved(&mut self, stretch: &Stretch, rate: u64) {
         let micros = (stretch.units.len() as u64).saturating_mul(1_000_000) / rate.max(1);
@@ -139,3 +144,87 @@ pub(crate) fn step(options: &StoreOptions) -> u64 {
 }
 
 const STEP: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Batch, MemDisk, live::Moves};
+
+    const SEGMENT: u64 = 64 << 10;
+
+    fn segment(number: u64) -> Segment {
+        Segment::create(&MemDisk::new(), Path::new("/journal"), number, SEGMENT).expect("made")
+    }
+
+    /// The pace for this many full segments before the one being written, and a message in the first of
+    /// them whose record takes this many bytes.
+    fn pace(sealed: u64, bytes: u64) -> Pace {
+        let mut live = Live::default();
+        live.push(segment(1), 1);
+        let overhead = record_bytes(0);
+        let payload = vec![0; usize::try_from(bytes - overhead).expect("small")];
+        assert_eq!(record_bytes(payload.len()), bytes);
+        let mut batch = Batch::new();
+        batch.message(&[1], &[&payload]);
+        live.unit(1, &batch.bytes[unit::HEADER..], Moves::Made, |_, _| {});
+        for number in 1..=sealed {
+            live.push(segment(number + 1), number + 1);
+        }
+        let options = StoreOptions { segment_bytes: SEGMENT, ..StoreOptions::default() };
+        assert_eq!(live.totals().live_bytes, bytes);
+        assert_eq!(live.garbage(), sealed * SEGMENT - bytes);
+        Pace::of(&live, &options)
+    }
+
+    fn record_bytes(payload: usize) -> u64 {
+        let mut batch = Batch::new();
+        batch.message(&[1], &[&vec![0; payload]]);
+        (batch.bytes.len() - unit::HEADER) as u64
+    }
+
+    #[test]
+    fn the_pace_follows_from_what_no_message_takes() {
+        // Half of what is needed and half a segment are let be: 43,688 bytes for 21,848.
+        assert_eq!(pace(1, 21_856), Pace::Rest);
+        assert_eq!(pace(1, 21_840), Pace::Budget);
+        // As much as is needed and a segment is the most that is done slowly: 98,304 for 32,768.
+        assert_eq!(pace(2, 32_768), Pace::Budget);
+        assert_eq!(pace(2, 32_760), Pace::Hurry);
+    }
+
+    #[test]
+    fn stretches_follow_each_other_at_the_rate_but_in_a_hurry() {
+        let mut compaction = Compaction::new(segment(1), SEGMENT);
+        assert!(compaction.is_due(false, Instant::now()), "the first has nothing to wait for");
+        for (bytes, rate, wait) in [
+            (3 << 20, 1 << 20, Duration::from_secs(3)),
+            (1000, 2000, Duration::from_millis(500)),
+            (0, 1, Duration::ZERO),
+            // The least there is.
+            (10, 0, Duration::from_secs(10)),
+        ] {
+            let stretch = Stretch {
+                segment: 1,
+                units: vec![0; bytes],
+                records: 1,
+                first: 1,
+                next: 4096,
+                is_last: false,
+            };
+            compaction.is_waiting = true;
+            let before = Instant::now();
+            compaction.moved(&stretch, rate);
+            let after = Instant::now();
+            assert!(!compaction.is_waiting);
+            assert_eq!(compaction.next().at, 4096);
+            assert!((before + wait..=after + wait).contains(&compaction.due), "{bytes} at {rate}");
+            assert!(compaction.is_due(false, compaction.due));
+            let early =
+                compaction.due.checked_sub(Duration::from_nanos(1)).expect("long after boot");
+            assert!(!compaction.is_due(false, early));
+            assert!(compaction.is_due(true, early));
+        }
+    }
+}

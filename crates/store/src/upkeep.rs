@@ -318,7 +318,7 @@ impl UpkeepThread {
             let hurry = work.hurry;
             let mut next_step = None;
             if let Some(compaction) = work.compaction.as_mut().filter(|one| !one.is_waiting) {
-                if hurry || compaction.due <= Instant::now() {
+                if compaction.is_due(hurry, Instant::now()) {
                     compaction.is_waiting = true;
                     return Task::Compact(compaction.next());
                 }

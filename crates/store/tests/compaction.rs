@@ -37,7 +37,11 @@ fn dir() -> &'static Path {
 }
 
 fn open(disk: &MemDisk) -> (Store, Recovered) {
-    Store::open(Arc::new(disk.clone()), dir(), options()).expect("opens")
+    open_with(disk, options())
+}
+
+fn open_with(disk: &MemDisk, options: StoreOptions) -> (Store, Recovered) {
+    Store::open(Arc::new(disk.clone()), dir(), options).expect("opens")
 }
 
 /// A store, and what is waiting in it.
@@ -51,8 +55,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(options())
+    }
+
+    fn with(options: StoreOptions) -> Self {
         let disk = MemDisk::new();
-        let (store, _) = open(&disk);
+        let (store, _) = open_with(&disk, options);
         Self { disk, store, batch: Batch::new(), waiting: BTreeMap::new(), number: 0 }
     }
 
@@ -145,6 +153,18 @@ fn one_old_message_does_not_keep_what_comes_after() {
     let mut world = World::new();
     world.publish(1, 1000);
     for _ in 0..4000 {
+        let lsn = world.publish(2, 500);
+        world.ack(lsn);
+    }
+    world.finish();
+}
+
+#[test]
+fn the_rate_is_no_reason_to_take_twice_the_space() {
+    // At this rate a stretch would wait for hours.
+    let mut world = World::with(StoreOptions { compaction_bytes_per_second: 1, ..options() });
+    world.publish(1, 1000);
+    for _ in 0..1000 {
         let lsn = world.publish(2, 500);
         world.ack(lsn);
     }

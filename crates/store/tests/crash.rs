@@ -28,13 +28,13 @@ use std::{
 };
 
 use leveret_store::{
-    Batch, Disk, Lsn, OpenError, Store, StoreOptions, SyncPolicy, offline,
+    Batch, Definition, Disk, Lsn, OpenError, Store, StoreOptions, SyncPolicy, Table, offline,
     simulation::{Operation, SimDisk},
 };
 use lives::{
     History, Trouble, check_reads, dir, each_seed, live, live_through, options, wait_durable,
 };
-use model::{State, Workload};
+use model::{State, Step, Workload};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 fn run(trouble: Trouble) -> impl Fn(u64) + Sync {
@@ -69,6 +69,73 @@ fn promises_hold_while_the_disk_is_full_and_all_goes_on_when_it_is_not() {
 #[test]
 fn what_is_misread_is_found_and_never_taken_for_good() {
     each_seed(4_000_000..4_000_500, run(Trouble::Misreads));
+}
+
+/// Always the same appends: messages, most of which are settled later, so that what is left of old
+/// segments is moved, and definitions, which go to their tables.
+fn live_fixed(store: &Store, disk: &SimDisk, history: &mut History) {
+    let mut batch = Batch::new();
+    let mut state = history.base.clone();
+    for round in 0..80 {
+        let definition =
+            Definition::Put { table: Table::Queues, key: vec![round % 3], value: vec![round; 40] };
+        let mut steps = vec![
+            Step::Message { queues: vec![1, 2], payload: vec![round; 300] },
+            Step::Define(vec![definition]),
+        ];
+        let waiting = state.in_queue(1);
+        if let Some(&settled) = waiting.get(usize::from(round / 8))
+            && round % 8 > 0
+        {
+            steps.extend([1, 2].map(|queue| Step::Ack { queue, lsns: vec![settled] }));
+        }
+        for (index, step) in steps.iter().enumerate() {
+            step.add_to(&mut batch, index);
+        }
+        let appended = store.append(&mut batch);
+        state.apply(&steps, appended.first);
+        history.appends.push((appended, state.clone()));
+        if round % 3 == 0 {
+            wait_durable(store, disk, appended.last);
+        }
+    }
+}
+
+#[test]
+fn promises_hold_wherever_the_same_life_is_cut_off() {
+    let is_whole = AtomicBool::new(false);
+    // The number of writes and syncs before the end, until there are no more to be cut off.
+    each_seed(0..100_000, |count| {
+        for is_power_lost in [true, false] {
+            if is_whole.load(Ordering::Relaxed) {
+                return;
+            }
+            let disk = SimDisk::new(count);
+            disk.crash_after(count);
+            let fatal = Arc::new(AtomicBool::new(false));
+            let mut history = History::new();
+            if let Ok((store, recovered)) =
+                Store::open(Arc::new(disk.clone()), dir(), options(&fatal))
+            {
+                assert!(history.check(&store, &recovered, &disk));
+                live_fixed(&store, &disk, &mut history);
+                store.close();
+                if !disk.is_down() {
+                    assert!(store.stats().moved_bytes > 0, "{:?}", store.stats());
+                    is_whole.store(true, Ordering::Relaxed);
+                }
+                history.end(store.durable_lsn(), true, is_power_lost);
+            } else {
+                assert!(disk.is_down());
+            }
+            let disk = if is_power_lost { disk.reboot() } else { disk.restart() };
+            let fatal = Arc::new(AtomicBool::new(false));
+            let (store, recovered) =
+                Store::open(Arc::new(disk.clone()), dir(), options(&fatal)).expect("opens");
+            assert!(history.check(&store, &recovered, &disk));
+            check_reads(&store, &recovered, &disk);
+        }
+    });
 }
 
 /// A journal with a few units, closed; returns the state it holds.

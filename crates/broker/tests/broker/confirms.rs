@@ -126,3 +126,27 @@ fn what_is_not_kept_leaves_nothing_in_the_journal() {
     }
     assert_eq!(stats().records, first + 2 * of_a_queue);
 }
+
+#[test]
+fn what_goes_to_many_queues_is_stored_once() {
+    let mut world = World::new();
+    let queues: Vec<String> = (0..10).map(|number| format!("q{number}")).collect();
+    for queue in &queues {
+        world.declare(queue, &[]);
+        world.bind(queue, "amq.fanout", "");
+    }
+    let body = "x".repeat(1000);
+    world.await_readable();
+    let before = world.broker.store().stats();
+    let Outcome::DurableAt(lsn) = world.publish("amq.fanout", "", &body) else { panic!("stored") };
+    world.wait(lsn);
+    while world.broker.store().readable_lsn() < lsn {
+        std::thread::yield_now();
+    }
+    let after = world.broker.store().stats();
+    assert_eq!(after.records, before.records + 1);
+    assert!(after.bytes - before.bytes < 2 * body.len() as u64, "{before:?} {after:?}");
+    for queue in &queues {
+        assert_eq!(world.drain(queue), [body.as_str()]);
+    }
+}

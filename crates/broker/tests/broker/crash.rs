@@ -1,4 +1,5 @@
-//! A dead letter is in one queue or the other, whenever the power goes.
+//! A dead letter is in one queue or the other, and a transaction is there or not, whenever the power
+//! goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,9 +83,25 @@ fn contents(world: &mut World) -> BTreeMap<String, u32> {
     contents
 }
 
-/// Takes the steps. Returns what is still held, and each message with what its confirm waits for.
-fn live_through(world: &mut World, steps: &[Step]) -> (Vec<Got>, BTreeMap<String, Lsn>) {
+/// What a transaction did.
+struct Commit {
+    acknowledged: Vec<String>,
+    published: [String; 2],
+}
+
+/// What came of the steps.
+struct Lived {
+    /// Got and not settled.
+    held: Vec<Got>,
+    /// Each message with what its confirm waits for.
+    confirms: BTreeMap<String, Lsn>,
+    /// The transactions that acknowledged what they settled.
+    commits: Vec<Commit>,
+}
+
+fn live_through(world: &mut World, steps: &[Step]) -> Lived {
     let (mut held, mut confirms) = (Vec::<Got>::new(), BTreeMap::new());
+    let mut commits = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let body = format!("m{number}");
         match *step {
@@ -101,14 +118,20 @@ fn live_through(world: &mut World, steps: &[Step]) -> (Vec<Got>, BTreeMap<String
             }
             Step::Settle(_) => {}
             Step::Commit(settlement) => {
+                let acknowledged = held.iter().map(|got| got.body.clone()).collect();
                 let settlements = held.drain(..).map(|got| (settlement, got));
-                let commit = world.commit(settlements, &[("c", &body)]);
-                confirms.insert(body, commit.unwrap());
+                let other = format!("{body} too");
+                let commit = world.commit(settlements, &[("c", &body), ("a", &other)]);
+                let commit = commit.unwrap();
+                confirms.extend([(body.clone(), commit), (other.clone(), commit)]);
+                if let Settlement::Acknowledge = settlement {
+                    commits.push(Commit { acknowledged, published: [body, other] });
+                }
             }
             Step::Pass(ms) => world.pass(ms),
         }
     }
-    (held, confirms)
+    Lived { held, confirms, commits }
 }
 
 #[test]
@@ -122,7 +145,7 @@ fn the_dead_are_neither_lost_nor_doubled() {
         if let Some(operations) = crash_after {
             disk.crash_after(operations);
         }
-        let (held, confirms) = live_through(&mut world, &steps);
+        let Lived { held, confirms, .. } = live_through(&mut world, &steps);
         if crash_after.is_none()
             && let Some(lsn) = confirms.values().max()
         {
@@ -146,6 +169,55 @@ fn the_dead_are_neither_lost_nor_doubled() {
         for (body, lsn) in &confirms {
             if *lsn <= durable && alive.contains(body) {
                 prop_assert!(found.contains_key(body), "{} was confirmed and is lost", body);
+            }
+        }
+        Ok(())
+    });
+}
+
+fn transactions() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3_usize).prop_map(Step::Publish),
+        4 => (0..3_usize).prop_map(Step::Get),
+        2 => Just(Step::Commit(Settlement::Acknowledge)),
+    ]
+}
+
+#[test]
+fn of_a_transaction_all_is_there_or_nothing() {
+    let history = (vec(transactions(), 1..60), any::<u64>(), 0..60_u64);
+    histories(300, history, |(steps, seed, crash_after)| {
+        let disk = SimDisk::new(seed);
+        let mut world = World::open(Arc::new(disk.clone()), START);
+        declare(&mut world, [false; 3]);
+        disk.crash_after(crash_after);
+        let Lived { held, confirms, commits } = live_through(&mut world, &steps);
+        let durable = world.broker.store().durable_lsn();
+        let disk = disk.reboot();
+        let held: BTreeSet<String> = held.into_iter().map(|got| got.body).collect();
+        let mut alive: BTreeSet<String> = contents(&mut world).into_keys().collect();
+        alive.extend(held);
+        let now = world.now;
+        drop(world);
+
+        let mut world = World::open(Arc::new(disk), now);
+        let found = contents(&mut world);
+        for Commit { acknowledged, published } in &commits {
+            let there = published.iter().filter(|body| found.contains_key(*body)).count();
+            // What was published may have been acknowledged since.
+            let is_whole = published.iter().all(|body| alive.contains(body));
+            prop_assert!(there == 0 || there == 2 || !is_whole, "{:?} in part", published);
+            for body in acknowledged {
+                let is_there = found.contains_key(body);
+                prop_assert!(there == 0 || !is_there, "{} acknowledged by {:?}", body, published);
+                let is_undone = there == 0 && is_whole;
+                let is_kept = is_there || confirms[body] > durable;
+                prop_assert!(
+                    !is_undone || is_kept,
+                    "{} acknowledged without {:?}",
+                    body,
+                    published
+                );
             }
         }
         Ok(())

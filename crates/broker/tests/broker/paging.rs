@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use leveret_broker::{HeldMemory, HeldShare, Holder, MESSAGE_MEMORY, Outcome, Settlement, Staged};
 use leveret_codec::{Properties, Value};
@@ -199,6 +200,18 @@ fn a_limit_drops_what_is_on_disk_first() {
     assert!(world.drain("q").into_iter().eq((200..1000).map(body)));
 }
 
+/// Waits until there are fewer bytes than that. Answers how many.
+fn await_less(most: u64, bytes: impl Fn() -> u64) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let now = bytes();
+        if now < most {
+            return now;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{now} bytes, not below {most}");
+    }
+}
+
 #[test]
 fn purged_and_deleted_backlogs_are_gone_from_memory_and_journal() {
     let mut world = world();
@@ -206,11 +219,21 @@ fn purged_and_deleted_backlogs_are_gone_from_memory_and_journal() {
         world.declare(queue, &[]);
         fill(&mut world, queue, 0..500);
     }
+    let segment_bytes = |world: &World| {
+        // Space is given back behind the next sync.
+        world.await_readable();
+        world.broker.store().stats().segment_bytes
+    };
+    let filled = segment_bytes(&world);
     assert_eq!(world.session.purge_queue("purged").unwrap(), 500);
+    world.session.finish();
+    let purged = await_less(filled, || segment_bytes(&world));
     let deleted = world.session.delete_queue("deleted", Default::default()).unwrap();
     assert_eq!(deleted.messages, 500);
     world.session.finish();
     assert_eq!(world.broker.message_memory(), 0);
+    // Only what is being written is left.
+    await_less(purged.min(256 << 10) + 1, || segment_bytes(&world));
     let world = world.restart();
     assert_eq!(world.ready("purged"), 0);
     assert_eq!(world.broker.store().stats().live_places, 0);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use leveret_store::{
-    Appended, Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions,
+    Appended, Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, SyncPolicy,
     offline::{self, OfflineError},
     simulation::{Misread, Operation, SimDisk},
 };
@@ -75,7 +75,10 @@ pub(crate) struct History {
     pub(crate) base: State,
     /// Each append with the state after it.
     pub(crate) appends: Vec<(Appended, State)>,
+    /// What no loss of power may undo.
     durable: Lsn,
+    /// What no end of the process may undo: what was only handed to the system as well.
+    written: Lsn,
     /// The last start misread the mark of a clean stop and took it for a crash, as which the next one need not
     /// see it: it is not known which messages count as redelivered.
     is_doubtful: bool,
@@ -83,7 +86,25 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new() -> Self {
-        Self { base: State::default(), appends: Vec::new(), durable: Lsn::ZERO, is_doubtful: false }
+        Self {
+            base: State::default(),
+            appends: Vec::new(),
+            durable: Lsn::ZERO,
+            written: Lsn::ZERO,
+            is_doubtful: false,
+        }
+    }
+
+    /// A life is over in which the store called all up to `promised` durable, and had synced it if it
+    /// says so.
+    pub(crate) fn end(&mut self, promised: Lsn, is_synced: bool, is_power_lost: bool) {
+        self.written = self.written.max(promised);
+        if is_synced {
+            self.durable = self.durable.max(promised);
+        }
+        if is_power_lost {
+            self.written = self.durable;
+        }
     }
 
     /// Takes what was recovered if it is a state the journal may be in. Answers false if it cannot be
@@ -92,8 +113,8 @@ impl History {
         let last = recovered.report.last_lsn;
         let kept = self.appends.iter().take_while(|(appended, _)| appended.last <= last).count();
         let durable =
-            self.appends.iter().take_while(|(appended, _)| appended.last <= self.durable).count();
-        assert!(kept >= durable, "durable up to {}, recovered up to {last}", self.durable);
+            self.appends.iter().take_while(|(appended, _)| appended.last <= self.written).count();
+        assert!(kept >= durable, "durable up to {}, recovered up to {last}", self.written);
         // Numbers between two appends are those of messages that were moved.
         if let Some((next, _)) = self.appends.get(kept) {
             assert!(next.first > last, "part of an append was recovered");
@@ -105,7 +126,9 @@ impl History {
             let appended = self.appends.iter_mut().map(|(_, state)| state);
             appended.chain([&mut self.base]).for_each(State::crash);
         }
+        // What a start finds it makes durable.
         self.durable = self.durable.max(last);
+        self.written = self.durable;
         let Some(found) = State::recovered(store, recovered) else {
             assert!(disk.is_down() || disk.has_failed(), "a message cannot be read");
             return false;
@@ -121,7 +144,7 @@ impl History {
             found == expected || (self.is_doubtful && is_but_for_redelivery()),
             "after {kept} of {tried} appends ({durable} durable)\nfound    {found:?}\nexpected {expected:?}"
         );
-        *self = Self { base: found, appends: Vec::new(), durable: last, ..*self };
+        *self = Self { base: found, appends: Vec::new(), durable: last, written: last, ..*self };
         true
     }
 }
@@ -157,10 +180,14 @@ pub(crate) fn live_through(
         let fatal = Arc::new(AtomicBool::new(false));
         let max_lazy_bytes = if rng.random_range(0..2) == 0 { 64 } else { 2 << 10 };
         let lazy_sync = Duration::from_micros(rng.random_range(0..3000));
+        let sync = match rng.random_range(0..3) {
+            0 => SyncPolicy::Interval(Duration::from_micros(rng.random_range(0..3000))),
+            _ => SyncPolicy::Always,
+        };
         // A life may write no summaries and find those of another.
         let summary_from_bytes = if rng.random_range(0..4) == 0 { u64::MAX } else { 0 };
         let mut options =
-            StoreOptions { max_lazy_bytes, lazy_sync, summary_from_bytes, ..options(&fatal) };
+            StoreOptions { max_lazy_bytes, lazy_sync, summary_from_bytes, sync, ..options(&fatal) };
         let ending = disk.clone();
         let note = Arc::clone(&options.on_fatal);
         options.on_fatal = Arc::new(move |error| {
@@ -171,6 +198,8 @@ pub(crate) fn live_through(
         let journal = disk.list(&dir().join("journal")).unwrap_or_default();
         let is_new = !journal.iter().any(|name| name.ends_with(".seg"));
         let mut is_lost = false;
+        // What the store says is durable in the end.
+        let mut promised = Lsn::ZERO;
         match Store::open(Arc::new(disk.clone()), dir(), options) {
             Ok((store, recovered)) => {
                 let is_known = history.check(&store, &recovered, &disk);
@@ -190,14 +219,14 @@ pub(crate) fn live_through(
                 match end {
                     // What is published before the power goes is promised.
                     End::Anytime | End::Killed => {
-                        history.durable = history.durable.max(store.durable_lsn());
+                        promised = store.durable_lsn();
                         is_lost = end == End::Anytime;
                         disk = if is_lost { disk.reboot() } else { disk.restart() };
                         drop(store);
                     }
                     End::Close | End::Crash => {
                         store.close();
-                        history.durable = history.durable.max(store.durable_lsn());
+                        promised = store.durable_lsn();
                         was_closed = !disk.is_down() && end == End::Close;
                         if had_failed && trouble == Trouble::Errors && !recovered.report.fresh {
                             let is_over = fatal.load(Ordering::SeqCst) || disk.is_down();
@@ -227,6 +256,7 @@ pub(crate) fn live_through(
         } else if !is_lost {
             disk = disk.restart();
         }
+        history.end(promised, sync == SyncPolicy::Always || was_closed, is_lost);
     }
     disk.crash_after(u64::MAX);
     if rng.random_range(0..2) == 0 {

@@ -45,6 +45,24 @@ pub(crate) enum Step {
     Define(Vec<Definition>),
 }
 
+impl Step {
+    /// Adds the record to a batch, in which it is the `index`-th.
+    pub(crate) fn add_to(&self, batch: &mut Batch, index: usize) {
+        match self {
+            Self::Message { queues, payload } => {
+                let cut = payload.len() / 3;
+                let added = batch.message(queues, &[&payload[..cut], &payload[cut..]]);
+                assert_eq!(added, index);
+            }
+            Self::Ack { queue, lsns } => batch.ack(*queue, lsns),
+            Self::Returned { queue, lsns } => batch.returned(*queue, lsns),
+            Self::Delayed { queue, lsns } => batch.delayed(*queue, lsns),
+            Self::DropQueue { queue } => batch.drop_queue(*queue),
+            Self::Define(definitions) => batch.define(definitions),
+        }
+    }
+}
+
 impl State {
     /// What an opened store has found; `None` if the disk can't be read.
     pub(crate) fn recovered(store: &Store, recovered: &Recovered) -> Option<Self> {
@@ -198,19 +216,10 @@ impl Workload {
         for _ in 0..rng.random_range(1..6) {
             let step = self.step(rng, &left);
             match &step {
-                Step::Message { queues, payload } => {
-                    let cut = payload.len() / 3;
-                    let index = batch.message(queues, &[&payload[..cut], &payload[cut..]]);
-                    assert_eq!(index, steps.len());
-                }
                 Step::Ack { lsns, .. } if lsns.is_empty() => continue,
                 Step::Returned { lsns, .. } if lsns.is_empty() => continue,
                 Step::Delayed { lsns, .. } if lsns.is_empty() => continue,
-                Step::Ack { queue, lsns } => batch.ack(*queue, lsns),
-                Step::Returned { queue, lsns } => batch.returned(*queue, lsns),
-                Step::Delayed { queue, lsns } => batch.delayed(*queue, lsns),
-                Step::DropQueue { queue } => batch.drop_queue(*queue),
-                Step::Define(definitions) => batch.define(definitions),
+                _ => step.add_to(batch, steps.len()),
             }
             if !matches!(step, Step::Message { .. }) {
                 left.apply(std::slice::from_ref(&step), Lsn::ZERO);
