@@ -12,6 +12,7 @@ use leveret_tests::{
 };
 
 use crate::running::Running;
+use crate::skipped::skip;
 
 /// A small file system in memory, unmounted when dropped.
 struct Tmpfs(PathBuf);
@@ -22,18 +23,13 @@ impl Tmpfs {
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
             .arg(at)
             .output();
-        match mount {
-            Ok(output) if output.status.success() => Some(Self(at.to_owned())),
-            Ok(output) => {
-                let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                println!("skipped: cannot mount a tmpfs: {why}");
-                None
-            }
-            Err(error) => {
-                println!("skipped: cannot mount a tmpfs: {error}");
-                None
-            }
-        }
+        let why = match mount {
+            Ok(output) if output.status.success() => return Some(Self(at.to_owned())),
+            Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        skip(&format!("cannot mount a tmpfs: {why}"), "LEVERET_REQUIRE_MOUNT");
+        None
     }
 }
 

@@ -1,7 +1,7 @@
 //! The real binary on a disk that is watched, fails, is full, or damaged.
 //!
 //! `strace` shows and injects what the system calls do, and a small tmpfs is soon full; where either
-//! can't be had a test says so and passes.
+//! can't be had a test says so and passes, unless the run demands it.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -14,4 +14,5 @@ mod damaged;
 mod full;
 mod missing;
 mod running;
+mod skipped;
 mod traced;

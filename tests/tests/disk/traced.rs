@@ -10,6 +10,7 @@ use leveret_tests::{Login, confirm_select, declare, get, publish};
 use tempfile::TempDir;
 
 use crate::running::Running;
+use crate::skipped::skip;
 
 /// Whether processes can be traced; says why not.
 fn can_trace() -> bool {
@@ -18,22 +19,22 @@ fn can_trace() -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .output();
-    match tried {
-        Ok(output) if output.status.success() => true,
-        Ok(output) => {
-            println!("skipped: strace: {}", String::from_utf8_lossy(&output.stderr).trim());
-            false
-        }
-        Err(error) => {
-            println!("skipped: strace: {error}");
-            false
-        }
-    }
+    let why = match tried {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    skip(&format!("strace: {why}"), "LEVERET_REQUIRE_STRACE");
+    false
 }
 
 fn start(strace: &[&str], home: &TempDir) -> Running {
+    start_with("", strace, home)
+}
+
+fn start_with(settings: &str, strace: &[&str], home: &TempDir) -> Running {
     let config = home.path().join("leveret.toml");
-    fs::write(&config, "").unwrap();
+    fs::write(&config, settings).unwrap();
     let wrapper: Vec<&str> = ["strace", "-f", "-y", "-qq"].iter().chain(strace).copied().collect();
     Running::start(&wrapper, &home.path().join("data"), &config).expect("starts")
 }
@@ -120,6 +121,57 @@ fn a_confirm_never_precedes_the_sync_that_covers_it() {
         });
         assert!(is_covered, "{body} was confirmed before it was synced");
     }
+}
+
+#[test]
+fn a_segment_has_its_name_for_good_before_anything_is_written_to_it() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let trace = home.path().join("trace");
+    let output = trace.to_str().unwrap().to_owned();
+    let watched = "trace=rename,renameat,renameat2,fsync,pwrite64,pwritev";
+    let strace = ["-s", "0", "-o", &output, "-e", watched];
+    let running = start_with("store.segment_size = \"1MiB\"\n", &strace, &home);
+    let channel = running.channel();
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let body = vec![7; 100_000];
+    for number in 1..=50_u64 {
+        channel.publish_with(&publish("", "q"), &properties, &body);
+        assert_eq!(channel.recv(), format!("basic.ack {number}"));
+    }
+    drop(running);
+
+    let calls = calls(&trace);
+    let is = |call: &Call, names: &[&str]| names.iter().any(|name| call.name.ends_with(name));
+    let mut written = Vec::new();
+    for call in calls.iter().filter(|call| is(call, &[" pwrite64", " pwritev"])) {
+        let Some((path, _)) = call.text.split_once(".seg>") else { continue };
+        let name = path.rsplit('/').next().unwrap();
+        if written.contains(&name) {
+            continue;
+        }
+        written.push(name);
+        let named = calls
+            .iter()
+            .find(|call| {
+                is(call, &[" rename", " renameat", " renameat2"])
+                    && call.text.contains(&format!("{name}.new\""))
+                    && call.text.contains(&format!("{name}.seg\""))
+            })
+            .unwrap_or_else(|| panic!("{name} was never given its name"));
+        let is_kept = calls.iter().any(|synced| {
+            is(synced, &[" fsync"])
+                && synced.text.contains("/journal>")
+                && synced.entered > named.left
+                && synced.left < call.entered
+        });
+        assert!(is_kept, "{name} was written to before its name was synced");
+    }
+    assert!(written.len() >= 4, "{written:?}");
 }
 
 #[test]
