@@ -6,7 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use leveret_tests::codec::queue;
-use leveret_tests::{Connection, Login, confirm_select, consume, declare};
+use leveret_tests::{Connection, Login, confirm_select, consume, declare, delete};
 
 /// How often it sends one when its work is measured: what a service does, not what a broker can do.
 const PACE: Duration = Duration::from_millis(2);
@@ -86,6 +86,8 @@ fn work(address: SocketAddr, signals: &Signals, messages_min: usize, is_measured
         signals.done.fetch_add(1, Ordering::Relaxed);
     }
     let took = begun.elapsed();
+    // Else metrics may still have its deliveries, beside those to attackers, when it is gone.
+    channel.call(&delete("of-the-worker"));
     latencies.sort_unstable();
     Work { messages: latencies.len(), took, latencies }
 }
