@@ -465,11 +465,19 @@ impl Reader {
             }
         }
         for index in 0..self.files.len() {
-            // Each missing file is a damage, even if no record is known to be lost with it.
-            let Some(file) = self.files.get(index) else { continue };
-            if file.is_missing && !self.damages.iter().any(|damage| damage.path == file.path) {
-                let lost = Lost::Unknown { what: "the file is missing" };
-                self.damages.push(Damage { path: file.path.clone(), offset: 0, lost });
+            // Each missing file is a damage, even if no record is known to be lost with it. So is one
+            // without units before others with some: a start would stop there.
+            let Some(file) = self.files.get_mut(index) else { continue };
+            let is_gap = !file.has_units && tail.is_some_and(|tail| index < tail);
+            let (what, offset) = match (file.is_missing, is_gap) {
+                (true, _) => ("the file is missing", 0),
+                (false, true) => ("it holds nothing, and those after it do", file.end),
+                (false, false) => continue,
+            };
+            if !self.damages.iter().any(|damage| damage.path == file.path) {
+                file.is_damaged = true;
+                let lost = Lost::Unknown { what };
+                self.damages.push(Damage { path: file.path.clone(), offset, lost });
             }
         }
         let Self { files, damages, chain, torn_bytes, .. } = self;
