@@ -239,7 +239,7 @@ pub struct StoreConfig {
     /// quarter of the memory there is.
     pub message_memory: u64,
     /// What messages that are not in the journal may take in memory, about, in bytes, before they are
-    /// written to files; without it an eighth of the memory there is.
+    /// written to files; without it an eighth of the memory there is, a quarter if that is little.
     pub transient_memory: Option<u64>,
 }
 

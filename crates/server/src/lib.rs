@@ -24,6 +24,7 @@ mod driver;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod listener;
+mod message_memory;
 mod outbox;
 mod pager;
 mod proxy;

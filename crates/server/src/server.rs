@@ -24,13 +24,12 @@ use crate::alarms;
 use crate::audit::AuditFile;
 use crate::budgets::Budgets;
 use crate::clock;
-use crate::config::{
-    AuthConfig, Config, Reloaded, ServerProperties, Storage, StoreConfig, TracingConfig,
-};
+use crate::config::{AuthConfig, Config, Reloaded, ServerProperties, Storage, TracingConfig};
 use crate::connection::{Context, Peer};
 use crate::contained::steadily;
 use crate::driver;
 use crate::listener::BoundListener;
+use crate::message_memory;
 use crate::pager;
 use crate::proxy::{self, ProxyError};
 use crate::resources;
@@ -461,6 +460,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
         compaction_bytes_per_second: config.store.compaction_bytes_per_second,
         ..StoreOptions::default()
     };
+    let available = resources::memory_available();
     BrokerOptions {
         store,
         loopback_users: config.auth.loopback_users.clone(),
@@ -481,8 +481,8 @@ fn broker_options(config: &Config) -> BrokerOptions {
         default_vhost_limits: config.amqp.default_vhost_limits.clone(),
         audit: None,
         spans: None,
-        message_memory: message_memory(config.store.message_memory),
-        transient_memory: transient_memory(&config.store),
+        message_memory: message_memory::of_all(&config.store, available),
+        transient_memory: message_memory::of_transient(&config.store, available),
     }
 }
 
@@ -519,20 +519,6 @@ pub(crate) fn context(
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),
     }
-}
-
-/// What messages that are not in the journal may take in memory: by default so much that a backlog of
-/// some seconds is not written, and well below the memory alarm.
-fn transient_memory(store: &StoreConfig) -> u64 {
-    const PART: u64 = 8;
-    let part = || resources::memory_available().unwrap_or_default() / PART;
-    store.transient_memory.unwrap_or_else(|| part().max(4 * store.message_memory))
-}
-
-/// What messages may take in memory: no more than a part of what there is.
-fn message_memory(configured: u64) -> u64 {
-    const PART: u64 = 4;
-    resources::memory_available().map_or(configured, |memory| configured.min(memory / PART))
 }
 
 pub(crate) fn logins(auth: &AuthConfig) -> Logins {

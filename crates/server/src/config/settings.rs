@@ -534,7 +534,7 @@ static SETTINGS: &[Setting] = &[
         key: "store.transient_memory",
         about: "What messages that are not in the journal may take in memory before they are written to files",
         live: false,
-        allowed: "a size from 1MiB, such as \"256MiB\", or \"auto\" for an eighth of the memory",
+        allowed: "a size from 1MiB, such as \"256MiB\", or \"auto\" for an eighth of the memory, of little memory a quarter",
         apply: |config, value| {
             let auto = value.word(&[("auto", None)]);
             let size = |_| value.bytes(1 << 20..=1 << 40).map(Some);
