@@ -18,20 +18,30 @@ use ahash::AHashMap;
 use hyper::body::{Body, Frame, SizeHint};
 use leveret_broker::access::network;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Between two lines of the log.
 const LOG_PERIOD: Duration = Duration::from_secs(60);
+/// How many of those that made room may still be closing when another comes, and how long it waits for
+/// them at most.
+const LEAVING_MAX: usize = 8;
+const LEAVING_WAIT: Duration = Duration::from_millis(100);
 
 /// The connections of a listener.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     table: Mutex<Table>,
+    /// One of those that made room has closed.
+    closed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     seats: AHashMap<u64, Seat>,
+    /// Connections without a seat any more that are still closing.
+    leaving: usize,
     /// Numbers seats, and what happens to them.
     next: u64,
 }
@@ -75,12 +85,24 @@ impl Places {
             let number = table.who_makes_room(address)?;
             if let Some(seat) = table.seats.remove(&number) {
                 seat.end.cancel();
+                table.leaving += 1;
             }
         }
         let (number, end) = (table.number(), CancellationToken::new());
         let seat = Seat { address, is_answered: false, since: number, end: end.clone() };
         table.seats.insert(number, seat);
         Some(Place { places: Arc::clone(self), number, end })
+    }
+
+    /// Resolves when few of those that made room are still closing: they have descriptors until then.
+    pub(crate) async fn settle(&self) {
+        let settled = async {
+            while self.table.lock().leaving > LEAVING_MAX {
+                self.closed.notified().await;
+            }
+        };
+        // What one of them is doing must not keep others out.
+        let _ = timeout(LEAVING_WAIT, settled).await;
     }
 }
 
@@ -130,7 +152,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.table.lock().seats.remove(&self.number);
+        let mut table = self.places.table.lock();
+        if table.seats.remove(&self.number).is_none() {
+            table.leaving -= 1;
+            drop(table);
+            self.places.closed.notify_one();
+        }
     }
 }
 
@@ -208,6 +235,8 @@ impl<B> Drop for Followed<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -248,6 +277,29 @@ mod tests {
         let _another = listener.admit(B).unwrap();
         assert_eq!(lost(&crowd), [false, true, true, true]);
         assert_eq!(listener.turned_away.connections(), 3);
+    }
+
+    #[tokio::test]
+    async fn newcomers_wait_until_others_have_closed() {
+        let listener = Listener::new();
+        let mut crowd: Vec<_> = (0..4 + LEAVING_MAX).map(|_| listener.admit(A).unwrap()).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut settled = Box::pin(listener.places.settle());
+        assert!(settled.as_mut().poll(&mut context).is_ready());
+        crowd.push(listener.admit(A).unwrap());
+        let mut settled = Box::pin(listener.places.settle());
+        assert!(settled.as_mut().poll(&mut context).is_pending());
+        // One of those that stay says nothing.
+        crowd.pop();
+        assert!(settled.as_mut().poll(&mut context).is_pending());
+        crowd.remove(0);
+        assert!(settled.as_mut().poll(&mut context).is_ready());
+        // Not for ever.
+        let _others = [(); 2].map(|()| listener.admit(A).unwrap());
+        listener.places.settle().await;
+        assert!(listener.places.table.lock().leaving > LEAVING_MAX);
+        drop(crowd);
+        assert_eq!(listener.places.table.lock().leaving, 0);
     }
 
     #[test]

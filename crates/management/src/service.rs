@@ -325,7 +325,10 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = async {
+                places.settle().await;
+                listener.accept().await
+            } => accepted,
         };
         match accepted {
             Ok(accepted) => {

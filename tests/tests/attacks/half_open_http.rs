@@ -24,7 +24,7 @@ fn half_open_http_connections() {
         config: "[web]\nconnection_max = 50\n",
         rounds: 2000,
         memory_max: 16.0,
-        // Those that made room may not have been closed yet.
+        // A few that made room may not have been closed yet.
         descriptors_max: LISTENERS * PLACES + 50.0,
     };
     let aftermath = attack.run(|target| {
