@@ -134,6 +134,22 @@ fn live_through(world: &mut World, steps: &[Step]) -> Lived {
     Lived { held, confirms, commits }
 }
 
+/// What was in the queues or held when the power went, and how often each message is there afterwards.
+fn lose_power(
+    mut world: World,
+    held: Vec<Got>,
+    disk: &SimDisk,
+) -> (BTreeSet<String>, BTreeMap<String, u32>) {
+    let disk = disk.reboot();
+    // The old broker goes on without a disk and tells what is where.
+    let mut alive: BTreeSet<String> = contents(&mut world).into_keys().collect();
+    alive.extend(held.into_iter().map(|got| got.body));
+    let now = world.now;
+    drop(world);
+    let found = contents(&mut World::open(Arc::new(disk), now));
+    (alive, found)
+}
+
 #[test]
 fn the_dead_are_neither_lost_nor_doubled() {
     let crash = (any::<u64>(), option::of(0..200_u64));
@@ -152,17 +168,7 @@ fn the_dead_are_neither_lost_nor_doubled() {
             world.wait(*lsn);
         }
         let durable = world.broker.store().durable_lsn();
-        let disk = disk.reboot();
-
-        // The old broker goes on without a disk and tells what is where.
-        let held: BTreeSet<String> = held.into_iter().map(|got| got.body).collect();
-        let mut alive: BTreeSet<String> = contents(&mut world).into_keys().collect();
-        alive.extend(held);
-        let now = world.now;
-        drop(world);
-
-        let mut world = World::open(Arc::new(disk), now);
-        let found = contents(&mut world);
+        let (alive, found) = lose_power(world, held, &disk);
         for (body, count) in &found {
             prop_assert_eq!(*count, 1, "{} is there {} times", body, count);
         }
@@ -193,15 +199,7 @@ fn of_a_transaction_all_is_there_or_nothing() {
         disk.crash_after(crash_after);
         let Lived { held, confirms, commits } = live_through(&mut world, &steps);
         let durable = world.broker.store().durable_lsn();
-        let disk = disk.reboot();
-        let held: BTreeSet<String> = held.into_iter().map(|got| got.body).collect();
-        let mut alive: BTreeSet<String> = contents(&mut world).into_keys().collect();
-        alive.extend(held);
-        let now = world.now;
-        drop(world);
-
-        let mut world = World::open(Arc::new(disk), now);
-        let found = contents(&mut world);
+        let (alive, found) = lose_power(world, held, &disk);
         for Commit { acknowledged, published } in &commits {
             let there = published.iter().filter(|body| found.contains_key(*body)).count();
             // What was published may have been acknowledged since.
