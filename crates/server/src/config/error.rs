@@ -142,7 +142,8 @@ impl ConfigError {
         let key = given.setting.key;
         let value = match key {
             key if settings::PASSWORDS.contains(&key) => "(not shown)".to_owned(),
-            _ => given.value.to_string(),
+            // It goes to the log: one line, also where the value has several.
+            _ => given.value.to_string().replace('\n', "\\n"),
         };
         let Refused::NotAllowed = refused;
         Self::BadValue { origin, key, value, allowed: given.setting.allowed }
