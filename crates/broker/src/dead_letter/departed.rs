@@ -72,8 +72,11 @@ impl DyingPlace {
     /// one that is not in the journal.
     pub(super) fn of(death: &Death<AnyEntry>) -> Option<Self> {
         let Death { source, entry, reason, past } = death;
-        let (source, lsn) = (Arc::clone(source), Lsn(entry.lsn().0));
-        (entry.stored() && past.is_none()).then_some(Self { source, lsn, reason: *reason })
+        (entry.stored() && past.is_none()).then(|| Self {
+            source: Arc::clone(source),
+            lsn: Lsn(entry.lsn().0),
+            reason: *reason,
+        })
     }
 }
 
