@@ -29,7 +29,7 @@ pub(crate) struct Upkeep {
     work: Mutex<Work>,
     /// The thread has something to do.
     wake: Condvar,
-    /// A segment is ready, or none will ever be.
+    /// A segment is ready, or none will ever be, or none could be made for now.
     ready: Condvar,
     /// Definitions have reached their tables up to this LSN.
     applied: AtomicU64,
@@ -109,14 +109,20 @@ impl Upkeep {
 
     /// Takes the next segment, waiting for it if need be; `None` if there will be none.
     ///
-    /// While the disk is full, the last one is given only after publishers have had the time to notice
-    /// and stop: it is to take the settlements that free other segments.
+    /// The last one is to take the settlements that free others if the disk is full. So it is given only
+    /// once there is another, or once it is known that there will not be, and publishers have had the time
+    /// to notice and stop.
     pub(crate) fn take(&self, options: &StoreOptions, is_full: &AtomicBool) -> Option<Segment> {
         let mut work = self.work.lock();
-        let asked = Instant::now();
+        let mut full_since = None;
         loop {
-            let is_reserve = work.spares.len() == 1 && is_full.load(Ordering::Relaxed);
-            let may_take = !is_reserve || work.ended || asked.elapsed() >= options.full_disk_retry;
+            if is_full.load(Ordering::Relaxed) {
+                full_since.get_or_insert_with(Instant::now);
+            }
+            let is_last = work.spares.len() == 1;
+            let have_stopped =
+                full_since.is_some_and(|since| since.elapsed() >= options.full_disk_retry);
+            let may_take = !is_last || have_stopped || work.ended;
             if may_take && let Some(segment) = work.spares.pop_front() {
                 work.next_size = work.next_size.max(options.next_segment(segment.capacity));
                 return Some(segment);
@@ -126,7 +132,7 @@ impl Upkeep {
             }
             work.wanted = true;
             self.wake.notify_one();
-            if is_reserve {
+            if is_last && full_since.is_some() {
                 self.ready.wait_for(&mut work, options.full_disk_retry);
             } else {
                 self.ready.wait(&mut work);
@@ -352,6 +358,8 @@ impl UpkeepThread {
                 work.next_number = number;
                 // Meanwhile all else goes on: it makes room.
                 work.retry_at = Some(Instant::now() + self.shared.options.full_disk_retry);
+                drop(work);
+                self.upkeep.ready.notify_all();
                 Ok(Created::Later)
             }
             Err(error) => Err(error).tried("creating a segment in", &self.dir),
@@ -434,3 +442,54 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
 const SPARES: usize = 2;
 /// Definition records that do not wait for their time.
 const MANY_CHANGES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, thread, time::Duration};
+
+    use super::*;
+    use crate::MemDisk;
+
+    fn upkeep_with_spares(disk: &MemDisk, count: u64) -> Upkeep {
+        let spare = |number| Segment::create(disk, Path::new("/"), number, 4096).expect("is made");
+        let spares = (0..count).map(spare).collect();
+        Upkeep::new(Work { spares, next_number: count, ..Work::default() }, 0)
+    }
+
+    /// Waits until another segment is asked for in place of the last one, which stays.
+    fn wait_until_wanted(upkeep: &Upkeep) {
+        let mut work = upkeep.work.lock();
+        while !work.wanted {
+            upkeep.wake.wait_for(&mut work, Duration::from_millis(1));
+            assert_eq!(work.spares.len(), 1, "it may be all there is for settlements");
+        }
+    }
+
+    #[test]
+    fn the_last_segment_is_not_taken_before_the_next_has_been_tried() {
+        let options =
+            StoreOptions { full_disk_retry: Duration::from_millis(1), ..StoreOptions::default() };
+        let (disk, is_full) = (MemDisk::new(), AtomicBool::new(false));
+        let upkeep = upkeep_with_spares(&disk, 2);
+        let taken = upkeep.take(&options, &is_full).expect("there are two");
+        assert_eq!(taken.number, 0);
+
+        thread::scope(|scope| {
+            let taker = scope.spawn(|| upkeep.take(&options, &is_full));
+            wait_until_wanted(&upkeep);
+            let mut work = upkeep.work.lock();
+            work.spares
+                .push_back(Segment::create(&disk, Path::new("/"), 2, 4096).expect("is made"));
+            work.wanted = false;
+            drop(work);
+            upkeep.ready.notify_all();
+            assert_eq!(taker.join().expect("ends").map(|taken| taken.number), Some(1));
+
+            let taker = scope.spawn(|| upkeep.take(&options, &is_full));
+            wait_until_wanted(&upkeep);
+            is_full.store(true, Ordering::Relaxed);
+            upkeep.ready.notify_all();
+            assert_eq!(taker.join().expect("ends").map(|taken| taken.number), Some(2));
+        });
+    }
+}
