@@ -477,7 +477,9 @@ fn nothing_confirmed_is_lost_when_the_process_is_killed_while_messages_are_on_di
 #[test]
 fn many_shallow_queues_share_the_memory() {
     const QUEUES: usize = 200;
-    const DEPTH: usize = 20;
+    const DEPTH: usize = 80;
+    /// How many of those in each queue are there before the memory is measured.
+    const FIRST: usize = 10;
     let Some(broker) = start() else { return };
     let channel = broker.connect().channel(1);
     let name = |queue: usize| format!("q{queue}");
@@ -485,25 +487,33 @@ fn many_shallow_queues_share_the_memory() {
         declare_with(&channel, &name(queue), &[]);
     }
     let publisher = publisher(&broker);
-    let mut unconfirmed = Unconfirmed::default();
+    let api = Api::new(broker.management_address());
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-    for number in 0..QUEUES * DEPTH {
-        unconfirmed.add();
-        let queue = name(number % QUEUES);
-        publisher.publish_with(&publish("", &queue), &properties, &body(number));
-        while unconfirmed.len() > 200 {
+    let mut unconfirmed = Unconfirmed::default();
+    let mut publish_to_all = |depths: Range<usize>| {
+        for number in depths.start * QUEUES..depths.end * QUEUES {
+            unconfirmed.add();
+            let queue = name(number % QUEUES);
+            publisher.publish_with(&publish("", &queue), &properties, &body(number));
+            while unconfirmed.len() > 200 {
+                unconfirmed.confirm(&publisher.recv());
+            }
+        }
+        while !unconfirmed.is_empty() {
             unconfirmed.confirm(&publisher.recv());
         }
-    }
-    while !unconfirmed.is_empty() {
-        unconfirmed.confirm(&publisher.recv());
-    }
-    let api = Api::new(broker.management_address());
-    eventually(|| {
-        let queues = api.get("/queues");
-        let bytes = queues.as_array().unwrap().iter().map(|q| q["message_bytes_ram"].as_u64());
-        bytes.map(Option::unwrap).sum::<u64>() <= BUDGET
-    });
+        eventually(|| {
+            let queues = api.get("/queues");
+            let bytes = queues.as_array().unwrap().iter().map(|q| q["message_bytes_ram"].as_u64());
+            bytes.map(Option::unwrap).sum::<u64>() <= BUDGET
+        });
+    };
+    publish_to_all(0..FIRST);
+    let before = broker.resident_memory();
+    publish_to_all(FIRST..DEPTH);
+    let grown = broker.resident_memory().saturating_sub(before);
+    let came = (DEPTH - FIRST) * QUEUES * BODY;
+    assert!(grown < came / 2, "{grown} for {came}");
     // Half of them are consumed at once, the others one after the other.
     let (at_once, in_turn) = (0..QUEUES / 2, QUEUES / 2..QUEUES);
     for queue in at_once.clone() {
