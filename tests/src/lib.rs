@@ -30,6 +30,7 @@ mod http;
 mod output;
 mod process;
 mod request;
+mod set_on_drop;
 pub mod tls;
 mod unconfirmed;
 mod wire;
@@ -48,6 +49,7 @@ pub use request::{
     delete, delete_exchange, get, nack, passive, publish, purge, qos, reject, table, unbind,
     unbind_exchange,
 };
+pub use set_on_drop::SetOnDrop;
 pub use unconfirmed::Unconfirmed;
 
 /// How long any event is awaited before the test fails. Generous: it bounds, it measures nothing.

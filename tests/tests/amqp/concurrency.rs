@@ -8,8 +8,9 @@ use std::{array, thread};
 
 use leveret_tests::codec::{Properties, channel, exchange, queue};
 use leveret_tests::{
-    Broker, Channel, Connection, Login, Request, Unconfirmed, ack, bind, confirm_select, consume,
-    declare, declare_exchange, delete, delete_exchange, get, passive, publish, qos, unbind,
+    Broker, Channel, Connection, Login, Request, SetOnDrop, Unconfirmed, ack, bind, confirm_select,
+    consume, declare, declare_exchange, delete, delete_exchange, get, passive, publish, qos,
+    unbind,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -29,6 +30,7 @@ fn a_get_may_race_a_deletion() {
     let rebuilder = thread::spawn({
         let is_over = Arc::clone(&is_over);
         move || {
+            let _rebuilt = SetOnDrop(&is_over);
             let connection = Connection::dial(address);
             connection.open(&Login::default()).unwrap();
             let channel = connection.channel(1);
@@ -38,7 +40,6 @@ fn a_get_may_race_a_deletion() {
                 let answer = channel.call(&delete("q"));
                 assert!(answer.starts_with("queue.delete-ok "), "{answer}");
             }
-            is_over.store(true, Ordering::Relaxed);
         }
     });
     let channel = broker.connect().channel(1);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use leveret_tests::{Api, Broker, Connection, Login};
+use leveret_tests::{Api, Broker, Connection, Login, SetOnDrop};
 
 use crate::worker::{Signals, Work, Worker};
 
@@ -114,13 +114,14 @@ impl Attack<'_> {
         let work = std::thread::scope(|scope| {
             let worker =
                 Worker::start(scope, broker.address(), &signals, MESSAGES_MIN, seconds.is_some());
+            let attack_over = SetOnDrop(&signals.is_over);
             let (over, is_over) = sync_channel(1);
             let (release, released) = sync_channel::<()>(1);
             let target = &target;
             let attackers = scope.spawn(move || {
                 let spoils = attack(target);
-                over.send(()).expect("it is waited for");
-                // Until everything is measured.
+                // Nobody waits for it, or measures any more, once a look has failed.
+                let _ = over.send(());
                 let _ = released.recv();
                 drop(spoils);
             });
@@ -136,7 +137,7 @@ impl Attack<'_> {
             {
                 look();
             }
-            signals.is_over.store(true, Ordering::Relaxed);
+            drop(attack_over);
             let work = worker.join();
             look();
             drop(release);

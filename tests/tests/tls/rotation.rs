@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use leveret_tests::codec::queue;
 use leveret_tests::tls::{self, shown};
-use leveret_tests::{Connection, Login, ack, confirm_select, consume, declare, eventually};
+use leveret_tests::{
+    Connection, Login, SetOnDrop, ack, confirm_select, consume, declare, eventually,
+};
 use rustls::ClientConfig;
 
 use crate::{LOCALHOST, Served};
@@ -93,6 +95,7 @@ fn traffic_goes_on_while_certificates_change() {
             scope.spawn(|| pair.publish());
             scope.spawn(|| pair.consume());
         }
+        let rotated = SetOnDrop(&is_over);
         let await_more = || {
             let seen = || pairs.iter().map(|pair| pair.consumed.load(Ordering::Relaxed));
             let due: Vec<_> = seen().map(|number| number + MESSAGES).collect();
@@ -105,6 +108,6 @@ fn traffic_goes_on_while_certificates_change() {
             eventually(|| shown(&served.connect(None).unwrap()) == tls::der(&new.certificate));
             await_more();
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(rotated);
     });
 }
