@@ -16,7 +16,18 @@ const COUNT: usize = 500;
 const SLACK: usize = SIZE + 9 * KIB;
 
 fn configured(limits: &str) -> Option<Broker> {
-    Broker::configured(&format!("metrics = \"127.0.0.1:0\"\n[amqp]\n{limits}\n"), WHY)
+    Broker::configured(&configuration(limits), WHY)
+}
+
+fn configuration(limits: &str) -> String {
+    format!("metrics = \"127.0.0.1:0\"\n[amqp]\n{limits}\n")
+}
+
+/// Has these limits taken over while it runs; the log names them.
+fn reload(broker: &Broker, limits: &str, changed: &str) {
+    std::fs::write(broker.config_file(), configuration(limits)).unwrap();
+    broker.hang_up();
+    broker.await_line(&format!("the configuration was read again: {changed}"));
 }
 
 /// What clients have not read.
@@ -173,4 +184,43 @@ fn clients_that_ask_have_no_more_than_their_share() {
             assert_eq!(channel.recv(), "basic.recover-ok");
         }
     }
+}
+
+/// What one client may leave unread holds for whoever connects from then on.
+#[test]
+fn limits_of_a_client_change_on_reload_for_new_connections() {
+    let Some(broker) = configured("unread_deliveries_max = \"1MiB\"") else { return };
+    let old = slow_consumer(&broker, "old");
+    let limits = "unread_deliveries_max = \"64KiB\"\nunread_answers_max = \"128KiB\"\n\
+                  unread_replies_max = \"8MiB\"";
+    let changed = "amqp.unread_deliveries_max, amqp.unread_answers_max, amqp.unread_replies_max";
+    reload(&broker, limits, changed);
+    let new = slow_consumer(&broker, "new");
+    publish_all(&broker);
+    comes_to(&broker, 1088 * KIB - 2 * SLACK..=1088 * KIB + 2 * SLACK);
+    read_all(&old);
+    comes_to(&broker, 64 * KIB - SLACK..=64 * KIB + SLACK);
+    read_all(&new);
+    eventually(|| unread(&broker) == 0);
+}
+
+/// What all may leave unread holds at once, also for those who were there before.
+#[test]
+fn the_limit_of_all_clients_changes_on_reload() {
+    const CLIENTS: usize = 20;
+    let Some(broker) = configured("unread_max_per_node = \"1GiB\"") else { return };
+    let names = (0..CLIENTS).map(|number| format!("slow {number}"));
+    let slow: Vec<Channel> = names.map(|name| slow_consumer(&broker, &name)).collect();
+    reload(&broker, "unread_max_per_node = \"1MiB\"", "amqp.unread_max_per_node");
+    publish_all(&broker);
+    comes_to(&broker, 1024 * KIB - CLIENTS * SLACK..=2 * 1024 * KIB + CLIENTS * SLACK);
+    slow.iter().for_each(read_all);
+    // And back: now each has its own limit only.
+    let limits = "unread_answers_max = \"2MiB\"\nunread_max_per_node = \"2GiB\"";
+    reload(&broker, limits, "amqp.unread_answers_max, amqp.unread_max_per_node");
+    publish_all(&broker);
+    let own = CLIENTS * 256 * KIB;
+    comes_to(&broker, own - CLIENTS * SLACK..=own + CLIENTS * SLACK);
+    slow.iter().for_each(read_all);
+    eventually(|| unread(&broker) == 0);
 }
