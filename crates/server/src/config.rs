@@ -435,6 +435,7 @@ impl Config {
             }
             text += &match (setting.show)(self) {
                 settings::Shown::Value(value) => format!("{name} = {value}\n"),
+                settings::Shown::Secret(_) => format!("# {name} is set, and not shown\n"),
                 settings::Shown::Withheld(why) => format!("# {name} {why}\n"),
             };
         }

@@ -147,6 +147,25 @@ fn anonymous_is_who_the_configuration_says() {
     assert!(answer == "eof" || answer == "reset", "{answer}");
 }
 
+/// A reload has it on with the password that is set then, not with the one from before.
+#[test]
+fn a_reload_says_who_comes_in_without_a_login() {
+    let login = Login { mechanism: "ANONYMOUS", response: b"", ..Login::default() };
+    let Some(broker) = Broker::configured("", "changes the configuration") else { return };
+    let reload = |config: &str, changed: &str| {
+        std::fs::write(broker.config_file(), config).unwrap();
+        broker.hang_up();
+        broker.await_line(&format!("the configuration was read again: {changed}"));
+    };
+    let config = "[auth]\nanonymous_login_pass = \"not guest's\"\n";
+    reload(config, "auth.mechanisms, auth.anonymous_login_pass");
+    assert_eq!(broker.dial().greet(), "connection.start 0 9 PLAIN AMQPLAIN ANONYMOUS en_US");
+    let refused = broker.connect_as(&login).err().unwrap();
+    assert!(refused.starts_with("connection.close 403 0.0 ACCESS_REFUSED"), "{refused}");
+    reload("[auth]\nanonymous_login_pass = \"guest\"\n", "auth.anonymous_login_pass");
+    broker.connect_as(&login).unwrap();
+}
+
 /// A client that can take a close for it learns of bad credentials by one, any other by the end.
 #[test]
 fn bad_credentials_are_refused() {

@@ -14,7 +14,7 @@ pub fn reference() -> String {
     for setting in settings::settings() {
         let default = match (setting.show)(&defaults) {
             Shown::Value(value) => format!("`{value}`"),
-            Shown::Withheld(_) => String::new(),
+            Shown::Secret(_) | Shown::Withheld(_) => String::new(),
         };
         let when = if setting.live { "on reload" } else { "at the next start" };
         let (key, about, allowed) = (setting.key, setting.about, setting.allowed);

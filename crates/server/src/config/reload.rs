@@ -2,7 +2,7 @@
 
 use super::Config;
 use super::alerts::SECTION;
-use super::settings::{ANONYMOUS_PASS, Shown, settings};
+use super::settings::{Shown, settings};
 use super::value::Value;
 
 /// What came of reading the configuration again: keys of settings.
@@ -23,12 +23,14 @@ impl Config {
             if (setting.show)(self) == shown {
                 continue;
             }
-            let Shown::Value(value) = shown else {
-                reloaded.at_next_start.push(setting.key);
-                continue;
-            };
             // What is shown is what the setting takes.
-            if setting.live && (setting.apply)(self, &Value::from_shown(value)).is_ok() {
+            let value = match shown {
+                Shown::Value(value) => Some(Value::from_shown(value)),
+                Shown::Secret(text) => Some(Value::Text(text)),
+                Shown::Withheld(_) => None,
+            };
+            let value = value.filter(|_| setting.live);
+            if value.is_some_and(|value| (setting.apply)(self, &value).is_ok()) {
                 reloaded.changed.push(setting.key);
             } else {
                 reloaded.at_next_start.push(setting.key);
@@ -37,11 +39,6 @@ impl Config {
         if self.alerts != new.alerts {
             self.alerts = new.alerts.clone();
             reloaded.changed.push(SECTION);
-        }
-        // Two passwords look the same.
-        let is_same = self.auth.anonymous_login_pass == new.auth.anonymous_login_pass;
-        if !is_same && !reloaded.at_next_start.contains(&ANONYMOUS_PASS) {
-            reloaded.at_next_start.push(ANONYMOUS_PASS);
         }
         reloaded
     }
@@ -60,18 +57,37 @@ mod tests {
             .flag("--log", "log.level", Some("debug".to_owned()))
             .flag("-", "amqp.heartbeat", Some("10".to_owned()))
             .flag("-", "auth.anonymous_login_pass", Some("secret".to_owned()))
+            .flag("-", "auth_ldap.other_bind_password", Some("secret".to_owned()))
             .flag("-", "store.sync", Some("interval".to_owned()));
         let (new, _) = Config::load(&sources).unwrap();
         let reloaded = running.reload(&new);
-        assert_eq!(reloaded.changed, ["amqp.heartbeat", "log.level", "auth.mechanisms"]);
-        assert_eq!(reloaded.at_next_start, ["data_dir", "store.sync", "auth.anonymous_login_pass"]);
+        assert_eq!(
+            reloaded.changed,
+            ["amqp.heartbeat", "log.level", "auth.mechanisms", "auth.anonymous_login_pass"]
+        );
+        assert_eq!(
+            reloaded.at_next_start,
+            ["data_dir", "store.sync", "auth_ldap.other_bind_password"]
+        );
         let expected = Config {
             amqp: new.amqp.clone(),
-            auth: AuthConfig { mechanisms: new.auth.mechanisms.clone(), ..Config::default().auth },
+            auth: AuthConfig {
+                mechanisms: new.auth.mechanisms.clone(),
+                anonymous_login_pass: "secret".into(),
+                ..Config::default().auth
+            },
             log: super::super::LogConfig { level: LogLevel::Debug, ..Config::default().log },
             ..Config::default()
         };
         assert_eq!(running, expected);
         assert_eq!(running.reload(&running.clone()), Reloaded::default());
+        // One password for another: neither shows.
+        let mut other = running.clone();
+        other.auth.anonymous_login_pass = "other".into();
+        other.auth.default_pass = "other".into();
+        let reloaded = running.reload(&other);
+        assert_eq!(reloaded.changed, ["auth.anonymous_login_pass"]);
+        assert_eq!(reloaded.at_next_start, ["auth.default_pass"]);
+        assert_eq!(&*running.auth.anonymous_login_pass, "other");
     }
 }

@@ -30,7 +30,7 @@ pub(super) const DATA_DIR: &str = "data_dir";
 pub(super) const PASSWORDS: [&str; 4] =
     [DEFAULT_PASS, ANONYMOUS_PASS, ldap::LOOKUP_PASSWORD, ldap::OTHER_PASSWORD];
 const DEFAULT_PASS: &str = "auth.default_pass";
-pub(super) const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
+const ANONYMOUS_PASS: &str = "auth.anonymous_login_pass";
 /// Who comes in by ANONYMOUS: one of them is enough to have it on, unless the mechanisms are named.
 pub(super) const ANONYMOUS: [&str; 2] = [ANONYMOUS_USER, ANONYMOUS_PASS];
 const ANONYMOUS_USER: &str = "auth.anonymous_login_user";
@@ -66,6 +66,8 @@ pub(super) enum Refused {
 pub(super) enum Shown {
     /// As this value.
     Value(toml::Value),
+    /// Not at all, because it is this password.
+    Secret(String),
     /// Not at all, for this reason.
     Withheld(&'static str),
 }
@@ -626,7 +628,7 @@ fn show_limit(limit: Option<u32>) -> Shown {
 fn show_password(password: &str) -> Shown {
     match password {
         "guest" => "guest".into(),
-        _ => Shown::Withheld("is set, and not shown"),
+        _ => Shown::Secret(password.to_owned()),
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) static AUTH: [Setting; 13] = [
     Setting {
         key: ANONYMOUS_PASS,
         about: "Their password",
-        live: false,
+        live: true,
         allowed: "a text",
         apply: |config, value| {
             config.auth.anonymous_login_pass = value.text()?.into();

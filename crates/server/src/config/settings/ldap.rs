@@ -337,5 +337,5 @@ fn show_bind(is_anonymous: bool) -> Shown {
 }
 
 fn show_secret(secret: Option<&String>) -> Shown {
-    Shown::Withheld(if secret.is_some() { "is set, and not shown" } else { "is not set" })
+    secret.map_or(Shown::Withheld("is not set"), |secret| Shown::Secret(secret.clone()))
 }
