@@ -63,6 +63,12 @@ impl Authority {
         self.0.pem()
     }
 
+    /// Its key: PEM, for others to sign with.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.0.key().serialize_pem()
+    }
+
     /// A certificate it has signed.
     #[must_use]
     pub fn sign(&self, wanted: &Wanted<'_>) -> Identity {

@@ -1,7 +1,9 @@
 //! Clients that log in by their certificate: the mechanism EXTERNAL.
 
+use std::process::Command;
+
 use leveret_tests::Login;
-use leveret_tests::tls::Wanted;
+use leveret_tests::tls::{Identity, Wanted};
 use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
 use serde_json::json;
 
@@ -73,6 +75,48 @@ fn a_subject_of_several_parts_is_written_with_the_last_one_first() {
     served.add_user("CN=client,2.5.4.13=a\\+b,OU=shop,O=acme\\, inc,C=SE");
     let identity = served.authority.sign_params(params, &CLIENT);
     served.log_in(Some(&identity), &EXTERNAL).unwrap();
+}
+
+/// Some authorities make such names. What is of one part stays in the order of the certificate (a set's,
+/// by its encoding: here the shorter one comes first), while the parts are turned round.
+#[test]
+fn what_is_of_one_part_is_joined_by_plus() {
+    for (settings, name) in [
+        ("", "OU=a\\+b+CN=client,O=acme+UID=7,C=SE"),
+        ("certificate_user = \"common_name\"", "client"),
+    ] {
+        let Some(served) = serve(settings) else { return };
+        let subject = "/C=SE/O=acme+UID=7/CN=client+OU=a\\+b";
+        let Some(identity) = signed_by_openssl(&served, subject) else { return };
+        served.add_user(name);
+        let _open = served.log_in(Some(&identity), &EXTERNAL).unwrap();
+        let (_, connections) = served.get("/api/connections");
+        assert_eq!(connections[0]["user"], json!(name));
+    }
+}
+
+/// A certificate of the authority with such a subject, as OpenSSL reads it: unlike rcgen it makes
+/// parts of several. `None`, and a note, without OpenSSL.
+fn signed_by_openssl(served: &Served, subject: &str) -> Option<Identity> {
+    let home = served.home.path();
+    std::fs::write(home.join("ca.key"), served.authority.key()).unwrap();
+    let arguments = "req -x509 -CA ca.pem -CAkey ca.key -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+                     -nodes -days 1 -keyout client.key -out client.pem -utf8 -subj";
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .arg(subject)
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .current_dir(home)
+        .output();
+    let Ok(output) = output else {
+        let is_required = std::env::var_os("LEVERET_REQUIRE_OPENSSL").is_some();
+        assert!(!is_required, "openssl is not installed, and LEVERET_REQUIRE_OPENSSL is set");
+        println!("skipped: openssl is not installed");
+        return None;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).unwrap();
+    Some(Identity { certificate: read("client.pem"), key: read("client.key") })
 }
 
 /// In the order of the certificate, unlike the parts of a subject.
