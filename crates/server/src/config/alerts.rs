@@ -1,6 +1,7 @@
 //! `[alerts]`: what the broker tells of by itself, and to whom.
 //!
-//! Unlike all other settings these are lists of tables, so they stand in the TOML file only.
+//! Unlike all other settings these are lists of tables, so they stand in the TOML file only, but for
+//! the one password.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use super::units::{parse_bytes, parse_duration, show_duration};
 
 /// Its key in the file.
 pub(super) const SECTION: &str = "alerts";
+/// The key of the mail server's password.
+pub(super) const SMTP_PASSWORD: &str = "alerts.smtp.password";
 /// Most rules, and most receivers.
 const RULES_MAX: usize = 100;
 

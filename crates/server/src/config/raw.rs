@@ -60,6 +60,7 @@ impl RawConfig {
             raw.take_over(rabbitmq::translate(sources, &mut warnings)?);
         }
         raw.read_environment(sources, &mut warnings)?;
+        raw.read_smtp_password(sources)?;
         for flag in &sources.flags {
             let values = flag.values.iter().cloned().map(Value::Text).collect();
             if let Some((setting, form)) = find(flag.key) {
@@ -160,13 +161,37 @@ impl RawConfig {
                     return Err(ConfigError::NotText { origin });
                 };
                 self.give(setting, form, Value::Text(text.to_owned()), origin);
-            } else if !NO_SETTINGS.contains(&name.as_str()) {
+            } else if !NO_SETTINGS.contains(&name.as_str()) && !is_of_smtp(name) {
                 let nearest = nearest_variable(name);
                 warnings.push(ConfigWarning::UnknownVariable { origin, nearest });
             }
         }
         Ok(())
     }
+
+    /// Also here a value stands above the file it might be in, and both above the section.
+    fn read_smtp_password(&mut self, sources: &Sources) -> Result<(), ConfigError> {
+        // In alphabetical order: the value comes first.
+        let mut given = sources.settings_in_environment().filter(|(name, _)| is_of_smtp(name));
+        let Some((name, value)) = given.next() else { return Ok(()) };
+        let origin = Origin::Environment(name.clone());
+        let Some(smtp) = &mut self.alerts.smtp else {
+            let why = "there is no mail server, [alerts.smtp], for this password".to_owned();
+            return Err(ConfigError::Alerts { origin, why });
+        };
+        let password = match (name.ends_with(FILE_SUFFIX), value.to_str()) {
+            (true, _) => read_secret(Path::new(value), &origin)?,
+            (false, Some(text)) => text.to_owned(),
+            (false, None) => return Err(ConfigError::NotText { origin }),
+        };
+        smtp.password = Some(password.into());
+        Ok(())
+    }
+}
+
+/// Whether a variable says what the mail server's password is, or where.
+fn is_of_smtp(name: &str) -> bool {
+    name.strip_suffix(FILE_SUFFIX).unwrap_or(name) == variable(alerts::SMTP_PASSWORD)
 }
 
 fn read_alerts(

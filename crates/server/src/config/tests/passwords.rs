@@ -42,6 +42,35 @@ fn passwords_may_be_in_files() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
+/// The one that is no setting of its own.
+#[test]
+fn the_mail_servers_password_may_be_in_a_file_or_a_variable() {
+    const VALUE: &str = "LEVERET_ALERTS_SMTP_PASSWORD";
+    const FILE: &str = "LEVERET_ALERTS_SMTP_PASSWORD_FILE";
+    let folder = tempfile::tempdir().unwrap();
+    let [config, password] = ["leveret.toml", "password"].map(|name| folder.path().join(name));
+    let smtp = "[alerts.smtp]\nhost = \"h\"\nfrom = \"a@b\"\npassword = \"in the section\"\n";
+    fs::write(&config, smtp).unwrap();
+    fs::write(&password, "s3cret\n").unwrap();
+    let file = (FILE, password.to_str().unwrap());
+    for (variables, expected) in [
+        (&[][..], "in the section"),
+        (&[file], "s3cret"),
+        (&[(VALUE, "hunter2"), file], "hunter2"),
+        (&[(VALUE, "hunter2")], "hunter2"),
+    ] {
+        let sources = environment(variables).file(&config);
+        let sources = sources.flag("--data-dir", "data_dir", ["/data".to_owned()]);
+        let (config, warnings) = Config::load(&sources).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        assert_eq!(config.alerts.smtp.unwrap().password.as_deref(), Some(expected));
+    }
+    let error = from_environment(&[(VALUE, "hunter2")]).unwrap_err();
+    let expected = "environment variable LEVERET_ALERTS_SMTP_PASSWORD: there is no mail server, \
+                    [alerts.smtp], for this password";
+    assert_eq!(error, expected);
+}
+
 #[test]
 fn a_file_of_a_password_that_cannot_be_read_stops_the_start() {
     let error = from_environment(&[("LEVERET_AUTH_DEFAULT_PASS_FILE", "/nowhere/password")]);
