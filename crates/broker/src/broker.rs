@@ -103,6 +103,9 @@ pub struct BrokerOptions {
     pub transient_memory: u64,
 }
 
+/// The default user's password unless another is set. Everybody knows it.
+const WELL_KNOWN_PASSWORD: &str = "guest";
+
 /// See [`BrokerOptions::message_memory`].
 pub const MESSAGE_MEMORY: u64 = 12 << 20;
 
@@ -112,8 +115,8 @@ impl Default for BrokerOptions {
             store: StoreOptions::default(),
             loopback_users: vec!["guest".to_owned()],
             default_user: "guest".to_owned(),
-            default_password: "guest".into(),
-            password_hashing: HashingAlgorithm::default(),
+            default_password: WELL_KNOWN_PASSWORD.into(),
+            password_hashing: HashingAlgorithm::Argon2id,
             default_vhost: "/".to_owned(),
             create_defaults: true,
             node: "rabbit@localhost".to_owned(),
@@ -419,8 +422,15 @@ impl Broker {
     fn create_defaults(&self, options: &BrokerOptions) -> Result<(), OpenError> {
         let failed = |source| OpenError::Definition { kind: "default user", source };
         let password = options.default_password.as_bytes();
+        let hashing = match options.password_hashing {
+            // What everybody knows no hash protects, and each first start would take its time for it.
+            HashingAlgorithm::Argon2id if password == WELL_KNOWN_PASSWORD.as_bytes() => {
+                HashingAlgorithm::Sha256
+            }
+            hashing => hashing,
+        };
         let user = User {
-            password_hash: Some(PasswordHash::with(options.password_hashing, password)?),
+            password_hash: Some(PasswordHash::with(hashing, password)?),
             ..User::with_password(&options.default_user, password, [tag::ADMINISTRATOR])?
         };
         let actor = Actor::program();

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use leveret_broker::access::HashingAlgorithm;
 use leveret_broker::policy::{AppliedPolicies, Policy, PolicyKind, PolicyRefused};
 use leveret_broker::{Actor, AlarmStatus, Broker, Resource};
 use leveret_server::StartError;
-use leveret_server::config::{AlarmConfig, Config, Limit, Storage};
+use leveret_server::config::{AlarmConfig, AuthConfig, Config, Limit, Storage};
 use thiserror::Error;
 use tokio::runtime;
 use tokio::sync::oneshot;
@@ -68,8 +69,8 @@ impl TestBroker {
 
     /// The settings of [`start`](Self::start): the broker's defaults, in memory, on a free port of
     /// 127.0.0.1, without HTTP (`config.management`, `config.metrics`). Alarms are for
-    /// [`pretend`](Self::pretend) only, as the memory that could be measured is the test's, too. A
-    /// test changes what it is about:
+    /// [`pretend`](Self::pretend) only, as the memory that could be measured is the test's, too.
+    /// Passwords are hashed with SHA-256. A test changes what it is about:
     ///
     /// ```
     /// use leveret::TestBroker;
@@ -81,7 +82,13 @@ impl TestBroker {
     /// # Ok::<(), leveret::TestBrokerError>(())
     /// ```
     pub fn config() -> Config {
+        let auth = AuthConfig {
+            // Argon2id takes a second in a build that is not optimised, as those of tests are.
+            password_hashing: HashingAlgorithm::Sha256,
+            ..Config::default().auth
+        };
         Config {
+            auth,
             listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
             management: Vec::new(),
             metrics: Vec::new(),

@@ -345,7 +345,7 @@ impl Default for Config {
                 backends: leveret_auth::Settings::default(),
                 mechanisms: vec![Mechanism::Plain, Mechanism::Amqplain],
                 loopback_users: vec!["guest".into()],
-                password_hashing: HashingAlgorithm::Sha256,
+                password_hashing: HashingAlgorithm::Argon2id,
                 password_upgrade_on_login: false,
                 default_user: "guest".into(),
                 default_pass: "guest".into(),

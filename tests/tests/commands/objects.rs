@@ -142,6 +142,24 @@ fn a_password_from_standard_input_is_in_no_process_list() {
     assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna s3cret"), "Success\n");
 }
 
+/// Made and changed by a command it is hashed as by the API.
+#[test]
+fn a_password_of_the_command_line_is_hashed_with_argon2id() {
+    let Some((broker, tools)) = managed() else { return };
+    let api = Api::new(broker.management_address());
+    let hash_of_anna = || {
+        let anna = api.get("/users/anna");
+        assert_eq!(anna["hashing_algorithm"], "leveret_password_hashing_argon2id");
+        anna["password_hash"].clone()
+    };
+    tools.print("rabbitmqctl add_user anna s3cret");
+    let first = hash_of_anna();
+    assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna s3cret"), "Success\n");
+    tools.print("rabbitmqctl change_password anna other");
+    assert_ne!(hash_of_anna(), first);
+    assert_eq!(tools.print("rabbitmqctl -q authenticate_user anna other"), "Success\n");
+}
+
 #[test]
 fn a_hashed_password_lets_its_user_in() {
     let Some((_broker, tools)) = managed() else { return };

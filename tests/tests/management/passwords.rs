@@ -38,9 +38,13 @@ fn gets_in(broker: &Broker, user: &str, password: &str) -> bool {
     }
 }
 
+fn algorithm_of(api: &Api, user: &str) -> Value {
+    api.get(&format!("/users/{user}"))["hashing_algorithm"].clone()
+}
+
 #[test]
-fn passwords_are_hashed_with_argon2id_on_demand() {
-    let Some((broker, api)) = start("password_hashing = \"argon2id\"") else { return };
+fn new_passwords_are_hashed_with_argon2id() {
+    let Some((broker, api)) = start("") else { return };
     put(&api, "anna", &json!({ "password": "first", "tags": "management" }));
     let anna = api.get("/users/anna");
     assert_eq!(anna["hashing_algorithm"], ARGON2ID);
@@ -82,8 +86,7 @@ fn passwords_are_hashed_with_argon2id_on_demand() {
 
 #[test]
 fn rabbitmqs_hashes_are_replaced_when_their_users_log_in() {
-    let settings = "password_hashing = \"argon2id\"\npassword_upgrade_on_login = true";
-    let Some((mut broker, api)) = start(settings) else { return };
+    let Some((mut broker, api)) = start("password_upgrade_on_login = true") else { return };
     let md5 = "rabbit_password_hashing_md5";
     for (user, hash, algorithm) in [("new", OF_RABBITMQ, SHA256), ("old", OF_OLD_RABBITMQ, md5)] {
         let body = json!({ "password_hash": hash, "hashing_algorithm": algorithm, "tags": "" });
@@ -100,13 +103,57 @@ fn rabbitmqs_hashes_are_replaced_when_their_users_log_in() {
     assert!(gets_in(&broker, "old", "guest"));
 }
 
+/// RabbitMQ's name for the hashing does as well.
 #[test]
-fn rabbitmq_can_read_hashes_unless_others_are_asked_for() {
+fn rabbitmq_can_read_hashes_if_that_is_asked_for() {
+    for name in ["sha256", SHA256] {
+        let Some((broker, api)) = start(&format!("password_hashing = \"{name}\"")) else { return };
+        put(&api, "anna", &json!({ "password": "first", "tags": "" }));
+        let anna = api.get("/users/anna");
+        assert_eq!(anna["hashing_algorithm"], SHA256);
+        assert_eq!(anna["password_hash"].as_str().unwrap().len(), 48);
+        assert!(gets_in(&broker, "anna", "first"));
+    }
+}
+
+/// What everybody knows needs no costly hash.
+#[test]
+fn the_first_user_is_hashed_as_others_unless_its_password_is_well_known() {
     let Some((broker, api)) = start("") else { return };
-    put(&api, "anna", &json!({ "password": "first", "tags": "" }));
-    let anna = api.get("/users/anna");
-    assert_eq!(anna["hashing_algorithm"], SHA256);
-    assert_eq!(anna["password_hash"].as_str().unwrap().len(), 48);
+    assert_eq!(algorithm_of(&api, "guest"), SHA256);
+    assert!(gets_in(&broker, "guest", "guest"));
+    assert!(!gets_in(&broker, "guest", "Guest"));
+    let settings = "default_user = \"anna\"\ndefault_pass = \"s3cret\"";
+    let Some((broker, api)) = start(settings) else { return };
+    let api = api.with_login(Some("anna:s3cret"));
+    assert_eq!(algorithm_of(&api, "anna"), ARGON2ID);
+    assert!(gets_in(&broker, "anna", "s3cret"));
+    assert!(!gets_in(&broker, "anna", "guest"));
+}
+
+/// As long as nobody asks for an upgrade.
+#[test]
+fn hashes_of_rabbitmqs_stay_as_they_are() {
+    let Some((broker, api)) = start("") else { return };
+    let user = json!({ "name": "anna", "password_hash": OF_RABBITMQ, "hashing_algorithm": SHA256,
+                       "tags": "administrator" });
+    assert_eq!(api.call("POST", "/definitions", &json!({ "users": [user] })).status, 204);
+    put(&api, "bert", &json!({ "password_hash": OF_RABBITMQ, "tags": "" }));
+    for name in ["anna", "bert"] {
+        put(&api, name, &api.get(&format!("/users/{name}")));
+        assert!(gets_in(&broker, name, "guest"));
+        assert!(!gets_in(&broker, name, "Guest"));
+        let user = api.get(&format!("/users/{name}"));
+        assert_eq!(
+            (&user["password_hash"], &user["hashing_algorithm"]),
+            (&json!(OF_RABBITMQ), &json!(SHA256))
+        );
+    }
+}
+
+#[test]
+fn hashes_of_old_rabbitmqs_let_their_users_in() {
+    let Some((broker, api)) = start("") else { return };
     let body = json!({ "password_hash": OF_OLD_RABBITMQ, "tags": "",
                        "hashing_algorithm": "rabbit_password_hashing_md5" });
     put(&api, "old", &body);

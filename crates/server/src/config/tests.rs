@@ -193,7 +193,7 @@ fn a_file_sets_everything() {
             },
             mechanisms: vec![Mechanism::External, Mechanism::Plain],
             loopback_users: vec![],
-            password_hashing: HashingAlgorithm::Argon2id,
+            password_hashing: HashingAlgorithm::Sha512,
             password_upgrade_on_login: true,
             default_user: "anna".into(),
             default_pass: "secret".into(),
