@@ -109,12 +109,13 @@ impl AccessControl {
     /// Whether [`authenticate`](Self::authenticate) will take its time, and much memory: that is not
     /// for a thread that serves others.
     pub fn takes_time(&self, user: &str, password: &[u8]) -> bool {
-        let user = self.user(user);
+        let (user, are_costly) = (self.user(user), self.hashing == HashingAlgorithm::Argon2id);
         match user.as_ref().and_then(|user| user.password_hash.as_ref()) {
-            None => self.hashing == HashingAlgorithm::Argon2id,
-            Some(hash) => {
-                hash.algorithm() == HashingAlgorithm::Argon2id && !self.is_verified(hash, password)
+            None => are_costly,
+            Some(hash) if hash.algorithm() == HashingAlgorithm::Argon2id => {
+                !self.is_verified(hash, password)
             }
+            Some(hash) => are_costly && !hash.verify(password),
         }
     }
 
@@ -150,9 +151,9 @@ impl AccessControl {
 
     /// Checks a login.
     ///
-    /// An unknown user and a user without a password cost one hash like a wrong password does, so
-    /// the time of the answer does not tell which names exist. `peer_is_loopback` is
-    /// [`is_loopback`] of the peer's address.
+    /// An unknown user and a user without a password cost one hash like a wrong password does, and
+    /// that as much as one of a new password, so the time of the answer does not tell which names
+    /// exist. `peer_is_loopback` is [`is_loopback`] of the peer's address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.
@@ -171,6 +172,9 @@ impl AccessControl {
             return Err(AuthFailure::NoPassword);
         };
         if !self.verify(hash, password) {
+            if hash.algorithm() != self.hashing {
+                password::verify_nothing(self.hashing, password);
+            }
             return Err(AuthFailure::WrongPassword);
         }
         self.check_origin(&user.name, peer_is_loopback)?;

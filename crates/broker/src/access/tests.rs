@@ -161,3 +161,17 @@ fn topics_are_free_until_restricted() {
     assert!(!cache.allows_topic(TopicPermissionKind::Read, "amq.topic", "anna.key"));
     assert!(cache.allows_topic(TopicPermissionKind::Write, "other", "any.key"));
 }
+
+/// Else the time would tell whose password is hashed otherwise, and so that they exist.
+#[test]
+fn a_wrong_password_takes_as_long_for_everybody() {
+    let access = directory().hashing_with(HashingAlgorithm::Argon2id);
+    let limits = UserLimits::default();
+    access.put_user(User { name: "cert".into(), password_hash: None, tags: vec![], limits });
+    for name in ["guest", "anna", "cert", "nobody"] {
+        assert!(access.takes_time(name, b"wrong"), "{name}");
+    }
+    assert!(!access.takes_time("anna", b"anna"));
+    assert!(access.authenticate("anna", b"anna", true).is_ok());
+    assert_eq!(access.authenticate("anna", b"wrong", true), Err(AuthFailure::WrongPassword));
+}
