@@ -28,3 +28,4 @@ mod tiny_bodies;
 mod unacked;
 mod unfinished_messages;
 mod worker;
+mod wrong_passwords;
