@@ -17,7 +17,7 @@ use std::{
 pub use self::backlog::Backlog;
 use self::{
     reading::{Found, Reading, first_unit},
-    scan::{Chain, Leftovers},
+    scan::{Chain, Leftovers, Window},
     taken::Taken,
 };
 use crate::{
@@ -66,7 +66,10 @@ pub(crate) fn recover(
         reading = Reading::new(applied);
         reading.read(&found, options, false)?;
     }
-    let Reading { taken, mut summary, summaries, unwritten } = reading;
+    let Reading { mut taken, mut summary, summaries, unwritten } = reading;
+    if taken.chain.clean_stop && has_lost_mark(&found, &taken)? {
+        taken.chain.clean_stop = false;
+    }
     let segments: Vec<Segment> = found.into_iter().map(|found| found.segment).collect();
     let Taken { mut chain, mut fold, mut live, mut map, records, bytes, .. } = taken;
     let found = live.len();
@@ -133,6 +136,18 @@ pub(crate) fn recover(
         backlogs,
         report,
     })
+}
+
+/// Whether the mark is damaged that a process wrote behind a clean stop before it went on, there or in the
+/// next segment.
+fn has_lost_mark(found: &[Found], taken: &Taken) -> Result<bool, OpenError> {
+    let Some(tail) = taken.live.tail() else { return Ok(false) };
+    let next = found.get(taken.live.len()).and_then(|next| next.first);
+    if next.is_some_and(|next| next.session > taken.chain.session) {
+        return Ok(true);
+    }
+    let mut window = Window::new(&tail.segment);
+    window.lacks_mark(tail.used, &taken.chain).map_err(refused("read", &tail.segment.path))
 }
 
 /// Opens the segment files, ascending, and checks that none is missing in between.

@@ -32,10 +32,12 @@ fn dir() -> &'static Path {
     Path::new("/data")
 }
 
+const SEGMENT: u64 = 4 << 10;
+
 fn options() -> StoreOptions {
     StoreOptions {
-        segment_bytes: 4 << 10,
-        first_segment_bytes: 4 << 10,
+        segment_bytes: SEGMENT,
+        first_segment_bytes: SEGMENT,
         lazy_sync: Duration::from_millis(1),
         ..StoreOptions::default()
     }
@@ -491,4 +493,38 @@ proptest! {
         }
         let _ = damages;
     }
+}
+
+/// The mark that is written first behind a clean stop; what is behind it are confirmed messages.
+#[test]
+fn a_damaged_mark_hides_nothing_of_what_came_after_a_clean_stop() {
+    let disk = MemDisk::new();
+    let publish_and_stop = |numbers: std::ops::Range<u8>| {
+        let (store, _) = open(&disk).expect("opens");
+        let mut batch = Batch::new();
+        for number in numbers {
+            batch.message(&[1], &[&[number]]);
+            let last = store.append(&mut batch).last;
+            block_on(store.durable(last));
+        }
+        store.close();
+    };
+    publish_and_stop(0..1);
+    let segment = &segments(&disk)[0];
+    let read = || {
+        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+        file(&disk, segment).read_exact_at(&mut bytes, 0).expect("reads");
+        bytes
+    };
+    let stopped = read();
+    publish_and_stop(1..4);
+    let mark = stopped.iter().zip(read()).position(|(old, new)| *old != new).expect("is behind");
+    file(&disk, segment).write_all_at(&[&[0xff]], mark as u64 + 20).expect("writes");
+
+    let refused = open(&disk).map(drop).expect_err("it is damaged");
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+    let (damages, messages) = repaired(&disk);
+    assert!(!damages.is_empty());
+    let bodies: Vec<_> = messages.into_values().map(|(_, body)| body).collect();
+    assert_eq!(bodies, [[0], [1], [2], [3]]);
 }

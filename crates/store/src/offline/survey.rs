@@ -244,7 +244,10 @@ impl Reader {
         index: usize,
         at: u64,
     ) -> Result<Option<Found>, OpenError> {
-        if self.chain.clean_stop && self.is_over(index)? {
+        let mut window = Window::new(segment);
+        let lacks_mark =
+            window.lacks_mark(at, &self.chain).map_err(refused("read", &segment.path))?;
+        if self.chain.clean_stop && !lacks_mark && self.is_over(index)? {
             return Ok(None);
         }
         let acknowledged = match self.acknowledged {

@@ -86,6 +86,15 @@ impl<'a> Window<'a> {
         Ok(body.filter(|body| header.vouches_for(body)).map(|body| (header, body)))
     }
 
+    /// Whether a process went on behind the mark of a clean stop, where `chain` ends at `end`, though the
+    /// mark it wrote there before anything else cannot be read.
+    pub(crate) fn lacks_mark(&mut self, end: u64, chain: &Chain) -> io::Result<bool> {
+        let behind = self.bytes(end + unit::HEADER as u64, unit::HEADER as u64)?;
+        let header = behind.and_then(UnitHeader::decode);
+        let salt = self.segment.salt;
+        Ok(header.is_some_and(|header| header.salt == salt && header.session > chain.session))
+    }
+
     /// `length` bytes at `at`; `None` if the file ends before.
     fn bytes(&mut self, at: u64, length: u64) -> io::Result<Option<&[u8]>> {
         let capacity = self.segment.capacity;
