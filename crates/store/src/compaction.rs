@@ -11,13 +11,15 @@
 //! | up to as many as messages take, and a segment | segments are emptied at the rate of [`StoreOptions::compaction_bytes_per_second`] |
 //! | more | as quickly as it can be done |
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    FatalError, StoreOptions,
+    StoreOptions,
     live::Live,
     segment::{HEADER, Segment},
-    shared::Tried,
     unit::{self, UnitHeader},
 };
 
@@ -102,21 +104,15 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads whole units, `size` bytes of them unless the first has more. Ends at what is damaged.
-    pub(crate) fn read(&self, size: u64) -> Result<Stretch, FatalError> {
+    /// Reads whole units, `size` bytes of them unless the first has more. Ends at what is damaged, or
+    /// cannot be read: it stays where it is, and costs what it holds once that is wanted.
+    pub(crate) fn read(&self, size: u64) -> Stretch {
         let Self { segment, at, end } = self;
-        let read = |length: u64| -> Result<Vec<u8>, FatalError> {
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-            segment.file.read_exact_at(&mut bytes, *at).tried("reading", &segment.path)?;
-            Ok(bytes)
-        };
-        let mut bytes = read(size.min(end.saturating_sub(*at)))?;
-        if let Some(header) = UnitHeader::decode(&bytes) {
-            let first = unit::HEADER as u64 + header.length;
-            if first > bytes.len() as u64 && at.saturating_add(first) <= *end {
-                bytes = read(first)?;
-            }
-        }
+        let mut bytes = self.bytes(size).unwrap_or_else(|error| {
+            let path = segment.path.display();
+            tracing::error!("reading {path} from byte {at} on failed: {error}");
+            Vec::new()
+        });
         let mut length = 0;
         let mut records = 0;
         while let Some(unit) = bytes.get(length..)
@@ -134,7 +130,22 @@ impl Reading {
         bytes.truncate(length);
         let next = at + length as u64;
         let is_last = next >= *end || length == 0;
-        Ok(Stretch { segment: segment.number, units: bytes, records, first: 0, next, is_last })
+        Stretch { segment: segment.number, units: bytes, records, first: 0, next, is_last }
+    }
+
+    fn bytes(&self, size: u64) -> io::Result<Vec<u8>> {
+        let Self { segment, at, end } = self;
+        let read = |length: u64| {
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+            segment.file.read_exact_at(&mut bytes, *at).map(|()| bytes)
+        };
+        let bytes = read(size.min(end.saturating_sub(*at)))?;
+        match UnitHeader::decode(&bytes).map(|header| unit::HEADER as u64 + header.length) {
+            Some(first) if first > bytes.len() as u64 && at.saturating_add(first) <= *end => {
+                read(first)
+            }
+            _ => Ok(bytes),
+        }
     }
 }
 

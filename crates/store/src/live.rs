@@ -81,6 +81,13 @@ pub(crate) enum Moves {
     Found,
 }
 
+impl LiveSegment {
+    /// How many bytes its messages take when they are moved, at most.
+    pub(crate) const fn moved_bytes(&self) -> u64 {
+        self.live.bytes + self.live.places * MOVED_EXTRA
+    }
+}
+
 impl Run {
     /// Whether `lsn` is the next one.
     const fn takes(&self, queue: u64, lsn: u64) -> bool {
@@ -470,3 +477,6 @@ impl Live {
         self.segment(number)
     }
 }
+
+/// Bytes more that a place takes in the record of a moved message than in that of a message, at most.
+const MOVED_EXTRA: u64 = 64;

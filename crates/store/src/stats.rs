@@ -83,6 +83,8 @@ pub(crate) struct Counters {
     pub(crate) moved_bytes: AtomicU64,
     /// The next segment could not be made.
     pub(crate) no_space: AtomicBool,
+    /// A message that is larger than segments waits for space.
+    pub(crate) large_waits: AtomicBool,
     /// Definitions wait for their tables to have space.
     pub(crate) tables_wait: AtomicBool,
 }
@@ -103,6 +105,7 @@ impl Default for Counters {
             live_bytes: AtomicU64::default(),
             moved_bytes: AtomicU64::default(),
             no_space: AtomicBool::default(),
+            large_waits: AtomicBool::default(),
             tables_wait: AtomicBool::default(),
         }
     }
@@ -131,7 +134,9 @@ impl Counters {
 
     /// Whether the disk refused something because it is full.
     pub(crate) fn is_full(&self) -> bool {
-        self.no_space.load(Relaxed) || self.tables_wait.load(Relaxed)
+        [&self.no_space, &self.large_waits, &self.tables_wait]
+            .into_iter()
+            .any(|one| one.load(Relaxed))
     }
 
     pub(crate) fn synced(&self, took: Duration, records: u64) {

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::Database;
 
 use crate::{
@@ -111,8 +111,13 @@ impl Upkeep {
     ///
     /// The last one is to take the settlements that free others if the disk is full. So it is given only
     /// once there is another, or once it is known that there will not be, and publishers have had the time
-    /// to notice and stop.
-    pub(crate) fn take(&self, options: &StoreOptions, is_full: &AtomicBool) -> Option<Segment> {
+    /// to notice and stop. `meanwhile` is called now and then while none can be made.
+    pub(crate) fn take(
+        &self,
+        options: &StoreOptions,
+        is_full: &AtomicBool,
+        mut meanwhile: impl FnMut(),
+    ) -> Option<Segment> {
         let mut work = self.work.lock();
         let mut full_since = None;
         loop {
@@ -132,11 +137,28 @@ impl Upkeep {
             }
             work.wanted = true;
             self.wake.notify_one();
-            if is_last && full_since.is_some() {
+            if full_since.is_some() {
                 self.ready.wait_for(&mut work, options.full_disk_retry);
+                MutexGuard::unlocked(&mut work, &mut meanwhile);
             } else {
                 self.ready.wait(&mut work);
             }
+        }
+    }
+
+    /// Waits until the next segment is not the last. `false` if the disk has no space for another.
+    pub(crate) fn has_another(&self, is_full: &AtomicBool) -> bool {
+        let mut work = self.work.lock();
+        loop {
+            if work.spares.len() > 1 {
+                return true;
+            }
+            if work.ended || is_full.load(Ordering::Relaxed) {
+                return false;
+            }
+            work.wanted = true;
+            self.wake.notify_one();
+            self.ready.wait(&mut work);
         }
     }
 
@@ -270,7 +292,10 @@ impl UpkeepThread {
                     other => other.map(drop),
                 },
                 Task::Apply(changes) => self.apply(changes),
-                Task::Compact(reading) => self.compact(&reading),
+                Task::Compact(reading) => {
+                    self.compact(&reading);
+                    Ok(())
+                }
                 Task::End => break,
             };
             if let Err(error) = done {
@@ -379,11 +404,10 @@ impl UpkeepThread {
     }
 
     /// Hands the writer the next stretch of a segment that is being emptied.
-    fn compact(&self, reading: &Reading) -> Result<(), FatalError> {
-        let stretch = reading.read(compaction::step(&self.shared.options))?;
+    fn compact(&self, reading: &Reading) {
+        let stretch = reading.read(compaction::step(&self.shared.options));
         self.shared.pending.lock().stretch = Some(stretch);
         self.shared.writer_wake.notify_one();
-        Ok(())
     }
 
     /// Brings changes to their tables. A full disk is waited out: they are in the journal, whose segments
@@ -471,11 +495,11 @@ mod tests {
             StoreOptions { full_disk_retry: Duration::from_millis(1), ..StoreOptions::default() };
         let (disk, is_full) = (MemDisk::new(), AtomicBool::new(false));
         let upkeep = upkeep_with_spares(&disk, 2);
-        let taken = upkeep.take(&options, &is_full).expect("there are two");
+        let taken = upkeep.take(&options, &is_full, || {}).expect("there are two");
         assert_eq!(taken.number, 0);
 
         thread::scope(|scope| {
-            let taker = scope.spawn(|| upkeep.take(&options, &is_full));
+            let taker = scope.spawn(|| upkeep.take(&options, &is_full, || {}));
             wait_until_wanted(&upkeep);
             let mut work = upkeep.work.lock();
             work.spares
@@ -485,7 +509,7 @@ mod tests {
             upkeep.ready.notify_all();
             assert_eq!(taker.join().expect("ends").map(|taken| taken.number), Some(1));
 
-            let taker = scope.spawn(|| upkeep.take(&options, &is_full));
+            let taker = scope.spawn(|| upkeep.take(&options, &is_full, || {}));
             wait_until_wanted(&upkeep);
             is_full.store(true, Ordering::Relaxed);
             upkeep.ready.notify_all();

@@ -3,8 +3,10 @@
 mod journal_end;
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -252,7 +254,17 @@ impl Writer {
         if !self.units.is_empty() {
             self.end.reopen()?;
         }
-        self.end.write_units(&mut self.units, &mut self.bytes)?;
+        let mut from = 0;
+        loop {
+            let rest = self.units.get_mut(from..).unwrap_or_default();
+            let to = from + self.end.write_units(rest, &mut self.bytes)?;
+            let Some(next) = self.units.get(to) else { break };
+            let header = self.end.header_of(next, &self.bytes);
+            self.seal(from..to)?;
+            self.next_segment(header.first)?;
+            self.enlarge_for(to)?;
+            from = to;
+        }
         self.shared.written(size);
         // After a new segment also what could wait is synced: only then can those before it go, and a
         // flood that fills one each time would put that off forever.
@@ -264,6 +276,18 @@ impl Writer {
         if self.end.unsynced() && self.end.urgent_since.is_none() {
             self.end.lazy_since.get_or_insert_with(Instant::now);
         }
+        self.tell();
+        self.count(from..self.units.len());
+        self.give_back();
+        if let Some(stretch) = self.stretch.take() {
+            self.move_messages(stretch)?;
+        }
+        self.compact();
+        Ok(())
+    }
+
+    /// Tells who waits how far the journal is durable.
+    fn tell(&mut self) {
         let durable = match self.shared.options.sync {
             SyncPolicy::Always => self.end.synced,
             SyncPolicy::Interval(_) => self.end.written,
@@ -272,13 +296,54 @@ impl Writer {
         self.shared.durable_waiters.wake(&mut self.wakers, |goal| goal <= durable);
         let buffered = self.shared.buffered() as u64;
         self.shared.writable_waiters.wake(&mut self.wakers, |limit| buffered < limit);
-        self.count();
-        self.give_back();
-        if let Some(stretch) = self.stretch.take() {
-            self.move_messages(stretch)?;
+    }
+
+    /// Makes what is in the segment durable, and tells and counts the units that were written last:
+    /// before the next one is waited for, which on a full disk may need what they settle.
+    fn seal(&mut self, written: Range<usize>) -> Result<(), Stop> {
+        if self.end.unsynced() {
+            self.end.sync()?;
         }
-        self.compact();
+        self.tell();
+        self.count(written);
         Ok(())
+    }
+
+    /// Goes on in the next segment, for a unit that does not fit and whose first LSN is `first`.
+    fn next_segment(&mut self, first: u64) -> Result<(), Stop> {
+        if self.end.is_empty_segment() {
+            return Ok(());
+        }
+        let (upkeep, shared) = (Arc::clone(&self.upkeep), Arc::clone(&self.shared));
+        // Definitions that reach their tables meanwhile may let one go.
+        let next = upkeep.take(&shared.options, &shared.counters.no_space, || self.free());
+        self.end.begin_segment(next.ok_or(None)?, first)
+    }
+
+    /// Gives the unit `at` the room it needs, if it is larger than segments are. A full disk is waited out,
+    /// unless the store is closing.
+    fn enlarge_for(&mut self, at: usize) -> Result<(), Stop> {
+        loop {
+            let Some(unit) = self.units.get(at) else { return Ok(()) };
+            let header = self.end.header_of(unit, &self.bytes);
+            let records = unit.body.bytes(&self.bytes).get(unit::HEADER..).unwrap_or_default();
+            let waits = &self.shared.counters.large_waits;
+            if self.end.enlarge_for(&header, records)? {
+                if waits.swap(false, Relaxed) {
+                    tracing::info!("the journal has space for the large message");
+                }
+                return Ok(());
+            }
+            if !waits.swap(true, Relaxed) {
+                tracing::error!("no space for a large message in the journal");
+            }
+            if self.shared.pending.lock().closing || self.shared.failed() {
+                // What is not written was never promised.
+                return Err(None);
+            }
+            thread::sleep(self.shared.options.full_disk_retry);
+            self.free();
+        }
     }
 
     /// Writes again what is needed of a stretch of an old segment. What is settled is known up to this
@@ -292,22 +357,24 @@ impl Writer {
         collect_needed(&self.end.live, &stretch, &mut batch);
         if batch.count > 0 {
             self.end.reopen()?;
-            let is_full = self.shared.counters.no_space.load(Relaxed);
             let body = batch.bytes.get(unit::HEADER..).unwrap_or_default();
             let digest = batch.digest.clone().finalize();
             let mut header = self.end.header(stretch.first, batch.count, digest, body);
             let must_roll = self.end.live.tail().is_some_and(|tail| tail.has_copies)
                 || !self.end.note(&header, body, 0);
-            if must_roll && is_full {
-                // What is left of the space is for settlements, which free some.
-                batch.clear();
-                self.moved = batch;
-                self.compacting = None;
-                self.upkeep.cancel_compaction();
-                return Ok(());
-            }
             if must_roll {
-                header = self.end.roll(header, body)?;
+                if !self.upkeep.has_another(&self.shared.counters.no_space) {
+                    self.put_off(batch);
+                    return Ok(());
+                }
+                self.seal(0..0)?;
+                self.next_segment(stretch.first)?;
+                header = self.end.header(stretch.first, batch.count, digest, body);
+                let fits = self.end.enlarge_for(&header, body)? && self.end.note(&header, body, 0);
+                if !fits {
+                    self.put_off(batch);
+                    return Ok(());
+                }
             }
             self.write_moved(&header, &mut batch)?;
         }
@@ -325,6 +392,15 @@ impl Writer {
         }
         self.upkeep.moved(&stretch, self.shared.options.compaction_bytes_per_second);
         Ok(())
+    }
+
+    /// Leaves the segment that is being emptied as it is: what is left of the space is for settlements,
+    /// which free some.
+    fn put_off(&mut self, mut batch: Batch) {
+        batch.clear();
+        self.moved = batch;
+        self.compacting = None;
+        self.upkeep.cancel_compaction();
     }
 
     fn write_moved(&mut self, header: &UnitHeader, batch: &mut Batch) -> Result<(), Stop> {
@@ -349,37 +425,45 @@ impl Writer {
     /// Begins to empty the oldest segment if there is reason to.
     fn compact(&mut self) {
         let pace = Pace::of(&self.end.live, &self.shared.options);
+        let is_full = self.shared.counters.no_space.load(Relaxed);
+        let hurry = pace == Pace::Hurry || is_full;
         if self.compacting.is_some() {
-            self.upkeep.hurry(pace == Pace::Hurry);
+            self.upkeep.hurry(hurry);
         } else if pace != Pace::Rest
-            && !self.shared.counters.no_space.load(Relaxed)
             && let Some(oldest) = self.end.live.oldest_kept()
+            && (!is_full || self.end.has_room_for_moves(oldest))
         {
             self.compacting = Some(oldest.segment.number);
-            self.upkeep.hurry(pace == Pace::Hurry);
+            self.upkeep.hurry(hurry);
             self.upkeep.compact(oldest.segment.clone(), oldest.used);
         }
     }
 
-    /// Counts what the units written add and settle, and lets go of what nothing needs any more.
-    fn count(&mut self) {
+    /// Counts what these units, which are written, add and settle, and lets go of what nothing needs any
+    /// more.
+    fn count(&mut self, written: Range<usize>) {
+        let units = self.units.get(written).unwrap_or_default();
         let mut map = self.shared.map.lock();
-        for unit in &self.units {
+        for unit in units {
             let bytes = unit.body.bytes(&self.bytes);
             let body = bytes.get(unit::HEADER..).unwrap_or_default();
             map.unit(unit.first, unit.count, unit.at, body);
         }
         drop(map);
         self.shared.publish_readable(self.end.written);
-        for unit in &self.units {
+        for unit in units {
             let bytes = unit.body.bytes(&self.bytes);
             let body = bytes.get(unit::HEADER..).unwrap_or_default();
             self.end.live.unit(unit.first, body, Moves::Made, |lsn, payload| {
                 self.changes.push((lsn, payload.to_vec()));
             });
         }
-        // What was counted is durable only now; a segment must not go because of a settlement that
-        // could be lost.
+        self.free();
+    }
+
+    /// Lets go of the segments that nothing needs any more.
+    fn free(&mut self) {
+        // A segment must not go because of a settlement that could be lost.
         if !self.end.unsynced() {
             self.upkeep.apply(&mut self.changes);
             while let Some(segment) =

@@ -176,3 +176,21 @@ fn an_unfinished_backup_is_refused() {
         }
     }
 }
+
+/// Before anything is written: what is there may have been delivered.
+#[test]
+fn a_backup_is_never_taken_for_a_clean_stop() {
+    let disk: Arc<dyn Disk> = Arc::new(MemDisk::new());
+    let (store, _) = open(&disk, "/data");
+    let mut batch = Batch::new();
+    batch.message(&[1], &[&7_u64.to_le_bytes()]);
+    let last = store.append(&mut batch).last;
+    block_on(store.durable(last));
+    drop(store);
+    let (store, recovered) = open(&disk, "/data");
+    assert!(recovered.report.clean_stop);
+    store.backup(Path::new("/copy")).expect("copies");
+    let (copy, recovered) = open(&disk, "/copy");
+    assert!(!recovered.report.clean_stop);
+    assert_eq!(bodies(&copy, &recovered), [7]);
+}

@@ -267,6 +267,38 @@ fn a_full_disk_is_waited_out() {
     assert!(!store.stats().no_space && !fatal.load(Ordering::SeqCst));
 }
 
+/// It is a bad place of an old file, not a disk that cannot be relied on for what is written.
+#[test]
+fn a_segment_that_cannot_be_read_stays_and_nothing_else_suffers() {
+    let disk = SimDisk::new(1);
+    let fatal = Arc::new(AtomicBool::new(false));
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir(), options(&fatal)).expect("opens");
+    // The first to read anything is who wants to empty the segment of this message.
+    disk.fail_after(Operation::Read, 0);
+    let mut batch = Batch::new();
+    batch.message(&[2], &[&[5; 100]]);
+    let old = store.append(&mut batch).last;
+    let publish_and_acknowledge = |batch: &mut Batch| {
+        batch.message(&[1], &[&[5; 1000]]);
+        let last = store.append(batch).last;
+        wait_durable(&store, &disk, last);
+        batch.ack(1, &[last]);
+        store.append(batch);
+    };
+    let start = Instant::now();
+    while !disk.has_failed() {
+        assert!(start.elapsed() < Duration::from_secs(20), "nobody wants to empty it");
+        publish_and_acknowledge(&mut batch);
+    }
+    (0..100).for_each(|_| publish_and_acknowledge(&mut batch));
+    assert!(!fatal.load(Ordering::SeqCst));
+    drop(store);
+    let disk = disk.restart();
+    let (store, recovered) = Store::open(Arc::new(disk), dir(), options(&fatal)).expect("opens");
+    let found = messages::messages(&store, &recovered).expect("reads");
+    assert!(found.iter().any(|message| message.lsn == old));
+}
+
 #[test]
 fn in_interval_mode_written_is_enough_and_syncs_follow() {
     let disk = SimDisk::new(1);

@@ -2,7 +2,6 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -11,8 +10,8 @@ use smallvec::SmallVec;
 use super::Stop;
 use crate::{
     StoreOptions,
-    live::Live,
-    segment::{HEADER, MARK_ROOM},
+    live::{Live, LiveSegment},
+    segment::{HEADER, MARK_ROOM, Segment},
     shared::{Body, Shared, Tried, Unit},
     summary::Summary,
     unit::{self, UnitHeader},
@@ -118,8 +117,10 @@ impl JournalEnd {
                 Ok(())
             };
         }
-        let header = self.mark_header(flags);
+        let (header, at) = (self.mark_header(flags), tail.used);
         self.summary.unit(&header, &[]);
+        // A copy of the journal must not end before it, at the mark of a clean stop.
+        self.shared.map.lock().begin_unit(header.first, at, 0);
         self.write_slices(&[&header.encode()], unit::HEADER as u64)?;
         self.sync()
     }
@@ -128,21 +129,21 @@ impl JournalEnd {
         UnitHeader { flags, ..self.header(self.written + 1, 0, 0, &[]) }
     }
 
-    /// Writes the units taken, each with its header, as many at once as fit the segment.
-    pub(super) fn write_units(&mut self, units: &mut [Unit], bytes: &mut [u8]) -> Result<(), Stop> {
-        let mut start = 0;
+    /// Writes units with their headers, at once, as many as fit the segment. Answers how many.
+    pub(super) fn write_units(
+        &mut self,
+        units: &mut [Unit],
+        bytes: &mut [u8],
+    ) -> Result<usize, Stop> {
         let mut size = 0;
-        for at in 0..units.len() {
-            let Some(Unit { first, count, digest, body, .. }) = units.get(at) else { break };
-            let body = body.bytes(bytes).get(unit::HEADER..).unwrap_or_default();
-            let mut header = self.header(*first, *count, *digest, body);
+        let mut fit = 0;
+        for unit in units.iter_mut() {
+            let header = self.header_of(unit, bytes);
+            let body = unit.body.bytes(bytes).get(unit::HEADER..).unwrap_or_default();
             if !self.note(&header, body, size) {
-                self.write_run(units.get(start..at).unwrap_or_default(), bytes, size)?;
-                header = self.roll(header, body)?;
-                start = at;
-                size = 0;
+                break;
             }
-            if let (Some(unit), Some(tail)) = (units.get_mut(at), self.live.tail()) {
+            if let Some(tail) = self.live.tail() {
                 if let Some(room) = unit.body.bytes_mut(bytes).first_chunk_mut() {
                     *room = header.encode();
                 }
@@ -150,8 +151,16 @@ impl JournalEnd {
                 self.written = header.last();
             }
             size += unit::HEADER as u64 + header.length;
+            fit += 1;
         }
-        self.write_run(units.get(start..).unwrap_or_default(), bytes, size)
+        self.write_run(units.get(..fit).unwrap_or_default(), bytes, size)?;
+        Ok(fit)
+    }
+
+    /// The header of a unit, if it is the next.
+    pub(super) fn header_of(&self, unit: &Unit, bytes: &[u8]) -> UnitHeader {
+        let records = unit.body.bytes(bytes).get(unit::HEADER..).unwrap_or_default();
+        self.header(unit.first, unit.count, unit.digest, records)
     }
 
     /// Writes consecutive units of `size` bytes to the end of the journal.
@@ -240,31 +249,15 @@ impl JournalEnd {
         fits
     }
 
-    /// Goes on in the next segment with the unit that did not fit. Returns its header for there.
-    pub(super) fn roll(&mut self, header: UnitHeader, records: &[u8]) -> Result<UnitHeader, Stop> {
-        self.next_segment(header.first)?;
-        let header = self.header(header.first, header.count, header.digest, records);
-        self.summary.unit(&header, records);
-        let length = unit::HEADER as u64 + header.length;
-        if length > self.room() {
-            self.enlarge(HEADER + length + MARK_ROOM + self.summary.room())?;
-        }
-        Ok(header)
+    /// Whether nothing is in the segment yet. Recovery takes such a one for the end of the journal, so
+    /// none is left like that.
+    pub(super) fn is_empty_segment(&self) -> bool {
+        self.live.tail().is_some_and(|tail| tail.used <= HEADER)
     }
 
-    /// Goes on in the next segment, whose first unit starts with LSN `first`. No segment is left
-    /// empty: recovery takes that for the end of the journal.
-    fn next_segment(&mut self, first: u64) -> Result<(), Stop> {
-        if self.live.tail().is_some_and(|tail| tail.used <= HEADER) {
-            return Ok(());
-        }
-        // A segment is durable before anything goes into the next: only the last can have a
-        // torn end.
-        if self.unsynced() {
-            self.sync()?;
-        }
-        let next = self.upkeep.take(&self.shared.options, &self.shared.counters.no_space);
-        let next = next.ok_or(None)?;
+    /// Goes on in `next`, whose first unit starts with LSN `first`. All in this one must be durable: only
+    /// the last can have a torn end.
+    pub(super) fn begin_segment(&mut self, next: Segment, first: u64) -> Result<(), Stop> {
         if let Some(tail) = self.live.tail() {
             // Not before it is durable, and not to be waited for: without it the segment is read.
             let written = self.summary.write(&tail.segment);
@@ -278,26 +271,34 @@ impl JournalEnd {
         Ok(())
     }
 
-    /// Gives an oversize unit the room it needs. A full disk is waited out, unless the store is closing.
-    fn enlarge(&mut self, capacity: u64) -> Result<(), Stop> {
+    /// Makes the segment, in which nothing is yet, as large as its first unit needs. Answers whether it is:
+    /// not on a full disk.
+    pub(super) fn enlarge_for(
+        &mut self,
+        header: &UnitHeader,
+        records: &[u8],
+    ) -> Result<bool, Stop> {
+        let end = self.summary.end();
+        self.summary.unit(header, records);
+        let length = HEADER + unit::HEADER as u64 + header.length;
+        let needed = length + MARK_ROOM + self.summary.room();
+        self.summary.go_back(end);
         let Some(tail) = self.live.tail() else { return Err(None) };
-        loop {
-            match tail.segment.file.allocate(capacity) {
-                Err(error) if upkeep::is_no_space(&error) && !self.shared.failed() => {
-                    tracing::error!("no space for a large message in the journal: {error}");
-                    self.shared.counters.no_space.store(true, Relaxed);
-                    if self.shared.pending.lock().closing {
-                        // What is not written was never promised.
-                        return Err(None);
-                    }
-                    thread::sleep(self.shared.options.full_disk_retry);
-                }
-                done => break done.tried("enlarging", &tail.segment.path)?,
-            }
+        let capacity = tail.segment.capacity;
+        if needed <= capacity {
+            return Ok(true);
         }
-        self.shared.counters.no_space.store(false, Relaxed);
-        self.live.enlarged(capacity);
-        Ok(())
+        match tail.segment.file.allocate(needed) {
+            Err(error) if upkeep::is_no_space(&error) => {
+                // What there is of space is left to those who need less. If this fails too, the next
+                // attempt begins with it.
+                let _ = tail.segment.file.set_len(capacity);
+                return Ok(false);
+            }
+            done => done.tried("enlarging", &tail.segment.path)?,
+        }
+        self.live.enlarged(needed);
+        Ok(true)
     }
 
     pub(super) fn unsynced(&self) -> bool {
@@ -316,6 +317,13 @@ impl JournalEnd {
         self.urgent_since = None;
         self.has_rolled = false;
         Ok(())
+    }
+
+    /// Whether what messages need of a segment certainly fits this one, and leaves as much room for
+    /// settlements.
+    pub(super) fn has_room_for_moves(&self, from: &LiveSegment) -> bool {
+        self.live.tail().is_some_and(|tail| !tail.has_copies)
+            && from.moved_bytes() <= self.room() / 2
     }
 
     pub(super) fn room(&self) -> u64 {

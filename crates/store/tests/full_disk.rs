@@ -1,0 +1,92 @@
+//! A full disk is waited out, and what is settled meanwhile ends the wait.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use leveret_store::{Batch, Lsn, Store, StoreOptions, simulation::SimDisk};
+
+const SEGMENT: u64 = 64 << 10;
+const BODY: usize = 1000;
+
+/// With a disk on which only so many segments have room.
+fn open(segments: u64) -> (Store, SimDisk) {
+    let disk = SimDisk::new(1);
+    let options = StoreOptions {
+        segment_bytes: SEGMENT,
+        first_segment_bytes: SEGMENT,
+        lazy_sync: Duration::from_millis(1),
+        full_disk_retry: Duration::from_millis(5),
+        on_fatal: Arc::new(|_| {}),
+        ..StoreOptions::default()
+    };
+    let (store, _) =
+        Store::open(Arc::new(disk.clone()), Path::new("/data"), options).expect("opens");
+    disk.set_capacity(Some(segments * SEGMENT + SEGMENT / 2));
+    (store, disk)
+}
+
+fn publish(store: &Store, queue: u64, size: usize) -> Lsn {
+    let mut batch = Batch::new();
+    batch.message(&[queue], &[&vec![7; size]]);
+    let lsn = store.append(&mut batch).last;
+    wait(store, || store.durable_lsn() >= lsn);
+    lsn
+}
+
+fn acknowledge(store: &Store, queue: u64, lsns: &[Lsn]) {
+    let mut batch = Batch::new();
+    batch.ack(queue, lsns);
+    store.append(&mut batch);
+}
+
+/// Fills the disk, as far as publishers would that stop when it is said to be full.
+fn fill(store: &Store, queue: u64) -> Vec<Lsn> {
+    let mut filled = Vec::new();
+    while !store.stats().no_space {
+        filled.push(publish(store, queue, BODY));
+    }
+    filled
+}
+
+fn wait_for_space(store: &Store) {
+    wait(store, || !store.stats().no_space);
+}
+
+fn wait(store: &Store, is_over: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_over() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.stats());
+        thread::yield_now();
+    }
+}
+
+/// Who is held publishes nothing, so what is needed of the oldest segment has to leave it without.
+#[test]
+fn one_old_message_does_not_keep_the_disk_full() {
+    let (store, _disk) = open(8);
+    let old = [publish(&store, 1, BODY), publish(&store, 1, BODY)];
+    let backlog = fill(&store, 2);
+    assert!(backlog.len() > 300);
+    acknowledge(&store, 2, &backlog);
+    wait_for_space(&store);
+    assert_eq!(store.stats().live_places, old.len() as u64);
+    publish(&store, 2, BODY);
+}
+
+/// All that was settled before it, though what is settled behind it has to wait for it.
+#[test]
+fn a_message_larger_than_a_segment_takes_the_space_of_what_was_settled() {
+    let (store, _disk) = open(8);
+    let backlog = fill(&store, 2);
+    acknowledge(&store, 2, &backlog);
+    let large = 3 * SEGMENT as usize;
+    publish(&store, 2, large);
+    wait_for_space(&store);
+    publish(&store, 2, BODY);
+}
