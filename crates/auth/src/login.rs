@@ -40,18 +40,20 @@ impl fmt::Debug for Credentials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginRefused {
     reasons: Vec<String>,
-    /// Nobody has said that the password is wrong: who would know can't be asked.
+    /// Somebody who was asked has said no.
+    is_denied: bool,
+    /// Somebody can't be asked.
     is_fault: bool,
     is_token: bool,
 }
 
 impl LoginRefused {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reasons: vec![reason.into()], is_fault: false, is_token: false }
+        Self { reasons: vec![reason.into()], is_denied: true, is_fault: false, is_token: false }
     }
 
     pub(crate) fn fault(reason: impl Into<String>) -> Self {
-        Self { is_fault: true, ..Self::new(reason) }
+        Self { is_denied: false, is_fault: true, ..Self::new(reason) }
     }
 
     /// The password was a token.
@@ -59,13 +61,14 @@ impl LoginRefused {
         Self { is_token: true, ..self }
     }
 
-    /// Whether a wrong password was tried. Nobody guesses tokens, and where somebody who would know
-    /// can't be asked nobody has said that it is wrong.
+    /// Whether a wrong password was tried. Nobody guesses tokens, and where nobody can be asked
+    /// nobody has said that it is wrong. One that has said so is enough, or guessing the passwords
+    /// that it knows would cost nothing while another is out of reach.
     pub fn is_guess(&self) -> bool {
-        !self.is_fault && !self.is_token
+        self.is_denied && !self.is_token
     }
 
-    /// Whether who would know can't be asked.
+    /// Whether somebody can't be asked.
     pub(crate) fn is_fault(&self) -> bool {
         self.is_fault
     }
@@ -73,6 +76,7 @@ impl LoginRefused {
     /// That of the next one in the chain, too.
     pub(crate) fn and(mut self, next: Self) -> Self {
         self.reasons.extend(next.reasons);
+        self.is_denied |= next.is_denied;
         self.is_fault |= next.is_fault;
         self.is_token |= next.is_token;
         self
@@ -82,5 +86,21 @@ impl LoginRefused {
 impl fmt::Display for LoginRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reasons.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_says_no_makes_a_guess_whoever_else_cant_be_asked() {
+        let (no, fault) = (LoginRefused::new("no"), LoginRefused::fault("nobody there"));
+        assert!(no.is_guess());
+        assert!(!fault.is_guess());
+        assert!(fault.clone().and(no.clone()).is_guess());
+        assert!(no.clone().and(fault.clone()).is_guess());
+        assert!(!fault.clone().and(fault.clone()).is_guess());
+        assert!(!fault.of_token().and(no).is_guess(), "nobody guesses tokens");
     }
 }

@@ -141,7 +141,8 @@ pub(crate) async fn by_password(
             user: user.clone(),
             password: Some(password.clone()),
             address,
-            vhost: vhost.map(str::to_owned),
+            // Others may have no answer to a name that no vhost has, as to one of any length.
+            vhost: vhost.filter(|name| node.broker.vhost(name).is_some()).map(str::to_owned),
         };
         let asked = node.backends.log_in(&credentials).await;
         asked.map_err(|refused| (refused.to_string(), refused.is_guess()))
