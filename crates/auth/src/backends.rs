@@ -37,6 +37,7 @@ const HASHING_MAX: usize = 4;
 /// Whom a backend has let in, and who says what they may do.
 struct Found {
     user: Arc<User>,
+    own: Option<Arc<User>>,
     rights: Given,
 }
 
@@ -47,8 +48,8 @@ enum Given {
 }
 
 impl From<Principal> for Found {
-    fn from(Principal { user, rights }: Principal) -> Self {
-        Self { user, rights: Given::Rights(rights) }
+    fn from(Principal { user, own, rights }: Principal) -> Self {
+        Self { user, own, rights: Given::Rights(rights) }
     }
 }
 
@@ -184,7 +185,9 @@ impl Backends {
         };
         let mut user = User::clone(&found.user);
         user.tags.extend(more.into_iter().filter(|tag| !found.user.tags.contains(tag)));
-        Ok(principal(Found { user: Arc::new(user), ..permitted }, link, credentials))
+        let own = found.own.or(permitted.own);
+        let found = Found { user: Arc::new(user), own, rights: permitted.rights };
+        Ok(principal(found, link, credentials))
     }
 
     async fn ask(
@@ -204,7 +207,8 @@ impl Backends {
                 match http.log_in(credentials).await {
                     Ok(http::Login::Allowed { tags }) => {
                         let user = Arc::new(outside(&credentials.user, tags));
-                        Ok(Found { user, rights: Given::By(Decider::Http(Arc::clone(http))) })
+                        let by = Decider::Http(Arc::clone(http));
+                        Ok(Found { user, own: None, rights: Given::By(by) })
                     }
                     Ok(http::Login::Denied) => {
                         Err(LoginRefused::new("denied by the backing HTTP service"))
@@ -220,7 +224,7 @@ impl Backends {
                     Ok(ldap::Login::Allowed(entered)) => {
                         let user = Arc::new(outside(&credentials.user, entered.tags));
                         let by = Decider::Ldap(Arc::clone(ldap), entered.known);
-                        Ok(Found { user, rights: Given::By(by) })
+                        Ok(Found { user, own: None, rights: Given::By(by) })
                     }
                     Ok(ldap::Login::Denied(why)) => {
                         Err(LoginRefused::new(format!("denied by LDAP: {why}")))
@@ -274,7 +278,7 @@ impl Backends {
 
 /// With the rights that are asked for each time made such.
 fn principal(found: Found, link: &Link, credentials: &Credentials) -> Principal {
-    let Found { user, rights } = found;
+    let Found { user, own, rights } = found;
     let rights = match rights {
         Given::Rights(rights) => rights,
         Given::By(of) => {
@@ -283,7 +287,7 @@ fn principal(found: Found, link: &Link, credentials: &Credentials) -> Principal 
             Rights::Remote(Arc::new(Remote { of, user, address, answers }))
         }
     };
-    Principal { user, rights }
+    Principal { user, own, rights }
 }
 
 impl Settings {

@@ -76,6 +76,6 @@ impl OAuth2Backend {
         let name = claims::user(&self.settings, &token.claims).to_owned();
         let limits = UserLimits::default();
         let user = Arc::new(User { name, password_hash: None, tags, limits });
-        Ok(Principal { user, rights: Rights::Token(Arc::new(rights)) })
+        Ok(Principal { user, own: None, rights: Rights::Token(Arc::new(rights)) })
     }
 }

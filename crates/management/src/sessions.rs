@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::http::header::COOKIE;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use leveret_broker::access::{AccessControl, Principal, Rights};
+use leveret_broker::access::{AccessControl, Principal};
 use leveret_engine::Millis;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -116,8 +116,9 @@ impl Sessions {
 }
 
 impl Session {
-    /// Whose it is, if it has not ended. Of users of the broker's own that is looked up; what others
-    /// said of theirs holds for the session.
+    /// Whose it is, if it has not ended. The broker's own user is looked up; what others said of
+    /// theirs holds for the session. Where both had a say their tags are one list, of which none can
+    /// be taken: other tags of the broker's own end the session.
     fn holder(
         &self,
         access: &AccessControl,
@@ -127,15 +128,18 @@ impl Session {
         let lasts = now.duration_since(self.used) < lasting.idle
             && now.duration_since(self.begun) < lasting.lifetime
             && self.principal.expires_at().is_none_or(|at| time.0 < at.saturating_mul(1000));
-        let before = &self.principal.user;
-        match self.principal.rights {
-            _ if !lasts => None,
-            Rights::Internal if before.password_hash.is_some() => {
-                let user = access.user(&before.name)?;
-                (user.password_hash == before.password_hash).then(|| user.into())
-            }
-            Rights::Internal | Rights::Token(_) | Rights::Remote(_) => Some(self.principal.clone()),
+        if !lasts {
+            return None;
         }
+        let Some(before) = &self.principal.own else { return Some(self.principal.clone()) };
+        let user = access.user(&before.name)?;
+        if user.password_hash != before.password_hash {
+            return None;
+        }
+        if self.principal.is_own() {
+            return Some(user.into());
+        }
+        (user.tags == before.tags).then(|| self.principal.clone())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Several who are asked, one after the other or each about something else.
 
 use leveret_tests::{Api, Broker, declare};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::service::{Asked, Reply, Service};
 use crate::{REFUSED, WHY, log_in};
@@ -80,4 +80,36 @@ fn users_of_the_brokers_own_may_have_their_rights_elsewhere() {
         "resource configure queue no",
     ];
     assert_eq!(asked, expected);
+}
+
+/// A session of the web interface, by its cookie.
+fn session(api: &Api, name: &str, password: &str) -> impl Fn(&str) -> u16 {
+    const OWN: (&str, &str) = ("x-leveret-session", "1");
+    let api = api.with_login(None);
+    let login = json!({ "name": name, "password": password }).to_string();
+    let reply = api.send("POST", "/api/leveret/session", &[OWN], &login);
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let cookie = reply.header("set-cookie").split(';').next().unwrap().to_owned();
+    move |path| api.send("GET", path, &[OWN, ("cookie", &cookie)], "").status
+}
+
+#[test]
+fn a_session_ends_with_the_part_that_the_brokers_own_user_had_in_it() {
+    for backends in ["[\"http:internal\", \"internal\"]", "[\"internal:http\", \"internal\"]"] {
+        let service = Service::start(decide);
+        let Some((_broker, api)) = broker(&service, backends) else { return };
+        api.put("/users/anna", &json!({ "password": "anna", "tags": "administrator" }));
+        let anna = session(&api, "anna", "anna");
+        assert_eq!(anna("/api/users"), 200, "{backends}");
+        let mut user = api.get("/users/anna");
+        user["tags"] = json!("management");
+        api.put("/users/anna", &user);
+        assert_eq!(anna("/api/users"), 401, "{backends}: the tag is gone");
+        assert_eq!(anna("/api/whoami"), 401, "{backends}: and the session with it");
+        let anna = session(&api, "anna", "anna");
+        assert_eq!(anna("/api/users"), 401, "{backends}");
+        assert_eq!(anna("/api/whoami"), 200, "{backends}");
+        assert_eq!(api.call("DELETE", "/users/anna", &Value::Null).status, 204);
+        assert_eq!(anna("/api/whoami"), 401, "{backends}: the user is gone");
+    }
 }

@@ -11,6 +11,9 @@ use super::user::User;
 pub struct Principal {
     /// The name and the tags.
     pub user: Arc<User>,
+    /// The broker's own user of that name as it was then, if it had a part in the login: also where
+    /// another says who they are, or what they may do.
+    pub own: Option<Arc<User>>,
     /// Who decides what they may do.
     pub rights: Rights,
 }
@@ -27,6 +30,12 @@ pub enum Rights {
 }
 
 impl Principal {
+    /// Whether nobody but the broker had a part in the login.
+    pub fn is_own(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| Arc::ptr_eq(own, &self.user))
+            && matches!(self.rights, Rights::Internal)
+    }
+
     /// When the login ends, in seconds since 1970, if it does.
     pub fn expires_at(&self) -> Option<u64> {
         match &self.rights {
@@ -39,6 +48,6 @@ impl Principal {
 /// A user of the broker's own.
 impl From<Arc<User>> for Principal {
     fn from(user: Arc<User>) -> Self {
-        Self { user, rights: Rights::Internal }
+        Self { own: Some(Arc::clone(&user)), user, rights: Rights::Internal }
     }
 }

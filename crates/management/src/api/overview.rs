@@ -58,7 +58,7 @@ pub(crate) fn whoami(call: &Call) -> Outcome {
 
 /// What a user is told about themselves.
 pub(crate) fn about(principal: &Principal) -> Value {
-    let Principal { user, rights } = principal;
+    let Principal { user, rights, .. } = principal;
     let is_internal = matches!(rights, Rights::Internal);
     json!({ "name": user.name, "tags": user.tags, "is_internal_user": is_internal })
 }
