@@ -3,6 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Instant;
 
 use leveret_broker::access::{AccessControl, Principal, Rights, User};
 use leveret_broker::{Actor, Broker, UserLimits};
@@ -259,6 +260,11 @@ impl Backends {
             }
             Some(_) => {
                 let Ok(_permit) = self.hashing.acquire().await else { return Err(not_there()) };
+                // Of many that are tried at a time only the first are worth a hash.
+                let throttle = self.access.throttle();
+                if throttle.wait(user, credentials.address, Instant::now()).is_some() {
+                    return Err(LoginRefused::fault("too many wrong passwords meanwhile"));
+                }
                 let (access, credentials) = (Arc::clone(&self.access), credentials.clone());
                 let rehashed = self.rehashed.clone();
                 let verified = tokio::task::spawn_blocking(move || {
@@ -313,4 +319,30 @@ fn rehash(broker: &Broker, user: &User, password: &[u8]) {
 /// The chain has only those that were made for it.
 fn not_there() -> LoginRefused {
     LoginRefused::fault("there is no such backend")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use leveret_broker::access::HashingAlgorithm;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_hashed_for_who_has_to_wait() {
+        let access = AccessControl::new(["guest"]).hashing_with(HashingAlgorithm::Argon2id);
+        let access = Arc::new(access);
+        let backends = Backends::new(&Settings::default(), &access);
+        let address = Ipv4Addr::LOCALHOST.into();
+        let (user, password) = ("anna".to_owned(), Some(b"guess".to_vec()));
+        let credentials = Credentials { user, password, address, vhost: None };
+        let refused = backends.log_in(&credentials).await.unwrap_err();
+        assert!(refused.is_guess(), "{refused}");
+        for guess in 0..20_u8 {
+            access.throttle().failed("anna", &[guess], address, Instant::now());
+        }
+        let refused = backends.log_in(&credentials).await.unwrap_err();
+        assert!(!refused.is_guess(), "{refused}");
+    }
 }

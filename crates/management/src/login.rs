@@ -123,15 +123,17 @@ pub(crate) async fn by_password(
     vhost: Option<&str>,
 ) -> Result<Principal, Failure> {
     let access = node.broker.access();
-    let now = Instant::now();
     let Shown { user, password } = shown;
     // A token is not guessed, and names no user before it has been verified.
     let is_token = user.is_empty();
-    let wait = access.throttle().wait(&user, address, now).filter(|_| !is_token);
-    if let Some(wait) = wait {
-        access.count_throttled(Entrance::Http);
-        return Err(Failure::Throttled(wait.as_secs() + 1));
-    }
+    let check_throttle = || {
+        let wait = access.throttle().wait(&user, address, Instant::now());
+        wait.filter(|_| !is_token).map_or(Ok(()), |wait| {
+            access.count_throttled(Entrance::Http);
+            Err(Failure::Throttled(wait.as_secs() + 1))
+        })
+    };
+    check_throttle()?;
     let password = password.into_bytes();
     let found = if node.backends.know_at_once(&user, Some(&password)) {
         let found = access.authenticate(&user, &password, is_loopback(address));
@@ -145,6 +147,8 @@ pub(crate) async fn by_password(
             vhost: vhost.filter(|name| node.broker.vhost(name).is_some()).map(str::to_owned),
         };
         let asked = node.backends.log_in(&credentials).await;
+        // The others of many that are tried at a time were wrong meanwhile.
+        check_throttle()?;
         asked.map_err(|refused| (refused.to_string(), refused.is_guess()))
     };
     access.count_attempt(Entrance::Http, found.is_ok());
@@ -155,7 +159,7 @@ pub(crate) async fn by_password(
         }
         Err((why, is_guess)) => {
             if is_guess && !is_token {
-                access.throttle().failed(&user, &password, address, now);
+                access.throttle().failed(&user, &password, address, Instant::now());
             }
             let user = user.escape_debug();
             tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}");

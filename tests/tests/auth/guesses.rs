@@ -1,8 +1,9 @@
 //! Guessing passwords of the broker's own users where others are asked before it.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leveret_tests::{Api, Broker};
+use leveret_tests::{Api, Broker, eventually};
 
 use crate::service::{Reply, Service};
 use crate::{REFUSED, WHY, log_in};
@@ -60,4 +61,47 @@ fn nobody_is_asked_about_a_vhost_that_is_not_there() {
     assert_eq!(vhosts, [Some(&"/".to_owned()), None, None]);
     let waits = (0..GUESSES).any(|guess| status(&api, &long, &format!("guest:{guess}")) == 429);
     assert!(waits, "{}", broker.log());
+}
+
+/// Who tries many passwords at a time gets no more of them looked at than one after the other.
+#[test]
+fn guesses_at_a_time_cost_time() {
+    let service = Service::start(|_| Reply::Say("deny"));
+    let patient = format!("{}request_timeout = \"5m\"\n", service.settings());
+    let Some(broker) = chain(&patient) else { return };
+    let api = Api::new(broker.management_address());
+    let over_http = at_a_time(&service, "anna", |guess| {
+        status(&api, "/api/whoami", &format!("anna:{guess}")) == 429
+    });
+    let over_amqp = at_a_time(&service, "bert", |guess| {
+        assert_eq!(log_in(&broker, "bert", &guess.to_string()).err().unwrap(), REFUSED);
+        false
+    });
+    // However slow this goes: each that is looked at doubles the wait.
+    assert!(over_http > GUESSES / 2, "{over_http}");
+    assert_eq!(over_amqp, 0, "clients are told nothing");
+    let told = broker.log().matches("user 'bert': too many wrong passwords").count();
+    assert!(told > GUESSES / 2, "{told}");
+}
+
+/// Has the service answer when it has been asked about all guesses; how many of them came to that.
+fn at_a_time(service: &Service, user: &str, guess: impl Fn(usize) -> bool + Sync) -> usize {
+    service.hold(&format!("user {user}"));
+    let counted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (guess, counted) = (&guess, &counted);
+        for number in 0..GUESSES {
+            scope.spawn(move || {
+                let came_to_that = guess(number);
+                counted.fetch_add(came_to_that.into(), Ordering::Relaxed);
+            });
+        }
+        let mut asked = 0;
+        eventually(|| {
+            asked += service.take().len();
+            asked == GUESSES
+        });
+        service.release();
+    });
+    counted.into_inner()
 }

@@ -111,16 +111,19 @@ impl Connection {
         self.client = Client::new(start_ok.client_properties, start_ok.mechanism);
         let mechanism = start_ok.mechanism;
         let credentials = self.credentials(start_ok);
-        let login = match (self.pending.take().map(|pending| *pending), &credentials) {
-            (Some(Pending::LoggedIn(login)), _) => login.map_err(Refused::by_backends),
-            (_, Err(error)) => Err(Refused::unread(error)),
-            (_, Ok(credentials)) => match self.has_to_wait(credentials) {
-                Some(refused) => Err(refused),
-                None if self.knows_at_once(credentials) => {
-                    self.authenticate(credentials).map_err(Refused::by_broker)
-                }
-                None => return Ok(self.wait_for(Pending::Login(credentials.clone()))),
-            },
+        // Also with the answer: the others of many that are tried at a time were wrong meanwhile.
+        let throttled = credentials.as_ref().ok().and_then(|one| self.has_to_wait(one));
+        let pending = self.pending.take().map(|pending| *pending);
+        let login = match (throttled, pending, &credentials) {
+            (Some(refused), ..) => Err(refused),
+            (_, Some(Pending::LoggedIn(login)), _) => login.map_err(Refused::by_backends),
+            (_, _, Err(error)) => Err(Refused::unread(error)),
+            (_, _, Ok(credentials)) if self.knows_at_once(credentials) => {
+                self.authenticate(credentials).map_err(Refused::by_broker)
+            }
+            (_, _, Ok(credentials)) => {
+                return Ok(self.wait_for(Pending::Login(credentials.clone())));
+            }
         };
         self.peer.certificate = None;
         match login {
