@@ -1,5 +1,6 @@
 //! The task that reads a connection's socket and drives its machine.
 
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -113,7 +114,8 @@ enum Resources {
     Found,
     /// The socket failed.
     Never,
-    /// The broker stops, or an operator closes the connection: the client is to be told.
+    /// The broker stops, or an operator closes the connection: the client is to be told. Or its
+    /// login has ended, and it has been.
     Stop,
 }
 
@@ -316,12 +318,14 @@ impl Driver {
         {
             return Room::Never;
         }
-        if self.outbox.is_unread() {
-            return tokio::select! {
-                () = self.outbox.drained() => Room::Found,
-                () = self.writer_gone.cancelled() => Room::Never,
-                () = self.told.cancelled() => Room::Never,
-            };
+        while self.outbox.is_unread() && !self.has_expired() {
+            let expiry = self.expiry();
+            tokio::select! {
+                () = self.outbox.drained() => return Room::Found,
+                () = self.writer_gone.cancelled() => return Room::Never,
+                () = self.told.cancelled() => return Room::Never,
+                () = until(expiry) => {}
+            }
         }
         Room::Found
     }
@@ -335,19 +339,21 @@ impl Driver {
             let mut relieved = pin!(paging_relief.notified());
             // Whoever is told from now on is told of.
             relieved.as_mut().enable();
-            if !broker.is_paging_behind() {
+            if !broker.is_paging_behind() || self.has_expired() {
                 return Room::Found;
             }
             tokio::select! {
                 () = relieved => {}
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.told.cancelled() => return Room::Found,
+                () = until(self.expiry()) => {}
             }
         }
     }
 
     /// Waits for the journal. Should the disk be full the client is told; a broker that stops, and a
-    /// client that goes, end the wait.
+    /// client that goes, end the wait. The end of its login doesn't: what it is told comes behind the
+    /// answers that wait for the disk.
     async fn wait_for_disk(&mut self, disk: impl Future<Output = ()>) -> Room {
         let mut disk = pin!(disk);
         let mut is_blocked = false;
@@ -363,6 +369,7 @@ impl Driver {
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.stop.cancelled(), if is_blocked => return Room::Never,
                 () = sleep(FULL_DISK_CHECK) => {
+                    self.has_expired();
                     if !is_blocked && self.context.broker.store().stats().no_space {
                         is_blocked = true;
                         self.connection.block("low on disk");
@@ -395,18 +402,22 @@ impl Driver {
         let mut shortage = context.shortage.clone();
         let Some(reason) = shortage.borrow_and_update().reason() else { return Resources::Found };
         self.connection.block(reason);
-        tokio::select! {
-            biased;
-            over = shortage.wait_for(|shortage| shortage.is_none()) => match over {
-                Ok(_) => {
-                    self.connection.unblock_publishes();
-                    Resources::Found
-                }
-                Err(_) => Resources::Stop,
-            },
-            () = self.writer_gone.cancelled() => Resources::Never,
-            () = self.told.cancelled() => Resources::Stop,
+        while !self.has_expired() {
+            tokio::select! {
+                biased;
+                over = shortage.wait_for(|shortage| shortage.is_none()) => match over {
+                    Ok(_) => {
+                        self.connection.unblock_publishes();
+                        return Resources::Found;
+                    }
+                    Err(_) => return Resources::Stop,
+                },
+                () = self.writer_gone.cancelled() => return Resources::Never,
+                () = self.told.cancelled() => return Resources::Stop,
+                () = until(self.expiry()) => {}
+            }
         }
+        Resources::Stop
     }
 
     async fn read(&mut self) -> io::Result<Input> {
@@ -485,6 +496,17 @@ impl Driver {
         }
     }
 
+    /// Whether the client's login has ended; it has been told then, and has no consumers any more.
+    fn has_expired(&mut self) -> bool {
+        let was_over = self.connection.is_over();
+        self.connection.check_expiry(clock::now());
+        let has_expired = self.connection.is_over() && !was_over;
+        if has_expired {
+            self.set_deadline();
+        }
+        has_expired
+    }
+
     /// When the client's login ends, if it does.
     fn expiry(&self) -> Option<Instant> {
         let left = self.connection.expires_at()?.0.saturating_sub(clock::now().0);
@@ -511,6 +533,14 @@ impl Driver {
         } else {
             tracing::warn!("closing AMQP connection ({label}): handshake timeout");
         }
+    }
+}
+
+/// Waits until then, or for ever.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => pending().await,
     }
 }
 

@@ -467,6 +467,30 @@ fn a_connection_ends_with_its_token() {
     );
 }
 
+/// Its consumers, too: nobody listens to it meanwhile, and deliveries would go on.
+#[test]
+fn a_connection_that_is_held_ends_with_its_token() {
+    let provider = Provider::start();
+    let key = provider.key("one");
+    let alarm = "[alarms]\nvm_memory_high_watermark = 0\n";
+    let Some((broker, _)) = provider.broker(alarm) else { return };
+    broker.await_line("memory resource limit alarm set");
+    let mut claims = claims(ALL);
+    claims["exp"] = json!(in_seconds(5));
+    let channel = enter(&broker, &provider.sign(&key, &claims)).unwrap().channel(1);
+    channel.call(&declare("q"));
+    assert_eq!(channel.call(&consume("q", "c")), "basic.consume-ok c");
+    channel.publish("", "q", "held");
+    let connection = channel.connection().clone();
+    assert_eq!(connection.recv(), "connection.blocked low on memory");
+    assert_eq!(
+        connection.recv(),
+        "connection.close 320 0.0 CONNECTION_FORCED - credential expired"
+    );
+    let other = broker.connect().channel(1);
+    assert_eq!(other.call(&passive("q")), "queue.declare-ok q 0 0");
+}
+
 #[test]
 fn a_new_token_keeps_the_connection_and_brings_its_own_rights() {
     let provider = Provider::start();
