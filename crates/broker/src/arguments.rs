@@ -176,6 +176,25 @@ pub(crate) fn settings(
     Ok(settings)
 }
 
+/// Checks how much a new queue that deduplicates is to remember.
+///
+/// # Errors
+/// 406.
+pub(crate) fn check_cache_size(
+    arguments: Table<'_>,
+    queue: &str,
+    vhost: &str,
+) -> Result<(), AmqpError> {
+    let asked_for = Deduplication::asked_for(arguments);
+    match asked_for.and_then(|_| Deduplication::excess(arguments)) {
+        None => Ok(()),
+        Some(size) => {
+            let reason = format!("{{value_too_large,{size}}}");
+            Err(refusal::invalid_argument("x-cache-size", queue, vhost, reason))
+        }
+    }
+}
+
 /// The type a declaration asks for.
 ///
 /// # Errors

@@ -57,6 +57,19 @@ fn bad_arguments_and_keys_are_refused() {
             table([("x-cache-size", Value::I32(1)), ("x-cache-ttl", Value::I32(0))]),
             "Invalid argument, 'x-cache-ttl' must be an integer greater than 0",
         ),
+        (
+            "x-message-deduplication",
+            table([("x-cache-size", Value::I32(1_000_001))]),
+            "Invalid argument, 'x-cache-size' must be an integer not greater than 1000000",
+        ),
+        (
+            "fanout",
+            table([
+                ("x-message-deduplication", Value::Bool(true)),
+                ("x-cache-size", Value::I64(1 << 60)),
+            ]),
+            "Invalid argument, 'x-cache-size' must be an integer not greater than 1000000",
+        ),
     ] {
         let arguments = arguments.as_table();
         let declare = exchange::Declare { arguments, ..declare_exchange("bad", kind) };
@@ -77,6 +90,29 @@ fn bad_arguments_and_keys_are_refused() {
     }
     let expected = "channel.close 406 exchange.bind PRECONDITION_FAILED - Destination not found";
     check(&channel, &[(&bind_exchange("x", "x-local-random", ""), expected)]);
+}
+
+#[test]
+fn a_queue_remembers_a_million_messages_at_most() {
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let asked = ("x-message-deduplication", Value::Bool(true));
+    let most = table([asked, ("x-cache-size", Value::I32(1_000_000))]);
+    let more = table([asked, ("x-cache-size", Value::I32(1_000_001))]);
+    check(
+        &channel,
+        &[
+            (
+                &queue::Declare { arguments: most.as_table(), ..declare("most") },
+                "queue.declare-ok most 0 0",
+            ),
+            (
+                &queue::Declare { arguments: more.as_table(), ..declare("more") },
+                "channel.close 406 queue.declare PRECONDITION_FAILED - invalid arg 'x-cache-size' \
+                 for queue 'more' in vhost '/': {value_too_large,1000001}",
+            ),
+        ],
+    );
 }
 
 #[test]

@@ -99,6 +99,7 @@ impl Session {
         }
         self.check_dead_letter_exchange(&name, request.arguments)?;
         let settings = arguments::settings(request.arguments, &name, vhost.name())?;
+        arguments::check_cache_size(request.arguments, &name, vhost.name())?;
         self.check_queue_limit(&vhost.directory.read(), &name)?;
         self.check_node_queue_limit(&name)?;
         check_properties(&request, settings.queue_type, &name, vhost.name())?;

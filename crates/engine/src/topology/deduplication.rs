@@ -1,6 +1,7 @@
 //! Telling messages that were seen before.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 
 use ahash::AHashMap;
 use leveret_codec::{Properties, Table, Value};
@@ -11,7 +12,7 @@ use crate::ids::Millis;
 /// which it remembers the latest, in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deduplication {
-    /// `x-cache-size`: values remembered.
+    /// `x-cache-size`: values remembered, [`SIZE_MAX`](Self::SIZE_MAX) at most.
     pub size: usize,
     /// `x-cache-ttl`: how long each; a message's own `x-cache-ttl` header overrules it.
     pub ttl: Option<Millis>,
@@ -23,8 +24,12 @@ pub struct Deduplication {
 const SIZE: usize = 128;
 const HEADER: &str = "x-deduplication-header";
 const TTL: &str = "x-cache-ttl";
+const CACHE_SIZE: &str = "x-cache-size";
 
 impl Deduplication {
+    /// The most values that one remembers: they are in memory, and nothing else takes them away.
+    pub const SIZE_MAX: u64 = 1_000_000;
+
     /// What arguments ask for, if `x-message-deduplication` does. Arguments without sense count as
     /// missing.
     #[must_use]
@@ -33,9 +38,17 @@ impl Deduplication {
         (asked == Some(true)).then(|| Self::read(arguments))
     }
 
+    /// `x-cache-size`, if arguments ask for more than there may be. What was declared before there
+    /// was a bound remembers as much as that.
+    #[must_use]
+    pub fn excess(arguments: Table<'_>) -> Option<u64> {
+        arguments.get(CACHE_SIZE).and_then(positive).filter(|&size| size > Self::SIZE_MAX)
+    }
+
     pub(super) fn read(arguments: Table<'_>) -> Self {
         let header = arguments.get(HEADER).and_then(|header| header.as_str());
-        let size = arguments.get("x-cache-size").and_then(positive);
+        let size = arguments.get(CACHE_SIZE).and_then(positive);
+        let size = size.map(|size| size.min(Self::SIZE_MAX));
         Self {
             size: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(SIZE),
             ttl: arguments.get(TTL).and_then(positive).map(Millis),
@@ -57,18 +70,36 @@ pub(super) fn positive(value: Value<'_>) -> Option<u64> {
 #[derive(Debug)]
 pub struct Deduplicator {
     settings: Deduplication,
+    digests: Digests,
     /// When each stops counting. A value returns with a new number; its old place in `order` is
     /// void then.
-    seen: AHashMap<Box<[u8]>, (u64, Option<Millis>)>,
-    order: VecDeque<(u64, Box<[u8]>)>,
+    seen: AHashMap<Digest, (u64, Option<Millis>)>,
+    order: VecDeque<(u64, Digest)>,
     next: u64,
+}
+
+/// Stands for a value, which may be as long as a client likes.
+type Digest = u128;
+
+/// Makes digests with two keys that nobody knows: nobody can make two values that are taken for one,
+/// or one that is taken for somebody else's.
+#[derive(Debug, Default)]
+struct Digests([RandomState; 2]);
+
+impl Digests {
+    fn of(&self, value: Value<'_>) -> Digest {
+        let identity = identity(value);
+        let [high, low] = self.0.each_ref().map(|keyed| Digest::from(keyed.hash_one(&identity)));
+        high << u64::BITS | low
+    }
 }
 
 impl Deduplicator {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(settings: Deduplication) -> Self {
-        Self { settings, seen: AHashMap::new(), order: VecDeque::new(), next: 0 }
+        let (digests, seen, order) = Default::default();
+        Self { settings, digests, seen, order, next: 0 }
     }
 
     /// Whether a message is none that was seen before; from now on it was. A message without the
@@ -76,7 +107,7 @@ impl Deduplicator {
     pub fn admits(&mut self, properties: &Properties<'_>, now: Millis) -> bool {
         let Some(headers) = properties.headers else { return true };
         let Some(value) = headers.get(&self.settings.header) else { return true };
-        let value = identity(value);
+        let value = self.digests.of(value);
         if let Some((_, end)) = self.seen.get(&value)
             && end.is_none_or(|end| end > now)
         {
@@ -86,7 +117,7 @@ impl Deduplicator {
         let number = self.next;
         self.next += 1;
         let end = ttl.map(|ttl| now.saturating_add(ttl));
-        self.seen.insert(value.clone(), (number, end));
+        self.seen.insert(value, (number, end));
         self.order.push_back((number, value));
         self.forget(now);
         true
@@ -169,6 +200,31 @@ mod tests {
         let arguments = TableBuilder::new().put("x-message-deduplication", true).build();
         let asked = Deduplication::asked_for(arguments.as_table()).unwrap();
         assert_eq!(asked, Deduplication { size: 128, ttl: None, header: HEADER.into() });
+    }
+
+    #[test]
+    fn more_is_not_remembered_than_may_be() {
+        let asked = |size: i64| TableBuilder::new().put(CACHE_SIZE, size).build();
+        let (most, more) = (asked(1_000_000), asked(1 << 60));
+        assert_eq!(Deduplication::excess(most.as_table()), None);
+        assert_eq!(Deduplication::excess(more.as_table()), Some(1 << 60));
+        assert_eq!(Deduplication::read(more.as_table()).size, 1_000_000);
+    }
+
+    #[test]
+    fn a_long_value_takes_no_more_than_a_short_one() {
+        let mut deduplicator =
+            Deduplicator::new(Deduplication { size: 9, ttl: None, header: "id".into() });
+        let (long, other) = (vec![b'a'; 100_000], [vec![b'a'; 99_999], vec![b'b']].concat());
+        for (value, is_new) in [(&long, true), (&other, true), (&long, false), (&other, false)] {
+            let headers = TableBuilder::new().put("id", Value::LongStr(value)).build();
+            let headers = Some(headers.as_table());
+            let properties = Properties { headers, ..Properties::default() };
+            assert_eq!(deduplicator.admits(&properties, Millis(0)), is_new);
+        }
+        // What is `Copy` owns no memory.
+        fn owns_nothing<T: Copy>(_: &VecDeque<T>) {}
+        owns_nothing(&deduplicator.order);
     }
 
     proptest! {

@@ -45,7 +45,12 @@ impl ExchangeSpec {
     /// # Errors
     /// [`InvalidExchange`] says which doesn't hold.
     pub fn check(&self) -> Result<(), InvalidExchange> {
-        KindSettings::read(self.kind, self.arguments.as_table()).map(|_| ())
+        let arguments = self.arguments.as_table();
+        let settings = KindSettings::read(self.kind, arguments)?;
+        if settings.deduplication.is_some() && Deduplication::excess(arguments).is_some() {
+            return Err(InvalidExchange::CacheTooLarge);
+        }
+        Ok(())
     }
 
     /// What it needs a queue of its own for, if it does.

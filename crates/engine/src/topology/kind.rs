@@ -124,6 +124,12 @@ pub enum InvalidExchange {
     /// A deduplicating exchange has to be told how much to remember.
     #[error("Missing or invalid argument, 'x-cache-size' must be an integer greater than 0")]
     CacheSize,
+    /// It is to remember too much.
+    #[error(
+        "Invalid argument, 'x-cache-size' must be an integer not greater than {}",
+        Deduplication::SIZE_MAX
+    )]
+    CacheTooLarge,
     /// How long it remembers is no time.
     #[error("Invalid argument, 'x-cache-ttl' must be an integer greater than 0")]
     CacheTtl,
