@@ -80,6 +80,34 @@ for (const user of EVERYBODY) {
   assert.deepEqual(wrong, [], user);
   await page.context().close();
 }
+// An administrator sees what is in vhosts of others, and is offered no more than that before there is a permission.
+await api("PUT", "/vhosts/others", {});
+const everything = { configure: ".*", write: ".*", read: ".*" };
+await api("PUT", "/permissions/others/guest", everything);
+await api("PUT", "/queues/others/theirs", {});
+await api("POST", "/bindings/others/e/amq.topic/q/theirs", { routing_key: "their.key" });
+await api("PUT", "/exchanges/others/theirs", { type: "topic" });
+const DEEDS = ["Publish", "Purge", "Delete", "Bind", "Unbind", "Browse messages", "Watch", "Get", "Bind from here", "Bind to here"];
+const OFFERED = {
+  "/queues/others/theirs": [["Publish", "Purge", "Delete", "Bind", "Unbind", "Browse messages", "Watch", "Get"], []],
+  // What passes there a monitor may watch without.
+  "/exchanges/others/theirs": [["Publish", "Delete", "Watch", "Bind from here", "Bind to here"], ["Watch"]],
+};
+const { page, wrong } = await open({ width: 1400, height: 900 }, "light");
+await logIn(page, "administrator", "administrator");
+await title(page, "Overview");
+for (const mayEnter of [false, true]) {
+  if (mayEnter) await api("PUT", "/permissions/others/administrator", everything);
+  for (const [path, [all, without]] of Object.entries(OFFERED)) {
+    await visit(page, "/", "Overview");
+    await visit(page, path, "theirs");
+    if (path.startsWith("/queues")) await page.getByText("their.key").waitFor();
+    assert.deepEqual(await offered(page, DEEDS), DEEDS.filter((name) => (mayEnter ? all : without).includes(name)), `${path} ${mayEnter}`);
+  }
+}
+assert.deepEqual(wrong, []);
+await api("DELETE", "/vhosts/others");
+
 for (const path of ["/queues/%2F/alone", "/policies/%2F/p", "/operator-policies/%2F/op"]) await api("DELETE", path);
 await browser.close();
 clearTimeout(overdue);

@@ -177,6 +177,7 @@ pub(crate) static ROUTES: &[Route] = &[
             Endpoint { is_action: false, ..delete(Open, session::end) },
         ],
     ),
+    route("/api/leveret/entry/{vhost}", &[get(Vhost, vhosts::entry)]),
     route("/api/leveret/route/{vhost}/{exchange}", &[ask(Vhost, route_tester::explain)]),
     route("/api/leveret/bindings/{vhost}/from/{exchange}", &[get(Vhost, bindings::page_of_source)]),
     route(

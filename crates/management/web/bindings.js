@@ -8,8 +8,11 @@ import { exchangeName, plain } from "./format.js";
 import { to } from "./router.js";
 import { liveTable } from "./table.js";
 
-/** A card of bindings, page by page: those `from` an exchange, `to-exchange`, or `to-queue`. */
-export function bindingTable(page, title, direction, vhost, name) {
+/**
+ * A card of bindings, page by page: those `from` an exchange, `to-exchange`, or `to-queue`. They can be taken away by who
+ * `mayUnbind`.
+ */
+export function bindingTable(page, { title, direction, vhost, name, mayUnbind }) {
   const end = direction === "from"
     ? { title: "To", sort: "destination", cell: destination }
     : { title: "From", sort: "source", cell: (one) => link(exchangeName(one.source), to`/exchanges/${one.vhost}/${one.source}`) };
@@ -20,7 +23,7 @@ export function bindingTable(page, title, direction, vhost, name) {
       end,
       { title: "Routing key", sort: "routing_key", cell: (one) => one.routing_key },
       { title: "Arguments", cell: (one) => argumentText(one.arguments) },
-      { title: "", cell: (one) => button("Unbind", () => unbind(one), "danger") },
+      { title: "", cell: (one) => mayUnbind && button("Unbind", () => unbind(one), "danger") },
     ],
   });
 }

@@ -1,6 +1,6 @@
 // Who has logged in. The session is a cookie that only the browser and the broker can read.
 
-import { get, post, remove } from "./api.js";
+import { at, get, post, remove } from "./api.js";
 
 let user = null;
 
@@ -37,3 +37,11 @@ export const may = {
   closeConnectionsOf: (owner) => isAdministrator() || user?.name === owner,
   makePolicies: () => isAdministrator() || (user?.tags.includes("policymaker") ?? false),
 };
+
+/**
+ * Whether the user may do what clients do in a vhost they see. An administrator sees all, and needs a permission for
+ * that as anybody does; others see those only that they may enter.
+ */
+export async function mayEnter(vhost) {
+  return !isAdministrator() || (await get(at`/leveret/entry/${vhost}`)).may_enter;
+}

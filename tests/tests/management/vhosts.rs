@@ -74,3 +74,15 @@ fn there_are_so_many_vhosts_and_new_ones_have_limits() {
     assert_eq!(api.call("DELETE", "/vhosts/other", &Value::Null).status, 204);
     api.put("/vhosts/fifth", &Value::Null);
 }
+
+/// An administrator sees it all the same.
+#[test]
+fn nobody_enters_without_a_permission() {
+    let Some((_broker, api)) = managed() else { return };
+    api.put("/vhosts/others", &json!({}));
+    let may_enter = || api.get("/leveret/entry/others")["may_enter"].clone();
+    assert_eq!(may_enter(), false);
+    let everything = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+    api.put("/permissions/others/guest", &everything);
+    assert_eq!(may_enter(), true);
+}

@@ -75,6 +75,12 @@ pub(crate) fn show(call: &Call) -> Outcome {
     Ok(list::object(call, &item(call, named(call)?), FIELDS))
 }
 
+/// `/api/leveret/entry/<vhost>`: whether the user may do there what clients do. RabbitMQ has no such
+/// endpoint.
+pub(crate) fn entry(call: &Call) -> Outcome {
+    Ok(Answer::json(&json!({ "may_enter": call.session().is_ok() })))
+}
+
 pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object()?;
     let metadata = read_metadata(&body)?;

@@ -9,7 +9,7 @@ import { field } from "../form.js";
 import { exchangeName, plain, rate } from "../format.js";
 import { publish } from "../publish.js";
 import { go, to } from "../router.js";
-import { may } from "../session.js";
+import { may, mayEnter } from "../session.js";
 import { exchangeFeatures } from "./exchanges.js";
 
 export async function exchange(page) {
@@ -20,6 +20,7 @@ export async function exchange(page) {
   });
   const about = el("div");
   const isDefault = name === "";
+  const enters = await mayEnter(vhost);
 
   async function load() {
     const one = await get(here);
@@ -35,21 +36,21 @@ export async function exchange(page) {
   const bindings = isDefault
     ? [card("Bindings from here", el("p", { class: "soft" }, "Every queue is bound to the default exchange, by its own name."))]
     : [
-      await bindingTable(page, "Bindings from here", "from", vhost, name),
-      await bindingTable(page, "Bindings to here", "to-exchange", vhost, name),
+      await bindingTable(page, { title: "Bindings from here", direction: "from", vhost, name, mayUnbind: enters }),
+      await bindingTable(page, { title: "Bindings to here", direction: "to-exchange", vhost, name, mayUnbind: enters }),
     ];
   return [
     head(exchangeName(name), {
       crumb: { text: `Exchanges · ${vhost}`, href: "#/exchanges" },
       actions: [
-        button("Publish", () => publish({ vhost, exchange: name })),
+        enters && button("Publish", () => publish({ vhost, exchange: name })),
         ...(may.monitor() ? [el("a", { class: "button", href: to`/exchanges/${vhost}/${name}/tail` }, "Watch")] : []),
-        ...(isDefault ? [] : [
+        ...(isDefault || !enters ? [] : [
           button("Bind from here", () => bindFrom({ vhost, exchange: name })),
           button("Bind to here", () => bindTo({ vhost, kind: "exchange", name })),
         ]),
-        ...(isDefault || name.startsWith("amq.") ? [] : [button("Delete", () => deleteExchange(here, name), "danger")]),
-      ],
+        ...(isDefault || !enters || name.startsWith("amq.") ? [] : [button("Delete", () => deleteExchange(here, name), "danger")]),
+      ].filter(Boolean),
     }),
     el("div", { class: "cards" }, card("About", about), rates.element),
     ...bindings,

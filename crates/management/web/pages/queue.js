@@ -10,6 +10,7 @@ import { bytes, count, plain, rate, time } from "../format.js";
 import { failed } from "../notice.js";
 import { publish } from "../publish.js";
 import { go, to } from "../router.js";
+import { mayEnter } from "../session.js";
 import { table } from "../table.js";
 import { features } from "./queues.js";
 
@@ -20,13 +21,14 @@ export async function queue(page) {
   const queued = chart({ key: `queued ${key}`, title: "Queued messages", names: ["Ready", "Unacknowledged", "Total"], format: count });
   const rates = chart({ key: `rates ${key}`, title: "Message rates", names: ["Published", "Delivered", "Acknowledged"], format: rate });
   const [numbers, about, consumers] = [el("div"), el("div"), el("div")];
+  const enters = await mayEnter(vhost);
   let isStream = false;
 
   async function load() {
     const one = await get(here);
     const stats = one.message_stats ?? {};
     isStream = one.type === "stream";
-    const offsets = isStream ? await stretch(vhost, name) : null;
+    const offsets = isStream && enters ? await stretch(vhost, name) : null;
     queued.add([one.messages_ready, one.messages_unacknowledged, one.messages]);
     rates.add(["publish_details", "deliver_get_details", "ack_details"].map((part) => stats[part]?.rate));
     numbers.replaceChildren(figures([
@@ -43,20 +45,20 @@ export async function queue(page) {
   return [
     head(name, {
       crumb: { text: `Queues · ${vhost}`, href: "#/queues" },
-      actions: [
+      actions: enters ? [
         el("a", { class: "button", href: to`/queues/${vhost}/${name}/messages` }, "Browse messages"),
         el("a", { class: "button", href: to`/queues/${vhost}/${name}/tail` }, "Watch"),
         button("Publish", () => publish({ vhost, exchange: "", key: name })),
         button("Bind", () => bindTo({ vhost, kind: "queue", name })),
         button("Purge", () => purge(here, name), "danger"),
         button("Delete", () => deleteQueue(here, name), "danger"),
-      ],
+      ] : [],
     }),
     card(null, numbers),
     el("div", { class: "cards" }, queued.element, rates.element),
-    el("div", { class: "cards" }, card("About", about), isStream ? null : messages(here)),
+    el("div", { class: "cards" }, card("About", about), enters && !isStream ? messages(here) : null),
     card("Consumers", consumers),
-    await bindingTable(page, "Bindings", "to-queue", vhost, name),
+    await bindingTable(page, { title: "Bindings", direction: "to-queue", vhost, name, mayUnbind: enters }),
   ];
 }
 
