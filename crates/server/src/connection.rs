@@ -42,6 +42,7 @@ use crate::budgets::Budgets;
 use crate::channel::Channel;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
+use crate::frame_trace;
 use crate::outbox::Outbox;
 use crate::sasl::{Logins, Transport};
 use crate::tls::Certificate;
@@ -302,6 +303,7 @@ impl Connection {
             self.answers_used(next);
             consumed += taken;
         }
+        frame_trace::received(&self.peer, input.get(..consumed).unwrap_or_default());
         self.end_turn();
         if let (Next::Read | Next::Yield | Next::Ask | Next::Close, Some(lsn)) = (next, self.gate) {
             next = Next::Wait(lsn);

@@ -135,6 +135,7 @@ impl Driver {
         let guard = writer_gone.clone().drop_guard();
         let told = stop.child_token();
         let control = Arc::new(Control::new(Arc::clone(&outbox), told.clone()));
+        let to = Peer { tls: None, certificate: None, ..peer };
         let connection = Connection::new(Arc::clone(&context), Arc::clone(&control), peer, guest);
         // A guest that loses its place takes its writer along.
         let writes = AbortOnDropHandle::new(tokio::spawn({
@@ -142,7 +143,7 @@ impl Driver {
             let traffic = Arc::clone(connection.traffic());
             async move {
                 let _guard = guard;
-                writer::write(socket, outbox, broker, &traffic).await
+                writer::write(socket, outbox, broker, &to, &traffic).await
             }
         }));
         let handshake_timeout = context.amqp.handshake_timeout;

@@ -11,6 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
+use crate::connection::Peer;
+use crate::frame_trace;
 use crate::outbox::{Outbox, Segments, Work};
 use crate::socket::Writer;
 
@@ -25,6 +27,7 @@ pub(crate) async fn write(
     mut socket: Writer,
     outbox: Arc<Outbox>,
     broker: Arc<Broker>,
+    peer: &Peer,
     traffic: &ConnectionTraffic,
 ) -> io::Result<()> {
     let mut segments = Segments::default();
@@ -37,6 +40,7 @@ pub(crate) async fn write(
                 send(&mut socket, &segments).await?;
                 traffic.sent_bytes.add(length as u64);
                 traffic.writes.add(1);
+                frame_trace::sent(peer, &segments);
                 segments.clear();
                 last_write = Instant::now();
                 let unblocked = outbox.written();

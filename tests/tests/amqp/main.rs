@@ -31,6 +31,7 @@ mod exchange_types;
 mod exchanges;
 mod expiry;
 mod fairness;
+mod frame_trace;
 mod framing;
 mod handshake;
 mod heartbeats;
