@@ -157,7 +157,9 @@ pub struct OAuth2Settings {
     pub jwks_uri: Option<String>,
     /// Who says where that is, if it isn't known.
     pub issuer: Option<String>,
-    /// Authorities that the servers of both are checked by, in place of the system's.
+    /// How long the servers of both may take.
+    pub request_timeout: Duration,
+    /// Authorities that they are checked by, in place of the system's.
     pub ca_file: Option<PathBuf>,
     /// Most certificates between such a server's and one of an authority.
     pub depth: u8,
@@ -179,6 +181,7 @@ impl Default for OAuth2Settings {
             default_key: None,
             jwks_uri: None,
             issuer: None,
+            request_timeout: Duration::from_secs(10),
             ca_file: None,
             depth: DEPTH,
         }

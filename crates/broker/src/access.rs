@@ -43,7 +43,7 @@ pub use self::principal::{Principal, Rights};
 pub use self::record::{PermissionKey, RecordError, TopicPermissionKey};
 pub(crate) use self::rights::{SessionRights, Verdict};
 pub use self::secret::Secret;
-pub use self::throttle::{Throttle, network};
+pub use self::throttle::{Throttle, ThrottleLimits, network};
 pub use self::token::{PatternSyntax, TokenRights};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};

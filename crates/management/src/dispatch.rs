@@ -1,7 +1,6 @@
 //! From an HTTP request to its handler and back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -24,8 +23,6 @@ use crate::routes::{Endpoint, Route};
 
 /// Longest body that is read of a request that is refused; with a longer one the connection ends.
 const REFUSED_BODY_MAX: usize = 64 * 1024;
-/// How long a client may take for a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests worked on at a time; more wait.
 const AT_ONCE: usize = 16;
 
@@ -47,9 +44,13 @@ pub(crate) fn router(node: &Arc<Node>, tables: &[&'static [Route]]) -> Router {
         };
         router = router.route(route.path, any(serve));
     }
-    router.fallback(async |request: Request| {
-        let _ = timeout(BODY_TIMEOUT, to_bytes(request.into_body(), REFUSED_BODY_MAX)).await;
-        Failure::NotFound.into_response("HEAD, GET, OPTIONS")
+    router.fallback(move |request: Request| {
+        let body = to_bytes(request.into_body(), REFUSED_BODY_MAX);
+        let read = timeout(shared.node.config().web.body_timeout, body);
+        async move {
+            let _ = read.await;
+            Failure::NotFound.into_response("HEAD, GET, OPTIONS")
+        }
     })
 }
 
@@ -91,7 +92,8 @@ async fn answer(
         Ok(_) => usize::try_from(shared.node.config().web.body_max).unwrap_or(usize::MAX),
         Err(_) => REFUSED_BODY_MAX,
     };
-    let body = timeout(BODY_TIMEOUT, to_bytes(body, body_max)).await;
+    let body_timeout = shared.node.config().web.body_timeout;
+    let body = timeout(body_timeout, to_bytes(body, body_max)).await;
     let Admitted { endpoint, login, peer } = admitted?;
     let (principal, session) = login.map(|login| (login.principal, login.session)).unzip();
     let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;

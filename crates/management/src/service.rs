@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use leveret_server::config::{Config, Networks, Storage};
+use leveret_server::config::{Config, Networks, Storage, WebConfig};
 use leveret_server::{BoundListener, Server, StartError, Tls, steadily};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -37,10 +37,6 @@ const CONNECTIONS_MAX: usize = 1024;
 const CONNECTIONS_MIN: usize = 4;
 /// A listener's connections may have one of so many descriptors.
 const DESCRIPTORS_PART: u64 = 32;
-/// How long a client may take for the head of a request, or between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest head of a request in bytes: what a connection may hold before it is known whose it is.
-const HEAD_MAX: usize = 64 * 1024;
 /// How long requests may go on when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the accept loop pauses when the system has no more descriptors.
@@ -364,6 +360,7 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
     };
     let Some((stream, connected)) = ready else { return };
     let Served { node, router } = served;
+    let WebConfig { head_max, head_timeout, .. } = node.config().web;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let config = node.config();
@@ -393,8 +390,8 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_MAX)
+        .header_read_timeout(head_timeout)
+        .max_buf_size(head_max as usize)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

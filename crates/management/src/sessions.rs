@@ -20,9 +20,6 @@ const COOKIE_NAME: &str = "leveret-session";
 /// (RFC 6265bis, section 4.1.3).
 const SECURE_COOKIE_NAME: &str = "__Host-leveret-session";
 const TOKEN_BYTES: usize = 32;
-/// Sessions at a time, of all users and of one. One more ends the one unused for longest.
-const SESSIONS_MAX: usize = 1024;
-const SESSIONS_OF_USER_MAX: usize = 32;
 
 /// The open sessions.
 #[derive(Default)]
@@ -48,6 +45,13 @@ pub(crate) struct Lasting {
     pub(crate) lifetime: Duration,
 }
 
+/// How many there are at a time, of all users and of one. One more ends the one unused for longest.
+#[derive(Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) of_all: usize,
+    pub(crate) of_user: usize,
+}
+
 /// What has a browser know its session, or forget it.
 pub(crate) struct Cookie(String);
 
@@ -58,6 +62,7 @@ impl Sessions {
         &self,
         principal: &Principal,
         is_secure: bool,
+        most: Most,
         now: Instant,
     ) -> Option<Cookie> {
         let mut token = [0; TOKEN_BYTES];
@@ -65,12 +70,9 @@ impl Sessions {
         let token = URL_SAFE_NO_PAD.encode(token);
         let mut sessions = self.0.lock();
         let name = &principal.user.name;
-        let own = sessions.values().filter(|one| one.principal.user.name == *name).count();
-        if own >= SESSIONS_OF_USER_MAX {
-            end_oldest(&mut sessions, |one| one.principal.user.name == *name);
-        } else if sessions.len() >= SESSIONS_MAX {
-            end_oldest(&mut sessions, |_| true);
-        }
+        // There are more than one too many where fewer were allowed meanwhile.
+        end_oldest(&mut sessions, most.of_user, |one| one.principal.user.name == *name);
+        end_oldest(&mut sessions, most.of_all, |_| true);
         let session = Session { principal: principal.clone(), begun: now, used: now };
         sessions.insert(SessionKey::of(&token), session);
         Some(Cookie::new(&token, is_secure))
@@ -143,9 +145,20 @@ impl Session {
     }
 }
 
-fn end_oldest(sessions: &mut AHashMap<SessionKey, Session>, of: impl Fn(&Session) -> bool) {
-    let all = sessions.iter().filter(|(_, session)| of(session));
-    if let Some(key) = all.min_by_key(|(_, session)| session.used).map(|(key, _)| *key) {
+/// Makes room for one more of those, of which there may be so many.
+fn end_oldest(
+    sessions: &mut AHashMap<SessionKey, Session>,
+    most: usize,
+    of: impl Fn(&Session) -> bool,
+) {
+    let mut theirs: Vec<(Instant, SessionKey)> = sessions
+        .iter()
+        .filter(|(_, session)| of(session))
+        .map(|(key, session)| (session.used, *key))
+        .collect();
+    let too_many = (theirs.len() + 1).saturating_sub(most);
+    theirs.sort_unstable_by_key(|(used, _)| *used);
+    for (_, key) in theirs.into_iter().take(too_many) {
         sessions.remove(&key);
     }
 }
@@ -202,6 +215,7 @@ mod tests {
 
     const LASTING: Lasting =
         Lasting { idle: Duration::from_secs(60), lifetime: Duration::from_secs(100) };
+    const MOST: Most = Most { of_all: 20, of_user: 5 };
 
     fn user(name: &str) -> User {
         User::with_password(name, b"secret", ["management"]).unwrap()
@@ -224,7 +238,7 @@ mod tests {
 
     fn begin(sessions: &Sessions, broker: &Broker, name: &str, now: Instant) -> HeaderMap {
         let cookie =
-            sessions.begin(&broker.access().user(name).unwrap().into(), true, now).unwrap();
+            sessions.begin(&broker.access().user(name).unwrap().into(), true, MOST, now).unwrap();
         let header = cookie.into_header();
         let pair = format!("other=1; {}", header.split(';').next().unwrap());
         HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())])
@@ -290,15 +304,19 @@ mod tests {
         let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let first = begin(&sessions, &broker, "anna", now);
         let later = now + Duration::from_secs(1);
-        for _ in 0..SESSIONS_OF_USER_MAX {
+        for _ in 0..MOST.of_user {
             begin(&sessions, &broker, "anna", later);
         }
-        assert_eq!(sessions.0.lock().len(), SESSIONS_OF_USER_MAX);
+        assert_eq!(sessions.0.lock().len(), MOST.of_user);
         assert_eq!(found(&sessions, &first, &broker, later), None);
-        for name in 0..SESSIONS_MAX {
-            sessions.begin(&Arc::new(user(&name.to_string())).into(), false, later);
+        for name in 0..MOST.of_all {
+            sessions.begin(&Arc::new(user(&name.to_string())).into(), false, MOST, later);
         }
-        assert_eq!(sessions.0.lock().len(), SESSIONS_MAX);
+        assert_eq!(sessions.0.lock().len(), MOST.of_all);
+        // With fewer from now on those that are too many go.
+        let fewer = Most { of_all: 3, of_user: 3 };
+        sessions.begin(&Arc::new(user("anna")).into(), false, fewer, later);
+        assert_eq!(sessions.0.lock().len(), fewer.of_all);
     }
 
     #[test]

@@ -29,8 +29,8 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leveret_broker::access::HashingAlgorithm;
 pub use leveret_broker::access::Secret;
+use leveret_broker::access::{HashingAlgorithm, ThrottleLimits};
 use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY};
 use leveret_codec::TableLimits;
 use leveret_store::SyncPolicy;
@@ -210,6 +210,8 @@ pub struct AuthConfig {
     pub certificate_name_type: NameKind,
     /// And which one of that kind, from 0.
     pub certificate_name_index: u16,
+    /// From when on wrong passwords cost time.
+    pub throttle: ThrottleLimits,
 }
 
 /// `[server_properties]`: what `connection.start` says about the broker.
@@ -355,6 +357,7 @@ impl Default for Config {
                 certificate_user: CertificateUser::DistinguishedName,
                 certificate_name_type: NameKind::Dns,
                 certificate_name_index: 0,
+                throttle: ThrottleLimits::default(),
             },
             server_properties: ServerProperties {
                 product: "RabbitMQ".into(),

@@ -164,6 +164,7 @@ impl Opened {
     pub fn serve(self) -> Result<Server, StartError> {
         let Self { broker, config, audit, spans, listeners, tls_listeners, tls } = self;
         let shortage = alarms::set_up(&broker, &config.alarms);
+        broker.access().throttle().set_limits(config.auth.throttle);
         let backends = Backends::new(&config.auth.backends, broker.access());
         let backends = Arc::new(match config.auth.password_upgrade_on_login {
             true => backends.rehashing(&broker),
@@ -286,6 +287,7 @@ impl Server {
         let mut config = Config::clone(&self.config.borrow());
         let reloaded = config.reload(new);
         alarms::set_limits(&self.broker, &config.alarms);
+        self.broker.access().throttle().set_limits(config.auth.throttle);
         self.tls.reload(&config);
         self.audit.reopen(config.audit.clone());
         let shortage = self.context.borrow().shortage.clone();

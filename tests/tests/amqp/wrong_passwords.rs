@@ -45,3 +45,26 @@ fn guesses_cost_time() {
     // The right one is looked at again once the time is over.
     eventually(|| try_password(&broker, "guest").is_ok());
 }
+
+/// From how many on, and for how long, holds at once after a reload.
+#[test]
+fn what_guesses_cost_is_configured() {
+    let config = |max: u32| format!("[auth]\nwrong_passwords_max = {max}\n");
+    let Some(broker) = Broker::configured(&config(1000), "says what guesses cost") else { return };
+    for number in 0..10 {
+        assert_eq!(try_password(&broker, &format!("guess-{number}")).unwrap_err(), REFUSED);
+    }
+    try_password(&broker, "guest").unwrap();
+    assert!(!throttled(&broker));
+    let limits = config(1) + "wrong_password_wait_max = \"5m\"\n";
+    std::fs::write(broker.config_file(), limits).unwrap();
+    broker.hang_up();
+    broker.await_line("again: auth.wrong_passwords_max, auth.wrong_password_wait_max");
+    // Each that is looked at doubles the wait, so sooner or later one comes too early.
+    let mut guesses = 0..;
+    while !throttled(&broker) {
+        let guess = format!("guess-{}", guesses.next().unwrap());
+        assert_eq!(try_password(&broker, &guess).unwrap_err(), REFUSED);
+    }
+    assert!(guesses.start < 10, "{}", guesses.start);
+}

@@ -1,6 +1,9 @@
 //! What goes for all endpoints.
 
-use leveret_tests::{Api, Broker};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use leveret_tests::{Api, Broker, PATIENCE};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -113,4 +116,43 @@ fn an_address_makes_no_more_requests_than_it_may() {
         "{\"error\":\"too_many_requests\",\"reason\":\"more requests than this address may make \
          in a second\"}"
     );
+}
+
+#[test]
+fn a_head_is_no_longer_than_it_may_be() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\n";
+    let Some(broker) = Broker::configured(config, "needs a limit of heads") else { return };
+    // On a connection of its own: those that are open keep their limit.
+    let api = || Api::new(broker.management_address());
+    let long = "x".repeat(20 << 10);
+    let status = || api().send("GET", "/api/whoami", &[("x-long", &long)], "").status;
+    assert_eq!(status(), 200);
+    std::fs::write(broker.config_file(), format!("{config}head_max = \"16KiB\"\n")).unwrap();
+    broker.hang_up();
+    broker.await_line("the configuration was read again: web.head_max");
+    assert_eq!(status(), 431);
+    assert_eq!(api().get("/whoami")["name"], "guest");
+}
+
+/// Neither do silent clients keep a connection, nor those that never end what they have begun.
+#[test]
+fn a_request_takes_no_longer_than_it_may() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\nhead_timeout = \"200ms\"\n\
+                  body_timeout = \"300ms\"\n";
+    let Some(broker) = Broker::configured(config, "needs limits of time") else { return };
+    let answered = |begun: &str| {
+        let mut client = TcpStream::connect(broker.management_address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(begun.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("the connection ends");
+        answer
+    };
+    assert_eq!(answered(""), "");
+    let head = "PUT /api/vhosts/v HTTP/1.1\r\nHost: broker\r\n";
+    let cut = answered(head);
+    assert!(cut.is_empty() || cut.starts_with("HTTP/1.1 408"), "{cut}");
+    let login = "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nContent-Length: 10\r\n\r\n{";
+    let slow = answered(&format!("{head}{login}"));
+    assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
 }

@@ -111,6 +111,28 @@ fn a_session_ends_with_time() {
     leveret_tests::eventually(|| status(&api, "GET", "/api/whoami", &cookie) == 401);
 }
 
+/// One more ends the one that was not used for longest; a reload may allow fewer.
+#[test]
+fn sessions_are_as_many_as_may_be() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\nsession_max = 3\n";
+    let with_user = format!("{config}session_max_per_user = 2\n");
+    let Some(broker) = Broker::configured(&with_user, "has few sessions") else { return };
+    let api = Api::new(broker.management_address());
+    user(&api, "anna", "a", "management");
+    let goes_on = |cookie: &String| status(&api, "GET", "/api/whoami", cookie) == 200;
+    let guests = [(); 3].map(|()| log_in(&api, "guest", "guest"));
+    assert_eq!(guests.each_ref().map(goes_on), [false, true, true]);
+    let annas = [(); 2].map(|()| log_in(&api, "anna", "a"));
+    assert_eq!(guests.each_ref().map(goes_on), [false, false, true]);
+    assert_eq!(annas.each_ref().map(goes_on), [true, true]);
+    std::fs::write(broker.config_file(), format!("{config}session_max_per_user = 1\n")).unwrap();
+    broker.hang_up();
+    broker.await_line("the configuration was read again: web.session_max_per_user");
+    let last = log_in(&api, "anna", "a");
+    assert_eq!(annas.each_ref().map(goes_on), [false, false]);
+    assert!(goes_on(&last) && goes_on(&guests[2]));
+}
+
 #[test]
 fn pages_of_other_sites_change_nothing() {
     let Some((_broker, api)) = managed() else { return };

@@ -27,7 +27,6 @@ use crate::trouble::Trouble;
 const ASKED_EVERY: Duration = Duration::from_secs(10);
 /// How old keys get before they are fetched again: one that is gone from there is good for as long.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_MAX: usize = 1 << 20;
 /// Where a provider says where its keys are (OpenID Connect Discovery 1.0, 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";
@@ -39,6 +38,7 @@ pub(super) struct Keys {
     /// Read once; those without a name have none.
     of_files: OnceLock<AHashMap<String, Key>>,
     place: Option<Place>,
+    request_timeout: Duration,
     client: HttpClient,
     known: Mutex<Known>,
     trouble: Trouble,
@@ -80,8 +80,8 @@ pub(crate) enum NoKey {
 pub(crate) enum Unfetched {
     #[error("{0}")]
     Http(#[from] HttpError),
-    #[error("no answer within {} s", FETCH_TIMEOUT.as_secs())]
-    TooSlow,
+    #[error("no answer within {} ms", .0.as_millis())]
+    TooSlow(Duration),
     #[error("it answered {0}")]
     Status(StatusCode),
     #[error("what it answered is no set of keys")]
@@ -98,6 +98,7 @@ impl Keys {
             files: settings.signing_keys.clone(),
             of_files: OnceLock::new(),
             place: place.or_else(issuer),
+            request_timeout: settings.request_timeout,
             client: HttpClient::new(trust),
             known: Mutex::default(),
             trouble,
@@ -156,8 +157,9 @@ impl Keys {
                 let (sender, fetch) = watch::channel(None);
                 let keys = Arc::clone(self);
                 tokio::spawn(async move {
-                    let fetched = timeout(FETCH_TIMEOUT, keys.fetch()).await;
-                    let ended = keys.keep(fetched.unwrap_or(Err(Unfetched::TooSlow)));
+                    let limit = keys.request_timeout;
+                    let fetched = timeout(limit, keys.fetch()).await;
+                    let ended = keys.keep(fetched.unwrap_or(Err(Unfetched::TooSlow(limit))));
                     sender.send_replace(Some(ended));
                 });
                 known.fetch.insert(fetch).clone()

@@ -6,18 +6,30 @@ use std::time::{Duration, Instant};
 use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 
-/// Wrong passwords of one address for one user that cost nothing: people mistype.
-const FREE_OF_USER: u32 = 5;
-/// Wrong passwords of one address, whichever the users, that cost nothing.
-const FREE_OF_ADDRESS: u32 = 50;
 /// The first wait. Each further failure doubles it.
 const WAIT_MIN: Duration = Duration::from_secs(1);
-/// The longest wait: a user whose password is right again is not kept out for longer.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long after the last failure it is forgotten.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// Entries at a time. Where there are more, the one that failed longest ago is forgotten.
 const ENTRIES_MAX: usize = 8192;
+
+/// From when on wrong passwords cost time, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThrottleLimits {
+    /// The wrong passwords of one address for one user that have it wait: people mistype.
+    pub of_user: u32,
+    /// The same whichever the users.
+    pub of_address: u32,
+    /// The longest wait: a user whose password is right again is not kept out for longer. Shorter
+    /// than ten minutes, after which failures are forgotten.
+    pub wait_max: Duration,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Self { of_user: 5, of_address: 50, wait_max: Duration::from_secs(60) }
+    }
+}
 
 /// Remembers failed logins by address and user, and by address.
 ///
@@ -32,6 +44,7 @@ const ENTRIES_MAX: usize = 8192;
 pub struct Throttle {
     /// Of passwords, of which nothing else is kept.
     hasher: RandomState,
+    limits: Mutex<ThrottleLimits>,
     failures: Mutex<AHashMap<Key, Failures>>,
 }
 
@@ -52,10 +65,15 @@ struct Failures {
 }
 
 impl Throttle {
+    /// From now on these hold. Whoever has to wait already does so as long as it was to.
+    pub fn set_limits(&self, limits: ThrottleLimits) {
+        *self.limits.lock() = limits;
+    }
+
     /// How long this address has to wait before it may try a password of this user.
     pub fn wait(&self, user: &str, address: IpAddr, now: Instant) -> Option<Duration> {
         let failures = self.failures.lock();
-        let waits = keys(user, address).filter_map(|(key, _)| {
+        let waits = keys(user, address).into_iter().flatten().filter_map(|key| {
             let until = failures.get(&key)?.until;
             until.checked_duration_since(now)
         });
@@ -65,6 +83,7 @@ impl Throttle {
     /// Remembers that a password was wrong.
     pub fn failed(&self, user: &str, password: &[u8], address: IpAddr, now: Instant) {
         let guess = self.hasher.hash_one(password);
+        let limits = *self.limits.lock();
         let mut failures = self.failures.lock();
         if let Some(entry) = failures.get_mut(&of_user(user, address))
             && entry.guess == guess
@@ -73,7 +92,9 @@ impl Throttle {
             entry.last = now;
             return;
         }
-        for (key, free) in keys(user, address) {
+        for (key, free) in keys(user, address).into_iter().zip([limits.of_user, limits.of_address])
+        {
+            let Some(key) = key else { continue };
             if !failures.contains_key(&key) {
                 make_room(&mut failures, now);
             }
@@ -84,7 +105,7 @@ impl Throttle {
             }
             entry.count = entry.count.saturating_add(1);
             (entry.last, entry.guess) = (now, guess);
-            entry.until = now + wait_after(entry.count, free);
+            entry.until = now + wait_after(entry.count, free).min(limits.wait_max);
         }
     }
 
@@ -95,12 +116,11 @@ impl Throttle {
     }
 }
 
-/// What a failure counts for, and how many of them are free.
-fn keys(user: &str, address: IpAddr) -> impl Iterator<Item = (Key, u32)> {
+/// What a failure counts for: the user from there, and the address, if that is one.
+fn keys(user: &str, address: IpAddr) -> [Option<Key>; 2] {
     let own = of_user(user, address);
     let network = own.network;
-    let whole = (!network.is_loopback()).then_some(Key { network, user: None });
-    [(own, FREE_OF_USER)].into_iter().chain(whole.map(|key| (key, FREE_OF_ADDRESS)))
+    [Some(own), (!network.is_loopback()).then_some(Key { network, user: None })]
 }
 
 fn of_user(user: &str, address: IpAddr) -> Key {
@@ -121,7 +141,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 fn wait_after(failures: u32, free: u32) -> Duration {
     match failures.checked_sub(free) {
         None => Duration::ZERO,
-        Some(beyond) => WAIT_MIN.saturating_mul(2u32.saturating_pow(beyond)).min(WAIT_MAX),
+        Some(beyond) => WAIT_MIN.saturating_mul(2u32.saturating_pow(beyond)),
     }
 }
 
@@ -199,7 +219,7 @@ mod tests {
     #[test]
     fn one_address_does_not_try_all_users() {
         let (throttle, now) = (Throttle::default(), Instant::now());
-        for user in 0..FREE_OF_ADDRESS {
+        for user in 0..50 {
             assert_eq!(throttle.wait("next", HERE, now), None);
             guess(&throttle, &user.to_string(), HERE, now, 1);
         }
@@ -209,6 +229,23 @@ mod tests {
         let local: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
         (0..100).for_each(|user| guess(&throttle, &user.to_string(), local, now, 1));
         assert_eq!(throttle.wait("next", local, now), None);
+    }
+
+    #[test]
+    fn limits_may_change() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        let wait_max = Duration::from_secs(3);
+        throttle.set_limits(ThrottleLimits { of_user: 2, of_address: 4, wait_max });
+        for wait in [None, seconds(1), seconds(2), seconds(3)] {
+            guess(&throttle, "anna", HERE, now, 1);
+            assert_eq!(throttle.wait("anna", HERE, now), wait);
+        }
+        assert_eq!(throttle.wait("bert", HERE, now), seconds(1));
+        throttle
+            .set_limits(ThrottleLimits { wait_max: Duration::from_secs(9), ..Default::default() });
+        assert_eq!(throttle.wait("anna", HERE, now), seconds(3));
+        guess(&throttle, "anna", HERE, now, 1);
+        assert_eq!(throttle.wait("anna", HERE, now), seconds(1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use leveret_broker::access::Principal;
+use leveret_server::config::WebConfig;
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -11,7 +12,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, text};
 use crate::client::{Client, Peer};
 use crate::login::{self, Access, Shown};
-use crate::sessions::Cookie;
+use crate::sessions::{Cookie, Most};
 
 /// Who has logged in, or null.
 pub(crate) fn show(call: &Call) -> Outcome {
@@ -36,7 +37,9 @@ pub(crate) fn begin(call: &Call) -> Outcome {
     if let Some(before) = login::of_session(&call.node, &call.headers, client) {
         before.end(&call.node);
     }
-    let cookie = call.node.sessions.begin(&principal, client.is_secure, Instant::now());
+    let WebConfig { session_max, session_max_per_user, .. } = call.node.config().web;
+    let most = Most { of_all: session_max as usize, of_user: session_max_per_user as usize };
+    let cookie = call.node.sessions.begin(&principal, client.is_secure, most, Instant::now());
     Ok(about(&principal).setting(cookie.ok_or(Failure::Internal)?))
 }
 

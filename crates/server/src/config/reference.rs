@@ -28,6 +28,7 @@ pub fn reference() -> String {
             escaped(allowed)
         );
     }
+    page += FIXED_LIMITS;
     page += "\n## rabbitmq.conf\n";
     page += RABBITMQ;
     page += "\n### Keys that are settings\n\n| key | setting |\n| --- | --- |\n";
@@ -107,6 +108,31 @@ connections that are opened from then on; the log names what waits for the next 
 wrong nothing changes.
 
 Rules for alerts and whom they are told stand in a section of their own, `[alerts]`: see [alerts.md](alerts.md).
+";
+
+const FIXED_LIMITS: &str = "
+## Fixed limits
+
+What no setting changes, because the protocol says so, or because nobody would know a better number.
+
+| limit | value | why |
+| --- | --- | --- |
+| a frame before `connection.tune-ok` | 8 KiB | RabbitMQ's; larger ones get 501 `FRAME_ERROR` |
+| `frame_max` that a client may ask for | 4 KiB at least | what older clients ask for; less gets 530 `NOT_ALLOWED` |
+| tables in a handshake | 4096 entries, 16 deep | who has not logged in is not to cost more, whatever is set for later |
+| a failed login over AMQP | 3 s | RabbitMQ's: it makes guessing slow on each connection |
+| a client's agreement to a close | 10 s | beyond it the socket is closed |
+| the first wait after wrong passwords, and how long they are remembered | 1 s, 10 min | `auth.wrong_passwords_max` and its kin say the rest |
+| addresses and users whose wrong passwords are remembered | 8192 | memory: the one that failed longest ago is forgotten |
+| requests over HTTP worked on at a time | 16 | more wait, so that clients of AMQP don't |
+| pages of a list | 500 items | RabbitMQ's; more gets 400 |
+| watchers of passing messages | 32 at a time | each has copies made; more get 400 |
+| a token's length, and its scopes | 64 KiB, 2048 | what is longer lets nobody in |
+| keys of a token's provider are fetched again | after 1 h; for unknown ones every 10 s at most | so that nobody has the provider asked all the time |
+| an answer of an HTTP service about logins | 64 KiB | it says allow or deny |
+| groups of groups looked up with LDAP | 1000 | a circle of groups has an end |
+| regular expressions of permissions | 16 KiB, 1 MiB compiled | matching costs the client that publishes |
+| a try to tell of an alert, to send spans | 30 s, 10 s | it is tried again |
 ";
 
 const RABBITMQ: &str = "

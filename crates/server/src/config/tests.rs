@@ -148,6 +148,7 @@ fn a_file_sets_everything() {
                     default_key: Some("one".into()),
                     jwks_uri: Some("https://idp/keys".into()),
                     issuer: Some("https://idp".into()),
+                    request_timeout: Duration::from_secs(3),
                     ca_file: Some("/tls/idp.pem".into()),
                     depth: 2,
                 },
@@ -203,6 +204,11 @@ fn a_file_sets_everything() {
             certificate_user: CertificateUser::AlternativeName,
             certificate_name_type: NameKind::Email,
             certificate_name_index: 1,
+            throttle: ThrottleLimits {
+                of_user: 3,
+                of_address: 30,
+                wait_max: Duration::from_mins(2),
+            },
         },
         server_properties: ServerProperties {
             product: "Leveret".into(),
@@ -235,6 +241,11 @@ fn a_file_sets_everything() {
             ca_file: Some("/tls/collector.pem".into()),
         },
         web: WebConfig {
+            session_max: 100,
+            session_max_per_user: 10,
+            head_max: 16 << 10,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(20),
             body_max: 1 << 20,
             request_rate: Some(50),
             connection_max: Some(200),

@@ -11,6 +11,10 @@ pub struct WebConfig {
     pub session_idle: Duration,
     /// How long it lasts at most.
     pub session_lifetime: Duration,
+    /// Most sessions at a time; one more ends the one unused for longest.
+    pub session_max: u32,
+    /// Most of one user.
+    pub session_max_per_user: u32,
     /// The header `Content-Security-Policy` of every answer.
     pub content_security_policy: String,
     /// The header `Strict-Transport-Security` of what is answered over TLS.
@@ -23,6 +27,12 @@ pub struct WebConfig {
     pub proxies: Networks,
     /// Which metrics need a login.
     pub metrics_login: MetricsLogin,
+    /// Longest head of a request in bytes: what a connection may hold before it is known whose it is.
+    pub head_max: u32,
+    /// How long a client may take for the head of a request, or between two requests.
+    pub head_timeout: Duration,
+    /// How long it may take for a body.
+    pub body_timeout: Duration,
     /// Longest body of a request in bytes.
     pub body_max: u64,
     /// Requests a second that an address may make, with IPv6 a network of 64 bits.
@@ -48,6 +58,8 @@ impl Default for WebConfig {
         Self {
             session_idle: Duration::from_secs(HOUR),
             session_lifetime: Duration::from_secs(8 * HOUR),
+            session_max: 1024,
+            session_max_per_user: 32,
             content_security_policy: "default-src 'self'; base-uri 'none'; form-action 'none'; \
                                       frame-ancestors 'none'; object-src 'none'"
                 .to_owned(),
@@ -56,6 +68,9 @@ impl Default for WebConfig {
             preflight_max_age: Duration::from_secs(HOUR / 2),
             proxies: Networks::default(),
             metrics_login: MetricsLogin::Names,
+            head_max: 64 << 10,
+            head_timeout: Duration::from_mins(1),
+            body_timeout: Duration::from_mins(1),
             body_max: 20_000_000,
             request_rate: None,
             connection_max: None,

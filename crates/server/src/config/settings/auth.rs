@@ -1,5 +1,7 @@
 //! `[auth]`: who may come in, and how.
 
+use std::time::Duration;
+
 use leveret_broker::access::HashingAlgorithm;
 
 use super::backends::BACKENDS;
@@ -7,11 +9,12 @@ use super::{
     ANONYMOUS_PASS, ANONYMOUS_USER, DEFAULT_PASS, MECHANISMS, NAME, Refused, Setting,
     show_password, texts, word,
 };
+use crate::config::units::show_duration;
 use crate::config::value::Value;
 use crate::sasl::{CertificateUser, Mechanism};
 use crate::tls::NameKind;
 
-pub(super) static AUTH: [Setting; 13] = [
+pub(super) static AUTH: [Setting; 16] = [
     BACKENDS,
     Setting {
         key: MECHANISMS,
@@ -149,7 +152,44 @@ pub(super) static AUTH: [Setting; 13] = [
         },
         show: |config| i64::from(config.auth.certificate_name_index).into(),
     },
+    Setting {
+        key: "auth.wrong_passwords_max",
+        about: "The wrong passwords of an address for a user that have it wait before another is looked at; the same one again is none",
+        live: true,
+        allowed: GUESSES,
+        apply: |config, value| {
+            config.auth.throttle.of_user = value.integer(1..=GUESSES_MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.throttle.of_user).into(),
+    },
+    Setting {
+        key: "auth.wrong_passwords_max_per_address",
+        about: "The same whichever the users, from other machines; with IPv6 from a network of 64 bits",
+        live: true,
+        allowed: GUESSES,
+        apply: |config, value| {
+            config.auth.throttle.of_address = value.integer(1..=GUESSES_MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.auth.throttle.of_address).into(),
+    },
+    Setting {
+        key: "auth.wrong_password_wait_max",
+        about: "The longest such wait; the first is a second, and each further wrong password doubles it",
+        live: true,
+        allowed: "a time from 1s to 5m, such as \"1m\"",
+        apply: |config, value| {
+            let range = Duration::from_secs(1)..=Duration::from_mins(5);
+            config.auth.throttle.wait_max = value.duration(range)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.auth.throttle.wait_max).into(),
+    },
 ];
+
+const GUESSES: &str = "a number of passwords from 1 to 1000000";
+const GUESSES_MAX: u32 = 1_000_000;
 
 /// The first word of each is the one shown; the others are RabbitMQ's.
 const HASHING: [(&str, HashingAlgorithm); 5] = [

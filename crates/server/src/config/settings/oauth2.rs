@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::path::{self, PathBuf};
+use std::time::Duration;
 
 use leveret_broker::access::PatternSyntax;
 
 use super::backends::{DEPTH, FILE, file, show_file, url};
 use super::{Refused, Setting, Shown, texts, word};
+use crate::config::units::show_duration;
 use crate::config::value::Value;
 
-pub(super) static OAUTH2: [Setting; 15] = [
+pub(super) static OAUTH2: [Setting; 16] = [
     Setting {
         key: "auth_oauth2.resource_server_id",
         about: "The broker's name in tokens: in their audience, and in front of their scopes",
@@ -174,8 +176,20 @@ pub(super) static OAUTH2: [Setting; 15] = [
         show: |config| show_option(config.auth.backends.oauth2.issuer.as_deref()),
     },
     Setting {
+        key: "auth_oauth2.request_timeout",
+        about: "How long the servers of both may take",
+        live: false,
+        allowed: "a time from 10ms to 5m, such as \"15s\"",
+        apply: |config, value| {
+            let range = Duration::from_millis(10)..=Duration::from_mins(5);
+            config.auth.backends.oauth2.request_timeout = value.duration(range)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.auth.backends.oauth2.request_timeout).into(),
+    },
+    Setting {
         key: "auth_oauth2.ca_file",
-        about: "Authorities (PEM) that the servers of both are checked by, in place of the system's",
+        about: "Authorities (PEM) that they are checked by, in place of the system's",
         live: false,
         allowed: FILE,
         apply: |config, value| {

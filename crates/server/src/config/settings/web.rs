@@ -7,7 +7,7 @@ use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
 use crate::config::{MetricsLogin, Networks};
 
-pub(super) static WEB: [Setting; 11] = [
+pub(super) static WEB: [Setting; 16] = [
     Setting {
         key: "web.session_idle",
         about: "How long a session of the web interface lasts without a request",
@@ -29,6 +29,28 @@ pub(super) static WEB: [Setting; 11] = [
             Ok(())
         },
         show: |config| show_duration(config.web.session_lifetime).into(),
+    },
+    Setting {
+        key: "web.session_max",
+        about: "Most sessions at a time; one more ends the one that was not used for longest",
+        live: true,
+        allowed: SESSIONS,
+        apply: |config, value| {
+            config.web.session_max = value.integer(1..=SESSIONS_MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.web.session_max).into(),
+    },
+    Setting {
+        key: "web.session_max_per_user",
+        about: "Most of a user, likewise",
+        live: true,
+        allowed: SESSIONS,
+        apply: |config, value| {
+            config.web.session_max_per_user = value.integer(1..=SESSIONS_MAX)?;
+            Ok(())
+        },
+        show: |config| i64::from(config.web.session_max_per_user).into(),
     },
     Setting {
         key: "web.content_security_policy",
@@ -109,6 +131,39 @@ pub(super) static WEB: [Setting; 11] = [
         show: |config| word(&LOGINS, config.web.metrics_login),
     },
     Setting {
+        key: "web.head_max",
+        about: "Longest head of a request over HTTP: its first line and its headers",
+        live: true,
+        allowed: "a size from 8KiB to 1MiB, such as \"64KiB\"",
+        apply: |config, value| {
+            config.web.head_max = value.bytes(8 << 10..=1 << 20)?;
+            Ok(())
+        },
+        show: |config| show_bytes(config.web.head_max.into()).into(),
+    },
+    Setting {
+        key: "web.head_timeout",
+        about: "How long a client may take for it, or between two requests",
+        live: true,
+        allowed: WAIT,
+        apply: |config, value| {
+            config.web.head_timeout = value.duration(WAIT_MIN..=WAIT_MAX)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.web.head_timeout).into(),
+    },
+    Setting {
+        key: "web.body_timeout",
+        about: "How long it may take for a body",
+        live: true,
+        allowed: WAIT,
+        apply: |config, value| {
+            config.web.body_timeout = value.duration(WAIT_MIN..=WAIT_MAX)?;
+            Ok(())
+        },
+        show: |config| show_duration(config.web.body_timeout).into(),
+    },
+    Setting {
         key: "web.body_max",
         about: "Longest body of a request over HTTP",
         live: true,
@@ -151,6 +206,13 @@ pub(super) static WEB: [Setting; 11] = [
 const SESSION: &str = "a time from 1s to 720h, such as \"1h\"";
 const SESSION_MIN: Duration = Duration::from_secs(1);
 const SESSION_MAX: Duration = Duration::from_hours(720);
+
+const SESSIONS: &str = "a number of sessions from 1 to 1000000";
+const SESSIONS_MAX: u32 = 1_000_000;
+
+const WAIT: &str = "a time from 100ms to 1h, such as \"1m\"";
+const WAIT_MIN: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 const LOGINS: [(&str, MetricsLogin); 3] = [
     ("none", MetricsLogin::None),
