@@ -166,11 +166,14 @@ fn find(test: &str) -> Result<(), String> {
 fn is_rust_test(source: &str, function: &str) -> bool {
     let mut is_test = false;
     for line in source.lines().map(str::trim) {
-        let name = line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
+        let function_line = line.strip_prefix("async ").unwrap_or(line);
+        let name = function_line.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
         if name == Some(function) {
             return is_test;
         }
-        is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+        is_test = line == "#[test]"
+            || line.starts_with("#[tokio::test")
+            || (is_test && line.starts_with("#["));
     }
     false
 }

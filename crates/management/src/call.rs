@@ -9,6 +9,7 @@ use leveret_engine::Millis;
 use serde_json::{Map, Value};
 
 use crate::answer::Failure;
+use crate::body::Body;
 use crate::client::Peer;
 use crate::login;
 use crate::node::Node;
@@ -29,7 +30,7 @@ pub(crate) struct Call {
     /// The query's parameters, decoded.
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
     /// The time of the request.
     pub(crate) now: Millis,
 }
@@ -132,11 +133,12 @@ impl Call {
     /// The body as a JSON object; nothing at all stands for an empty one.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 when it is something else, and as [`Body::make_room_for`].
     pub(crate) fn object(&self) -> Result<Map<String, Value>, Failure> {
         if self.body.trim_ascii().is_empty() {
             return Ok(Map::new());
         }
+        self.body.make_room_for(&self.body)?;
         match serde_json::from_slice(&self.body) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(Value::String(_)) => Err(Failure::bad_request(

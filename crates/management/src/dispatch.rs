@@ -3,26 +3,28 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body as Incoming;
 use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Response};
 use axum::routing::any;
 use leveret_broker::access::User;
 use leveret_broker::{Actor, Place};
+use leveret_server::Part;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::action;
 use crate::answer::{Answer, Failure, Outcome};
+use crate::body::Body;
 use crate::call::Call;
 use crate::client::Peer;
 use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
 use crate::routes::{Endpoint, Route};
 
-/// Longest body that is read of a request that is refused; with a longer one the connection ends.
-const REFUSED_BODY_MAX: usize = 64 * 1024;
+/// Longest body of somebody who has not logged in, which is to do that, with a password or a token.
+const LOGIN_BODY_MAX: usize = 16 * 1024;
 /// Requests worked on at a time; more wait.
 const AT_ONCE: usize = 16;
 
@@ -45,7 +47,7 @@ pub(crate) fn router(node: &Arc<Node>, tables: &[&'static [Route]]) -> Router {
         router = router.route(route.path, any(serve));
     }
     router.fallback(move |request: Request| {
-        let body = to_bytes(request.into_body(), REFUSED_BODY_MAX);
+        let body = Body::pass_over(request.into_body());
         let read = timeout(shared.node.config().web.body_timeout, body);
         async move {
             let _ = read.await;
@@ -59,7 +61,7 @@ async fn serve(
     route: &'static Route,
     path: &RawPathParams,
     request: Request,
-) -> Response<Body> {
+) -> Response<Incoming> {
     let allow = route.allow();
     if request.method() == Method::OPTIONS {
         return Answer::text("", String::new()).into_response(&allow);
@@ -70,7 +72,7 @@ async fn serve(
         Err(failure) => failure.into_response(&allow),
     };
     if is_head {
-        *response.body_mut() = Body::empty();
+        *response.body_mut() = Incoming::empty();
     }
     response
 }
@@ -85,18 +87,12 @@ async fn answer(
     let path: Vec<(String, String)> =
         path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let admitted = admit(&shared.node, route, &path, &parts).await;
-    // Also of a request that is refused: the next one on the connection comes behind its body.
-    let body_max = match &admitted {
-        // What a migration brings may be one message of any size.
-        Ok(Admitted { peer: Peer::Operator, .. }) => usize::MAX,
-        Ok(_) => usize::try_from(shared.node.config().web.body_max).unwrap_or(usize::MAX),
-        Err(_) => REFUSED_BODY_MAX,
-    };
     let body_timeout = shared.node.config().web.body_timeout;
-    let body = timeout(body_timeout, to_bytes(body, body_max)).await;
+    let body = read(&shared.node, admitted.as_ref().ok(), body);
+    let body = timeout(body_timeout, body).await;
     let Admitted { endpoint, login, peer } = admitted?;
     let (principal, session) = login.map(|login| (login.principal, login.session)).unzip();
-    let body = body.map_err(|_| Failure::TooSlow)?.map_err(|_| Failure::TooLarge)?;
+    let body = body.map_err(|_| Failure::TooSlow)??;
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let user = principal.as_ref().map(|principal| &*principal.user);
     let actor = Arc::new(actor(peer, user));
@@ -109,7 +105,7 @@ async fn answer(
         path,
         query: form_urlencoded::parse(query).into_owned().collect(),
         headers: parts.headers,
-        body: body.into(),
+        body,
         now: now(),
     };
     let answer = carry_out(shared, route, endpoint, call).await?;
@@ -117,6 +113,22 @@ async fn answer(
         shared.node.broker.store().durable(lsn).await;
     }
     Ok(answer)
+}
+
+/// Takes in the body of a request, or passes it over if nobody will look at it.
+async fn read(node: &Node, request: Option<&Admitted>, body: Incoming) -> Result<Body, Failure> {
+    let Some(Admitted { login, peer, .. }) = request.filter(|it| it.endpoint.reads_body()) else {
+        return Body::pass_over(body).await;
+    };
+    match (peer, login) {
+        // What a migration brings may be one message of any size.
+        (Peer::Operator, _) => Body::read(body, usize::MAX, None).await,
+        (Peer::Client(_), None) => Body::read(body, LOGIN_BODY_MAX, None).await,
+        (Peer::Client(_), Some(_)) => {
+            let max = usize::try_from(node.config().web.body_max).unwrap_or(usize::MAX);
+            Body::read(body, max, Some(Part::of(&node.budgets.requests))).await
+        }
+    }
 }
 
 /// Who makes a request, to the audit log.

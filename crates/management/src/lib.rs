@@ -11,6 +11,7 @@ mod action;
 mod alerts;
 mod answer;
 mod api;
+mod body;
 mod call;
 mod client;
 mod control;

@@ -45,6 +45,13 @@ pub(crate) enum Verb {
     Delete,
 }
 
+impl Endpoint {
+    /// Whether its handler looks at the body of a request.
+    pub(crate) fn reads_body(&self) -> bool {
+        matches!(self.method, Verb::Put | Verb::Post)
+    }
+}
+
 impl Verb {
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -24,13 +24,14 @@ struct Apart(AtomicBool);
 
 /// What one of them takes; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub struct Part {
     budget: Arc<Budget>,
     taken: u64,
 }
 
 impl Budget {
-    pub(crate) fn new(max: u64) -> Self {
+    /// So many bytes may be taken before each may take an even share only.
+    pub fn new(max: u64) -> Self {
         Self {
             max: max.into(),
             taken: AtomicU64::new(0),
@@ -42,6 +43,11 @@ impl Budget {
     /// The bytes taken at the moment.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// How many may be taken before each may take an even share only: all that one alone may take.
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
     }
 
     /// From now on there may be taken so many bytes.
@@ -73,12 +79,19 @@ impl Budget {
 }
 
 impl Part {
-    pub(crate) fn of(budget: &Arc<Budget>) -> Self {
+    /// Nothing yet.
+    pub fn of(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), taken: 0 }
     }
 
-    pub(crate) fn budget(&self) -> &Budget {
+    /// What it is a part of.
+    pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// Whether it may keep what it takes, while all take more than they may.
+    pub fn is_within_share(&self) -> bool {
+        self.budget.share().is_none_or(|share| self.taken <= share)
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -86,7 +99,7 @@ impl Part {
     }
 
     /// It takes so many bytes now.
-    pub(crate) fn set(&mut self, bytes: u64) {
+    pub fn set(&mut self, bytes: u64) {
         let Budget { taken, takers, .. } = &*self.budget;
         match (self.taken, bytes) {
             (0, 1..) => takers.fetch_add(1, Ordering::Relaxed),

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use crate::budget::Budget;
-use crate::config::AmqpConfig;
+use crate::config::{AmqpConfig, Config, WebConfig};
 use crate::resources;
+
+/// What is made of the JSON of definitions takes many times its bytes: for so many of the longest bodies
+/// there is always room.
+const LONGEST_BODIES: u64 = 8;
 
 /// A node's budgets.
 #[derive(Clone, Debug)]
@@ -13,18 +17,27 @@ pub struct Budgets {
     pub unfinished: Arc<Budget>,
     /// For what clients have not read yet: answers and deliveries.
     pub unread: Arc<Budget>,
+    /// For what requests over HTTP bring, and what is made of it.
+    pub requests: Arc<Budget>,
 }
 
 impl Budgets {
-    pub(crate) fn new(amqp: &AmqpConfig) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let Config { amqp, web, .. } = config;
         let of = |max| Arc::new(Budget::new(max));
-        Self { unfinished: of(unfinished(amqp)), unread: of(unread(amqp)) }
+        Self {
+            unfinished: of(unfinished(amqp)),
+            unread: of(unread(amqp)),
+            requests: of(requests(web)),
+        }
     }
 
     /// They are as large as these settings say from now on.
-    pub(crate) fn set(&self, amqp: &AmqpConfig) {
+    pub(crate) fn set(&self, config: &Config) {
+        let Config { amqp, web, .. } = config;
         self.unfinished.set_max(unfinished(amqp));
         self.unread.set_max(unread(amqp));
+        self.requests.set_max(requests(web));
     }
 }
 
@@ -38,6 +51,11 @@ fn unfinished(amqp: &AmqpConfig) -> u64 {
 /// By default half of that, as both may be there at once.
 fn unread(amqp: &AmqpConfig) -> u64 {
     amqp.unread_max_per_node.unwrap_or_else(|| part_of_memory(8))
+}
+
+/// Half of that again: what comes over HTTP is small, but for definitions.
+fn requests(web: &WebConfig) -> u64 {
+    part_of_memory(16).max(web.body_max.saturating_mul(LONGEST_BODIES))
 }
 
 fn part_of_memory(part: u64) -> u64 {

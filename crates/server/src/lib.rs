@@ -43,7 +43,7 @@ mod writer;
 
 pub use admission::{Admission, Admissions};
 pub use alarms::limit_in_bytes;
-pub use budget::Budget;
+pub use budget::{Budget, Part};
 pub use budgets::Budgets;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};

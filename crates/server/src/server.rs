@@ -294,7 +294,7 @@ impl Server {
         let long_work = Arc::clone(&self.context.borrow().long_work);
         let admission = Arc::clone(self.admission());
         let budgets = self.budgets.clone();
-        budgets.set(&config.amqp);
+        budgets.set(&config);
         let backends = self.backends();
         let context = context(&self.broker, &config, &backends, shortage);
         let paging_relief = Arc::clone(&self.context.borrow().paging_relief);
@@ -517,7 +517,7 @@ pub(crate) fn context(
         shortage,
         paging_relief: paging_relief(broker),
         admission: Arc::new(Admission::new()),
-        budgets: Budgets::new(&config.amqp),
+        budgets: Budgets::new(config),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         may_block: Handle::try_current().is_ok_and(|on| on.metrics().num_workers() > 1),
     }

@@ -42,10 +42,7 @@ impl Unfinished {
     /// # Errors
     /// 506 when that is more than its share.
     pub(crate) fn check_share(&self) -> Result<(), AmqpError> {
-        match self.part.budget().share() {
-            Some(share) if self.part.taken() > share => Err(refusal::unfinished_share()),
-            _ => Ok(()),
-        }
+        if self.part.is_within_share() { Ok(()) } else { Err(refusal::unfinished_share()) }
     }
 
     /// A message that took so much is whole, or will never be.

@@ -15,6 +15,10 @@ const TRICKLING: usize = 50;
 const UNFINISHED: &[u8] = b"GET /api/overview HTTP/1.1\r\nhost: broker\r\n";
 const BODY_TO_COME: &[u8] =
     b"PUT /api/vhosts/v HTTP/1.1\r\nhost: broker\r\ncontent-length: 100\r\n\r\n{";
+const LARGE_BODY_TO_COME: &str =
+    "GET /health/live HTTP/1.1\r\nhost: broker\r\ncontent-length: 20000000\r\n\r\n";
+/// What comes of that.
+const LARGE_PART: usize = 1 << 20;
 
 /// However many come, probes are answered, and so is who has logged in.
 #[test]
@@ -22,7 +26,7 @@ fn half_open_http_connections() {
     let attack = Attack {
         name: "half-open HTTP connections",
         config: "[web]\nconnection_max = 50\n",
-        rounds: 2000,
+        rounds: 2600,
         memory_max: 16.0,
         // A few that made room may not have been closed yet.
         descriptors_max: LISTENERS * PLACES + 50.0,
@@ -31,11 +35,14 @@ fn half_open_http_connections() {
         let listeners = [target.management, target.metrics];
         let listeners = listeners.map(|address| (address, Api::new(address)));
         let mut held: Vec<(Connection, &[u8])> = Vec::new();
+        let mut large = LARGE_BODY_TO_COME.as_bytes().to_vec();
+        large.resize(large.len() + LARGE_PART, b'x');
         for round in target.rounds() {
             let (address, somebody) = &listeners[usize::from(round % 2 == 1)];
-            let (at_once, later): (&[u8], &[u8]) = match round / 2 % 3 {
+            let (at_once, later): (&[u8], &[u8]) = match round / 2 % 4 {
                 0 => (b"", UNFINISHED),
                 1 => (UNFINISHED, b""),
+                2 => (&large, b""),
                 _ => (BODY_TO_COME, b""),
             };
             let connection = target.dial_at(*address);

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use leveret_tests::{Api, Broker, PATIENCE};
+use leveret_tests::{Api, Broker, Connection, PATIENCE, eventually};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -96,6 +96,57 @@ fn a_body_is_no_longer_than_it_may_be() {
     let why = "Exceeded HTTP request body size limit";
     assert_eq!(refused.json(), json!({ "error": "bad_request", "reason": why }));
     assert_eq!(api.call("GET", "/vhosts/large", &Value::Null).status, 404);
+}
+
+/// Nor is what comes of it kept.
+#[test]
+fn a_body_that_nobody_looks_at_may_not_be_long() {
+    let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+    let Some(broker) = Broker::configured(listeners, "sends large bodies") else { return };
+    const LOGIN: &str = "authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n";
+    let (api, metrics) = (broker.management_address(), broker.metrics_address());
+    for (address, request, header) in [
+        (api, "GET /health/live", ""),
+        (api, "GET /api/version", ""),
+        (api, "GET /api/overview", LOGIN),
+        (api, "DELETE /api/queues/%2F/q", LOGIN),
+        (metrics, "GET /health/live", ""),
+        (metrics, "GET /metrics", ""),
+    ] {
+        for (length, is_refused) in [(64 << 10, false), ((64 << 10) + 1, true)] {
+            let connection = Connection::dial(address);
+            let head = format!(
+                "{request} HTTP/1.1\r\nhost: broker\r\n{header}content-length: {length}\r\n\r\n"
+            );
+            connection.send_bytes(head.as_bytes());
+            connection.send_bytes(&vec![b' '; length]);
+            let status = String::from_utf8(connection.recv_bytes("HTTP/1.1 400".len())).unwrap();
+            assert_eq!(status == "HTTP/1.1 400", is_refused, "{request} {length}: {status}");
+        }
+    }
+}
+
+#[test]
+fn bodies_of_those_who_have_logged_in_count_while_they_are_there() {
+    let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+    let Some(broker) = Broker::configured(listeners, "counts bodies") else { return };
+    let metrics = Api::new(broker.metrics_address());
+    let bytes = || {
+        let reply = metrics.send("GET", "/metrics", &[], "");
+        let mut lines = reply.text.lines();
+        let value = lines.find_map(|line| line.strip_prefix("leveret_http_request_bytes "));
+        value.unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(bytes(), 0);
+    let connection = Connection::dial(broker.management_address());
+    connection.send_bytes(
+        b"PUT /api/vhosts/v HTTP/1.1\r\nhost: broker\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+          content-length: 1000000\r\n\r\n",
+    );
+    connection.send_bytes(&[b' '; 900_000]);
+    eventually(|| bytes() >= 900_000);
+    drop(connection);
+    eventually(|| bytes() == 0);
 }
 
 /// Also without a login, which is what floods come without. Others are not held up.

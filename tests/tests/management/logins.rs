@@ -35,6 +35,21 @@ fn user(api: &Api, name: &str, password: &str, tags: &str) {
 }
 
 #[test]
+fn a_login_may_not_be_long() {
+    let Some((_broker, api)) = managed() else { return };
+    let log_in = |length: usize| {
+        let login = login("guest", "guest");
+        let padded = format!("{login}{}", " ".repeat(length - login.len()));
+        api.with_login(None).send("POST", SESSION, &[OWN], &padded)
+    };
+    assert_eq!(log_in(16 << 10).status, 200);
+    let longer = log_in((16 << 10) + 1);
+    let why = "Exceeded HTTP request body size limit";
+    assert_eq!(longer.status, 400);
+    assert_eq!(longer.json(), json!({ "error": "bad_request", "reason": why }));
+}
+
+#[test]
 fn a_session_takes_the_place_of_the_password() {
     let Some((_broker, api)) = managed() else { return };
     let nobody = api.with_login(None);

@@ -47,13 +47,14 @@ fn given(call: &Call) -> Result<Map<String, Value>, Failure> {
     let content_type = call.headers.get("content-type").and_then(|value| value.to_str().ok());
     let boundary = content_type.and_then(boundary);
     let json = match &boundary {
-        None => Some(call.body.as_slice()),
+        None => Some(&*call.body),
         Some(boundary) => file_of_form(&call.body, boundary),
     };
     let json = json.unwrap_or_default().trim_ascii();
     if json.is_empty() {
         return Ok(Map::new());
     }
+    call.body.make_room_for(json)?;
     match serde_json::from_slice(json) {
         Ok(Value::Object(definitions)) => Ok(definitions),
         _ => Err(Failure::bad_request("failed_to_parse_json")),

@@ -213,13 +213,17 @@ fn admissions(call: &Call, out: &mut Exposition) {
     for (limit, count) in refused {
         out.sample_named(name, &[("limit", limit)], count);
     }
-    let Budgets { unfinished, unread } = &call.node.budgets;
+    let Budgets { unfinished, unread, requests } = &call.node.budgets;
     let name = "leveret_unfinished_message_bytes";
     out.metric_named(name, Kind::Gauge, "Bytes of messages that have come in part");
     out.sample_named(name, &[], unfinished.taken());
     let name = "leveret_unread_bytes";
     out.metric_named(name, Kind::Gauge, "Bytes that clients have not read, about");
     out.sample_named(name, &[], unread.taken());
+    let name = "leveret_http_request_bytes";
+    let help = "Bytes that requests over HTTP have brought, and what is made of them, about";
+    out.metric_named(name, Kind::Gauge, help);
+    out.sample_named(name, &[], requests.taken());
     let name = "leveret_panics_total";
     out.metric_named(name, Kind::Counter, "Mistakes in the broker that ended a task");
     out.sample_named(name, &[], panics());
