@@ -8,10 +8,13 @@ use crate::managed;
 /// The kinds of user, in the order of the recorded statuses; the first two are no users.
 const USERS: [&str; 5] = ["none", "management", "policymaker", "monitoring", "administrator"];
 
-/// Paths where Leveret is meant to answer something else than RabbitMQ 4.3.6 did, and why.
+/// Requests to which Leveret is meant to answer something else than RabbitMQ 4.3.6 did, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("/connections/nope", "RabbitMQ crashes (500) for a missing connection of others"),
-    ("/channels/nope", "as above"),
+    ("GET /connections/nope", "RabbitMQ crashes (500) for a missing connection of others"),
+    ("DELETE /connections/nope", "as above"),
+    ("GET /channels/nope", "as above"),
+    ("PUT /parameters/vhost-limits/%2F/", "policymakers may do there what they may not elsewhere"),
+    ("DELETE /parameters/vhost-limits/%2F/", "as above"),
 ];
 
 #[test]
@@ -28,7 +31,8 @@ fn every_endpoint_asks_who_is_there() {
     for row in include_str!("access.tsv").lines().filter(|line| !line.starts_with('#')) {
         let columns: Vec<&str> = row.split('\t').collect();
         let [method, path, body, statuses @ ..] = columns.as_slice() else { panic!("{row}") };
-        if DIFFERENT.iter().any(|(start, _)| path.starts_with(start)) {
+        let request = format!("{method} {path}");
+        if DIFFERENT.iter().any(|(start, _)| request.starts_with(start)) {
             continue;
         }
         let path = path.replace("$NODE", &node);
@@ -51,6 +55,37 @@ fn every_endpoint_asks_who_is_there() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn what_binds_policymakers_is_not_theirs_to_change() {
+    let Some((_broker, api)) = managed() else { return };
+    api.put("/users/maker", &json!({ "password": "p", "tags": "policymaker" }));
+    api.put("/permissions/%2F/maker", &everything());
+    let maker = api.with_login(Some("maker:p"));
+    let definition = json!({ "max-length": 5 });
+    let policy =
+        json!({ "pattern": "", "definition": definition, "priority": 0, "apply-to": "all" });
+    api.put("/policies/%2F/p", &policy);
+    for (own, path, value) in [
+        ("/operator-policies/%2F/p", "/parameters/operator_policy/%2F/p", policy),
+        ("", "/parameters/vhost-limits/%2F/limits", json!({ "max-queues": 5 })),
+    ] {
+        let body = json!({ "value": value });
+        let mut refused = vec![maker.call("PUT", path, &body)];
+        api.put(path, &body);
+        refused.push(maker.call("PUT", path, &body));
+        refused.push(maker.call("DELETE", path, &Value::Null));
+        if !own.is_empty() {
+            refused.push(maker.call("DELETE", own, &Value::Null));
+        }
+        for reply in refused {
+            let why = json!({ "error": "not_authorised", "reason": "Not administrator user" });
+            assert_eq!((reply.status, reply.json()), (401, why), "{path}");
+        }
+        assert_eq!(maker.get(path)["value"], value);
+        assert_eq!(api.call("DELETE", path, &Value::Null).status, 204);
+    }
 }
 
 /// What requests refer to, in the state they were recorded in.

@@ -15,6 +15,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, text};
 use crate::definitions::set_parameter;
 use crate::list::{self, Field};
+use crate::login::{self, Access};
 
 /// A parameter as it is listed.
 struct Item {
@@ -72,6 +73,7 @@ fn named(call: &Call) -> Result<Item, Failure> {
 }
 
 pub(crate) fn put(call: &Call) -> Outcome {
+    check_component(call)?;
     let body = call.object_with(&["value"])?;
     let existed = named(call).is_ok();
     let (component, name) = (call.part("component"), call.part("name"));
@@ -83,6 +85,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
 }
 
 pub(crate) fn delete(call: &Call) -> Outcome {
+    check_component(call)?;
     let Item { vhost, component, name, .. } = named(call)?;
     let administration = call.administration();
     let commit = if component == LIMITS {
@@ -94,6 +97,18 @@ pub(crate) fn delete(call: &Call) -> Outcome {
         cleared.map_err(|_| Failure::NotFound)?
     };
     Ok(Answer::done().after(commit))
+}
+
+/// Whether the user may change parameters of the component: what binds those who make policies is not
+/// theirs to change, by this way as little as by its own.
+///
+/// # Errors
+/// 401 if not.
+fn check_component(call: &Call) -> Result<(), Failure> {
+    if [LIMITS, PolicyKind::Operator.component()].contains(&call.part("component")) {
+        login::check_tags(Access::Administrator, call.user()?)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn list_global(call: &Call) -> Outcome {
