@@ -2,8 +2,8 @@
 
 use leveret_tests::codec::{Method, Properties, TableBuf, TableBuilder, Value as Field, queue};
 use leveret_tests::{
-    Api, Broker, Channel, Unconfirmed, ack, confirm_select, declare, eventually, get, nack,
-    publish, qos, table,
+    Api, Broker, Channel, Connection, Unconfirmed, ack, confirm_select, declare, eventually, get,
+    nack, publish, qos, table,
 };
 use serde_json::{Value, json};
 
@@ -47,6 +47,50 @@ fn all_fresh(channel: &Channel, queue: &str) -> Vec<String> {
         bodies.push(String::from_utf8_lossy(answer.body()).into_owned());
         channel.send(&ack(got.delivery_tag));
     }
+}
+
+/// How long the body of an answer is, which is not read.
+fn length_of_answer(broker: &Broker, request: &str, body: &str) -> usize {
+    let connection = Connection::dial(broker.management_address());
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: broker\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.send_bytes(head.as_bytes());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push_str(&String::from_utf8(connection.recv_bytes(1)).unwrap());
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.unwrap().parse().unwrap()
+}
+
+/// A header may be as large as a body, and many may be.
+#[test]
+fn headers_count_in_what_one_request_shows_or_gets() {
+    const MIB: usize = 1 << 20;
+    const MESSAGES: usize = 700;
+    let Some((broker, _api)) = managed() else { return };
+    let channel = publisher(&broker);
+    declare_with(&channel, "q", &TableBuf::default());
+    let text = "x".repeat(100_000);
+    let headers = TableBuilder::new().put("text", Field::text(&text)).build();
+    let headers = Some(headers.as_table());
+    let properties = Properties { headers, ..Properties::default() };
+    for _ in 0..MESSAGES {
+        put(&channel, "q", "", &properties);
+    }
+    let path = "GET /api/leveret/messages/%2F/q?count=1000";
+    let shown = length_of_answer(&broker, path, "");
+    assert!((15 * MIB..17 * MIB).contains(&shown), "{shown}");
+    let order = json!({ "ackmode": "ack_requeue_false", "count": u32::MAX, "encoding": "auto" });
+    let path = "POST /api/queues/%2F/q/get";
+    let got = length_of_answer(&broker, path, &order.to_string());
+    assert!((63 * MIB..65 * MIB).contains(&got), "{got}");
+    // The others are still there.
+    assert!(length_of_answer(&broker, path, &order.to_string()) > MIB);
+    assert_eq!(length_of_answer(&broker, path, &order.to_string()), "[]".len());
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::node::Node;
 use crate::properties;
 use crate::rates::{Key, PerSecond};
 
-/// Bytes of bodies that one request gets at most; what is beyond stays in its queue.
+/// Bytes of messages that one request gets at most, or of its answer; what is beyond stays in its queue.
 const GET_BYTES_MAX: usize = 64 << 20;
 
 /// A queue as it is listed. Its numbers are read when the first of them is asked for.
@@ -331,14 +331,20 @@ pub(crate) fn get(call: &Call) -> Outcome {
     let encoding = Encoding::parse(text(&body, "encoding")?)?;
     let count = integer(&body, "count")?.unwrap_or_default();
     let truncate = integer(&body, "truncate")?.map(|at| usize::try_from(at).unwrap_or(usize::MAX));
-    let mut messages = Vec::new();
+    // Written as they come: as values of JSON small ones would take many times their bytes.
+    let mut messages = vec![b'['];
     let mut groups: Vec<SettleGroup> = Vec::new();
     let mut bytes = 0;
     for _ in 0..count {
         let fetched = session.get(CHANNEL, call.part("queue"), mode.no_ack());
         let Some(fetched) = fetched.map_err(|error| Failure::of_channel(&error))? else { break };
-        bytes += fetched.entry.message.size();
-        messages.push(message(&fetched, encoding, truncate));
+        if messages.len() > 1 {
+            messages.push(b',');
+        }
+        let shown = message(&fetched, encoding, truncate).to_string();
+        messages.extend_from_slice(shown.as_bytes());
+        let taken = &fetched.entry.message;
+        bytes += shown.len().max(taken.size() + taken.head_len());
         let Fetched { queue, entry, .. } = fetched;
         match groups.last_mut() {
             Some(group) => group.entries.push(entry.into()),
@@ -356,7 +362,8 @@ pub(crate) fn get(call: &Call) -> Outcome {
         }
     }
     session.finish();
-    Ok(Answer::json(&Value::Array(messages)))
+    messages.push(b']');
+    Ok(Answer::bytes(messages))
 }
 
 /// What becomes of messages that were looked at.
