@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use leveret_broker::access::{Principal, User};
 use leveret_broker::{Actor, Administration, Broker, Session, Turn, Vhost};
 use leveret_engine::Millis;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::answer::Failure;
 use crate::body::Body;
@@ -130,6 +130,16 @@ impl Call {
         turn
     }
 
+    /// Whether messages may be brought in. A connection that publishes would not be read from; here it
+    /// is for the client to wait.
+    ///
+    /// # Errors
+    /// 503 while publishers have to wait.
+    pub(crate) fn check_room(&self) -> Result<(), Failure> {
+        let reason = self.node.holds_publishers();
+        reason.map_or(Ok(()), |reason| Err(Failure::Unhealthy(json!({ "reason": reason }))))
+    }
+
     /// The body as a JSON object; nothing at all stands for an empty one.
     ///
     /// # Errors
@@ -198,6 +208,6 @@ pub(crate) fn flag(object: &Map<String, Value>, key: &str, absent: bool) -> Resu
         Some(Value::Bool(value)) => Ok(*value),
         Some(Value::String(text)) if text == "true" => Ok(true),
         Some(Value::String(text)) if text == "false" => Ok(false),
-        Some(other) => Err(Failure::BadRequest(serde_json::json!(["not_boolean", other]))),
+        Some(other) => Err(Failure::BadRequest(json!(["not_boolean", other]))),
     }
 }

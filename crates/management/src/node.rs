@@ -8,7 +8,7 @@ use leveret_auth::Backends;
 use leveret_broker::Broker;
 use leveret_server::config::{Config, ServerProperties};
 pub(crate) use leveret_server::now;
-use leveret_server::{Admission, Budgets, Server, Tls};
+use leveret_server::{Admission, Budgets, Server, Tls, UNWRITTEN_JOURNAL_MAX};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -108,6 +108,13 @@ impl Node {
     /// Tells when there are other settings.
     pub(crate) fn config_changes(&self) -> watch::Receiver<Arc<Config>> {
         self.config.clone()
+    }
+
+    /// Why publishers have to wait at the moment, if they have.
+    pub(crate) fn holds_publishers(&self) -> Option<&'static str> {
+        let is_behind = || self.broker.store().buffered_bytes() > UNWRITTEN_JOURNAL_MAX;
+        let shortage = self.broker.alarms().shortage().reason();
+        shortage.or_else(|| is_behind().then_some("the disk is behind"))
     }
 
     /// The version of RabbitMQ that is announced.

@@ -64,6 +64,8 @@ struct Progress {
     no_room: u64,
     refused: u64,
     last_refusal: Option<String>,
+    /// Why it waits, if it does.
+    held: Option<&'static str>,
     error: Option<String>,
     ended_at: Option<Millis>,
 }
@@ -184,6 +186,7 @@ impl Replay {
             "started_at": self.started_at.0,
             "ended_at": progress.ended_at.map(|at| at.0),
             "state": progress.state.as_str(),
+            "held": progress.held,
             "error": progress.error,
             "looked_at": progress.looked_at,
             "replayed": progress.replayed,

@@ -31,7 +31,7 @@ const GUEST_READ_MAX: usize = 8 * 1024;
 /// sending.
 const SHARE: usize = 256 * 1024;
 /// Journal bytes that wait for the disk, beyond which publishers wait too.
-const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
+pub const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
 /// How often a connection that waits for the disk looks whether that is full.
 const FULL_DISK_CHECK: Duration = Duration::from_millis(100);
 /// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.

@@ -47,6 +47,7 @@ pub use budget::{Budget, Part};
 pub use budgets::Budgets;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};
+pub use driver::UNWRITTEN_JOURNAL_MAX;
 pub use listener::BoundListener;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};

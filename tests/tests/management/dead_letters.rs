@@ -293,6 +293,42 @@ fn a_replay_is_cancelled_and_loses_nothing() {
     assert_eq!(all, numbers(0..50).collect::<Vec<_>>());
 }
 
+/// As publishers do: it publishes. So does who publishes over HTTP, who is told.
+#[test]
+fn a_replay_waits_while_publishers_have_to() {
+    let config = |free: &str| {
+        format!(
+            "management = \"127.0.0.1:0\"\n[alarms]\nvm_memory_high_watermark = \"none\"\ndisk_free_limit = \"{free}\"\n"
+        )
+    };
+    let Some(broker) = Broker::configured(&config("none"), "sets an alarm") else { return };
+    let api = Api::new(broker.management_address());
+    let reload = |free: &str, status: u16| {
+        std::fs::write(broker.config_file(), config(free)).unwrap();
+        broker.hang_up();
+        eventually(|| api.send("GET", "/health/alarms", &[], "").status == status);
+    };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..5));
+    reload("9000000GiB", 503);
+    let reply = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &json!({}));
+    let path = format!("/leveret/replays/{}", reply.json()["id"]);
+    eventually(|| api.get(&path)["held"] == "low on disk");
+    assert_eq!(api.get(&path)["replayed"], 0);
+    let message = json!({
+        "routing_key": DEAD, "properties": {}, "payload": "p", "payload_encoding": "string",
+    });
+    let publish = || api.call("POST", "/exchanges/%2F/amq.default/publish", &message);
+    let refused = publish();
+    assert_eq!((refused.status, refused.json()), (503, json!({ "reason": "low on disk" })));
+    assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 5 0");
+    reload("none", 200);
+    eventually(|| api.get(&path)["state"] == "done");
+    assert_eq!(counts(&api.get(&path)), [5, 0, 0, 0]);
+    assert_eq!(api.get(&path)["held"], Value::Null);
+    assert_eq!(publish().json(), json!({ "routed": true }));
+}
+
 #[test]
 fn dead_letters_on_disk_go_back_in_order() {
     let settings = "management = \"127.0.0.1:0\"\nstore.message_memory = \"1MiB\"\nstore.transient_memory = \"4MiB\"\n";

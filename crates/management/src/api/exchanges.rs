@@ -136,11 +136,14 @@ pub(crate) fn delete(call: &Call) -> Outcome {
     Ok(Answer::done().after(commit))
 }
 
+/// # Errors
+/// 503 while publishers have to wait, and what the session says.
 pub(crate) fn publish(call: &Call) -> Outcome {
     let keys = ["routing_key", "properties", "payload", "payload_encoding"];
     let body = call.object_with(&keys)?;
     let mut session = call.session()?;
     named(call).map_err(|_| Failure::Missing("exchange_not_found".to_owned()))?;
+    call.check_room()?;
     let Some(Value::String(payload)) = body.get("payload") else {
         return Err(Failure::bad_request("payload_not_string"));
     };

@@ -61,9 +61,7 @@ pub(crate) fn place(call: &Call) -> Outcome {
 /// disk: `{"messages": 1000}`, how many those are. `first-offset` is that of the first one in the
 /// stream it comes from. 503 while publishers would have to wait.
 pub(crate) fn messages(call: &Call) -> Outcome {
-    if let Some(reason) = call.broker().alarms().shortage().reason() {
-        return Err(Failure::Unhealthy(json!({ "reason": reason })));
-    }
+    call.check_room()?;
     let first_offset = call.parameter("first-offset").map(str::parse).transpose();
     let first_offset =
         first_offset.map_err(|_| Failure::bad_request("first-offset is no offset"))?;

@@ -8,6 +8,7 @@ use leveret_broker::{Moved, Publish};
 use leveret_codec::{Properties, TableLimits};
 use leveret_engine::{Body, Entry};
 use leveret_store::Lsn;
+use tokio::time::timeout;
 
 use super::origin::Origin;
 use super::{Replay, State};
@@ -20,6 +21,8 @@ const AT_ONCE: usize = 256;
 const AT_ONCE_BYTES: u64 = 4 << 20;
 /// Steps a second, if the rate allows for as many messages.
 const STEPS_PER_SECOND: u32 = 10;
+/// How often one that is held looks whether it may go on.
+const HELD_PAUSE: Duration = Duration::from_millis(250);
 
 /// How far a replay has got.
 #[derive(Default)]
@@ -47,6 +50,13 @@ pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>) {
         if replay.cancelled.is_cancelled() {
             break State::Cancelled;
         }
+        // It publishes, and so waits for what publishers wait for.
+        let held = node.holds_publishers();
+        replay.progress.lock().held = held;
+        if held.is_some() {
+            replay.pause(HELD_PAUSE).await;
+            continue;
+        }
         let began = Instant::now();
         let (this, its_node) = (Arc::clone(&replay), Arc::clone(&node));
         let stepped = tokio::task::spawn_blocking(move || {
@@ -73,17 +83,20 @@ pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>) {
             break State::Done;
         }
         let takes = Duration::from_secs(replayed) / replay.order.rate;
-        tokio::select! {
-            () = tokio::time::sleep(takes.saturating_sub(began.elapsed())) => {}
-            () = replay.cancelled.cancelled() => {}
-        }
+        replay.pause(takes.saturating_sub(began.elapsed())).await;
     };
     let mut progress = replay.progress.lock();
+    progress.held = None;
     progress.state = ended;
     progress.ended_at = Some(now());
 }
 
 impl Replay {
+    /// Waits, unless it is cancelled meanwhile.
+    async fn pause(&self, time: Duration) {
+        let _ = timeout(time, self.cancelled.cancelled()).await;
+    }
+
     /// Looks at the next messages and moves those that are meant.
     fn step(&self, node: &Node, cursor: &mut Cursor) -> Result<Step, Failure> {
         let queue = &self.order.queue;
