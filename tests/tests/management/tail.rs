@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use leveret_tests::codec::{Method, Value as Field, queue};
-use leveret_tests::{Broker, confirm_select, declare, declare_exchange, get, table};
+use leveret_tests::{Api, Broker, confirm_select, declare, declare_exchange, get, table};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -19,11 +19,16 @@ struct Watcher(BufReader<TcpStream>);
 impl Watcher {
     /// Watches as guest. Returns when what passes from then on is seen.
     fn of(address: SocketAddr, path: &str) -> Self {
+        Self::with_login("Z3Vlc3Q6Z3Vlc3Q=", address, path)
+    }
+
+    /// Watches as somebody whose name and password these are, in the form of a header.
+    fn with_login(login: &str, address: SocketAddr, path: &str) -> Self {
         let mut stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = format!(
             "GET /api/leveret/tail{path} HTTP/1.1\r\nhost: leveret\r\n\
-             authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\r\n"
+             authorization: Basic {login}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).expect("a request");
         let mut watcher = Self(BufReader::new(stream));
@@ -175,4 +180,56 @@ fn watching_needs_the_permission_to_read() {
     assert_eq!(status("reader:p", "queue/nope"), 404);
     assert_eq!(status("guest:guest", "exchange/nope"), 404);
     assert_eq!(status("guest:guest", "queue/q?truncate=x"), 400);
+}
+
+/// Of `eve:p`.
+const EVE: &str = "ZXZlOnA=";
+
+fn eve(api: &Api, tags: &str, read: &str) {
+    api.put("/users/eve", &json!({ "password": "p", "tags": tags }));
+    let permission = json!({ "configure": "", "write": "", "read": read });
+    api.put("/permissions/%2F/eve", &permission);
+}
+
+/// As if it were by a queue of the watcher's own.
+#[test]
+fn of_an_exchange_who_may_read_only_some_sees_only_those() {
+    let Some((broker, api)) = managed() else { return };
+    eve(&api, "monitoring", "^(amq\\.topic|amq\\.direct|amq\\.default|hers)$");
+    let topic = json!({ "exchange": "amq.topic", "write": "", "read": "^public" });
+    api.put("/topic-permissions/%2F/eve", &topic);
+    let channel = broker.connect().channel(1);
+    for (exchange, path, keys) in [
+        ("amq.topic", "amq.topic", ["secret", "public.a", "x.public", "public.b"]),
+        ("", "amq.default", ["others", "hers", "nobodys", "hers"]),
+    ] {
+        let path = format!("/%2F/exchange/{path}");
+        let mut watcher = Watcher::with_login(EVE, broker.management_address(), &path);
+        let mut guest = Watcher::of(broker.management_address(), &path);
+        for key in keys {
+            channel.publish(exchange, key, "");
+        }
+        let mut next = || watcher.next().1["routing_key"].clone();
+        assert_eq!([next(), next()], [keys[1], keys[3]], "{path}");
+        let all = [(); 4].map(|()| guest.next().1["routing_key"].clone());
+        assert_eq!(all, keys, "{path}");
+    }
+    let mut watcher =
+        Watcher::with_login(EVE, broker.management_address(), "/%2F/exchange/amq.direct");
+    channel.publish("amq.direct", "secret", "");
+    assert_eq!(watcher.next().1["routing_key"], "secret");
+}
+
+#[test]
+fn watching_ends_with_the_tag_it_takes() {
+    let Some((broker, api)) = managed() else { return };
+    broker.connect().channel(1).call(&declare("q"));
+    eve(&api, "monitoring", ".*");
+    let watch = |path| Watcher::with_login(EVE, broker.management_address(), path);
+    let mut of_exchange = watch("/%2F/exchange/amq.topic");
+    api.put("/users/eve", &json!({ "password": "p", "tags": "management" }));
+    let mut of_queue = watch("/%2F/queue/q");
+    assert_eq!(of_exchange.next(), ("end".to_owned(), json!({})));
+    api.put("/users/eve", &json!({ "password": "p", "tags": "" }));
+    assert_eq!(of_queue.next(), ("end".to_owned(), json!({})));
 }

@@ -457,7 +457,7 @@ impl Session {
         Ok(found.spec().kind == ExchangeKind::Topic)
     }
 
-    fn is_topic(&self, exchange: &str) -> bool {
+    pub(super) fn is_topic(&self, exchange: &str) -> bool {
         let directory = self.vhost.directory.read();
         let found = directory.topology.exchange(exchange);
         found.is_some_and(|found| found.spec().kind == ExchangeKind::Topic)

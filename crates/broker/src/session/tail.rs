@@ -5,9 +5,9 @@ use std::sync::Arc;
 use leveret_codec::AmqpError;
 
 use super::Session;
-use crate::access::PermissionKind;
+use crate::access::{PermissionKind, TopicPermissionKind};
 use crate::refusal;
-use crate::tail::Tail;
+use crate::tail::{Copied, Tail};
 
 impl Session {
     /// Watches what a queue gets, with so many bytes of each body at most.
@@ -24,7 +24,8 @@ impl Session {
     }
 
     /// Watches what clients publish to an exchange, with so many bytes of each body at most. What
-    /// comes by way of another exchange is not seen, nor are dead letters.
+    /// comes by way of another exchange is not seen, nor are dead letters. Each copy is the user's only
+    /// if they [may see](Self::may_see) it.
     ///
     /// # Errors
     /// 403 without read permission, 404 when the exchange is missing.
@@ -44,5 +45,17 @@ impl Session {
         // From here on nothing is published without a look at it.
         self.vhost.changed();
         Ok(tail)
+    }
+
+    /// Whether a copy of what was published to an exchange is the user's to see: of a topic exchange if
+    /// they could bind a queue by its routing key, of the default exchange if they may read from the
+    /// queue that the key names.
+    pub fn may_see(&mut self, copied: &Copied) -> bool {
+        let (exchange, key) = (&*copied.exchange, &*copied.routing_key);
+        if exchange.is_empty() {
+            return self.check(PermissionKind::Read, refusal::Resource::Queue(key)).is_ok();
+        }
+        !self.is_topic(exchange)
+            || self.check_topic(TopicPermissionKind::Read, exchange, key).is_ok()
     }
 }

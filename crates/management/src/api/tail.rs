@@ -1,12 +1,14 @@
 //! `/api/leveret/tail`: messages of a queue or an exchange as they pass, as server-sent events. RabbitMQ
 //! has no such endpoint.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
+use leveret_broker::access::Principal;
 use leveret_broker::{Copied, Session, Tail};
 use leveret_codec::{AmqpError, Properties, TableLimits};
 use leveret_engine::Millis;
@@ -18,9 +20,11 @@ use super::exchanges;
 use super::queues::{self, Encoding, payload};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
-use crate::login;
-use crate::node::{TAILS_MAX, now};
+use crate::client::Peer;
+use crate::login::{self, Access};
+use crate::node::{Node, TAILS_MAX, now};
 use crate::properties;
+use crate::sessions::SessionKey;
 
 /// Bytes of each body that are shown, unless the request says otherwise, and at most.
 const BODY: usize = 4096;
@@ -32,64 +36,127 @@ const CHECKED_EVERY: Duration = Duration::from_secs(10);
 /// Events that wait for the connection.
 const EVENTS: usize = 4;
 
+/// What is watched.
+enum Watched {
+    Queue(String),
+    Exchange(String),
+}
+
+/// Somebody who watches, and may as long as they could begin to.
+struct Watcher {
+    node: Arc<Node>,
+    /// Nobody, over the control socket.
+    principal: Option<Principal>,
+    /// By which they have logged in, if not with a password.
+    login: Option<SessionKey>,
+    session: Session,
+    watched: Watched,
+}
+
 /// # Errors
 /// 400 for a parameter that is none, or while there are as many watchers as may be; 404 for a queue
 /// that is not there, and what the session says.
 pub(crate) fn of_queue(call: &Call) -> Outcome {
     queues::named(call)?;
-    let queue = call.part("queue").to_owned();
-    start(call, move |session, body_max| session.tail_queue(&queue, body_max))
+    start(call, Watched::Queue(call.part("queue").to_owned()))
 }
 
 /// # Errors
 /// As [`of_queue`].
 pub(crate) fn of_exchange(call: &Call) -> Outcome {
     call.vhost()?;
-    let exchange = exchanges::name(call);
-    start(call, move |session, body_max| session.tail_exchange(&exchange, body_max))
+    start(call, Watched::Exchange(exchanges::name(call)))
 }
 
-fn start(
-    call: &Call,
-    watch: impl Fn(&mut Session, usize) -> Result<Arc<Tail>, AmqpError> + Send + 'static,
-) -> Outcome {
+fn start(call: &Call, watched: Watched) -> Outcome {
     let wrong = |_| Failure::BadRequest(json!(["not_a_size", "truncate"]));
     let body_max = call.parameter("truncate").map(str::parse).transpose().map_err(wrong)?;
     let body_max = body_max.unwrap_or(BODY).min(BODY_MAX);
     let place = Arc::clone(&call.node.tails).try_acquire_owned();
     let place = place
         .map_err(|_| Failure::bad_request(format!("there are {TAILS_MAX} watchers already")))?;
-    let mut session = call.session()?;
-    let tail = watch(&mut session, body_max)?;
+    let principal = match call.peer {
+        Peer::Client(_) => Some(call.principal()?.clone()),
+        Peer::Operator => None,
+    };
+    let mut watcher = Watcher {
+        node: Arc::clone(&call.node),
+        principal,
+        login: call.session,
+        session: call.session()?,
+        watched,
+    };
+    let tail = watcher.watch(body_max)?;
     let (sender, body) = Channel::<Bytes>::new(EVENTS);
     let stop = call.node.stop.child_token();
-    let (node, login) = (Arc::clone(&call.node), call.session);
     tokio::spawn(async move {
-        let may_look = move || {
-            session.begin(now());
-            login.is_none_or(|key| login::goes_on(&node, key)) && watch(&mut session, 0).is_ok()
-        };
-        stop.run_until_cancelled(send(&tail, sender, may_look)).await;
+        stop.run_until_cancelled(send(&tail, sender, watcher)).await;
         drop(place);
     });
     Ok(Answer::events(Body::new(body)))
 }
 
+impl Watcher {
+    fn watch(&mut self, body_max: usize) -> Result<Arc<Tail>, AmqpError> {
+        match &self.watched {
+            Watched::Queue(queue) => self.session.tail_queue(queue, body_max),
+            Watched::Exchange(exchange) => self.session.tail_exchange(exchange, body_max),
+        }
+    }
+
+    /// Whether they still may.
+    fn goes_on(&mut self) -> bool {
+        self.session.begin(now());
+        self.login.is_none_or(|key| login::goes_on(&self.node, key))
+            && self.has_tags()
+            && self.watch(0).is_ok()
+    }
+
+    /// Tags of the broker's own users are looked up again; what others said of theirs holds. Where both
+    /// had a say no tag can be taken from their list, so other ones of the broker's own end it.
+    fn has_tags(&self) -> bool {
+        let Some(principal) = &self.principal else { return true };
+        let Some(before) = &principal.own else { return true };
+        let Some(user) = self.node.broker.access().user(&before.name) else { return false };
+        if !principal.is_own() {
+            return user.tags == before.tags;
+        }
+        let access = match self.watched {
+            Watched::Queue(_) => Access::Vhost,
+            Watched::Exchange(_) => Access::Monitoring,
+        };
+        login::check_tags(access, &user).is_ok()
+    }
+
+    /// Leaves those that are theirs to see.
+    fn sift(&mut self, copies: &mut VecDeque<Copied>) {
+        if let Watched::Exchange(_) = self.watched {
+            self.session.begin(now());
+            copies.retain(|copied| self.session.may_see(copied));
+        }
+    }
+}
+
 /// Sends what passes until the client has gone, or may not look any more.
-async fn send(
-    tail: &Tail,
-    mut sender: Sender<Bytes>,
-    mut may_look: impl FnMut() -> bool + Send + 'static,
-) {
+async fn send(tail: &Tail, mut sender: Sender<Bytes>, mut watcher: Watcher) {
     let mut text = event("open", &json!({}));
     let mut checked = Instant::now();
     loop {
-        if checked.elapsed() >= CHECKED_EVERY {
-            checked = Instant::now();
+        let mut passed = tail.take();
+        let is_due = checked.elapsed() >= CHECKED_EVERY;
+        let mut may = true;
+        if is_due || !passed.copies.is_empty() {
             // Somebody outside may have to be asked.
-            let asked = spawn_blocking(move || (may_look(), may_look)).await;
-            let Ok((may, then)) = asked else { return };
-            may_look = then;
+            let asked = spawn_blocking(move || {
+                let may = !is_due || watcher.goes_on();
+                watcher.sift(&mut passed.copies);
+                (may, watcher, passed)
+            });
+            let Ok(answered) = asked.await else { return };
+            (may, watcher, passed) = answered;
+        }
+        if is_due {
+            checked = Instant::now();
             if !may {
                 text += &event("end", &json!({}));
                 let _ = sender.send_data(text.into()).await;
@@ -98,7 +165,6 @@ async fn send(
             // A comment, which tells nothing: sending it shows whether somebody is there.
             text += ":\n\n";
         }
-        let passed = tail.take();
         for copied in &passed.copies {
             text += &event("message", &message(copied));
         }
