@@ -305,6 +305,22 @@ pub fn unfinished_share() -> AmqpError {
     )
 }
 
+/// 506: the connection's transactions hold too much. RabbitMQ has no such limit.
+pub fn uncommitted(max: u64) -> AmqpError {
+    AmqpError::resource_error(format!(
+        "transactions that are not committed take more than {max} bytes of this connection \
+         (amqp.uncommitted_max)"
+    ))
+}
+
+/// 506: the same, with those of all connections together above a limit.
+pub fn uncommitted_share() -> AmqpError {
+    AmqpError::resource_error(
+        "transactions that are not committed take more of this connection than its share of \
+         amqp.uncommitted_max_per_node",
+    )
+}
+
 /// 406: the `expiration` property isn't a number of milliseconds.
 pub fn invalid_expiration(expiration: &str, reason: impl Display) -> AmqpError {
     AmqpError::precondition_failed(format!("invalid expiration '{expiration}': {reason}"))

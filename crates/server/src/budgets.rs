@@ -15,6 +15,8 @@ const LONGEST_BODIES: u64 = 8;
 pub struct Budgets {
     /// For messages that have come in part.
     pub unfinished: Arc<Budget>,
+    /// For what transactions hold until they are committed.
+    pub uncommitted: Arc<Budget>,
     /// For what clients have not read yet: answers and deliveries.
     pub unread: Arc<Budget>,
     /// For what requests over HTTP bring, and what is made of it.
@@ -27,6 +29,7 @@ impl Budgets {
         let of = |max| Arc::new(Budget::new(max));
         Self {
             unfinished: of(unfinished(amqp)),
+            uncommitted: of(uncommitted(amqp)),
             unread: of(unread(amqp)),
             requests: of(requests(web)),
         }
@@ -36,6 +39,7 @@ impl Budgets {
     pub(crate) fn set(&self, config: &Config) {
         let Config { amqp, web, .. } = config;
         self.unfinished.set_max(unfinished(amqp));
+        self.uncommitted.set_max(uncommitted(amqp));
         self.unread.set_max(unread(amqp));
         self.requests.set_max(requests(web));
     }
@@ -46,6 +50,12 @@ impl Budgets {
 fn unfinished(amqp: &AmqpConfig) -> u64 {
     let auto = || part_of_memory(4).max(amqp.unfinished_messages_max);
     amqp.unfinished_messages_max_per_node.unwrap_or_else(auto)
+}
+
+/// By default as much, as transactions are few.
+fn uncommitted(amqp: &AmqpConfig) -> u64 {
+    let auto = || part_of_memory(4).max(amqp.uncommitted_max);
+    amqp.uncommitted_max_per_node.unwrap_or_else(auto)
 }
 
 /// By default half of that, as both may be there at once.

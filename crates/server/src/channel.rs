@@ -49,6 +49,8 @@ pub(crate) enum Mode {
 pub(crate) struct Transaction {
     pub(crate) publishes: Vec<(Prepared, Mandatory)>,
     pub(crate) settlements: Vec<(Settlement, TakenSlots)>,
+    /// What that takes in memory, about, in bytes.
+    pub(crate) memory: u64,
 }
 
 /// Whether an unroutable message is returned.

@@ -139,6 +139,12 @@ pub struct AmqpConfig {
     /// The same of all connections, above which each may have an even share; without it a quarter of
     /// the memory.
     pub unfinished_messages_max_per_node: Option<u64>,
+    /// Most bytes that transactions of a connection hold until they are committed, if it is more than one
+    /// message.
+    pub uncommitted_max: u64,
+    /// The same of all connections, above which each may have an even share; without it a quarter of
+    /// the memory.
+    pub uncommitted_max_per_node: Option<u64>,
     /// What a client may leave unread.
     pub unread: UnreadLimits,
     /// Bytes that all clients together may leave unread, above which each may an even share; without
@@ -328,6 +334,8 @@ impl Default for Config {
                 max_message_bytes: 16 << 20,
                 unfinished_messages_max: 128 << 20,
                 unfinished_messages_max_per_node: None,
+                uncommitted_max: 128 << 20,
+                uncommitted_max_per_node: None,
                 unread: UnreadLimits { deliveries: 256 << 10, answers: 1 << 20, replies: 64 << 20 },
                 unread_max_per_node: None,
                 tables: TableLimits::default(),

@@ -46,6 +46,7 @@ use crate::frame_trace;
 use crate::outbox::Outbox;
 use crate::sasl::{Logins, Transport};
 use crate::tls::Certificate;
+use crate::uncommitted::Uncommitted;
 use crate::unfinished::Unfinished;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
@@ -105,6 +106,8 @@ pub(crate) struct Connection {
     channels: HashMap<u16, Box<Channel>>,
     /// What they have begun to receive.
     unfinished: Unfinished,
+    /// What their transactions hold.
+    uncommitted: Uncommitted,
     /// Answers that wait for `gate` to be on disk, and those behind them.
     gated: Vec<u8>,
     gate: Option<Lsn>,
@@ -204,6 +207,8 @@ impl Connection {
         let outbox = Arc::clone(control.outbox());
         let unfinished_max = context.amqp.unfinished_messages_max;
         let unfinished = Unfinished::new(&context.budgets.unfinished, unfinished_max);
+        let uncommitted_max = context.amqp.uncommitted_max;
+        let uncommitted = Uncommitted::new(&context.budgets.uncommitted, uncommitted_max);
         Self {
             context,
             outbox,
@@ -223,6 +228,7 @@ impl Connection {
             registration: None,
             channels: HashMap::default(),
             unfinished,
+            uncommitted,
             gated: Vec::new(),
             gate: None,
             check_interval: None,
@@ -369,12 +375,12 @@ impl Connection {
         }
     }
 
-    /// Closes the connection of a client that has left messages in part, if all have more of those than
-    /// they may and it has more than its share. Whoever sends more of them is looked at anyway.
-    pub(crate) fn check_unfinished(&mut self) {
-        if let Phase::Running = self.phase
-            && let Err(error) = self.unfinished.check_share()
-        {
+    /// Closes the connection of a client that has left messages in part, or transactions uncommitted, if
+    /// all have more of those than they may and it has more than its share. Whoever sends more of them is
+    /// looked at anyway.
+    pub(crate) fn check_shares(&mut self) {
+        let checked = self.unfinished.check_share().and_then(|()| self.uncommitted.check_share());
+        if let (Phase::Running, Err(error)) = (&self.phase, checked) {
             self.fail(error);
             self.end_turn();
         }

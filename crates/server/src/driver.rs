@@ -455,7 +455,7 @@ impl Driver {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     self.connection.check_expiry(clock::now());
-                    self.connection.check_unfinished();
+                    self.connection.check_shares();
                     let now = Instant::now();
                     if self.connection.is_closing() && self.deadline.is_none() {
                         return Ok(Input::Expired);

@@ -38,6 +38,7 @@ mod spans;
 mod stream_server;
 mod ticker;
 mod tls;
+mod uncommitted;
 mod unfinished;
 mod writer;
 

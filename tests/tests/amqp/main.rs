@@ -56,6 +56,7 @@ mod routing;
 mod slow_readers;
 mod streams;
 mod transactions;
+mod uncommitted;
 mod unfinished_messages;
 mod unread_limits;
 mod update_secret;

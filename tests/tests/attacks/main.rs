@@ -26,6 +26,7 @@ mod slow_writers;
 mod tables;
 mod tiny_bodies;
 mod unacked;
+mod uncommitted;
 mod unfinished_messages;
 mod worker;
 mod wrong_passwords;

@@ -67,6 +67,14 @@ impl Prepared {
         self.routes.iter().all(|queue| queue.purpose != Purpose::Clients) && self.replies.is_empty()
     }
 
+    /// What it takes in memory, about, in bytes.
+    pub fn memory(&self) -> u64 {
+        // Routes that are remembered are there once for all messages.
+        let routes =
+            if Arc::strong_count(&self.routes) > 1 { 0 } else { size_of_val(&*self.routes) };
+        (size_of::<Self>() + self.message.stored_len() + routes) as u64
+    }
+
     /// The message, e.g. to return it.
     pub fn message(&self) -> &Message {
         &self.message

@@ -213,10 +213,14 @@ fn admissions(call: &Call, out: &mut Exposition) {
     for (limit, count) in refused {
         out.sample_named(name, &[("limit", limit)], count);
     }
-    let Budgets { unfinished, unread, requests } = &call.node.budgets;
+    let Budgets { unfinished, uncommitted, unread, requests } = &call.node.budgets;
     let name = "leveret_unfinished_message_bytes";
     out.metric_named(name, Kind::Gauge, "Bytes of messages that have come in part");
     out.sample_named(name, &[], unfinished.taken());
+    let name = "leveret_uncommitted_bytes";
+    let help = "Bytes that transactions hold until they are committed, about";
+    out.metric_named(name, Kind::Gauge, help);
+    out.sample_named(name, &[], uncommitted.taken());
     let name = "leveret_unread_bytes";
     out.metric_named(name, Kind::Gauge, "Bytes that clients have not read, about");
     out.sample_named(name, &[], unread.taken());

@@ -289,6 +289,8 @@ static SETTINGS: &[Setting] = &[
     },
     memory::UNFINISHED,
     memory::UNFINISHED_PER_NODE,
+    memory::UNCOMMITTED,
+    memory::UNCOMMITTED_PER_NODE,
     memory::UNREAD_DELIVERIES,
     memory::UNREAD_ANSWERS,
     memory::UNREAD_REPLIES,

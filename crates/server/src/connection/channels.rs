@@ -160,11 +160,12 @@ impl Connection {
             session.cancel(&subscription.queue, subscription.id);
         }
         let transaction = std::mem::replace(&mut channel.mode, crate::channel::Mode::Plain);
-        if let crate::channel::Mode::Transaction(transaction) = transaction
-            && let Some(mut out) = self.outbox.channel(number)
-        {
-            for (_, taken) in transaction.settlements {
-                out.restore(taken);
+        if let crate::channel::Mode::Transaction(transaction) = transaction {
+            self.uncommitted.end(transaction.memory);
+            if let Some(mut out) = self.outbox.channel(number) {
+                for (_, taken) in transaction.settlements {
+                    out.restore(taken);
+                }
             }
         }
         let Some(mut out) = self.outbox.close_channel(number) else { return };

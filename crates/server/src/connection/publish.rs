@@ -12,6 +12,7 @@ use leveret_engine::Body;
 use super::{Connection, is_publish};
 use crate::channel::{Channel, Content, Mandatory, Mode, ReplySubscription, Transaction};
 use crate::outbox::Outbox;
+use crate::uncommitted::Uncommitted;
 
 /// Bytes of properties beyond which nobody remembers them: each channel may have some.
 const REMEMBERED_MAX: usize = 4096;
@@ -55,7 +56,8 @@ impl Connection {
         self.unfinished.end(before);
         let (replies, body) = (replies.as_ref(), content.body.clone());
         let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
-        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
+        let uncommitted = &mut self.uncommitted;
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables, uncommitted };
         let published = publisher.publish(content, None);
         let is_open = published.is_err() && publisher.session.open_question().is_some();
         if is_open {
@@ -84,7 +86,8 @@ impl Connection {
         let content = assembly.content(body.clone());
         let replies = replies.as_ref();
         let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
-        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
+        let uncommitted = &mut self.uncommitted;
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables, uncommitted };
         let published = publisher.publish(content, None);
         if published.is_err() && publisher.session.open_question().is_some() {
             self.postpone(number, body);
@@ -118,7 +121,8 @@ impl Connection {
         let Channel { open, mode, replies, repetition, .. } = &mut **channel;
         let (replies, session) = (replies.as_ref(), self.session.as_mut()?);
         let (outbox, tables) = (&*self.outbox, &self.context.amqp.tables);
-        let mut publisher = Publisher { open, mode, replies, session, outbox, tables };
+        let uncommitted = &mut self.uncommitted;
+        let mut publisher = Publisher { open, mode, replies, session, outbox, tables, uncommitted };
         let repetition = repetition.get_or_insert_default();
         let repeated = repetition.shape.body(frame, rest, frame_max);
         if let (Some((body, length)), Some(like)) = (repeated, &repetition.like)
@@ -221,7 +225,7 @@ impl Connection {
     }
 
     pub(super) fn commit(&mut self, number: u16) -> Result<(), AmqpError> {
-        let Transaction { publishes, settlements } = self.take_transaction(number)?;
+        let Transaction { publishes, settlements, .. } = self.take_transaction(number)?;
         let mut groups: Vec<(Settlement, SettleGroup)> = Vec::new();
         let mut unblocked = Vec::new();
         if let Some(mut out) = self.outbox.channel(number) {
@@ -270,6 +274,7 @@ impl Connection {
             return Err(refusal::not_transactional());
         };
         let transaction = std::mem::take(transaction);
+        self.uncommitted.end(transaction.memory);
         channel.open.uncommitted.set(0);
         channel.open.uncommitted_acks.set(0);
         Ok(transaction)
@@ -285,6 +290,7 @@ struct Publisher<'a> {
     outbox: &'a Outbox,
     /// How large headers may be.
     tables: &'a TableLimits,
+    uncommitted: &'a mut Uncommitted,
 }
 
 impl Publisher<'_> {
@@ -313,9 +319,11 @@ impl Publisher<'_> {
             .map_err(|error| error.with_method(id))?;
         let ticket = self.next_ticket();
         if let Mode::Transaction(transaction) = self.mode {
+            let memory = prepared.memory();
             transaction.publishes.push((prepared, mandatory));
+            transaction.memory += memory;
             self.open.uncommitted.add(1);
-            return Ok(());
+            return self.uncommitted.grow(memory).map_err(|error| error.with_method(id));
         }
         if let Some(like) = like {
             *like = self.session.repeatable(&prepared);

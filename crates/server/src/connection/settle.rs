@@ -87,9 +87,15 @@ impl Connection {
                 rest = out.take_rest(left, &mut taken);
             }
         }
+        // Without end a client may settle all there is, of which there is nothing.
+        if taken.is_empty() {
+            return Ok(());
+        }
         channel.open.uncommitted_acks.add(taken.len() as u64);
+        let memory = taken.iter().map(|(_, slot)| slot.entry.memory()).sum();
         transaction.settlements.push((pending.settlement, taken));
-        Ok(())
+        transaction.memory += memory;
+        self.uncommitted.grow(memory)
     }
 
     /// Carries out the turn's settlements in order. One that names an unknown tag fails its

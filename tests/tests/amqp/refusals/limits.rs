@@ -1,7 +1,7 @@
 //! What limits refuse, and the broker's stop.
 
 use leveret_broker::{Actor, UserLimits, VhostLimits};
-use leveret_tests::codec::channel;
+use leveret_tests::codec::{channel, tx};
 use leveret_tests::{
     Account, Broker, Channel, bind, consume, declare, declare_exchange, get, publish,
 };
@@ -172,6 +172,28 @@ pub(super) const CONFIGURED: &[Row] = &[
          this connection than its share of amqp.unfinished_messages_max_per_node",
     ),
     (
+        "uncommitted",
+        |stage| {
+            stage.channel.call(&tx::Select {});
+            for _ in 0..2 {
+                stage.channel.publish("", "q", vec![b'x'; 40 << 10]);
+            }
+            stage.channel.recv()
+        },
+        "connection.close 506 basic.publish RESOURCE_ERROR - transactions that are not committed take more \
+         than 65536 bytes of this connection (amqp.uncommitted_max)",
+    ),
+    (
+        "uncommitted_share",
+        |stage| {
+            stage.channel.call(&tx::Select {});
+            stage.channel.publish("", "q", vec![b'x'; 1 << 20]);
+            stage.channel.recv()
+        },
+        "connection.close 506 basic.publish RESOURCE_ERROR - transactions that are not committed take more \
+         of this connection than its share of amqp.uncommitted_max_per_node",
+    ),
+    (
         "delivery_timed_out",
         |stage| {
             stage.channel.publish("", "q", "x");
@@ -198,7 +220,8 @@ const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 3\n\
                       channel_max_per_node = 4\nqueue_max = 1\nexchange_max = 7\n\
                       consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n\
                       unfinished_messages_max = \"64KiB\"\n\
-                      unfinished_messages_max_per_node = \"1MiB\"\n";
+                      unfinished_messages_max_per_node = \"1MiB\"\n\
+                      uncommitted_max = \"64KiB\"\nuncommitted_max_per_node = \"1MiB\"\n";
 
 #[test]
 fn limits_refuse_in_rabbitmqs_words() {

@@ -30,6 +30,30 @@ pub(super) const UNFINISHED_PER_NODE: Setting = Setting {
     show: |config| show_budget(config.amqp.unfinished_messages_max_per_node),
 };
 
+pub(super) const UNCOMMITTED: Setting = Setting {
+    key: "amqp.uncommitted_max",
+    about: "What transactions of a connection may hold together until they are committed; one message alone has amqp.max_message_size only",
+    live: true,
+    allowed: "a size from 64KiB to 1TiB, such as \"128MiB\"",
+    apply: |config, value| {
+        config.amqp.uncommitted_max = value.bytes(64 << 10..=1 << 40)?;
+        Ok(())
+    },
+    show: |config| show_bytes(config.amqp.uncommitted_max).into(),
+};
+
+pub(super) const UNCOMMITTED_PER_NODE: Setting = Setting {
+    key: "amqp.uncommitted_max_per_node",
+    about: "What transactions of all connections may hold before each may an even share only; twice that is the most",
+    live: true,
+    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a quarter of the memory",
+    apply: |config, value| {
+        config.amqp.uncommitted_max_per_node = budget(value)?;
+        Ok(())
+    },
+    show: |config| show_budget(config.amqp.uncommitted_max_per_node),
+};
+
 pub(super) const UNREAD_DELIVERIES: Setting = Setting {
     key: "amqp.unread_deliveries_max",
     about: "From how much on that a client has not read it is delivered no more",
