@@ -3,6 +3,10 @@
 //! A queue only notes what died, under its lock; [`Broker::finish`](crate::Broker::finish) rewrites,
 //! routes and enqueues it with no queue locked. The record of the message in its new queues and the
 //! settlement of its old place are one unit of the journal: after a crash it is in one or the other.
+//!
+//! A dead letter takes space in the journal as a publish does, and nobody can be asked to wait with it.
+//! So it waits itself while the disk is full or behind: what is left of a full disk is for settlements,
+//! which free some.
 
 mod counts;
 mod departed;
@@ -18,7 +22,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leveret_engine::{
-    AnyEntry, DropReason, Entry, MessageArena, Millis, QueueId, Routable, RouteSet,
+    AnyEntry, DropReason, Entry, MessageArena, Millis, PagedEntry, QueueId, Routable, RouteSet,
 };
 use leveret_store::{Appended, Batch, Lsn};
 use smallvec::SmallVec;
@@ -81,6 +85,18 @@ pub(crate) struct Death<E = Entry> {
     pub(crate) reason: Reason,
     /// If it was tried before and kept.
     pub(crate) past: Option<Past>,
+}
+
+impl Death<AnyEntry> {
+    /// Gives up the message in memory if the journal has it: up to `readable` it can be read there.
+    fn page_out(&mut self, readable: leveret_engine::Lsn) {
+        if let AnyEntry::Hot(entry) = &self.entry
+            && entry.stored
+            && entry.lsn <= readable
+        {
+            self.entry = PagedEntry::of(entry, None).into();
+        }
+    }
 }
 
 /// Why a message died.
@@ -150,6 +166,8 @@ impl From<DropReason> for Reason {
     }
 }
 
+/// Journal bytes that wait for the disk, beyond which whoever adds to them waits as well.
+pub const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
 /// Messages dead-lettered with one append, and about their bytes: a unit of the journal stays small.
 const PORTION: usize = 1024;
 const PORTION_BYTES: u64 = 1024 * 1024;
@@ -161,7 +179,13 @@ const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
     pub(crate) fn dead_letter(&self, turn: &mut Turn) {
-        let mut lot = Lot::of(&self.postponed, std::mem::take(&mut turn.dead));
+        let mut deaths = std::mem::take(&mut turn.dead);
+        if self.is_journal_short() {
+            // Nobody knows how long they wait, and how many more will.
+            let readable = leveret_engine::Lsn(self.store().readable_lsn().0);
+            deaths.iter_mut().for_each(|death| death.page_out(readable));
+        }
+        let mut lot = Lot::of(&self.postponed, deaths);
         // What can't be read waits.
         let _ = self.dead_letter_some(&mut lot, turn);
     }
@@ -188,17 +212,28 @@ impl Broker {
         }
     }
 
-    /// Answers how many deaths that was.
-    fn dead_letter_next(&self, turn: &mut Turn) -> Result<usize, Unread> {
-        let mut lot = Lot::next(&self.postponed);
-        let count = lot.deaths.len();
-        self.dead_letter_some(&mut lot, turn)?;
-        Ok(count)
+    /// Whether dead letters have to wait for the disk.
+    pub(crate) fn is_journal_short(&self) -> bool {
+        let store = self.store();
+        store.is_full() || store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX
     }
 
-    fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> Result<(), Unread> {
+    /// Answers how many deaths that was.
+    fn dead_letter_next(&self, turn: &mut Turn) -> Result<usize, Unread> {
+        if self.is_journal_short() {
+            return Ok(0);
+        }
+        self.dead_letter_some(&mut Lot::next(&self.postponed), turn)
+    }
+
+    /// Answers how many deaths that was; the others stay.
+    fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> Result<usize, Unread> {
         let (mut count, mut bytes) = (0, 0);
-        while count < TURN && bytes < TURN_BYTES && !lot.deaths.is_empty() {
+        while count < TURN
+            && bytes < TURN_BYTES
+            && !lot.deaths.is_empty()
+            && !self.is_journal_short()
+        {
             let portion = take_portion(&mut lot.deaths);
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
@@ -221,7 +256,7 @@ impl Broker {
                 lot.add(std::mem::take(&mut turn.dead));
             }
         }
-        Ok(())
+        Ok(count)
     }
 }
 

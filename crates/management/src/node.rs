@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use leveret_auth::Backends;
-use leveret_broker::Broker;
+use leveret_broker::{Broker, UNWRITTEN_JOURNAL_MAX};
 use leveret_server::config::{Config, ServerProperties};
 pub(crate) use leveret_server::now;
-use leveret_server::{Admission, Budgets, Server, Tls, UNWRITTEN_JOURNAL_MAX};
+use leveret_server::{Admission, Budgets, Server, Tls};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 

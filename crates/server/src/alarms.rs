@@ -41,23 +41,28 @@ pub(crate) fn set_limits(broker: &Broker, config: &AlarmConfig) {
         (Resource::Disk, config.disk_free_limit, "disk space"),
     ];
     for (resource, limit, name) in limits {
-        let limit = limit_in_bytes(limit);
-        match limit {
+        match limit_in_bytes(limit) {
             Some(limit) => tracing::debug!("alarm for {name} at {} MiB", limit >> 20),
             None => tracing::debug!("no alarm for {name}"),
         }
-        let limit = match resource {
-            // Also without one publishers wait when nothing is free, or the journal can't grow.
-            Resource::Disk => limit.or(Some(1)),
-            Resource::Memory => limit,
-        };
-        broker.alarms().set_limit(resource, limit);
+        set_limit(broker, resource, limit);
     }
+}
+
+/// Sets one limit. Also without one for disk space publishers wait when nothing is free, or the journal
+/// can't grow.
+pub fn set_limit(broker: &Broker, resource: Resource, limit: Limit) {
+    let bytes = limit_in_bytes(limit);
+    let bytes = match resource {
+        Resource::Disk => bytes.or(Some(1)),
+        Resource::Memory => bytes,
+    };
+    broker.alarms().set_limit(resource, bytes);
 }
 
 /// What a limit comes to on this machine, in bytes; `None` where there is none, or it is a part of a
 /// memory whose size is unknown.
-pub fn limit_in_bytes(limit: Limit) -> Option<u64> {
+fn limit_in_bytes(limit: Limit) -> Option<u64> {
     match limit {
         Limit::None => None,
         Limit::Bytes(bytes) => Some(bytes),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use leveret_broker::UNWRITTEN_JOURNAL_MAX;
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -30,8 +31,6 @@ const GUEST_READ_MAX: usize = 8 * 1024;
 /// Bytes of input after which a connection lets others have their turn, though its client goes on
 /// sending.
 const SHARE: usize = 256 * 1024;
-/// Journal bytes that wait for the disk, beyond which publishers wait too.
-pub const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
 /// How often a connection that waits for the disk looks whether that is full.
 const FULL_DISK_CHECK: Duration = Duration::from_millis(100);
 /// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.

@@ -43,12 +43,11 @@ mod unfinished;
 mod writer;
 
 pub use admission::{Admission, Admissions};
-pub use alarms::limit_in_bytes;
+pub use alarms::set_limit;
 pub use budget::{Budget, Part};
 pub use budgets::Budgets;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};
-pub use driver::UNWRITTEN_JOURNAL_MAX;
 pub use listener::BoundListener;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};

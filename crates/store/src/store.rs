@@ -225,6 +225,12 @@ impl Store {
         self.shared.counters.read()
     }
 
+    /// Whether the journal can't grow, or definitions can't, because the disk is full: what
+    /// [`stats`](Self::stats) has as `no_space`, for those who ask often.
+    pub fn is_full(&self) -> bool {
+        self.shared.counters.is_full()
+    }
+
     /// Bytes the file system of the data directory can still take.
     ///
     /// # Errors

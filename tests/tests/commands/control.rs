@@ -107,6 +107,25 @@ fn alarms_follow_limits_that_are_set_while_the_broker_runs() {
     eventually(|| tools.run("rabbitmq-diagnostics check_local_alarms").code == 0);
 }
 
+/// A limit of no disk space to be left free is not one that lets publishers go on without any.
+#[test]
+fn the_limit_for_disk_space_is_lifted_as_far_as_at_the_start() {
+    let config = "alarms.disk_free_limit = \"none\"\n";
+    let Some(broker) = Broker::configured(config, "gives commands to the process") else { return };
+    let tools = Tools::of(&broker.data_dir());
+    let limit = || {
+        let status = tools.print("rabbitmq-diagnostics -q status --formatter json");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        status["disk_free_limit"].as_u64().unwrap()
+    };
+    let at_start = limit();
+    assert!(at_start > 0);
+    tools.print("rabbitmqctl set_disk_free_limit 5000");
+    assert_eq!(limit(), 5000);
+    tools.print("rabbitmqctl set_disk_free_limit none");
+    assert_eq!(limit(), at_start);
+}
+
 #[test]
 fn a_command_waits_for_a_broker_that_is_not_up_yet() {
     let Some((broker, tools)) = without_http() else { return };

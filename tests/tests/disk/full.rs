@@ -8,7 +8,7 @@ use std::process::Command;
 
 use leveret_tests::codec::{Method, Properties, Value, basic, queue};
 use leveret_tests::{
-    ack, bind, confirm_select, consume, declare, eventually, passive, publish, qos, table,
+    Channel, ack, bind, confirm_select, consume, declare, eventually, passive, publish, qos, table,
 };
 
 use crate::running::Running;
@@ -56,35 +56,116 @@ fn a_full_disk_holds_publishers_and_nobody_else_and_is_over_by_itself() {
     publisher.call(&confirm_select());
     // The tables of definitions are made before space is short.
     eventually(|| data.join("definitions.redb").exists());
-    let body = vec![7; 100_000];
-    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
-    // More than fits. What is sent while it is held waits in the sockets.
-    let mut confirmed = 0;
+    // What is sent while it is held waits in the sockets.
+    let (sent, confirmed) = publish_until_blocked(&publisher, "q", 0);
+    assert!(confirmed > 50 && confirmed < 130, "{confirmed} confirmed");
+
+    // All that was confirmed can be had and acknowledged, and that makes room.
+    acknowledge(&running, "q", confirmed);
+    await_unblocked(&publisher, sent, confirmed);
+}
+
+/// Dead letters take space as well, and nobody can be asked to wait with them: they wait themselves.
+#[test]
+fn what_dies_on_a_full_disk_leaves_space_for_acknowledgements() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let Some(_disk) = Tmpfs::mount(&data, "12m") else { return };
+    let config = home.path().join("leveret.toml");
+    let settings = "store.segment_size = \"1MiB\"\nalarms.disk_free_limit = \"none\"\n";
+    fs::write(&config, settings).unwrap();
+    let mut running = Running::start(&[], &data, &config).expect("starts");
+    let log = running.log();
+    let publisher = running.channel();
+    for name in ["work", "dead"] {
+        publisher.call(&queue::Declare { durable: true, ..declare(name) });
+    }
+    let arguments = table([
+        ("x-message-ttl", Value::I32(1)),
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ]);
+    let retry = declare("retry");
+    let retry = queue::Declare { durable: true, arguments: arguments.as_table(), ..retry };
+    publisher.call(&retry);
+    publisher.call(&confirm_select());
+    eventually(|| data.join("definitions.redb").exists());
+
     let mut sent = 0;
-    let is_blocked = loop {
-        publisher.publish_with(&publish("", "q"), &properties, &body);
+    let mut publish_one = |queue: &str, body: &[u8]| {
+        publisher.publish_with(&publish("", queue), &persistent(), body);
+        sent += 1;
+        assert_eq!(publisher.recv(), format!("basic.ack {sent}"));
+    };
+    (0..40).for_each(|_| publish_one("work", &BODY));
+    // More than the segment takes that is left. With a consumer they don't die before it has gone.
+    let holder = running.channel();
+    holder.send(&consume("retry", "c"));
+    assert_eq!(holder.recv(), "basic.consume-ok c");
+    let dying: Vec<Vec<u8>> = (0..30).map(|number| vec![number; BODY.len()]).collect();
+    for body in &dying {
+        publish_one("retry", body);
+        assert_eq!(holder.recv().body(), body);
+    }
+    let (sent, confirmed) = publish_until_blocked(&publisher, "work", sent);
+    eventually(|| log.lock().contains("no space for the next journal segment"));
+    drop(holder);
+    let other = running.channel();
+    eventually(|| other.call(&passive("retry")) == "queue.declare-ok retry 0 0");
+
+    acknowledge(&running, "work", confirmed - dying.len() as u64);
+    await_unblocked(&publisher, sent, confirmed);
+    let consumer = running.channel();
+    consumer.send(&consume("dead", "c"));
+    assert_eq!(consumer.recv(), "basic.consume-ok c");
+    for body in &dying {
+        let delivery = consumer.recv();
+        assert!(delivery.body() == body, "{delivery}");
+    }
+    assert_eq!(other.call(&passive("dead")), "queue.declare-ok dead 0 1");
+}
+
+const BODY: [u8; 100_000] = [7; 100_000];
+
+fn persistent() -> Properties<'static> {
+    Properties { delivery_mode: Some(2), ..Properties::default() }
+}
+
+/// Publishes more than fits, to a queue that is given nothing else. Answers how many messages have been
+/// sent, so many of them before, and up to which they are confirmed.
+fn publish_until_blocked(publisher: &Channel, queue: &str, before: u64) -> (u64, u64) {
+    let (mut sent, mut confirmed) = (before, before);
+    loop {
+        publisher.publish_with(&publish("", queue), &persistent(), &BODY);
         sent += 1;
         let (channel, answer) = publisher.connection().recv_any();
         if channel == 0 {
-            break answer == "connection.blocked low on disk";
+            assert_eq!(answer, "connection.blocked low on disk");
+            return (sent, confirmed);
         }
         let Method::BasicAck(confirm) = answer.method() else { panic!("{answer}") };
         confirmed = confirm.delivery_tag;
-    };
-    assert!(is_blocked && confirmed > 50 && confirmed < 130, "{confirmed} confirmed");
+    }
+}
 
-    // All that was confirmed can be had and acknowledged, and that makes room.
+/// Consumes and acknowledges so many messages.
+fn acknowledge(running: &Running, queue: &str, messages: u64) {
     let consumer = running.channel();
     consumer.call(&qos(10));
-    consumer.send(&consume("q", "c"));
+    consumer.send(&consume(queue, "c"));
     assert_eq!(consumer.recv(), "basic.consume-ok c");
-    for _ in 0..confirmed {
+    for _ in 0..messages {
         let delivery = consumer.recv();
         let Method::BasicDeliver(delivered) = delivery.method() else { panic!("{delivery}") };
-        assert_eq!(delivery.body(), body);
+        assert_eq!(delivery.body(), BODY);
         let tag = delivered.delivery_tag;
         consumer.send(&ack(tag));
     }
+}
+
+/// Waits until the publisher is held no more and has all its confirms.
+fn await_unblocked(publisher: &Channel, sent: u64, mut confirmed: u64) {
     let mut is_unblocked = false;
     while !is_unblocked || confirmed < sent {
         let (channel, answer) = publisher.connection().recv_any();

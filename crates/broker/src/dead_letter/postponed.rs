@@ -1,4 +1,4 @@
-//! Deaths beyond what their turns could take.
+//! Deaths beyond what their turns could take, or the disk.
 
 use std::collections::VecDeque;
 

@@ -374,9 +374,14 @@ impl Session {
                 self.staging.records.set_durable();
             }
         }
-        let deaths = with_messages(self.broker.store(), dying).unwrap_or_else(|unread| {
-            // They die on their own, once they can be read.
-            self.turn.dead.extend(unread);
+        let deaths = if self.broker.is_journal_short() {
+            Err(dying)
+        } else {
+            with_messages(self.broker.store(), dying)
+        };
+        let deaths = deaths.unwrap_or_else(|waiting| {
+            // They die on their own, once they can be read and there is space for them.
+            self.turn.dead.extend(waiting);
             Vec::new()
         });
         let records = &mut self.staging.records;

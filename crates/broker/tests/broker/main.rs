@@ -20,5 +20,6 @@ mod limits;
 mod order;
 mod paging;
 mod policies;
+mod short_disk;
 mod streams;
 mod world;

@@ -6,7 +6,6 @@ use std::path::Path;
 use leveret_auth::Credentials;
 use leveret_broker::{DeleteIf, Resource};
 use leveret_server::config::{Limit, LogLevel, Reloaded};
-use leveret_server::limit_in_bytes;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -77,7 +76,7 @@ fn set_limit(call: &Call, resource: Resource, most: u8) -> Outcome {
     let value = text(&body, "value")?;
     let invalid = || Failure::bad_request(format!("Unable to parse information unit: {value}"));
     let limit = Limit::parse(value, most).ok_or_else(invalid)?;
-    call.broker().alarms().set_limit(resource, limit_in_bytes(limit));
+    leveret_server::set_limit(call.broker(), resource, limit);
     Ok(Answer::done())
 }
 
