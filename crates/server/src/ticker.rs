@@ -36,7 +36,7 @@ mod tests {
     use std::path::Path;
 
     use leveret_broker::{
-        BrokerOptions, DeclareQueue, Publish, Session, UNWRITTEN_JOURNAL_MAX, Vhost,
+        BrokerOptions, DeclareQueue, Publish, Session, Staged, UNWRITTEN_JOURNAL_MAX, Vhost,
     };
     use leveret_codec::{Properties, TableBuilder, Value};
     use leveret_engine::Body;
@@ -57,7 +57,7 @@ mod tests {
             body: Body::Copy(b"body"),
             replies_to: None,
         };
-        session.publish(publish, None).unwrap();
+        assert_eq!(session.publish(publish, None).unwrap(), Staged::Routed);
     }
 
     fn ready(vhost: &Vhost, queue: &str) -> u64 {

@@ -126,7 +126,7 @@ fn what_dies_on_a_full_disk_leaves_space_for_acknowledgements() {
     assert_eq!(other.call(&passive("dead")), "queue.declare-ok dead 0 1");
 }
 
-const BODY: [u8; 100_000] = [7; 100_000];
+static BODY: [u8; 100_000] = [7; 100_000];
 
 fn persistent() -> Properties<'static> {
     Properties { delivery_mode: Some(2), ..Properties::default() }
