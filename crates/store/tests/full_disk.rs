@@ -85,7 +85,7 @@ fn a_message_larger_than_a_segment_takes_the_space_of_what_was_settled() {
     let (store, _disk) = open(8);
     let backlog = fill(&store, 2);
     acknowledge(&store, 2, &backlog);
-    let large = 3 * SEGMENT as usize;
+    let large = usize::try_from(3 * SEGMENT).expect("small");
     publish(&store, 2, large);
     wait_for_space(&store);
     publish(&store, 2, BODY);
