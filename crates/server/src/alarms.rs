@@ -88,7 +88,7 @@ pub(crate) async fn run(broker: Arc<Broker>, storage: Storage, stop: Cancellatio
             stir_allocator();
             if let Some(free) = directory.as_deref().and_then(resources::disk_free) {
                 // The journal could not grow, whatever the file system says.
-                let free = if broker.store().stats().no_space { 0 } else { free };
+                let free = if broker.store().is_full() { 0 } else { free };
                 alarms.report(Resource::Disk, free);
             }
         }

@@ -370,7 +370,7 @@ impl Driver {
                 () = self.stop.cancelled(), if is_blocked => return Room::Never,
                 () = sleep(FULL_DISK_CHECK) => {
                     self.has_expired();
-                    if !is_blocked && self.context.broker.store().stats().no_space {
+                    if !is_blocked && self.context.broker.store().is_full() {
                         is_blocked = true;
                         self.connection.block("low on disk");
                     }

@@ -258,10 +258,9 @@ impl Writer {
         loop {
             let rest = self.units.get_mut(from..).unwrap_or_default();
             let to = from + self.end.write_units(rest, &mut self.bytes)?;
-            let Some(next) = self.units.get(to) else { break };
-            let header = self.end.header_of(next, &self.bytes);
+            let Some(first) = self.units.get(to).map(|next| next.first) else { break };
             self.seal(from..to)?;
-            self.next_segment(header.first)?;
+            self.next_segment(first)?;
             self.enlarge_for(to)?;
             from = to;
         }
