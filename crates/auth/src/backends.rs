@@ -26,7 +26,7 @@ pub struct Backends {
     oauth2: Option<OAuth2Backend>,
     ldap: Option<Arc<LdapBackend>>,
     /// Held while a hash is verified that takes its time, and 19 MiB.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
     /// Whose passwords are hashed anew when their users log in.
     rehashed: Option<Arc<Broker>>,
 }
@@ -92,7 +92,8 @@ impl Backends {
             Arc::new(LdapBackend::new(settings.ldap.clone(), trouble))
         });
         let processors = available_parallelism().map_or(1, NonZero::get);
-        let hashing = Semaphore::new((processors / HASHING_PART).clamp(1, HASHING_MAX));
+        let hashing = (processors / HASHING_PART).clamp(1, HASHING_MAX);
+        let hashing = Arc::new(Semaphore::new(hashing));
         Self { access: Arc::clone(access), chain, http, oauth2, ldap, hashing, rehashed: None }
     }
 
@@ -259,7 +260,8 @@ impl Backends {
                 self.access.authenticate(user, password, is_local)
             }
             Some(_) => {
-                let Ok(_permit) = self.hashing.acquire().await else { return Err(not_there()) };
+                let permit = Arc::clone(&self.hashing).acquire_owned().await;
+                let permit = permit.map_err(|_| not_there())?;
                 // Of many that are tried at a time only the first are worth a hash.
                 let throttle = self.access.throttle();
                 if throttle.wait(user, credentials.address, Instant::now()).is_some() {
@@ -268,6 +270,8 @@ impl Backends {
                 let (access, credentials) = (Arc::clone(&self.access), credentials.clone());
                 let rehashed = self.rehashed.clone();
                 let verified = tokio::task::spawn_blocking(move || {
+                    // It is at work until it is done, also if nobody waits for it any more.
+                    let _permit = permit;
                     let password = credentials.password.as_deref().unwrap_or_default();
                     let found = access.authenticate(&credentials.user, password, is_local)?;
                     if let Some(broker) = rehashed {

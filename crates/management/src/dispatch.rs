@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::action;
 use crate::answer::{Answer, Failure, Outcome};
+use crate::api::session;
 use crate::body::Body;
 use crate::call::Call;
 use crate::client::Peer;
@@ -31,12 +32,13 @@ const AT_ONCE: usize = 16;
 /// What all requests share.
 pub(crate) struct Shared {
     node: Arc<Node>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// The endpoints of these tables, for a listener to serve.
 pub(crate) fn router(node: &Arc<Node>, tables: &[&'static [Route]]) -> Router {
-    let shared = Arc::new(Shared { node: Arc::clone(node), permits: Semaphore::new(AT_ONCE) });
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let shared = Arc::new(Shared { node: Arc::clone(node), permits });
     let mut router = Router::new();
     for route in tables.iter().copied().flatten() {
         let shared = Arc::clone(&shared);
@@ -96,7 +98,7 @@ async fn answer(
     let query = parts.uri.query().unwrap_or_default().as_bytes();
     let user = principal.as_ref().map(|principal| &*principal.user);
     let actor = Arc::new(actor(peer, user));
-    let call = Call {
+    let mut call = Call {
         node: Arc::clone(&shared.node),
         peer,
         principal,
@@ -108,6 +110,9 @@ async fn answer(
         body,
         now: now(),
     };
+    if endpoint.access == Access::Login {
+        call.principal = Some(session::log_in(&call).await?);
+    }
     let answer = carry_out(shared, route, endpoint, call).await?;
     if let Some(lsn) = answer.commit() {
         shared.node.broker.store().durable(lsn).await;
@@ -163,7 +168,7 @@ async fn admit(
     let vhost = path.iter().find(|(name, _)| name == "vhost").map(|(_, vhost)| vhost.as_str());
     let login = match peer {
         Peer::Operator => Login { principal: login::operator().into(), session: None },
-        Peer::Client(_) if access == Access::Open => {
+        Peer::Client(_) if matches!(access, Access::Open | Access::Login) => {
             return Ok(Admitted { endpoint, login: None, peer });
         }
         Peer::Client(client) => login::authenticate(node, request, client, vhost).await?,
@@ -172,22 +177,23 @@ async fn admit(
     Ok(Admitted { endpoint, login: Some(login), peer })
 }
 
-/// Runs the handler away from the threads that serve AMQP: a long list takes its time.
+/// Runs the handler away from the threads that serve AMQP: a long list takes its time. It counts among
+/// those at work until it is done, also if its client hangs up.
 async fn carry_out(
     shared: &Shared,
     route: &'static Route,
     endpoint: &'static Endpoint,
     call: Call,
 ) -> Outcome {
-    let permit = shared.permits.acquire().await.map_err(|_| Failure::Internal)?;
+    let permit = Arc::clone(&shared.permits).acquire_owned().await;
+    let permit = permit.map_err(|_| Failure::Internal)?;
     let handle = move || {
+        let _permit = permit;
         let outcome = (endpoint.handler)(&call);
         if endpoint.is_action && outcome.is_ok() && !call.actor.has_acted() {
             call.broker().record(&call.actor, &action::of(route, endpoint, &call));
         }
         outcome
     };
-    let outcome = tokio::task::spawn_blocking(handle).await;
-    drop(permit);
-    outcome.map_err(|_| Failure::Internal)?
+    tokio::task::spawn_blocking(handle).await.map_err(|_| Failure::Internal)?
 }

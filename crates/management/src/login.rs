@@ -29,6 +29,8 @@ const SESSION_HEADER: HeaderName = HeaderName::from_static("x-leveret-session");
 pub(crate) enum Access {
     /// Anyone, without a login.
     Open,
+    /// Anyone: the request is a login.
+    Login,
     /// As [`Open`](Self::Open), unless all metrics need a login.
     Scrape,
     /// Those who monitor, unless metrics need no login at all.
@@ -324,7 +326,7 @@ pub(crate) fn check_tags(access: Access, user: &User) -> Result<(), Failure> {
         return Err(Failure::Refused("Not management user".into()));
     }
     let refused = match access {
-        Access::Open | Access::Scrape | Access::Management => None,
+        Access::Open | Access::Login | Access::Scrape | Access::Management => None,
         Access::Vhost | Access::VisibleVhost => None,
         Access::PolicyMaker | Access::PolicyMakerInVhost => {
             (!makes_policies(user)).then_some(NOT_THEIRS)

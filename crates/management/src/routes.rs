@@ -15,8 +15,8 @@ use crate::api::{
 };
 use crate::call::Call;
 use crate::login::Access::{
-    self, Administrator, Management, Monitoring, Names, Open, PolicyMaker, PolicyMakerInVhost,
-    Scrape, Vhost, VisibleVhost,
+    self, Administrator, Login, Management, Monitoring, Names, Open, PolicyMaker,
+    PolicyMakerInVhost, Scrape, Vhost, VisibleVhost,
 };
 use crate::metrics;
 
@@ -180,7 +180,7 @@ pub(crate) static ROUTES: &[Route] = &[
         "/api/leveret/session",
         &[
             get(Open, session::show),
-            ask(Open, session::begin),
+            ask(Login, session::begin),
             Endpoint { is_action: false, ..delete(Open, session::end) },
         ],
     ),

@@ -1,6 +1,9 @@
 //! How browsers and programs log in over HTTP.
 
-use leveret_tests::{Api, Broker, Reply};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use leveret_tests::{Api, Broker, PATIENCE, Reply};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -77,6 +80,39 @@ fn a_session_takes_the_place_of_the_password() {
     });
     assert_eq!(reply.json(), expected);
     assert_eq!(reply.header("www-authenticate"), "", "no browser asks for a password by itself");
+}
+
+/// So many that more than there are threads for what takes its time come before they are dealt with.
+const HUNG_UP: usize = 6000;
+
+/// A request without a login, and the status line that answers it.
+fn ask(address: SocketAddr, request: &str, body: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    send(&mut client, request, body);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("it is answered");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+fn send(client: &mut TcpStream, request: &str, body: &str) {
+    let head = format!("{request} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n{}: 1", OWN.0);
+    write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+}
+
+#[test]
+fn who_hangs_up_on_a_login_leaves_no_thread_behind() {
+    let Some((mut broker, _)) = managed() else { return };
+    let (address, begin) = (broker.management_address(), format!("POST {SESSION}"));
+    for number in 0..HUNG_UP {
+        let mut client = TcpStream::connect(address).unwrap();
+        send(&mut client, &begin, &login(&format!("nobody-{number}"), "guess"));
+    }
+    assert_eq!(ask(address, "GET /health/live", ""), "HTTP/1.1 200 OK");
+    assert_eq!(ask(address, &begin, &login("nobody", "guess")), "HTTP/1.1 401 Unauthorized");
+    assert_eq!(ask(address, &begin, &login("guest", "guest")), "HTTP/1.1 200 OK");
+    drop(broker.connect());
+    assert!(broker.terminate().status.success(), "{}", broker.log());
 }
 
 #[test]
