@@ -260,6 +260,18 @@ impl Broker {
     }
 }
 
+/// Adds to `records` that these have died, for what must not wait until they go on. After a crash their
+/// queues send them on, as they do with letters they kept.
+pub(crate) fn mark(deaths: &[Death<AnyEntry>], records: &mut Batch) {
+    for of_queue in deaths.chunk_by(|a, b| a.source.queue == b.source.queue) {
+        let Some(Death { source, .. }) = of_queue.first() else { continue };
+        let stored = of_queue.iter().filter(|death| death.entry.stored());
+        let mark = |death: &Death<AnyEntry>| (Lsn(death.entry.lsn().0), death.reason.mark());
+        let marks: Vec<(Lsn, u32)> = stored.map(mark).collect();
+        records.returned(source.queue.0, &marks);
+    }
+}
+
 /// Messages of deaths can't be read now. The log says why.
 struct Unread;
 

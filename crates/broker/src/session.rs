@@ -5,6 +5,7 @@
 
 mod bindings;
 mod browse;
+mod commit;
 mod consume;
 mod exchanges;
 mod import;

@@ -11,18 +11,16 @@ use leveret_store::{Batch, Lsn};
 use smallvec::SmallVec;
 
 use super::Session;
-use super::settle::{SettleGroup, Settlement};
 use crate::access::{PermissionKind, TopicPermissionKind, tag};
 use crate::annotations::{self, Annotations, Keys};
 use crate::arguments;
 use crate::buckets::{self, Buckets, Origin, Recorded};
-use crate::dead_letter::{DeadLetters, Death, Reason, with_messages};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::firehose::Tap;
 use crate::queue::{Purpose, SharedQueue, properties};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
-use crate::spans::{PublishSpan, SettleOutcome, TRACE_PARENT};
+use crate::spans::{PublishSpan, TRACE_PARENT};
 use crate::vhost::Directory;
 
 /// Messages that are written and synced as fast as one.
@@ -324,82 +322,6 @@ impl Session {
         }
         let (first_record, _) = self.append(None);
         self.enqueue(first_record, confirmations);
-    }
-
-    /// Commits a transaction: its publishes and settlements reach the journal as one unit. Returns
-    /// what commit-ok waits for. Nothing may be staged outside the transaction.
-    ///
-    /// # Errors
-    /// 406 `partial tx completion` when a queue refused one of the messages.
-    pub fn commit(
-        &mut self,
-        publishes: impl IntoIterator<Item = Prepared>,
-        settlements: &mut [(Settlement, SettleGroup)],
-    ) -> Result<Option<Lsn>, AmqpError> {
-        debug_assert!(!self.has_staged(), "a transaction's append is its own");
-        // Tickets only to learn of refusals; a channel is never both transactional and confirming.
-        for (sequence, prepared) in (1..).zip(publishes) {
-            self.stage(prepared, Some(Ticket { channel: 0, sequence }));
-        }
-        let mut dying = Vec::new();
-        for (settlement, group) in settlements.iter_mut() {
-            if let Settlement::Requeue(_) = settlement {
-                continue;
-            }
-            let dead_lettering = match *settlement {
-                Settlement::Discard => group.queue.dead_lettering(),
-                _ => None,
-            };
-            if let Some(source) = dead_lettering {
-                if let Some(spans) = group.queue.spans() {
-                    let SettleGroup { queue, consumer, entries } = &*group;
-                    spans.settle(queue, *consumer, entries, SettleOutcome::Rejected, true);
-                }
-                dying.extend(group.entries.iter_mut().map(|entry| {
-                    let (source, dead) = (Arc::clone(&source), entry.clone());
-                    entry.forget_record();
-                    Death { source, entry: dead, reason: Reason::Rejected, past: None }
-                }));
-                // To the queue it is as if they were done with: their future is settled here.
-                *settlement = Settlement::Acknowledge;
-                continue;
-            }
-            let mut stored: Vec<Lsn> = Vec::new();
-            for entry in group.entries.iter_mut().filter(|entry| entry.stored()) {
-                stored.push(Lsn(entry.lsn().0));
-                entry.forget_record();
-            }
-            if !stored.is_empty() {
-                self.staging.records.ack(group.queue.id.0, &stored);
-                self.staging.records.set_durable();
-            }
-        }
-        let deaths = if self.broker.is_journal_short() {
-            Err(dying)
-        } else {
-            with_messages(self.broker.store(), dying)
-        };
-        let deaths = deaths.unwrap_or_else(|waiting| {
-            // They die on their own, once they can be read and there is space for them.
-            self.turn.dead.extend(waiting);
-            Vec::new()
-        });
-        let records = &mut self.staging.records;
-        let mut letters = DeadLetters::write(&self.broker, &deaths, self.turn.now(), records);
-        if deaths.iter().any(|death| death.entry.stored) {
-            records.set_durable();
-        }
-        let (first_record, last) = self.append(Some(letters.buckets()));
-        let mut confirmations = Vec::new();
-        self.enqueue(first_record, &mut confirmations);
-        letters.enqueue(&self.broker, first_record, &mut self.turn);
-        for (settlement, group) in settlements {
-            self.settle(*settlement, group);
-        }
-        if confirmations.iter().any(|confirmation| confirmation.outcome == Outcome::Refused) {
-            return Err(refusal::partial_tx_completion());
-        }
-        Ok(last)
     }
 
     /// One journal append for the whole batch, in which are `others` as well.

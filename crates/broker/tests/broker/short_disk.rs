@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{DeleteIf, Settlement};
+use leveret_broker::{Broker, DeleteIf, Settlement};
 use leveret_codec::Value;
-use leveret_engine::Millis;
-use leveret_store::Batch;
+use leveret_engine::{Millis, Return};
 use leveret_store::simulation::SimDisk;
+use leveret_store::{Batch, Pen};
 
 use crate::world::{START, World};
 
@@ -49,6 +49,27 @@ fn make_room(world: &World, disk: &SimDisk) {
     while world.broker.store().is_full() {
         std::thread::sleep(Duration::from_micros(50));
     }
+}
+
+/// Has more wait to be written than may, until the pen is dropped: nobody else writes meanwhile.
+fn keep_behind(broker: &Broker) -> Pen<'_> {
+    let store = broker.store();
+    let mut all = Batch::new();
+    all.nothing();
+    all.set_durable();
+    let last = store.append(&mut all).last;
+    let pen = loop {
+        if store.readable_lsn() >= last
+            && let Some(pen) = store.pen()
+        {
+            break pen;
+        }
+        std::thread::sleep(Duration::from_micros(50));
+    };
+    let mut large = Batch::new();
+    large.message(&[], &[&vec![0; 17 << 20]]);
+    store.append(&mut large);
+    pen
 }
 
 /// The number that the next record gets.
@@ -106,6 +127,48 @@ fn what_waits_for_space_outlives_a_crash() {
     assert_eq!(world.drain("dead"), bodies);
 }
 
+/// Commit-ok says that they are rejected, also those that came back in the same turn.
+#[test]
+fn what_a_transaction_rejects_on_a_full_disk_stays_rejected_after_a_crash() {
+    let disk = SimDisk::new(1);
+    let (mut world, bodies) = world_on(&disk, 4);
+    let first = world.get("q").unwrap();
+    fill(&mut world, &disk);
+    let second = world.get_unfinished("q").unwrap();
+    world.settle_unfinished(Settlement::Requeue(Return::Failed), [second]);
+    let second = world.get_unfinished("q").unwrap();
+    let rejected = [first, second].map(|got| (Settlement::Discard, got));
+    let commit = world.commit(rejected, &[]);
+    world.wait(commit.expect("commit-ok waits for the disk"));
+    let held = world.get("q").unwrap();
+    disk.set_capacity(None);
+    let disk = disk.reboot();
+    drop((held, world));
+
+    let mut world = World::open(Arc::new(disk), START);
+    world.pass(0);
+    assert_eq!((world.drain("dead"), world.drain("q")), (bodies[..2].into(), bodies[2..].into()));
+}
+
+#[test]
+fn a_transaction_is_there_as_a_whole_when_the_disk_was_behind() {
+    let disk = SimDisk::new(1);
+    let (mut world, bodies) = world_on(&disk, 2);
+    let rejected = world.get("q").unwrap();
+    let broker = Arc::clone(&world.broker);
+    let pen = keep_behind(&broker);
+    let commit = world.commit([(Settlement::Discard, rejected)], &[("work", "published")]);
+    drop(pen);
+    world.wait(commit.unwrap());
+    let disk = disk.reboot();
+    drop(world);
+
+    let mut world = World::open(Arc::new(disk), START);
+    world.pass(0);
+    assert_eq!(world.drain("work"), ["published"]);
+    assert_eq!((world.drain("dead"), world.drain("q")), (bodies[..1].into(), bodies[1..].into()));
+}
+
 #[test]
 fn what_waits_for_space_outlives_its_queue() {
     let disk = SimDisk::new(1);
@@ -126,25 +189,14 @@ fn what_dies_while_the_disk_is_behind_goes_on_when_it_has_caught_up() {
     let disk = SimDisk::new(1);
     let (mut world, bodies) = world_on(&disk, 20);
     let broker = Arc::clone(&world.broker);
-    // Nobody else writes meanwhile.
-    let pen = loop {
-        world.await_readable();
-        if let Some(pen) = broker.store().pen() {
-            break pen;
-        }
-    };
-    let mut large = Batch::new();
-    large.message(&[], &[&vec![0; 17 << 20]]);
-    let last = broker.store().append(&mut large).last;
+    let pen = keep_behind(&broker);
     let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap()).collect();
     let next = next_record(&world);
     world.settle(Settlement::Discard, got);
     let _ = world.tick();
     assert_eq!((world.ready("dead"), next_record(&world)), (0, next));
     drop(pen);
-    while broker.store().readable_lsn() < last {
-        std::thread::sleep(Duration::from_micros(50));
-    }
+    world.await_readable();
     world.session.begin(Millis(world.now));
     world.pass(0);
     assert_eq!(world.drain("dead"), bodies);
