@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use leveret_tests::{Api, Broker, Connection, Login, SetOnDrop};
 
-use crate::worker::{Signals, Work, Worker};
+use crate::worker::{Work, Worker};
 
 /// Where attackers come from, beside the well-behaved client of 127.0.0.1.
 pub(crate) const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 66));
@@ -109,19 +109,19 @@ impl Attack<'_> {
             until: seconds.map(|time| Instant::now() + time),
             done: AtomicU64::new(0),
         };
-        let signals = Signals::default();
+        let is_over = AtomicBool::new(false);
         let (mut peak, mut last) = (before.clone(), before.clone());
         let work = std::thread::scope(|scope| {
             let worker =
-                Worker::start(scope, broker.address(), &signals, MESSAGES_MIN, seconds.is_some());
-            let attack_over = SetOnDrop(&signals.is_over);
-            let (over, is_over) = sync_channel(1);
+                Worker::start(scope, broker.address(), &is_over, MESSAGES_MIN, seconds.is_some());
+            let attack_over = SetOnDrop(&is_over);
+            let (done, is_done) = sync_channel(1);
             let (release, released) = sync_channel::<()>(1);
             let target = &target;
             let attackers = scope.spawn(move || {
                 let spoils = attack(target);
                 // Nobody waits for it, or measures any more, once a look has failed.
-                let _ = over.send(());
+                let _ = done.send(());
                 let _ = released.recv();
                 drop(spoils);
             });
@@ -133,7 +133,7 @@ impl Attack<'_> {
                 }
             };
             while !attackers.is_finished()
-                && is_over.recv_timeout(Duration::from_millis(50)).is_err()
+                && is_done.recv_timeout(Duration::from_millis(50)).is_err()
             {
                 look();
             }
@@ -150,11 +150,11 @@ impl Attack<'_> {
 
     /// What the well-behaved client does while nobody attacks.
     fn alone(&self, broker: &Broker, time: Duration) -> Work {
-        let signals = Signals::default();
+        let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let worker = Worker::start(scope, broker.address(), &signals, MESSAGES_MIN, true);
+            let worker = Worker::start(scope, broker.address(), &is_over, MESSAGES_MIN, true);
             std::thread::sleep(time.min(Duration::from_secs(10)));
-            signals.is_over.store(true, Ordering::Relaxed);
+            is_over.store(true, Ordering::Relaxed);
             worker.join()
         })
     }

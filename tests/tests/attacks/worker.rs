@@ -1,7 +1,7 @@
 //! A client that means well: it sends itself messages.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -37,23 +37,16 @@ pub(crate) struct Worker<'scope> {
     thread: ScopedJoinHandle<'scope, Work>,
 }
 
-/// What a worker is told, and tells.
-#[derive(Default)]
-pub(crate) struct Signals {
-    pub(crate) is_over: AtomicBool,
-    pub(crate) done: AtomicU64,
-}
-
 impl<'scope> Worker<'scope> {
     /// Works until it is told to stop, and has at least this much done.
     pub(crate) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         address: SocketAddr,
-        signals: &'env Signals,
+        is_over: &'env AtomicBool,
         messages_min: usize,
         is_measured: bool,
     ) -> Self {
-        let thread = scope.spawn(move || work(address, signals, messages_min, is_measured));
+        let thread = scope.spawn(move || work(address, is_over, messages_min, is_measured));
         Self { thread }
     }
 
@@ -62,7 +55,7 @@ impl<'scope> Worker<'scope> {
     }
 }
 
-fn work(address: SocketAddr, signals: &Signals, messages_min: usize, is_measured: bool) -> Work {
+fn work(address: SocketAddr, is_over: &AtomicBool, messages_min: usize, is_measured: bool) -> Work {
     let connection = Connection::dial(address);
     connection.open(&Login::default()).expect("the well-behaved client is let in");
     let channel = connection.channel(1);
@@ -72,7 +65,7 @@ fn work(address: SocketAddr, signals: &Signals, messages_min: usize, is_measured
         leveret_tests::codec::basic::Consume { no_ack: true, ..consume("of-the-worker", "worker") };
     channel.call(&no_ack);
     let (begun, mut latencies) = (Instant::now(), Vec::new());
-    while latencies.len() < messages_min || !signals.is_over.load(Ordering::Relaxed) {
+    while latencies.len() < messages_min || !is_over.load(Ordering::Relaxed) {
         let due = begun + PACE * u32::try_from(latencies.len()).expect("a short test");
         if is_measured && let Some(early) = due.checked_duration_since(Instant::now()) {
             std::thread::sleep(early);
@@ -83,7 +76,6 @@ fn work(address: SocketAddr, signals: &Signals, messages_min: usize, is_measured
         assert!(answers.iter().any(|answer| answer.starts_with("basic.deliver")), "{answers:?}");
         assert!(answers.iter().any(|answer| answer.starts_with("basic.ack")), "{answers:?}");
         latencies.push(sent.elapsed());
-        signals.done.fetch_add(1, Ordering::Relaxed);
     }
     let took = begun.elapsed();
     // Else metrics may still have its deliveries, beside those to attackers, when it is gone.
