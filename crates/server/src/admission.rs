@@ -280,6 +280,12 @@ fn guests_of(memory: u64) -> u64 {
     (memory / MEMORY_PART / GUEST_BYTES).clamp(GUESTS_MIN, GUESTS_MAX)
 }
 
+/// What they may take of so much memory by default, in bytes.
+#[cfg(test)]
+pub(crate) fn most_of_guests(memory: u64) -> u64 {
+    guests_of(memory) * GUEST_BYTES
+}
+
 /// How many connections there may be with this many descriptors.
 fn connections_of(descriptors: u64) -> u64 {
     let kept = (descriptors / DESCRIPTORS_PART).max(DESCRIPTORS_KEPT_MIN);

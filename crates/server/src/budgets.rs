@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::budget::Budget;
-use crate::config::{AmqpConfig, Config, WebConfig};
+use crate::config::{AmqpConfig, Config};
 use crate::resources;
 
-/// What is made of the JSON of definitions takes many times its bytes: for so many of the longest bodies
-/// there is always room.
+/// What is made of the JSON of definitions takes many times its bytes: there is room for so many of the
+/// longest bodies where that is not too much.
 const LONGEST_BODIES: u64 = 8;
 
 /// A node's budgets.
@@ -23,51 +23,104 @@ pub struct Budgets {
     pub requests: Arc<Budget>,
 }
 
+/// How large they are, in bytes.
+///
+/// By default so large that all of them, taken twice, leave something of the memory. Only where it is very
+/// small they are more: the largest message and the longest body always fit.
+#[derive(Debug)]
+struct Sizes {
+    unfinished: u64,
+    uncommitted: u64,
+    unread: u64,
+    requests: u64,
+}
+
+impl Sizes {
+    /// With this configuration, in so much memory.
+    fn of(config: &Config, memory: Option<u64>) -> Self {
+        let Config { amqp, web, .. } = config;
+        let part = |part| memory.map_or(u64::MAX, |memory| memory / part);
+        let for_messages = |of_memory| part(of_memory).max(amqp.max_message_bytes);
+        let AmqpConfig {
+            unfinished_messages_max_per_node: unfinished,
+            uncommitted_max_per_node: uncommitted,
+            unread_max_per_node: unread,
+            ..
+        } = amqp;
+        let longest_bodies = web.body_max.saturating_mul(LONGEST_BODIES);
+        Self {
+            unfinished: unfinished.unwrap_or_else(|| for_messages(8)),
+            // Transactions are few.
+            uncommitted: uncommitted.unwrap_or_else(|| for_messages(16)),
+            unread: unread.unwrap_or_else(|| part(8)),
+            // What comes over HTTP is small, but for definitions.
+            requests: part(16).max(longest_bodies).min(part(8)).max(web.body_max),
+        }
+    }
+
+    fn here(config: &Config) -> Self {
+        Self::of(config, resources::memory_available())
+    }
+}
+
 impl Budgets {
     pub(crate) fn new(config: &Config) -> Self {
-        let Config { amqp, web, .. } = config;
+        let Sizes { unfinished, uncommitted, unread, requests } = Sizes::here(config);
         let of = |max| Arc::new(Budget::new(max));
         Self {
-            unfinished: of(unfinished(amqp)),
-            uncommitted: of(uncommitted(amqp)),
-            unread: of(unread(amqp)),
-            requests: of(requests(web)),
+            unfinished: of(unfinished),
+            uncommitted: of(uncommitted),
+            unread: of(unread),
+            requests: of(requests),
         }
     }
 
     /// They are as large as these settings say from now on.
     pub(crate) fn set(&self, config: &Config) {
-        let Config { amqp, web, .. } = config;
-        self.unfinished.set_max(unfinished(amqp));
-        self.uncommitted.set_max(uncommitted(amqp));
-        self.unread.set_max(unread(amqp));
-        self.requests.set_max(requests(web));
+        let Sizes { unfinished, uncommitted, unread, requests } = Sizes::here(config);
+        self.unfinished.set_max(unfinished);
+        self.uncommitted.set_max(uncommitted);
+        self.unread.set_max(unread);
+        self.requests.set_max(requests);
     }
 }
 
-/// By default so little that twice as much is below the memory alarm, and never less than a
-/// connection's.
-fn unfinished(amqp: &AmqpConfig) -> u64 {
-    let auto = || part_of_memory(4).max(amqp.unfinished_messages_max);
-    amqp.unfinished_messages_max_per_node.unwrap_or_else(auto)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission;
 
-/// By default as much, as transactions are few.
-fn uncommitted(amqp: &AmqpConfig) -> u64 {
-    let auto = || part_of_memory(4).max(amqp.uncommitted_max);
-    amqp.uncommitted_max_per_node.unwrap_or_else(auto)
-}
+    const MIB: u64 = 1 << 20;
 
-/// By default half of that, as both may be there at once.
-fn unread(amqp: &AmqpConfig) -> u64 {
-    amqp.unread_max_per_node.unwrap_or_else(|| part_of_memory(8))
-}
+    /// A budget is exceeded up to twice itself, and all may be at once.
+    #[test]
+    fn all_that_connections_may_take_is_less_than_there_is() {
+        for memory in [256 * MIB, 512 * MIB, 1024 * MIB, 2048 * MIB, 8192 * MIB, 1 << 40] {
+            let sizes = Sizes::of(&Config::default(), Some(memory));
+            let Sizes { unfinished, uncommitted, unread, requests } = sizes;
+            let most = 2 * (unfinished + uncommitted + unread + requests);
+            let most = most + admission::most_of_guests(memory);
+            assert!(most <= memory, "{most} of {memory}: {sizes:?}");
+        }
+    }
 
-/// Half of that again: what comes over HTTP is small, but for definitions.
-fn requests(web: &WebConfig) -> u64 {
-    part_of_memory(16).max(web.body_max.saturating_mul(LONGEST_BODIES))
-}
-
-fn part_of_memory(part: u64) -> u64 {
-    resources::memory_available().map_or(u64::MAX, |memory| memory / part)
+    #[test]
+    fn budgets_are_parts_of_the_memory_and_bear_the_largest_there_may_be() {
+        let sizes = |memory, config: &Config| {
+            let Sizes { unfinished, uncommitted, unread, requests } = Sizes::of(config, memory);
+            [unfinished, uncommitted, unread, requests]
+        };
+        let mut config = Config::default();
+        let of_eight = [1024 * MIB, 512 * MIB, 1024 * MIB, 512 * MIB];
+        assert_eq!(sizes(Some(8192 * MIB), &config), of_eight);
+        // Eight bodies of 20 MB, as far as that is no more than an eighth.
+        assert_eq!(sizes(Some(2048 * MIB), &config)[3], 160_000_000);
+        assert_eq!(sizes(Some(1024 * MIB), &config)[3], 128 * MIB);
+        assert_eq!(sizes(Some(64 * MIB), &config), [16 * MIB, 16 * MIB, 8 * MIB, 20_000_000]);
+        assert_eq!(sizes(None, &config)[..3], [u64::MAX; 3]);
+        config.amqp.unfinished_messages_max_per_node = Some(1);
+        config.amqp.uncommitted_max_per_node = Some(2);
+        config.amqp.unread_max_per_node = Some(3);
+        assert_eq!(sizes(Some(8192 * MIB), &config)[..3], [1, 2, 3]);
+    }
 }

@@ -136,13 +136,13 @@ pub struct AmqpConfig {
     pub max_message_bytes: u64,
     /// Most bytes of messages of a connection that have not come whole, if there is more than one.
     pub unfinished_messages_max: u64,
-    /// The same of all connections, above which each may have an even share; without it a quarter of
+    /// The same of all connections, above which each may have an even share; without it an eighth of
     /// the memory.
     pub unfinished_messages_max_per_node: Option<u64>,
     /// Most bytes that transactions of a connection hold until they are committed, if it is more than one
     /// message.
     pub uncommitted_max: u64,
-    /// The same of all connections, above which each may have an even share; without it a quarter of
+    /// The same of all connections, above which each may have an even share; without it a sixteenth of
     /// the memory.
     pub uncommitted_max_per_node: Option<u64>,
     /// What a client may leave unread.

@@ -22,7 +22,7 @@ pub(super) const UNFINISHED_PER_NODE: Setting = Setting {
     key: "amqp.unfinished_messages_max_per_node",
     about: "What such messages of all connections may take before each may take an even share only; twice that is the most",
     live: true,
-    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a quarter of the memory",
+    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for an eighth of the memory, and the largest message at least",
     apply: |config, value| {
         config.amqp.unfinished_messages_max_per_node = budget(value)?;
         Ok(())
@@ -46,7 +46,7 @@ pub(super) const UNCOMMITTED_PER_NODE: Setting = Setting {
     key: "amqp.uncommitted_max_per_node",
     about: "What transactions of all connections may hold before each may an even share only; twice that is the most",
     live: true,
-    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a quarter of the memory",
+    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a sixteenth of the memory, and the largest message at least",
     apply: |config, value| {
         config.amqp.uncommitted_max_per_node = budget(value)?;
         Ok(())
