@@ -17,7 +17,7 @@ use crate::settings::{HttpMethod, HttpSettings};
 use crate::trouble::Trouble;
 
 /// Longest answer that is read, in bytes.
-const ANSWER_MAX: usize = 64 * 1024;
+pub(crate) const ANSWER_MAX: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct HttpBackend {

@@ -18,6 +18,7 @@ use leveret_outbound::TrustError;
 use thiserror::Error;
 use tokio::time::timeout;
 
+pub(crate) use self::evaluate::GROUPS_MAX;
 use self::evaluate::{Evaluation, equals, search};
 use self::pool::{BindAs, Lease, Pool};
 use self::query::Test;

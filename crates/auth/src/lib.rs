@@ -8,6 +8,7 @@
 
 mod answers;
 mod backends;
+mod fixed_limits;
 mod http;
 mod ldap;
 mod login;
@@ -17,6 +18,7 @@ mod settings;
 mod trouble;
 
 pub use backends::Backends;
+pub use fixed_limits::FIXED_LIMITS;
 pub use ldap::{InvalidQuery, LdapQuery, LdapTagQueries};
 pub use login::{Credentials, LoginRefused};
 pub use settings::{

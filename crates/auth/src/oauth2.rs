@@ -14,7 +14,10 @@ use leveret_broker::UserLimits;
 use leveret_broker::access::{Principal, Rights, User};
 use thiserror::Error;
 
+pub(crate) use self::claims::SCOPES_MAX;
+pub(crate) use self::keys::{ASKED_EVERY, FRESH};
 use self::keys::{Keys, NoKey};
+pub(crate) use self::signature::TOKEN_MAX;
 use self::signature::{Token, Unsound};
 use crate::settings::OAuth2Settings;
 use crate::trouble::Trouble;

@@ -172,13 +172,15 @@ pub struct TableLimits {
 impl TableLimits {
     /// No table nested deeper is ever accepted: code that walks tables may recurse.
     pub const DEEPEST: usize = 32;
+    /// Unless a broker is told otherwise.
+    pub const DEFAULT: Self = Self { max_depth: 16, max_fields: 4096 };
     /// For tables that were accepted before, by whatever limits.
     pub const ACCEPTED: Self = Self { max_depth: Self::DEEPEST, max_fields: usize::MAX };
 }
 
 impl Default for TableLimits {
     fn default() -> Self {
-        Self { max_depth: 16, max_fields: 4096 }
+        Self::DEFAULT
     }
 }
 

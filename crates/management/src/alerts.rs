@@ -22,6 +22,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use self::courier::Courier;
+#[cfg(test)]
+pub(crate) use self::courier::TRY_TIMEOUT;
 use self::machine::Machine;
 pub(crate) use self::silence::{Silence, Silences};
 pub(crate) use self::watch::run;

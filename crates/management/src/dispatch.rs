@@ -27,7 +27,7 @@ use crate::routes::{Endpoint, Route};
 /// Longest body of somebody who has not logged in, which is to do that, with a password or a token.
 const LOGIN_BODY_MAX: usize = 16 * 1024;
 /// Requests worked on at a time; more wait.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// What all requests share.
 pub(crate) struct Shared {

@@ -18,6 +18,8 @@ mod control;
 mod definitions;
 mod deliveries;
 mod dispatch;
+#[cfg(test)]
+mod fixed_limits;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod json_table;

@@ -19,7 +19,7 @@ pub(crate) type Field<T> = (&'static str, Get<T>);
 type Get<T> = fn(&T) -> Option<Value>;
 
 const PAGE_SIZE: usize = 100;
-const PAGE_SIZE_MAX: usize = 500;
+pub(crate) const PAGE_SIZE_MAX: usize = 500;
 /// How large a compiled pattern of a request may be, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 

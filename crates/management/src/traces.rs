@@ -29,7 +29,7 @@ const BATCH: usize = 512;
 /// How long further spans are waited for before some are sent.
 const GATHERING: Duration = Duration::from_millis(500);
 /// How long one try may take.
-const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a try that failed; each is twice the one before, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -36,6 +36,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use self::asking::Pending;
 use self::handshake::Client;
+pub(crate) use self::handshake::FRAME_MAX_MIN;
 use self::settle::{PendingSettlement, Settling};
 use crate::admission::{Admission, Guest};
 use crate::budgets::Budgets;
@@ -50,7 +51,7 @@ use crate::uncommitted::Uncommitted;
 use crate::unfinished::Unfinished;
 
 /// Frames before tune-ok are no larger: RabbitMQ's initial frame-max.
-const INITIAL_FRAME_MAX: u32 = 8192;
+pub(crate) const INITIAL_FRAME_MAX: u32 = 8192;
 /// Places in queues that the messages of one turn take, about, at most. Of a client whose messages
 /// go to one queue each a turn is as long as what was read.
 const TURN_PLACES: usize = 4096;

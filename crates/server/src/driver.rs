@@ -34,9 +34,9 @@ const SHARE: usize = 256 * 1024;
 /// How often a connection that waits for the disk looks whether that is full.
 const FULL_DISK_CHECK: Duration = Duration::from_millis(100);
 /// How long a failed login is left without an answer to its hang-up, as RabbitMQ does.
-const LOGIN_PENALTY: Duration = Duration::from_secs(3);
+pub(crate) const LOGIN_PENALTY: Duration = Duration::from_secs(3);
 /// How long a client may take to agree to a close, and to fetch the broker's last words.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same when the broker stops: together well under a second.
 const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 /// Without heartbeats, how long a connection is silent before its buffers go.

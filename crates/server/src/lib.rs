@@ -21,6 +21,7 @@ mod consumer;
 mod contained;
 mod control;
 mod driver;
+mod fixed_limits;
 mod frame_trace;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;

@@ -15,7 +15,7 @@ const SUCCESS: u32 = 0;
 const NO_SUCH_OBJECT: u32 = 32;
 const INVALID_DN_SYNTAX: u32 = 34;
 /// Groups that are looked at for a nested one, at most: a directory may be of any size.
-const GROUPS_MAX: usize = 1000;
+pub(crate) const GROUPS_MAX: usize = 1000;
 /// No attribute at all (RFC 4511, 4.5.1.8): only whether there is an entry counts.
 const NOTHING: [&str; 1] = ["1.1"];
 /// All entries have one. A search needs a filter.

@@ -9,7 +9,7 @@ use super::Invalid;
 use crate::settings::OAuth2Settings;
 
 /// Most scopes of a token that count, as in RabbitMQ.
-const SCOPES_MAX: usize = 2048;
+pub(crate) const SCOPES_MAX: usize = 2048;
 /// Where tokens of user-managed access have them.
 const OF_PERMISSIONS: &str = "authorization.permissions.scopes";
 /// What tells a user's name if nothing that is configured does.

@@ -24,9 +24,9 @@ use crate::settings::OAuth2Settings;
 use crate::trouble::Trouble;
 
 /// How often the URL is asked at most once keys have been fetched, whatever keys tokens name.
-const ASKED_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const ASKED_EVERY: Duration = Duration::from_secs(10);
 /// How old keys get before they are fetched again: one that is gone from there is good for as long.
-const FRESH: Duration = Duration::from_secs(60 * 60);
+pub(crate) const FRESH: Duration = Duration::from_secs(60 * 60);
 const BODY_MAX: usize = 1 << 20;
 /// Where a provider says where its keys are (OpenID Connect Discovery 1.0, 4).
 const DISCOVERY: &str = "/.well-known/openid-configuration";

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// Longest token, in bytes.
-const TOKEN_MAX: usize = 64 * 1024;
+pub(crate) const TOKEN_MAX: usize = 64 * 1024;
 
 /// A token whose signature has not been looked at.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Longest pattern text, in bytes.
-const PATTERN_BYTES_MAX: usize = 16 * 1024;
+pub(super) const PATTERN_BYTES_MAX: usize = 16 * 1024;
 /// Most memory one compiled pattern, and then its match cache, may take.
-const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const COMPILED_BYTES_MAX: usize = 1024 * 1024;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
 /// Steps back one search may take: far more than a sensible pattern needs, over within milliseconds.

@@ -7,11 +7,11 @@ use ahash::{AHashMap, RandomState};
 use parking_lot::Mutex;
 
 /// The first wait. Each further failure doubles it.
-const WAIT_MIN: Duration = Duration::from_secs(1);
+pub(super) const WAIT_MIN: Duration = Duration::from_secs(1);
 /// How long after the last failure it is forgotten.
-const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(10 * 60);
 /// Entries at a time. Where there are more, the one that failed longest ago is forgotten.
-const ENTRIES_MAX: usize = 8192;
+pub(super) const ENTRIES_MAX: usize = 8192;
 
 /// From when on wrong passwords cost time, and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ const TRIES: u32 = 5;
 /// The first pause between two tries; each is four times the one before.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one try may take.
-const TRY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a receiver was not told.
 #[derive(Debug, Error)]

@@ -1,12 +1,16 @@
 //! The page that says what every setting means.
 
+use leveret_broker::{FixedLimit, access};
+
 use super::Config;
 use super::rabbitmq::{Environment, KEYS, Meaning, VARIABLES};
 use super::settings::{self, Shown};
 use super::sources::{FILE_SUFFIX, variable};
+use crate::fixed_limits::FIXED_LIMITS;
 
-/// `docs/configuration.md`, made of the tables that settings are read by.
-pub fn reference() -> String {
+/// `docs/configuration.md`, made of the tables that settings are read by, and of the limits that none
+/// changes; of these with further ones.
+pub fn reference(further: &[FixedLimit]) -> String {
     let mut page = HEAD.to_owned();
     page +=
         "\n## Settings\n\n| setting | default | must be | changes |\n| --- | --- | --- | --- |\n";
@@ -28,7 +32,11 @@ pub fn reference() -> String {
             escaped(allowed)
         );
     }
-    page += FIXED_LIMITS;
+    page += FIXED_LIMITS_HEAD;
+    for limit in [FIXED_LIMITS, access::FIXED_LIMITS, leveret_auth::FIXED_LIMITS, further].concat()
+    {
+        page += &format!("{limit}\n");
+    }
     page += "\n## rabbitmq.conf\n";
     page += RABBITMQ;
     page += "\n### Keys that are settings\n\n| key | setting |\n| --- | --- |\n";
@@ -97,7 +105,8 @@ fn escaped(text: &str) -> String {
 const HEAD: &str = "\
 # Configuration
 
-Made by `cargo test -p leveret-server --lib reference` from the tables in `crates/server/src/config/`; don't edit it.
+Made by `cargo test -p leveret-management --lib reference` from the tables in `crates/server/src/config/` and the constants of
+`fixed_limits.rs` in each crate; don't edit it.
 
 Settings come from the configuration file (`--config leveret.toml` or `LEVERET_CONFIG`), then from environment
 variables, then from flags: the later ones win. A file whose name ends in `.conf` is read as a `rabbitmq.conf`.
@@ -110,29 +119,13 @@ wrong nothing changes.
 Rules for alerts and whom they are told stand in a section of their own, `[alerts]`: see [alerts.md](alerts.md).
 ";
 
-const FIXED_LIMITS: &str = "
+const FIXED_LIMITS_HEAD: &str = "
 ## Fixed limits
 
 What no setting changes, because the protocol says so, or because nobody would know a better number.
 
 | limit | value | why |
 | --- | --- | --- |
-| a frame before `connection.tune-ok` | 8 KiB | RabbitMQ's; larger ones get 501 `FRAME_ERROR` |
-| `frame_max` that a client may ask for | 4 KiB at least | what older clients ask for; less gets 530 `NOT_ALLOWED` |
-| tables in a handshake | 4096 entries, 16 deep | who has not logged in is not to cost more, whatever is set for later |
-| a failed login over AMQP | 3 s | RabbitMQ's: it makes guessing slow on each connection |
-| a client's agreement to a close | 10 s | beyond it the socket is closed |
-| the first wait after wrong passwords, and how long they are remembered | 1 s, 10 min | `auth.wrong_passwords_max` and its kin say the rest |
-| addresses and users whose wrong passwords are remembered | 8192 | memory: the one that failed longest ago is forgotten |
-| requests over HTTP worked on at a time | 16 | more wait, so that clients of AMQP don't |
-| pages of a list | 500 items | RabbitMQ's; more gets 400 |
-| watchers of passing messages | 32 at a time | each has copies made; more get 400 |
-| a token's length, and its scopes | 64 KiB, 2048 | what is longer lets nobody in |
-| keys of a token's provider are fetched again | after 1 h; for unknown ones every 10 s at most | so that nobody has the provider asked all the time |
-| an answer of an HTTP service about logins | 64 KiB | it says allow or deny |
-| groups of groups looked up with LDAP | 1000 | a circle of groups has an end |
-| regular expressions of permissions | 16 KiB, 1 MiB compiled | matching costs the client that publishes |
-| a try to tell of an alert, to send spans | 30 s, 10 s | it is tried again |
 ";
 
 const RABBITMQ: &str = "
@@ -150,22 +143,3 @@ const VARIABLES_HEAD: &str = "
 | variable | meaning |
 | --- | --- |
 ";
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::*;
-
-    /// The page is made anew when it is out of date, and the test fails for it to be looked at.
-    #[test]
-    fn the_reference_page_is_up_to_date() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
-        let page = reference();
-        if fs::read_to_string(&path).ok().as_ref() != Some(&page) {
-            fs::write(&path, page).unwrap();
-            panic!("docs/configuration.md was out of date and is made anew: commit it");
-        }
-    }
-}

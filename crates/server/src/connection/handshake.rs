@@ -14,7 +14,7 @@ use crate::sasl::{Identity, SaslError};
 use crate::{clock, server};
 
 /// Smallest frame-max a client may ask for: what RabbitMQ took before 4.1, and older clients ask.
-const FRAME_MAX_MIN: u32 = 4096;
+pub(crate) const FRAME_MAX_MIN: u32 = 4096;
 
 /// What the client said about itself.
 #[derive(Debug, Default)]
