@@ -52,6 +52,15 @@ pub enum OpenError {
         /// The folder.
         dir: PathBuf,
     },
+    /// A repair began to replace files and did not end.
+    #[error(
+        "a repair of {dir} was cut off: run `leveret store repair` again, or restore the data directory from a backup",
+        dir = .dir.display()
+    )]
+    UnfinishedRepair {
+        /// The folder.
+        dir: PathBuf,
+    },
     /// A segment between the oldest and the newest is not there.
     #[error(
         "segment file {path} is missing: put it back from where it was moved, restore the data directory from a backup, \

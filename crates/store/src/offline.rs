@@ -11,6 +11,7 @@ mod repair;
 mod salvage;
 mod survey;
 mod tolerant;
+mod unfinished;
 mod usage;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 
 use thiserror::Error;
 
+pub(crate) use self::unfinished::is_unfinished;
 pub use self::{
     check::{CheckReport, check},
     damage::{Damage, Lost},
@@ -59,6 +61,15 @@ pub enum OfflineError {
     /// What was to be told could not be.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
+}
+
+/// Takes the lock of a data directory that is there, to look at it.
+fn lock_to_read(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
+    let lock = lock(disk, dir)?;
+    if is_unfinished(disk, dir)? {
+        return Err(OpenError::UnfinishedRepair { dir: dir.to_owned() }.into());
+    }
+    Ok(lock)
 }
 
 /// Takes the lock of a data directory that is there.

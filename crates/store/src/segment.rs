@@ -110,7 +110,7 @@ pub(crate) fn number(file: &str) -> Option<u64> {
 
 /// Whether the name is that of a segment still being made.
 pub(crate) fn is_unfinished(name: &str) -> bool {
-    name.ends_with(".new")
+    name.strip_suffix(UNFINISHED).is_some_and(|name| name.ends_with('.'))
 }
 
 /// Reads the salt from the header of segment `number`.
@@ -146,11 +146,13 @@ pub(crate) fn encode_header(number: u64, salt: u64) -> [u8; HEADER_SIZE] {
 }
 
 pub(crate) fn new_name(number: u64) -> String {
-    format!("{number:016x}.new")
+    format!("{number:016x}.{UNFINISHED}")
 }
 
 const MAGIC: [u8; 8] = *b"LVTSEGMT";
 const SUFFIX: &str = "seg";
+/// Of a file that is being made.
+pub(crate) const UNFINISHED: &str = "new";
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
-    StoreOptions, StoreStats, Syncs, Writable, backup,
+    StoreOptions, StoreStats, Syncs, Writable, backup, offline,
     read::read,
     recovery::{Journal, recover, refused},
     segment::Segment,
@@ -73,6 +73,9 @@ impl Store {
             return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() });
         }
         let lock = lock(&*disk, dir)?;
+        if offline::is_unfinished(&*disk, dir)? {
+            return Err(OpenError::UnfinishedRepair { dir: dir.to_owned() });
+        }
         let (tables, state, applied) = Tables::open(Arc::clone(&disk), dir)?;
         let mut journal = recover(&*disk, &journal_dir, applied, &options)?;
         // Nothing is written to the tables before: what is left of the changes is not all of them.

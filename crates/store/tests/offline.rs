@@ -382,18 +382,6 @@ fn missing_definitions_are_missed_and_dropped_only_if_told() {
 }
 
 #[test]
-fn an_interrupted_repair_goes_on() {
-    let disk = MemDisk::new();
-    let before = written(&disk);
-    let path = segments(&disk)[1].clone();
-    // The damaged file was renamed, and its successor not yet put in place.
-    disk.rename(&path, &path.with_extension("seg.damaged")).expect("renames");
-    offline::repair(&disk, dir(), false).expect("can be repaired");
-    let (store, recovered) = open(&disk).expect("opens");
-    assert_eq!(messages(&store, &recovered), before);
-}
-
-#[test]
 fn usage_says_what_takes_space_and_what_keeps_it() {
     let disk = MemDisk::new();
     let (store, _) = open(&disk).expect("opens");

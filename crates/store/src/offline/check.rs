@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Damage, Lost, OfflineError, definitions, lock, survey};
+use super::{Damage, Lost, OfflineError, definitions, lock_to_read, survey};
 use crate::{Disk, Lsn, OpenError, encoding::Reader, record::Record, store::JOURNAL, tables};
 
 /// What a check found.
@@ -35,7 +35,7 @@ pub struct CheckReport {
 /// When there is nothing to check, a broker runs on it, it is of a newer format, or the system
 /// refuses. Damage is no error.
 pub fn check(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, OfflineError> {
-    let _lock = lock(disk, dir)?;
+    let _lock = lock_to_read(disk, dir)?;
     inspect(disk, dir)
 }
 

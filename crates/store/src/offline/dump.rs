@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{OfflineError, lock, survey};
+use super::{OfflineError, lock_to_read, survey};
 use crate::{
     Definition, Disk, Lsn, RecoveredPlace,
     definitions::DefinitionsIter,
@@ -73,7 +73,7 @@ pub fn dump(
     dir: &Path,
     mut each: impl FnMut(u64, u64, Lsn, DumpedRecord<'_>) -> io::Result<()>,
 ) -> Result<(), OfflineError> {
-    let _lock = lock(disk, dir)?;
+    let _lock = lock_to_read(disk, dir)?;
     survey::survey(disk, &dir.join(JOURNAL), |piece| {
         let mut reader = Reader(piece.records);
         let mut lsn = piece.header.first;

@@ -13,6 +13,7 @@ use std::{
 use super::{
     Damage, OfflineError, check, definitions, lock,
     survey::{self, Piece, Survey, SurveyedFile},
+    unfinished,
 };
 use crate::{
     Batch, Disk, DiskFile, OpenError,
@@ -59,7 +60,7 @@ pub fn repair(
 ) -> Result<RepairReport, OfflineError> {
     let _lock = lock(disk, dir)?;
     let journal = dir.join(JOURNAL);
-    resume(disk, &journal)?;
+    let was_cut_off = unfinished::resume(disk, dir)?;
     let definitions = definitions::read(disk, dir)?;
     if let (Err(reason), false) = (&definitions, drop_definitions) {
         let path = dir.join(tables::FILE);
@@ -71,22 +72,25 @@ pub fn repair(
         create_definitions(disk, dir)?;
         report.files.push(Repaired { path: dir.join(tables::FILE), set_aside: None, records: 0 });
     }
-    if report.damages.is_empty() {
+    if report.damages.is_empty() && !was_cut_off {
         return Ok(report);
-    }
-    if definitions.is_err() {
-        let path = dir.join(tables::FILE);
-        let set_aside = set_aside(disk, &path)?;
-        create_definitions(disk, dir)?;
-        report.files.push(Repaired { path, set_aside: Some(set_aside), records: 0 });
     }
 
     // Which files are to be written, and which numbers they have to bridge, is known at the end.
     let plan = survey::survey(disk, &journal, |_| Ok::<_, OfflineError>(()))?;
     let mut writers = Writers::new(disk, &journal, &plan);
     survey::survey(disk, &journal, |piece| writers.take(piece))?;
-    writers.finish(&mut report)?;
+    let mut files = Vec::new();
+    if definitions.is_err() {
+        let path = dir.join(tables::FILE);
+        let set_aside = Some(unfinished::free_name(disk, &path)?);
+        files.push(Repaired { path, set_aside, records: 0 });
+    }
+    files.extend(writers.finish()?);
+    replace(disk, dir, &files)?;
+    report.files.extend(files);
     mark(disk, &journal)?;
+    unfinished::finish(disk, dir)?;
 
     let left = check::inspect(disk, dir)?.damages;
     match left.into_iter().next() {
@@ -98,42 +102,32 @@ pub fn repair(
     }
 }
 
+/// Sets the damaged files aside and puts new ones in their place.
+fn replace(disk: &dyn Disk, dir: &Path, files: &[Repaired]) -> Result<(), OfflineError> {
+    let set_aside: Vec<(&Path, &Path)> =
+        files.iter().filter_map(|file| Some((&*file.path, file.set_aside.as_deref()?))).collect();
+    unfinished::begin(disk, dir, &set_aside)?;
+    for (path, aside) in set_aside {
+        disk.rename(path, aside).map_err(refused("rename", path))?;
+    }
+    // No file gets a name before it is certain that the one that had it is kept.
+    unfinished::sync_names(disk, dir)?;
+    for Repaired { path, .. } in files {
+        if path.ends_with(tables::FILE) {
+            create_definitions(disk, dir)?;
+        } else {
+            let new = path.with_extension(segment::UNFINISHED);
+            disk.rename(&new, path).map_err(refused("rename", &new))?;
+        }
+    }
+    Ok(unfinished::sync_names(disk, dir)?)
+}
+
 /// Makes tables that define nothing: without any the broker would not start.
 fn create_definitions(disk: &dyn Disk, dir: &Path) -> Result<(), OfflineError> {
     let failed =
         |source| OpenError::Definitions { path: dir.join(tables::FILE), source: Box::new(source) };
     Ok(tables::create_empty(disk, dir).map_err(failed)?)
-}
-
-/// Puts a file back that an interrupted repair had set aside without replacing it.
-fn resume(disk: &dyn Disk, journal: &Path) -> Result<(), OpenError> {
-    let names = disk.list(journal).map_err(refused("list", journal))?;
-    for name in &names {
-        if let Some(original) = name.strip_suffix(SET_ASIDE).and_then(|name| name.strip_suffix('.'))
-            && segment::number(original).is_some()
-            && !names.iter().any(|name| name == original)
-        {
-            let path = journal.join(name);
-            disk.rename(&path, &journal.join(original)).map_err(refused("rename", &path))?;
-            disk.sync_dir(journal).map_err(refused("sync", journal))?;
-        }
-    }
-    Ok(())
-}
-
-/// Renames a file so that nothing reads it any more.
-fn set_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf, OpenError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let dir = path.parent().unwrap_or(path);
-    let taken = disk.list(dir).map_err(refused("list", dir))?;
-    let names = (1..).map(|attempt: u32| match attempt {
-        1 => format!("{name}.{SET_ASIDE}"),
-        attempt => format!("{name}.{SET_ASIDE}.{attempt}"),
-    });
-    let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
-    let aside = dir.join(free);
-    disk.rename(path, &aside).map_err(refused("rename", path))?;
-    Ok(aside)
 }
 
 /// Writes the files that take the place of damaged ones, one at a time.
@@ -229,20 +223,21 @@ impl<'a> Writers<'a> {
         }
     }
 
-    /// Puts the new files in the place of the damaged ones.
-    fn finish(mut self, report: &mut RepairReport) -> Result<(), OfflineError> {
+    /// Completes all new files. Answers what they are to replace.
+    fn finish(mut self) -> Result<Vec<Repaired>, OfflineError> {
         self.go_to(self.plan.files.len().saturating_sub(1))?;
         self.end()?;
+        let mut files = Vec::new();
         for (index, records) in self.done {
             let Some(file) = self.plan.files.get(index) else { continue };
-            let aside =
-                if file.is_missing { None } else { Some(set_aside(self.disk, &file.path)?) };
-            let new = self.journal.join(segment::new_name(file.number));
-            self.disk.rename(&new, &file.path).map_err(refused("rename", &new))?;
-            self.disk.sync_dir(self.journal).map_err(refused("sync", self.journal))?;
-            report.files.push(Repaired { path: file.path.clone(), set_aside: aside, records });
+            let path = file.path.clone();
+            let set_aside = match file.is_missing {
+                true => None,
+                false => Some(unfinished::free_name(self.disk, &path)?),
+            };
+            files.push(Repaired { path, set_aside, records });
         }
-        Ok(())
+        Ok(files)
     }
 }
 
@@ -375,5 +370,3 @@ fn mark(disk: &dyn Disk, journal: &Path) -> Result<(), OfflineError> {
     file.sync_data().map_err(refused("sync", &tail.path))?;
     Ok(())
 }
-
-const SET_ASIDE: &str = "damaged";

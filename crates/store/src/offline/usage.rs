@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use smallvec::SmallVec;
 
 use super::{
-    Damage, OfflineError, definitions, lock,
+    Damage, OfflineError, definitions, lock_to_read,
     survey::{self, Piece},
 };
 use crate::{
@@ -89,7 +89,7 @@ pub enum Pin {
 /// # Errors
 /// As [`check`](super::check()).
 pub fn usage(disk: &dyn Disk, dir: &Path) -> Result<StoreUsage, OfflineError> {
-    let _lock = lock(disk, dir)?;
+    let _lock = lock_to_read(disk, dir)?;
     let (mut state, applied, unreadable) = match definitions::read(disk, dir)? {
         Ok((state, applied)) => (state, applied, None),
         Err(reason) => (State::new(), 0, Some(reason)),

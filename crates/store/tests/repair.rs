@@ -1,0 +1,231 @@
+//! Repairs that are cut off, and that are made again.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+#[path = "support/block_on.rs"]
+mod block_on;
+#[path = "support/messages.rs"]
+#[expect(dead_code, reason = "only which messages there are matters")]
+mod messages;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use block_on::block_on;
+use leveret_store::{
+    Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
+    Table, offline, simulation::SimDisk,
+};
+
+fn dir() -> &'static Path {
+    Path::new("/data")
+}
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        segment_bytes: 4 << 10,
+        first_segment_bytes: 4 << 10,
+        lazy_sync: Duration::from_millis(1),
+        // What is read is what is damaged.
+        summary_from_bytes: u64::MAX,
+        ..StoreOptions::default()
+    }
+}
+
+fn open(disk: &(impl Disk + Clone)) -> Result<(Store, Recovered), OpenError> {
+    Store::open(Arc::new(disk.clone()), dir(), options())
+}
+
+/// Numbers and payloads.
+type Messages = Vec<(Lsn, Vec<u8>)>;
+
+fn messages(store: &Store, recovered: &Recovered) -> Messages {
+    let found = messages::messages(store, recovered).expect("reads");
+    found.into_iter().map(|message| (message.lsn, message.payload)).collect()
+}
+
+fn repair(disk: &impl Disk) -> offline::RepairReport {
+    offline::repair(disk, dir(), false).expect("can be repaired")
+}
+
+/// What is there after the disk was repaired for good.
+fn opened(disk: &(impl Disk + Clone)) -> Messages {
+    let (store, recovered) = open(disk).expect("opens");
+    messages(&store, &recovered)
+}
+
+/// A journal of several segments, the messages in which wait in queue 1.
+fn written(disk: &MemDisk) {
+    let (store, _) = open(disk).expect("opens");
+    let mut batch = Batch::new();
+    for number in 0..60_u8 {
+        batch.message(&[1], &[&[number; 200]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    store.close();
+}
+
+fn segments(disk: &impl Disk) -> Vec<PathBuf> {
+    let journal = dir().join("journal");
+    let mut names = disk.list(&journal).expect("lists");
+    names.retain(|name| name.ends_with(".seg"));
+    names.sort();
+    names.iter().map(|name| journal.join(name)).collect()
+}
+
+fn file(disk: &impl Disk, path: &Path) -> Arc<dyn DiskFile> {
+    disk.open(path).expect("is there")
+}
+
+/// Damages a record in the middle of a segment.
+fn damage(disk: &impl Disk, path: &Path) {
+    file(disk, path).write_all_at(&[&[0xee; 30]], 1500).expect("writes");
+}
+
+/// All files of a disk on another, durably.
+fn copy(of: &MemDisk, to: &impl Disk) {
+    for folder in [dir().to_owned(), dir().join("journal")] {
+        for name in of.list(&folder).expect("lists") {
+            let path = folder.join(name);
+            let from = file(of, &path);
+            let mut bytes = vec![0; usize::try_from(from.len().expect("has one")).expect("small")];
+            from.read_exact_at(&mut bytes, 0).expect("reads");
+            let copy = to.create(&path).expect("is made");
+            copy.write_all_at(&[&bytes], 0).expect("writes");
+            copy.sync_data().expect("syncs");
+        }
+        to.sync_dir(&folder).expect("syncs");
+    }
+}
+
+#[test]
+fn what_an_earlier_repair_set_aside_stays_where_it_is() {
+    for times in [1, 2] {
+        let disk = MemDisk::new();
+        written(&disk);
+        let second = segments(&disk)[1].clone();
+        for _ in 0..times {
+            damage(&disk, &second);
+            assert!(!repair(&disk).files.is_empty());
+        }
+        // All of that is acknowledged, and its segment goes.
+        let (store, recovered) = open(&disk).expect("opens");
+        let mut batch = Batch::new();
+        for (lsn, _) in messages(&store, &recovered) {
+            batch.ack(1, &[lsn]);
+        }
+        store.append(&mut batch);
+        while segments(&disk).iter().any(|path| *path <= second) {
+            batch.message(&[1], &[&[7; 300]]);
+            let last = store.append(&mut batch).last;
+            batch.ack(1, &[last]);
+            block_on(store.durable(store.append(&mut batch).last));
+        }
+        batch.message(&[1], &[b"new"]);
+        block_on(store.durable(store.append(&mut batch).last));
+        store.close();
+        drop(store);
+
+        let before = segments(&disk);
+        let report = repair(&disk);
+        assert!(report.damages.is_empty() && report.files.is_empty(), "{report:?}");
+        assert_eq!(segments(&disk), before, "a file is back");
+        let payloads: Vec<_> = opened(&disk).into_iter().map(|(_, payload)| payload).collect();
+        assert_eq!(payloads, [b"new"]);
+    }
+}
+
+/// At each change or sync of a repair the power goes, or the process ends. A start without another repair
+/// finds what this one would have left, or says why there is none.
+fn cut_off_everywhere(damaged: &MemDisk, drop_definitions: bool) {
+    let whole = MemDisk::new();
+    copy(damaged, &whole);
+    offline::repair(&whole, dir(), drop_definitions).expect("can be repaired");
+    let expected = opened(&whole);
+    let mut refusals = 0;
+    for count in 0.. {
+        let mut is_whole = false;
+        for is_power_lost in [true, false] {
+            let disk = SimDisk::new(count);
+            copy(damaged, &disk);
+            disk.crash_after(count);
+            is_whole = offline::repair(&disk, dir(), drop_definitions).is_ok();
+            assert_ne!(is_whole, disk.is_down());
+            let disk = if is_power_lost { disk.reboot() } else { disk.restart() };
+            match open(&disk) {
+                Ok((store, recovered)) => {
+                    let found = messages(&store, &recovered);
+                    assert!(found == expected, "a start after {count} changes found others");
+                }
+                Err(OpenError::UnfinishedRepair { .. }) => {
+                    refusals += 1;
+                    let refused = offline::check(&disk, dir()).expect_err("neither old nor new");
+                    assert!(refused.to_string().contains("run `leveret store repair` again"));
+                }
+                // Nothing has been replaced yet.
+                Err(error) => {
+                    let is_damaged = matches!(
+                        error,
+                        OpenError::Damaged { .. }
+                            | OpenError::MissingSegment { .. }
+                            | OpenError::BadSegment { .. }
+                            | OpenError::Definitions { .. }
+                    );
+                    assert!(is_damaged && !is_whole, "{error}");
+                }
+            }
+            offline::repair(&disk, dir(), drop_definitions).expect("can be repaired");
+            assert!(opened(&disk) == expected, "cut off after {count} changes");
+        }
+        if is_whole {
+            break;
+        }
+    }
+    assert!(refusals > 0);
+}
+
+#[test]
+fn a_repair_that_is_cut_off_loses_nothing_and_is_made_again() {
+    let sound = MemDisk::new();
+    written(&sound);
+    let count = segments(&sound).len();
+    assert!(count > 5);
+    // The first, a few, the last two that have units.
+    for hit in [vec![0], vec![1, 2, 4], vec![count - 4, count - 3]] {
+        let disk = MemDisk::new();
+        copy(&sound, &disk);
+        for index in &hit {
+            damage(&disk, &segments(&sound)[*index]);
+        }
+        cut_off_everywhere(&disk, false);
+        // Where a segment was repaired before, what was set aside then is not what is put back.
+        repair(&disk);
+        for index in &hit {
+            damage(&disk, &segments(&sound)[*index]);
+        }
+        disk.remove(&segments(&sound)[3]).expect("removes");
+        cut_off_everywhere(&disk, false);
+    }
+}
+
+#[test]
+fn so_is_one_that_drops_the_definitions() {
+    let disk = MemDisk::new();
+    let (store, _) = open(&disk).expect("opens");
+    let mut batch = Batch::new();
+    batch.define(&[Definition::Put { table: Table::Queues, key: vec![1], value: vec![1; 20] }]);
+    store.append(&mut batch);
+    store.close();
+    drop(store);
+    written(&disk);
+    let path = dir().join("definitions.redb");
+    let length = file(&disk, &path).len().expect("has one");
+    for offset in (0..length).step_by(512) {
+        file(&disk, &path).write_all_at(&[&[0x5a; 64]], offset).expect("writes");
+    }
+    damage(&disk, &segments(&disk)[0]);
+    cut_off_everywhere(&disk, true);
+}
