@@ -333,6 +333,14 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn nothing_is_hashed_for_who_names_nobody() {
+        let access = AccessControl::new(["guest"]).hashing_with(HashingAlgorithm::Argon2id);
+        let backends = Backends::new(&Settings::default(), &Arc::new(access));
+        assert!(!backends.know_at_once("anna", Some(b"guess")));
+        assert!(backends.know_at_once("", Some(b"guess")));
+    }
+
     #[tokio::test]
     async fn nothing_is_hashed_for_who_has_to_wait() {
         let access = AccessControl::new(["guest"]).hashing_with(HashingAlgorithm::Argon2id);

@@ -68,6 +68,11 @@ impl LoginRefused {
         self.is_denied && !self.is_token
     }
 
+    /// Whether a token is known to be wrong that came without a name: everybody could be asked.
+    pub fn is_wrong_token(&self) -> bool {
+        self.is_denied && !self.is_fault
+    }
+
     /// Whether somebody can't be asked.
     pub(crate) fn is_fault(&self) -> bool {
         self.is_fault

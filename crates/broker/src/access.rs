@@ -111,6 +111,9 @@ impl AccessControl {
     /// Whether [`authenticate`](Self::authenticate) will take its time, and much memory: that is not
     /// for a thread that serves others.
     pub fn takes_time(&self, user: &str, password: &[u8]) -> bool {
+        if user.is_empty() {
+            return false;
+        }
         let (user, are_costly) = (self.user(user), self.hashing == HashingAlgorithm::Argon2id);
         match user.as_ref().and_then(|user| user.password_hash.as_ref()) {
             None => are_costly,
@@ -155,7 +158,7 @@ impl AccessControl {
     ///
     /// An unknown user and a user without a password cost one hash like a wrong password does, and
     /// that as much as one of a new password, so the time of the answer does not tell which names
-    /// exist. `peer_is_loopback` is [`is_loopback`] of the peer's address.
+    /// exist. An empty name is nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.
@@ -165,6 +168,9 @@ impl AccessControl {
         password: &[u8],
         peer_is_loopback: bool,
     ) -> Result<Arc<User>, AuthFailure> {
+        if user.is_empty() {
+            return Err(AuthFailure::UnknownUser);
+        }
         let Some(user) = self.user(user) else {
             password::verify_nothing(self.hashing, password);
             return Err(AuthFailure::UnknownUser);

@@ -126,11 +126,11 @@ pub(crate) async fn by_password(
 ) -> Result<Principal, Failure> {
     let access = node.broker.access();
     let Shown { user, password } = shown;
-    // A token is not guessed, and names no user before it has been verified.
+    // A token names no user before it has been verified.
     let is_token = user.is_empty();
     let check_throttle = || {
         let wait = access.throttle().wait(&user, address, Instant::now());
-        wait.filter(|_| !is_token).map_or(Ok(()), |wait| {
+        wait.map_or(Ok(()), |wait| {
             access.count_throttled(Entrance::Http);
             Err(Failure::Throttled(wait.as_secs() + 1))
         })
@@ -151,7 +151,10 @@ pub(crate) async fn by_password(
         let asked = node.backends.log_in(&credentials).await;
         // The others of many that are tried at a time were wrong meanwhile.
         check_throttle()?;
-        asked.map_err(|refused| (refused.to_string(), refused.is_guess()))
+        asked.map_err(|refused| {
+            let counts = if is_token { refused.is_wrong_token() } else { refused.is_guess() };
+            (refused.to_string(), counts)
+        })
     };
     access.count_attempt(Entrance::Http, found.is_ok());
     match found {
@@ -159,8 +162,8 @@ pub(crate) async fn by_password(
             access.throttle().succeeded(&user, address);
             Ok(found)
         }
-        Err((why, is_guess)) => {
-            if is_guess && !is_token {
+        Err((why, counts)) => {
+            if counts {
                 access.throttle().failed(&user, &password, address, Instant::now());
             }
             let user = user.escape_debug();

@@ -240,3 +240,33 @@ fn wrong_passwords_cost_time() {
     });
     assert_eq!(wrong.call("GET", "/whoami", &Value::Null).status, 401);
 }
+
+/// Nobody asks them for a hash, and they are worth no more than other guesses.
+#[test]
+fn wrong_tokens_cost_time() {
+    let config = "management = \"127.0.0.1:0\"\n[web]\nproxies = [\"127.0.0.1\"]\n\
+                  [auth]\nwrong_passwords_max_per_address = 10\n";
+    let Some(broker) = Broker::configured(config, "knows whom a proxy speaks for") else { return };
+    let api = Api::new(broker.management_address());
+    let status = |address: &str, login: &str| {
+        let headers = [("x-forwarded-for", address), ("authorization", login)];
+        api.with_login(None).send("GET", "/api/whoami", &headers, "").status
+    };
+    let (here, there) = ("192.0.2.1", "192.0.2.2");
+    for _ in 0..20 {
+        assert_eq!(status(here, "Bearer expired"), 401, "the same again is no guess");
+    }
+    for number in 1..10 {
+        assert_eq!(status(here, &format!("Bearer {number}")), 401);
+    }
+    // However slow this goes: each that is looked at doubles the wait.
+    assert!((10..50).any(|number| status(here, &format!("Bearer {number}")) == 429));
+    let without_name = |number: u32| {
+        let login = format!(":{number}");
+        let headers = [("x-forwarded-for", here)];
+        api.with_login(Some(&login)).send("GET", "/api/whoami", &headers, "").status
+    };
+    assert!((0..50).any(|number| without_name(number) == 429));
+    assert_eq!(status(there, "Bearer another"), 401);
+    assert!(broker.log().contains("HTTP login refused: user '' from 192.0.2.1"));
+}

@@ -40,19 +40,23 @@ impl Default for ThrottleLimits {
 /// The same wrong password again is no further guess: programs with an old one come back with it for
 /// hours, and are neither to wait longer and longer for the right one nor to keep out their
 /// neighbours.
+///
+/// Who comes with a token has an empty name, and counts for the address alone.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    /// Of passwords, of which nothing else is kept.
+    /// Of names, which may be long and are a stranger's, and of passwords: nothing else is kept of
+    /// them.
     hasher: RandomState,
     limits: Mutex<ThrottleLimits>,
     failures: Mutex<AHashMap<Key, Failures>>,
 }
 
 /// Who failed: an address, for a user or for any.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     network: IpAddr,
-    user: Option<Box<str>>,
+    /// As a hash.
+    user: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +76,9 @@ impl Throttle {
 
     /// How long this address has to wait before it may try a password of this user.
     pub fn wait(&self, user: &str, address: IpAddr, now: Instant) -> Option<Duration> {
+        let keys = self.keys(user, address);
         let failures = self.failures.lock();
-        let waits = keys(user, address).into_iter().flatten().filter_map(|key| {
+        let waits = keys.into_iter().flatten().filter_map(|key| {
             let until = failures.get(&key)?.until;
             until.checked_duration_since(now)
         });
@@ -83,17 +88,17 @@ impl Throttle {
     /// Remembers that a password was wrong.
     pub fn failed(&self, user: &str, password: &[u8], address: IpAddr, now: Instant) {
         let guess = self.hasher.hash_one(password);
-        let limits = *self.limits.lock();
+        let (keys, limits) = (self.keys(user, address), *self.limits.lock());
         let mut failures = self.failures.lock();
-        if let Some(entry) = failures.get_mut(&of_user(user, address))
+        if let Some(first) = keys.iter().flatten().next()
+            && let Some(entry) = failures.get_mut(first)
             && entry.guess == guess
             && now.duration_since(entry.last) < REMEMBERED
         {
             entry.last = now;
             return;
         }
-        for (key, free) in keys(user, address).into_iter().zip([limits.of_user, limits.of_address])
-        {
+        for (key, free) in keys.into_iter().zip([limits.of_user, limits.of_address]) {
             let Some(key) = key else { continue };
             if !failures.contains_key(&key) {
                 make_room(&mut failures, now);
@@ -112,19 +117,20 @@ impl Throttle {
     /// Forgets what failed before for this user from this address. What failed for others stays,
     /// or an attacker with one right password could go on guessing others.
     pub fn succeeded(&self, user: &str, address: IpAddr) {
-        self.failures.lock().remove(&of_user(user, address));
+        let [of_user, _] = self.keys(user, address);
+        if let Some(key) = of_user {
+            self.failures.lock().remove(&key);
+        }
     }
-}
 
-/// What a failure counts for: the user from there, and the address, if that is one.
-fn keys(user: &str, address: IpAddr) -> [Option<Key>; 2] {
-    let own = of_user(user, address);
-    let network = own.network;
-    [Some(own), (!network.is_loopback()).then_some(Key { network, user: None })]
-}
-
-fn of_user(user: &str, address: IpAddr) -> Key {
-    Key { network: network(address), user: Some(user.into()) }
+    /// What a failure counts for: the user from there, if one is named, and the address, if that is
+    /// one.
+    fn keys(&self, user: &str, address: IpAddr) -> [Option<Key>; 2] {
+        let network = network(address);
+        let user = (!user.is_empty()).then(|| self.hasher.hash_one(user));
+        let of_user = user.map(|user| Key { network, user: Some(user) });
+        [of_user, (!network.is_loopback()).then_some(Key { network, user: None })]
+    }
 }
 
 /// What counts as one client's address: an IPv6 client has a whole network of 64 bits to change its
@@ -153,7 +159,7 @@ fn make_room(failures: &mut AHashMap<Key, Failures>, now: Instant) {
     if failures.len() < ENTRIES_MAX {
         return;
     }
-    let oldest = failures.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| key.clone());
+    let oldest = failures.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| *key);
     if let Some(oldest) = oldest {
         failures.remove(&oldest);
     }
@@ -229,6 +235,18 @@ mod tests {
         let local: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
         (0..100).for_each(|user| guess(&throttle, &user.to_string(), local, now, 1));
         assert_eq!(throttle.wait("next", local, now), None);
+    }
+
+    #[test]
+    fn tokens_count_for_their_address() {
+        let (throttle, now) = (Throttle::default(), Instant::now());
+        (0..1000).for_each(|_| throttle.failed("", b"expired", HERE, now));
+        guess(&throttle, "", HERE, now, 48);
+        assert_eq!(throttle.wait("", HERE, now), None);
+        throttle.failed("", b"another", HERE, now);
+        assert_eq!(throttle.wait("", HERE, now), seconds(1));
+        assert_eq!(throttle.wait("anna", HERE, now), seconds(1));
+        assert_eq!(throttle.wait("", THERE, now), None);
     }
 
     #[test]
