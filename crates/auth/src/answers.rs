@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ahash::AHashMap;
-use leveret_broker::access::{Decision, Principal, Question};
+use leveret_broker::access::{AccessControl, Decision, Principal, Question};
 use parking_lot::Mutex;
 use ring::hmac;
 
@@ -19,8 +19,11 @@ const ENTRIES_MAX: usize = 8192;
 pub(crate) struct Answers {
     ttl: Duration,
     keeps_refusals: bool,
-    /// With which passwords are hidden. Nobody knows it, so what is kept tells nobody a password.
+    /// With which what somebody shows is hidden. Nobody knows it, so what is kept tells nobody a
+    /// password.
     key: hmac::Key,
+    /// The broker's own users, who may have had a part in a login.
+    access: Arc<AccessControl>,
     logins: Mutex<Remembered<LoginKey, Result<Principal, LoginRefused>>>,
     decisions: Mutex<Remembered<DecisionKey, Decision>>,
 }
@@ -28,13 +31,12 @@ pub(crate) struct Answers {
 /// Keys and values with the time of the answer.
 type Remembered<K, V> = AHashMap<K, (Instant, V)>;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct LoginKey {
     backend: (Backend, Backend),
-    user: String,
-    password: Option<Vec<u8>>,
     address: IpAddr,
-    vhost: Option<String>,
+    /// What is shown, and the vhost: as a digest, for a stranger's may be long.
+    shown: [u8; 32],
 }
 
 /// Who wants to do what.
@@ -50,29 +52,33 @@ pub(crate) struct DecisionKey {
 
 impl Answers {
     /// `None` if the system has no random bytes.
-    pub(crate) fn new(settings: CacheSettings) -> Option<Arc<Self>> {
+    pub(crate) fn new(settings: CacheSettings, access: &Arc<AccessControl>) -> Option<Arc<Self>> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).ok()?;
         Some(Arc::new(Self {
             ttl: settings.ttl,
             keeps_refusals: settings.refusals,
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+            access: Arc::clone(access),
             logins: Mutex::default(),
             decisions: Mutex::default(),
         }))
     }
 
-    /// What was answered to a login, or what it is answered now.
+    /// What was answered to a login, or what it is answered now. Nobody is let in again whose token
+    /// has expired, or who is no longer the user of the broker's own that they were.
     pub(crate) async fn login(
         &self,
         backend: (Backend, Backend),
         credentials: &Credentials,
         ask: impl Future<Output = Result<Principal, LoginRefused>>,
     ) -> Result<Principal, LoginRefused> {
-        let Credentials { user, password, address, vhost } = credentials.clone();
-        let password = password.map(|text| hmac::sign(&self.key, &text).as_ref().to_vec());
-        let key = LoginKey { backend, user, password, address, vhost };
-        if let Some(known) = find(&self.logins, &key, self.ttl) {
+        let shown = self.digest(credentials);
+        let key = LoginKey { backend, address: credentials.address, shown };
+        let known = find(&self.logins, &key, self.ttl);
+        if let Some(known) = known
+            && known.as_ref().ok().is_none_or(|principal| self.goes_on(principal))
+        {
             return known;
         }
         let answer = ask.await;
@@ -84,6 +90,30 @@ impl Answers {
             keep(&self.logins, key, answer.clone(), self.ttl);
         }
         answer
+    }
+
+    fn digest(&self, credentials: &Credentials) -> [u8; 32] {
+        let Credentials { user, password, vhost, .. } = credentials;
+        let parts =
+            [Some(user.as_bytes()), password.as_deref(), vhost.as_deref().map(str::as_bytes)];
+        let mut digest = hmac::Context::with_key(&self.key);
+        for part in parts {
+            // With its length none is taken for a piece of another.
+            digest.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+            digest.update(part.unwrap_or_default());
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.sign().as_ref());
+        bytes
+    }
+
+    fn goes_on(&self, principal: &Principal) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let own = principal.own.as_ref();
+        principal.expires_at().is_none_or(|at| now < at)
+            && own.is_none_or(|before| {
+                self.access.user(&before.name).is_some_and(|user| Arc::ptr_eq(&user, before))
+            })
     }
 
     /// What was decided, or what is decided now.
@@ -130,13 +160,16 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::net::Ipv4Addr;
 
     use super::*;
     use crate::settings::Settings;
 
     fn remembering(refusals: bool, ttl: Duration) -> Arc<Answers> {
-        Answers::new(CacheSettings { refusals, ttl, ..Settings::default().cache }).unwrap()
+        let access = Arc::new(AccessControl::new(["guest"]));
+        let settings = CacheSettings { refusals, ttl, ..Settings::default().cache };
+        Answers::new(settings, &access).unwrap()
     }
 
     fn key(user: &str) -> DecisionKey {
@@ -153,6 +186,30 @@ mod tests {
     async fn ask(answers: &Answers, user: &str, decision: Decision) -> Decision {
         let asked: Result<_, ()> = answers.decision(key(user), async { Ok(decision) }).await;
         asked.unwrap()
+    }
+
+    #[test]
+    fn each_login_has_a_digest_of_its_own() {
+        let answers = remembering(true, HOUR);
+        let logins = [
+            ("ab", Some("c"), None),
+            ("a", Some("bc"), None),
+            ("a", Some("b"), Some("c")),
+            ("a", Some(""), None),
+            ("a", None, None),
+            ("a", None, Some("")),
+        ];
+        let logins = logins.map(|(user, password, vhost)| Credentials {
+            user: user.to_owned(),
+            password: password.map(|text: &str| text.as_bytes().to_vec()),
+            address: Ipv4Addr::LOCALHOST.into(),
+            vhost: vhost.map(str::to_owned),
+        });
+        let digests: HashSet<_> = logins.iter().map(|one| answers.digest(one)).collect();
+        assert_eq!(digests.len(), logins.len());
+        let others = remembering(true, HOUR);
+        assert!(logins.iter().all(|one| digests.contains(&answers.digest(one))));
+        assert!(logins.iter().all(|one| !digests.contains(&others.digest(one))), "a secret key");
     }
 
     const HOUR: Duration = Duration::from_secs(3600);

@@ -64,7 +64,8 @@ struct Link {
 impl Backends {
     /// The chain of these settings. `access` has the broker's own users.
     pub fn new(settings: &Settings, access: &Arc<AccessControl>) -> Self {
-        let answers = settings.asks(Backend::Cache).then(|| Answers::new(settings.cache)).flatten();
+        let answers = settings.asks(Backend::Cache).then(|| Answers::new(settings.cache, access));
+        let answers = answers.flatten();
         let chain = settings.chain.iter().map(|step| {
             let is_cached = step.authn == Backend::Cache || step.authz == Backend::Cache;
             let cached = settings.cache.cached;

@@ -1,6 +1,7 @@
 //! Answers that are remembered.
 
-use leveret_tests::{Broker, declare};
+use leveret_tests::{Api, Broker, declare};
+use serde_json::{Value, json};
 
 use crate::service::{Asked, Reply, Service};
 use crate::{REFUSED, WHY, log_in};
@@ -50,4 +51,28 @@ fn refusals_are_remembered_if_that_is_configured() {
     }
     assert_eq!(service.take_lines(), ["user anna"]);
     log_in(&broker, "anna", "right").unwrap();
+}
+
+/// Over HTTP each request logs in.
+#[test]
+fn a_user_of_the_brokers_own_is_who_they_are_now() {
+    let config = "management = \"127.0.0.1:0\"\n[auth]\nbackends = \"cache\"\n[auth_cache]\n\
+                  cached_backend = \"internal\"\ncache_ttl = \"1h\"\n";
+    let Some(broker) = Broker::configured(config, WHY) else { return };
+    let api = Api::new(broker.management_address());
+    let put = |password: &str, tags: &str| {
+        api.put("/users/anna", &json!({ "password": password, "tags": tags }));
+    };
+    let status = |password: &str| {
+        let anna = api.with_login(Some(&format!("anna:{password}")));
+        anna.call("GET", "/nodes", &Value::Null).status
+    };
+    put("one", "monitoring");
+    assert_eq!(status("one"), 200);
+    put("one", "management");
+    assert_eq!(status("one"), 401, "a tag was taken");
+    put("two", "monitoring");
+    assert_eq!([status("one"), status("two")], [401, 200]);
+    assert_eq!(api.call("DELETE", "/users/anna", &Value::Null).status, 204);
+    assert_eq!(status("two"), 401);
 }

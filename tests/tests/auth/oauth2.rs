@@ -549,6 +549,26 @@ fn another_users_token_ends_the_connection() {
 }
 
 #[test]
+fn what_is_remembered_of_a_token_ends_with_it() {
+    let provider = Provider::start();
+    let key = provider.key("one");
+    let config = format!(
+        "management = \"127.0.0.1:0\"\n[auth]\nbackends = \"cache\"\n\
+         [auth_cache]\ncached_backend = \"oauth2\"\ncache_ttl = \"1h\"\n\
+         [auth_oauth2]\nresource_server_id = \"rabbitmq\"\njwks_uri = \"{}/keys\"\n",
+        provider.url
+    );
+    let Some(broker) = Broker::configured(&config, WHY) else { return };
+    let api = Api::new(broker.management_address()).with_login(None);
+    let mut claims = claims("rabbitmq.tag:management");
+    claims["exp"] = json!(in_seconds(2));
+    let bearer = format!("Bearer {}", provider.sign(&key, &claims));
+    let status = || api.send("GET", "/api/whoami", &[("authorization", &*bearer)], "").status;
+    assert_eq!(status(), 200);
+    eventually(|| status() == 401);
+}
+
+#[test]
 fn the_api_takes_bearer_tokens() {
     let provider = Provider::start();
     let key = provider.key("one");
