@@ -237,7 +237,7 @@ impl Broker {
             let portion = take_portion(&mut lot.deaths);
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
-            let portion = match with_messages(self.store(), portion) {
+            let portion = match with_messages(self, portion) {
                 Ok(portion) => portion,
                 Err(unread) => {
                     unread.into_iter().rev().for_each(|death| lot.deaths.push_front(death));

@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use leveret_engine::Millis;
@@ -58,6 +57,8 @@ pub type ReliefListener = Arc<dyn Fn() + Send + Sync>;
 struct Lists {
     /// Queues that want something read; each once.
     wanting: VecDeque<Weak<SharedQueue>>,
+    /// Queues for which the disk could not be read, and when to try again, ascending.
+    unread: VecDeque<(Instant, Weak<SharedQueue>)>,
     /// Who holds messages, in the order in which they are asked to page out; each once.
     holding: VecDeque<Holding>,
     /// Queues to be asked before the pager gives up for a while.
@@ -83,6 +84,8 @@ enum Holding {
 enum Task {
     /// A queue wants messages read.
     Read(Weak<SharedQueue>),
+    /// It is time to try again.
+    ReadAgain(Weak<SharedQueue>),
     /// Somebody should page messages out.
     PageOut(Holding),
     End,
@@ -104,7 +107,7 @@ const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
 /// What may wait to be written besides what may stay in memory, in bytes: beyond it publishers wait.
 const UNWRITTEN_MAX: u64 = 8 << 20;
-/// How long the pager waits when the disk could not be read.
+/// How long a queue waits when the disk could not be read for it.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Pager {
@@ -234,6 +237,13 @@ impl Pager {
         self.wake.notify_one();
     }
 
+    /// What a queue wants could not be read now.
+    fn want_later(&self, queue: Weak<SharedQueue>) {
+        self.lists.lock().unread.push_back((Instant::now() + RETRY, queue));
+        // The others' waiting may have to end earlier.
+        self.wake.notify_one();
+    }
+
     fn close(&self) {
         self.lists.lock().is_closed = true;
         self.wake.notify_all();
@@ -259,6 +269,9 @@ impl Pager {
     fn take(&self, lists: &mut Lists) -> Option<Task> {
         if lists.is_closed {
             return Some(Task::End);
+        }
+        if let Some((_, queue)) = lists.unread.pop_front_if(|(due, _)| *due <= Instant::now()) {
+            return Some(Task::ReadAgain(queue));
         }
         if let Some(queue) = lists.wanting.pop_front() {
             return Some(Task::Read(queue));
@@ -311,7 +324,8 @@ impl Pager {
             if let Some(task) = self.take(&mut lists) {
                 return task;
             }
-            match lists.rest_until {
+            let unread = lists.unread.front().map(|(due, _)| *due);
+            match lists.rest_until.into_iter().chain(unread).min() {
                 Some(until) => drop(self.wake.wait_until(&mut lists, until)),
                 None => self.wake.wait(&mut lists),
             }
@@ -434,9 +448,13 @@ impl Broker {
                     let read = queue.read_pages(self.store(), turn);
                     self.finish(turn);
                     if read.is_err() {
-                        thread::sleep(RETRY);
-                        queue.retry_pages();
+                        self.agenda.pager.want_later(Arc::downgrade(&queue));
                     }
+                }
+            }
+            Task::ReadAgain(queue) => {
+                if let Some(queue) = queue.upgrade() {
+                    queue.retry_pages();
                 }
             }
             Task::PageOut(holding) => {

@@ -77,6 +77,34 @@ pub trait DiskFile: Send + Sync {
     fn discard(&self, from: u64, to: u64) -> io::Result<()>;
 }
 
+/// Fills `buffer` from `offset`, with zeros where the disk gives an error: checksums tell them from what was
+/// there. Answers the last such error.
+pub(crate) fn read_around(
+    file: &dyn DiskFile,
+    buffer: &mut [u8],
+    offset: u64,
+) -> Option<io::Error> {
+    file.read_exact_at(buffer, offset).err()?;
+    let mut error = None;
+    let mut at = offset;
+    let mut rest = buffer;
+    while !rest.is_empty() {
+        let length =
+            usize::try_from(BLOCK - at % BLOCK).map_or(rest.len(), |to| to.min(rest.len()));
+        let (block, after) = rest.split_at_mut(length);
+        if let Err(source) = file.read_exact_at(block, at) {
+            block.fill(0);
+            error = Some(source);
+        }
+        at += length as u64;
+        rest = after;
+    }
+    error
+}
+
+/// What disks lose at a time, at least.
+const BLOCK: u64 = 512;
+
 /// Holds a lock until dropped.
 pub struct DiskLock(#[expect(dead_code, reason = "kept for its drop")] Box<dyn Send + Sync>);
 

@@ -19,7 +19,7 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// The system refused.
-    #[error("cannot {operation} {path}: {source}", path = .path.display())]
+    #[error("cannot {operation} {path}: {source}{}", hint(operation), path = .path.display())]
     Io {
         /// What was tried.
         operation: &'static str,
@@ -123,6 +123,17 @@ pub enum OpenError {
         /// What the database said.
         source: Box<redb::Error>,
     },
+}
+
+/// What to do if the system refuses this.
+fn hint(operation: &str) -> &'static str {
+    match operation {
+        "read" => {
+            "; if the disk fails, go on on another with a copy of the data directory: `leveret store check` \
+             shows what is lost, `leveret store repair` keeps the rest"
+        }
+        _ => "",
+    }
 }
 
 /// Messages could not be read back because the system refused.

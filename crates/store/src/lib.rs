@@ -39,6 +39,7 @@ mod store;
 mod summary;
 mod tables;
 mod unit;
+mod unreadable;
 mod upkeep;
 mod waiters;
 mod writer;

@@ -37,6 +37,9 @@ pub struct StoreOptions {
     /// How long what a full disk refused waits to be tried again, and how long the last segment of it is
     /// held back: publishers are stopped well within the default's second.
     pub full_disk_retry: Duration,
+    /// How long a message that cannot be read is waited for, and all behind it: a disk may be away for a
+    /// moment. Then it is passed over.
+    pub read_patience: Duration,
     /// Whether who uses the store defines something before anything else. Where the first segment is gone
     /// and there are no tables of definitions, these have been lost then, and it is not opened.
     pub always_defines: bool,
@@ -61,6 +64,7 @@ impl Default for StoreOptions {
             compaction_bytes_per_second: 32 << 20,
             apply_definitions: Duration::from_millis(500),
             full_disk_retry: Duration::from_secs(1),
+            read_patience: Duration::from_secs(30),
             always_defines: false,
             outline: |payload| Outline { bytes: payload.len() as u64, ..Outline::default() },
             on_fatal: Arc::new(|_| process::abort()),

@@ -1,43 +1,209 @@
 //! Reads messages back.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ahash::AHashSet;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
-    Lsn, ReadError,
+    DiskFile, Lsn, ReadError,
+    disk::read_around,
     encoding::Reader,
     map::{Map, Mark, MovedStretch, Stretch},
     read_buffer::ReadBuffers,
     record::{Entry, Record},
+    segment::Segment,
     unit::{self, UnitHeader},
+    unreadable::Unreadable,
 };
 
-/// See [`Store::read`](crate::Store::read).
-pub(crate) fn read(
-    map: &Mutex<Map>,
-    buffers: &ReadBuffers,
-    lsns: &[Lsn],
-) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
-    let mut wanted: Vec<u64> = lsns.iter().map(|lsn| lsn.0).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut messages = Vec::with_capacity(wanted.len());
-    for _ in 0..ATTEMPTS {
-        let generation = map.lock().generation;
-        read_moved(map, &wanted, &mut messages)?;
-        keep_missing(&mut wanted, &messages);
-        read_written(map, buffers, &wanted, &mut messages)?;
-        keep_missing(&mut wanted, &messages);
-        // What was moved meanwhile has perhaps left the place where it was looked for.
-        if wanted.is_empty() || map.lock().generation == generation {
-            break;
+/// Looks for messages; see [`Store::read`](crate::Store::read).
+pub(crate) struct Search<'a> {
+    pub(crate) map: &'a Mutex<Map>,
+    pub(crate) buffers: &'a ReadBuffers,
+    pub(crate) unreadable: &'a Unreadable,
+    /// How long what the system cannot read is an error, before it counts as lost.
+    pub(crate) patience: Duration,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    messages: Vec<(Lsn, Bytes)>,
+    /// Why others could not be read which are still waited for.
+    error: Option<ReadError>,
+}
+
+impl Found {
+    /// Forgets what was found of `here`, which ascend.
+    fn forget(&mut self, here: &[u64]) {
+        self.messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
+    }
+}
+
+impl Search<'_> {
+    pub(crate) fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
+        let mut wanted: Vec<u64> = lsns.iter().map(|lsn| lsn.0).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = Found::default();
+        found.messages.reserve(wanted.len());
+        for _ in 0..ATTEMPTS {
+            let generation = self.map.lock().generation;
+            found.error = None;
+            self.read_moved(&wanted, &mut found);
+            keep_missing(&mut wanted, &found.messages);
+            self.read_written(&wanted, &mut found);
+            keep_missing(&mut wanted, &found.messages);
+            // What was moved meanwhile has perhaps left the place where it was looked for.
+            if wanted.is_empty() || self.map.lock().generation == generation {
+                break;
+            }
+        }
+        if let Some(error) = found.error {
+            return Err(error);
+        }
+        found.messages.sort_unstable_by_key(|(lsn, _)| *lsn);
+        Ok(found.messages)
+    }
+
+    /// Adds those of `wanted`, which ascend, that compaction has moved.
+    fn read_moved(&self, wanted: &[u64], found: &mut Found) {
+        let stretches = self.map.lock().find_moved(wanted);
+        for (MovedStretch { segment, at, end, .. }, range) in stretches {
+            let wanted = wanted.get(range).unwrap_or_default();
+            let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or_default()];
+            if let Err(source) = segment.file.read_exact_at(&mut bytes, at) {
+                if self.map.lock().has(&segment) {
+                    let mut lost = Lost::default();
+                    let error = ReadError { path: segment.path.clone(), source };
+                    self.unreadable(error, &segment, at, wanted, &mut lost, found);
+                    lost.report();
+                }
+                continue;
+            }
+            self.unreadable.succeeded(wanted);
+            if !take_moved(&bytes, wanted, &mut found.messages)
+                && segment.file.read_exact_at(&mut bytes, at).is_ok()
+            {
+                // Perhaps it was only read wrongly.
+                found.forget(wanted);
+                if !take_moved(&bytes, wanted, &mut found.messages) && self.map.lock().has(&segment)
+                {
+                    tracing::error!(
+                        "{} is damaged after byte {at}: messages moved there cannot be read; {WHAT_TO_DO}",
+                        segment.path.display()
+                    );
+                }
+            }
         }
     }
-    messages.sort_unstable_by_key(|(lsn, _)| *lsn);
-    Ok(messages)
+
+    /// Adds those of `wanted`, which ascend, that are where they were written first.
+    fn read_written(&self, wanted: &[u64], found: &mut Found) {
+        let mut rest = wanted;
+        // Bound first: the lock is not held while anything is read.
+        let stretches = self.map.lock().find(wanted);
+        for stretch in stretches {
+            // Those before its first can be nowhere.
+            let skipped = rest.partition_point(|lsn| *lsn < stretch.from.lsn);
+            rest = rest.get(skipped..).unwrap_or_default();
+            let (here, after) = rest.split_at(stretch.count.min(rest.len()));
+            rest = after;
+            if !matches!(self.read_stretch(&stretch, here, read_all, found), Ok(true)) {
+                // What is damaged must not cost what can still be found from another mark.
+                found.forget(here);
+                let mut lost = Lost::default();
+                for lsn in here {
+                    let alone = self.map.lock().find(&[*lsn]);
+                    let Some(stretch) = alone.first() else { continue };
+                    let (segment, at) = (&stretch.segment, stretch.from.at());
+                    match self.read_stretch(stretch, &[*lsn], read_rest, found) {
+                        Ok(true) => {}
+                        Ok(false) => lost.add(&segment.path, at, *lsn, None),
+                        Err(error) => {
+                            self.unreadable(error, segment, at, &[*lsn], &mut lost, found);
+                        }
+                    }
+                }
+                lost.report();
+            }
+        }
+    }
+
+    /// Gives up messages that could not be read for too long.
+    fn unreadable(
+        &self,
+        error: ReadError,
+        segment: &Segment,
+        at: u64,
+        lsns: &[u64],
+        lost: &mut Lost,
+        found: &mut Found,
+    ) {
+        let mut is_waited_for = false;
+        for lsn in lsns {
+            if self.unreadable.failed(*lsn, self.patience) {
+                lost.add(&segment.path, at, *lsn, Some(&error));
+            } else {
+                is_waited_for = true;
+            }
+        }
+        if is_waited_for {
+            found.error = Some(error);
+        }
+    }
+
+    /// Adds those of `wanted` that are in `stretch` to what was found. Answers false if something there is
+    /// damaged.
+    fn read_stretch(
+        &self,
+        stretch: &Stretch,
+        wanted: &[u64],
+        read: impl FnOnce(&dyn DiskFile, &mut [u8], u64) -> io::Result<Option<io::Error>>,
+        found: &mut Found,
+    ) -> Result<bool, ReadError> {
+        let Stretch { segment, from, end, .. } = stretch;
+        let size = usize::try_from(end.saturating_sub(from.at())).unwrap_or_default();
+        let mut buffer = self.buffers.take(size);
+        let read = read(&*segment.file, buffer.as_mut(), from.at());
+        // What was settled or moved meanwhile may have left with its segment, whose file may be another's now.
+        if !self.map.lock().has(segment) {
+            return Ok(true);
+        }
+        let refused = |source| ReadError { path: segment.path.clone(), source };
+        let skipped = read.map_err(refused)?;
+        let bytes = buffer.freeze();
+        let walk = walk(&bytes, *from, segment.salt, wanted);
+        if walk.is_damaged {
+            return skipped.map_or(Ok(false), |source| Err(refused(source)));
+        }
+        self.unreadable.succeeded(wanted);
+        let taken: usize = walk.found.iter().map(|(_, payload)| payload.len()).sum();
+        // A few messages must not keep the memory of all around them.
+        let is_shared = taken >= size / 2;
+        found.messages.extend(walk.found.into_iter().map(|(lsn, payload)| {
+            let payload =
+                if is_shared { bytes.slice_ref(payload) } else { Bytes::copy_from_slice(payload) };
+            (Lsn(lsn), payload)
+        }));
+        Ok(true)
+    }
+}
+
+/// Fills a buffer, or reads nothing.
+fn read_all(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<Option<io::Error>> {
+    file.read_exact_at(buffer, at).map(|()| None)
+}
+
+/// Fills a buffer but for what cannot be read; says why that could not be.
+fn read_rest(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<Option<io::Error>> {
+    Ok(read_around(file, buffer, at))
 }
 
 fn keep_missing(wanted: &mut Vec<u64>, messages: &[(Lsn, Bytes)]) {
@@ -45,37 +211,8 @@ fn keep_missing(wanted: &mut Vec<u64>, messages: &[(Lsn, Bytes)]) {
     wanted.retain(|lsn| !found.contains(lsn));
 }
 
-/// Adds those of `wanted`, which ascend, that compaction has moved.
-fn read_moved(
-    map: &Mutex<Map>,
-    wanted: &[u64],
-    messages: &mut Vec<(Lsn, Bytes)>,
-) -> Result<(), ReadError> {
-    let stretches = map.lock().find_moved(wanted);
-    for (MovedStretch { segment, at, end, .. }, range) in stretches {
-        let wanted = wanted.get(range).unwrap_or_default();
-        let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or_default()];
-        if let Err(source) = segment.file.read_exact_at(&mut bytes, at) {
-            if !map.lock().has(&segment) {
-                continue;
-            }
-            return Err(ReadError { path: segment.path.clone(), source });
-        }
-        if !take_moved(&bytes, wanted, messages)
-            && segment.file.read_exact_at(&mut bytes, at).is_ok()
-        {
-            // Perhaps it was only read wrongly.
-            messages.retain(|(lsn, _)| wanted.binary_search(&lsn.0).is_err());
-            if !take_moved(&bytes, wanted, messages) && map.lock().has(&segment) {
-                tracing::error!(
-                    "{} is damaged after byte {at}: messages moved there cannot be read; {WHAT_TO_DO}",
-                    segment.path.display()
-                );
-            }
-        }
-    }
-    Ok(())
-}
+/// How often what was moved away while it was read is looked for again.
+const ATTEMPTS: u32 = 8;
 
 /// Adds those of `wanted` that are among moved messages. Answers false if some of these are damaged.
 fn take_moved(bytes: &[u8], wanted: &[u64], messages: &mut Vec<(Lsn, Bytes)>) -> bool {
@@ -90,77 +227,7 @@ fn take_moved(bytes: &[u8], wanted: &[u64], messages: &mut Vec<(Lsn, Bytes)>) ->
     reader.0.is_empty()
 }
 
-/// Adds those of `wanted`, which ascend, that are where they were written first.
-fn read_written(
-    map: &Mutex<Map>,
-    buffers: &ReadBuffers,
-    wanted: &[u64],
-    messages: &mut Vec<(Lsn, Bytes)>,
-) -> Result<(), ReadError> {
-    let mut rest = wanted;
-    // Bound first: the lock is not held while anything is read.
-    let stretches = map.lock().find(wanted);
-    for stretch in stretches {
-        // Those before its first can be nowhere.
-        let skipped = rest.partition_point(|lsn| *lsn < stretch.from.lsn);
-        rest = rest.get(skipped..).unwrap_or_default();
-        let (here, after) = rest.split_at(stretch.count.min(rest.len()));
-        rest = after;
-        if !read_stretch(map, buffers, &stretch, here, messages)? {
-            // What is damaged must not cost what can still be found from another mark.
-            messages.retain(|(lsn, _)| here.binary_search(&lsn.0).is_err());
-            let mut lost = Lost::default();
-            for lsn in here {
-                let alone = map.lock().find(&[*lsn]);
-                let Some(stretch) = alone.first() else { continue };
-                if !read_stretch(map, buffers, stretch, &[*lsn], messages)? {
-                    lost.add(stretch, *lsn);
-                }
-            }
-            lost.report();
-        }
-    }
-    Ok(())
-}
-
-/// How often what was moved away while it was read is looked for again.
-const ATTEMPTS: u32 = 8;
-
-/// Adds those of `wanted` that are in `stretch` to `messages`. Answers false if something there is
-/// damaged.
-fn read_stretch(
-    map: &Mutex<Map>,
-    buffers: &ReadBuffers,
-    stretch: &Stretch,
-    wanted: &[u64],
-    messages: &mut Vec<(Lsn, Bytes)>,
-) -> Result<bool, ReadError> {
-    let Stretch { segment, from, end, .. } = stretch;
-    let size = usize::try_from(end.saturating_sub(from.at())).unwrap_or_default();
-    let mut buffer = buffers.take(size);
-    let read = segment.file.read_exact_at(buffer.as_mut(), from.at());
-    // What was settled or moved meanwhile may have left with its segment, whose file may be another's now.
-    if !map.lock().has(segment) {
-        return Ok(true);
-    }
-    read.map_err(|source| ReadError { path: segment.path.clone(), source })?;
-    let bytes = buffer.freeze();
-    let walk = walk(&bytes, *from, segment.salt, wanted);
-    if walk.is_damaged {
-        return Ok(false);
-    }
-    let taken: usize = walk.found.iter().map(|(_, payload)| payload.len()).sum();
-    // A few messages must not keep the memory of all around them.
-    let is_shared = taken >= size / 2;
-    messages.extend(walk.found.into_iter().map(|(lsn, payload)| {
-        let payload =
-            if is_shared { bytes.slice_ref(payload) } else { Bytes::copy_from_slice(payload) };
-        (Lsn(lsn), payload)
-    }));
-    Ok(true)
-}
-
-/// What was found.
+/// What was found in a stretch.
 struct Walk<'a> {
     found: Vec<(u64, &'a [u8])>,
     is_damaged: bool,
@@ -199,19 +266,24 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
     walk
 }
 
-/// Messages that cannot be read because of a damage.
+/// Messages that are lost because of a damage, or since they could not be read for too long.
 #[derive(Default)]
 struct Lost {
     first: Option<(PathBuf, u64, u64)>,
     last: u64,
     count: u64,
+    /// What the system said.
+    error: Option<String>,
 }
 
 impl Lost {
-    fn add(&mut self, stretch: &Stretch, lsn: u64) {
-        self.first.get_or_insert_with(|| (stretch.segment.path.clone(), stretch.from.at(), lsn));
+    fn add(&mut self, path: &Path, at: u64, lsn: u64, error: Option<&ReadError>) {
+        self.first.get_or_insert_with(|| (path.to_owned(), at, lsn));
         self.last = lsn;
         self.count += 1;
+        if let Some(error) = error {
+            self.error.get_or_insert_with(|| error.source.to_string());
+        }
     }
 
     fn report(self) {
@@ -223,7 +295,20 @@ impl Lost {
         } else {
             format!("{count} messages from LSN {first} to {last}")
         };
-        tracing::error!("{path} is damaged after byte {at}: {which} cannot be read; {WHAT_TO_DO}");
+        match self.error {
+            None => {
+                tracing::error!(
+                    "{path} is damaged after byte {at}: {which} cannot be read; {WHAT_TO_DO}"
+                );
+            }
+            Some(error) => {
+                tracing::error!(
+                    "{path} cannot be read after byte {at} ({error}): {which} will be passed over \
+                     until the next start; move the data directory to a sound disk, where `leveret store \
+                     check` shows what is lost"
+                );
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map,
-    read_buffer::ReadBuffers, stats::Counters, waiters::Waiters,
+    read_buffer::ReadBuffers, stats::Counters, unreadable::Unreadable, waiters::Waiters,
 };
 
 /// Locks: `pending`, `map`, the lists inside the waiters and the upkeep's lock are each taken alone.
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     /// Where messages lie.
     pub(crate) map: Mutex<Map>,
     pub(crate) read_buffers: ReadBuffers,
+    pub(crate) unreadable: Unreadable,
     /// The next LSN to give out.
     next: AtomicU64,
     /// The LSN published as durable.
@@ -127,6 +128,7 @@ impl Shared {
             counters: Counters::default(),
             map: Mutex::new(map),
             read_buffers: ReadBuffers::default(),
+            unreadable: Unreadable::default(),
             next: AtomicU64::new(last + 1),
             durable: AtomicU64::new(last),
             readable: AtomicU64::new(last),

@@ -154,6 +154,29 @@ impl SimDisk {
         flipped
     }
 
+    /// Makes the block of a file with this byte unreadable, until it is mended. Answers whether there is such
+    /// a file.
+    pub fn break_block(&self, path: &Path, offset: u64) -> bool {
+        self.change_block(path, offset, |file, block| file.bad.insert(block))
+    }
+
+    /// Makes a block readable again. Answers whether it was not.
+    pub fn mend_block(&self, path: &Path, offset: u64) -> bool {
+        self.change_block(path, offset, |file, block| file.bad.remove(&block))
+    }
+
+    fn change_block(
+        &self,
+        path: &Path,
+        offset: u64,
+        change: impl FnOnce(&mut File, usize) -> bool,
+    ) -> bool {
+        let mut state = self.0.lock();
+        let Ok(at) = usize::try_from(offset) else { return false };
+        let Some(id) = state.names.get(path).copied() else { return false };
+        state.files.get_mut(id).is_some_and(|file| change(file, at / BLOCK))
+    }
+
     /// Cuts the power and returns the disk as it comes back: every synced byte and name is there,
     /// of the others any. Handles of this disk fail from now on.
     #[must_use]
@@ -173,7 +196,8 @@ impl SimDisk {
             let State { files, random, .. } = &mut *old;
             if let Some(file) = files.get(id) {
                 let left = file.after_crash(keep, random);
-                let file = File { durable: left.clone(), live: left, ..File::default() };
+                let bad = file.bad.clone();
+                let file = File { durable: left.clone(), live: left, bad, ..File::default() };
                 new.durable_names.insert(path.clone(), new.files.len());
                 new.names.insert(path, new.files.len());
                 new.files.push(file);
@@ -362,7 +386,11 @@ impl DiskFile for SimFile {
         let misread = state.start_read()?;
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let file = state.files.get(self.id).ok_or(io::ErrorKind::NotFound)?;
-        let bytes = file.live.get(start..start + buffer.len());
+        let end = start + buffer.len();
+        if file.bad.range(start / BLOCK..end.div_ceil(BLOCK)).next().is_some() {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
+        let bytes = file.live.get(start..end);
         buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
         match misread {
             None => Ok(()),

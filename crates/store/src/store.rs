@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
     StoreOptions, StoreStats, Syncs, Writable, backup, offline,
-    read::read,
+    read::Search,
     recovery::{Journal, recover, refused},
     segment::Segment,
     shared::Shared,
@@ -182,9 +182,11 @@ impl Store {
     /// is damaged, which is logged; other numbers are left out.
     ///
     /// # Errors
-    /// When the system cannot read.
+    /// When the system cannot read. Messages for which it couldn't for as long as
+    /// [`StoreOptions::read_patience`] are logged and left out, until the store is opened anew.
     pub fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
-        read(&self.shared.map, &self.shared.read_buffers, lsns)
+        let Shared { map, read_buffers: buffers, unreadable, options, .. } = &*self.shared;
+        Search { map, buffers, unreadable, patience: options.read_patience }.read(lsns)
     }
 
     /// Writes payloads that shall not be in the journal to disk, each in two pieces, as long as the answer

@@ -8,16 +8,24 @@ mod block_on;
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use block_on::block_on;
-use leveret_store::{Batch, Definition, Lsn, Store, StoreOptions, Table, simulation::SimDisk};
+use leveret_store::{
+    Batch, Definition, Lsn, Store, StoreOptions, Table,
+    simulation::{Operation, SimDisk},
+};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 const SEGMENT: u64 = 256 << 10;
 
 fn open(disk: &SimDisk) -> Store {
+    open_with(disk, StoreOptions::default().read_patience)
+}
+
+fn open_with(disk: &SimDisk, read_patience: Duration) -> Store {
     let options = StoreOptions {
         segment_bytes: SEGMENT,
         first_segment_bytes: SEGMENT,
         lazy_sync: Duration::from_millis(1),
+        read_patience,
         ..StoreOptions::default()
     };
     Store::open(Arc::new(disk.clone()), Path::new("/data"), options).expect("opens").0
@@ -118,11 +126,49 @@ fn an_unreadable_disk_is_an_error_that_names_the_file() {
     let store = open(&disk);
     let mut messages = BTreeMap::new();
     fill(&store, &[vec![10]], &mut messages);
-    disk.fail_after(leveret_store::simulation::Operation::Read, 0);
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    assert!(disk.break_block(path, 64));
     let every: Vec<Lsn> = messages.keys().copied().collect();
     let error = store.read(&every).expect_err("refused");
-    assert!(error.path.ends_with("0000000000000001.seg"), "{error}");
+    assert_eq!(error.to_string(), format!("cannot read {}: {}", path.display(), error.source));
+    assert!(disk.mend_block(path, 64));
+    // What fails once only is not noticed.
+    disk.fail_after(Operation::Read, 0);
     assert_eq!(read(&store, &every).len(), 1);
+    assert!(disk.has_failed());
+}
+
+#[test]
+fn what_can_never_be_read_costs_no_other_for_good() {
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    let unit = 64 + 16 + 16 + 1000;
+    // In the body of a message far behind the first mark.
+    let bad = 64 + 50 * unit + 500;
+    let [patient, impatient] = [Duration::MAX, Duration::ZERO].map(|patience| {
+        let disk = SimDisk::new(1);
+        let store = open_with(&disk, patience);
+        let mut messages = BTreeMap::new();
+        fill(&store, &vec![vec![1000]; 200], &mut messages);
+        assert!(disk.break_block(path, bad));
+        (disk, store, messages)
+    });
+    let every: Vec<Lsn> = patient.2.keys().copied().collect();
+    for _ in 0..3 {
+        // All of it is waited for.
+        assert!(patient.1.read(&every).is_err());
+    }
+    assert_eq!(read(&patient.1, &every[..50]).len(), 50);
+    assert_eq!(read(&patient.1, &every[51..]).len(), 149);
+    assert!(patient.0.mend_block(path, bad));
+    assert_eq!(read(&patient.1, &every).len(), 200);
+
+    let (disk, store, mut messages) = impatient;
+    let lost = messages.remove(&every[50]).expect("filled");
+    assert!(read(&store, &every).into_iter().eq(messages.clone()));
+    // It is not given up for good.
+    assert!(disk.mend_block(path, bad));
+    messages.insert(every[50], lost);
+    assert!(read(&store, &every).into_iter().eq(messages));
 }
 
 #[test]

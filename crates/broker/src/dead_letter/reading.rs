@@ -1,11 +1,12 @@
 //! The messages of deaths that are on disk only.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use leveret_engine::{AnyEntry, Lsn};
-use leveret_store::Store;
 
 use super::Death;
+use crate::broker::Broker;
 use crate::queue::read_messages;
 
 /// Deaths with their messages, which are read if need be. One that is not found has been lost, and
@@ -14,7 +15,7 @@ use crate::queue::read_messages;
 /// # Errors
 /// All of them, when they cannot be read now.
 pub(crate) fn with_messages(
-    store: &Store,
+    broker: &Broker,
     deaths: Vec<Death<AnyEntry>>,
 ) -> Result<Vec<Death>, Vec<Death<AnyEntry>>> {
     let mut lsns: Vec<Lsn> = Vec::new();
@@ -35,10 +36,16 @@ pub(crate) fn with_messages(
         lsns.dedup();
         spilled.sort_unstable_by_key(|block| Arc::as_ptr(block).cast::<()>());
         spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        match read_messages(store, &lsns, &spilled) {
-            Ok(messages) => messages,
+        let have_waited = &broker.letters_are_unread;
+        match read_messages(broker.store(), &lsns, &spilled) {
+            Ok(messages) => {
+                have_waited.store(false, Relaxed);
+                messages
+            }
             Err(error) => {
-                tracing::error!("dead letters have to wait: {error}");
+                if !have_waited.swap(true, Relaxed) {
+                    tracing::error!("dead letters have to wait: {error}");
+                }
                 return Err(deaths);
             }
         }

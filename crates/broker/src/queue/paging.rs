@@ -19,9 +19,11 @@ pub(super) struct Paged {
     /// It is among those who can be asked to page out.
     is_holding: bool,
     /// It is among those who want something read.
-    is_wanting: bool,
+    pub(super) is_wanting: bool,
     /// Some of it is being written.
     is_spilling: bool,
+    /// What was wanted last could not be read, and that has been said.
+    pub(super) is_unreadable: bool,
 }
 
 /// Ends the writing of a queue's messages, also by a panic.
@@ -123,7 +125,11 @@ impl SharedQueue {
         let Some(request) = request else { return Ok(()) };
         let messages = read(store, request.lsns(), request.spilled());
         let mut state = self.state.lock();
-        self.take_pages(&mut state, request, messages)?;
+        if let Err(error) = self.take_pages(&mut state, request, messages) {
+            // It is asked for again when it is time to.
+            state.paged.is_wanting = true;
+            return Err(error);
+        }
         if state.deleted {
             return Ok(());
         }
@@ -141,7 +147,9 @@ impl SharedQueue {
 
     /// Wants again what could not be read.
     pub(crate) fn retry_pages(&self) {
-        self.tell_pager(&mut self.state.lock());
+        let mut state = self.state.lock();
+        state.paged.is_wanting = false;
+        self.tell_pager(&mut state);
     }
 
     /// Reads the page in front.
@@ -160,11 +168,12 @@ impl SharedQueue {
         let messages = match messages {
             Ok(messages) => messages,
             Err(error) => {
-                self.report_unreadable(&error);
+                self.say_unreadable(state, &error);
                 state.machine.abandon(request);
                 return Err(error);
             }
         };
+        state.paged.is_unreadable = false;
         let lost = state.machine.page_in(request, &messages);
         if !state.deleted {
             self.say_lost(lost.len());
@@ -172,8 +181,12 @@ impl SharedQueue {
         Ok(())
     }
 
-    pub(super) fn report_unreadable(&self, error: &ReadError) {
-        tracing::error!("queue '{}' in vhost '{}': {error}", self.name, self.vhost);
+    /// Says that the disk refuses to be read, once until it can be.
+    pub(super) fn say_unreadable(&self, state: &mut State, error: &ReadError) {
+        if !std::mem::replace(&mut state.paged.is_unreadable, true) {
+            let (queue, vhost) = (&self.name, &self.vhost);
+            tracing::error!("queue '{queue}' in vhost '{vhost}' waits for its messages: {error}");
+        }
     }
 
     /// Says that messages could not be read, unless there are none.

@@ -1,5 +1,9 @@
 //! From what the journal has of a queue back to the queue.
 
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
 use leveret_engine::{Entry, Message, Millis, PagedEntry};
 use leveret_store::{Backlog, Lsn, RecoveredMessage, Store};
 use parking_lot::MutexGuard;
@@ -10,6 +14,8 @@ use crate::dead_letter::Reason;
 
 /// Messages read at a time.
 const AT_ONCE: usize = 1024;
+/// How long the start waits when the disk could not be read.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
@@ -18,7 +24,7 @@ impl SharedQueue {
     /// They stay on disk if so told, and those of a stream in any case.
     ///
     /// # Errors
-    /// When the disk can't be read. What is damaged is left out.
+    /// When a message is not one. What is damaged, or can't be read for long, is left out.
     pub(crate) fn restore(
         &self,
         backlog: &Backlog,
@@ -94,7 +100,7 @@ impl SharedQueue {
             return Ok(());
         }
         let lsns: Vec<Lsn> = needed.iter().map(|message| message.lsn).collect();
-        let mut payloads = store.read(&lsns)?.into_iter().peekable();
+        let mut payloads = self.read_patiently(store, &lsns).into_iter().peekable();
         let mut lost = 0;
         for recovered in needed.drain(..) {
             let lsn = recovered.lsn;
@@ -108,6 +114,23 @@ impl SharedQueue {
         }
         self.say_lost(lost);
         Ok(())
+    }
+
+    /// Reads messages as soon as the disk can be read, or the store has given up what can't.
+    fn read_patiently(&self, store: &Store, lsns: &[Lsn]) -> Vec<(Lsn, Bytes)> {
+        let mut is_first = true;
+        loop {
+            match store.read(lsns) {
+                Ok(messages) => return messages,
+                Err(error) if std::mem::take(&mut is_first) => {
+                    let (queue, vhost) = (&self.name, &self.vhost);
+                    tracing::error!(
+                        "the start waits for messages of queue '{queue}' in vhost '{vhost}': {error}"
+                    );
+                }
+                Err(_) => thread::sleep(RETRY),
+            }
+        }
     }
 
     fn restore_entry(

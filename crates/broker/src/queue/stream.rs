@@ -138,11 +138,13 @@ impl SharedQueue {
             match read {
                 Ok(messages) => {
                     let lost = stream.machine.page_in(&request, &messages);
+                    state.paged.is_unreadable = false;
                     self.say_lost(lost.len());
                 }
                 Err(error) => {
                     stream.machine.abandon();
-                    self.report_unreadable(&error);
+                    state.paged.is_wanting = true;
+                    self.say_unreadable(&mut state, &error);
                     return Err(error);
                 }
             }

@@ -72,7 +72,7 @@ impl Session {
         let deaths = if self.broker.is_journal_short() {
             Err(dying)
         } else {
-            with_messages(self.broker.store(), dying)
+            with_messages(&self.broker, dying)
         };
         let deaths = deaths.unwrap_or_else(|waiting| {
             // They go on alone, once they can be read and there is space for them. That they died is

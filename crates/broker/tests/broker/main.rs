@@ -22,4 +22,5 @@ mod paging;
 mod policies;
 mod short_disk;
 mod streams;
+mod unreadable;
 mod world;

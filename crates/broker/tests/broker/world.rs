@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) now: u64,
     disk: Arc<dyn Disk>,
     message_memory: u64,
+    read_patience: Duration,
     turn: Turn,
     sequence: u64,
 }
@@ -51,23 +52,36 @@ impl World {
 
     /// A world whose messages may take so much memory.
     pub(crate) fn open_with(disk: Arc<dyn Disk>, now: u64, message_memory: u64) -> Self {
-        let broker = Self::open_broker(Arc::clone(&disk), message_memory).unwrap();
+        let read_patience = StoreOptions::default().read_patience;
+        Self::open_patient(disk, now, message_memory, read_patience)
+    }
+
+    /// One that waits so long for a disk that cannot be read.
+    pub(crate) fn open_patient(
+        disk: Arc<dyn Disk>,
+        now: u64,
+        message_memory: u64,
+        read_patience: Duration,
+    ) -> Self {
+        let broker = Self::open_broker(Arc::clone(&disk), message_memory, read_patience).unwrap();
         let user = broker.access().user("guest").unwrap();
         let mut session = Session::open(&broker, user, "/", "test".into(), None).unwrap();
         session.begin(Millis(now));
         let turn = Turn::new();
-        Self { broker, session, now, disk, message_memory, turn, sequence: 0 }
+        Self { broker, session, now, disk, message_memory, read_patience, turn, sequence: 0 }
     }
 
     pub(crate) fn open_broker(
         disk: Arc<dyn Disk>,
         message_memory: u64,
+        read_patience: Duration,
     ) -> Result<Arc<Broker>, OpenError> {
         let store = StoreOptions {
             sync: SyncPolicy::Always,
             segment_bytes: 256 << 10,
             first_segment_bytes: 64 << 10,
             lazy_sync: Duration::from_millis(1),
+            read_patience,
             on_fatal: Arc::new(|_| {}),
             ..StoreOptions::default()
         };
@@ -84,8 +98,8 @@ impl World {
     pub(crate) fn restart(mut self) -> Self {
         self.session.close();
         self.broker.close(Millis(self.now));
-        let Self { disk, now, message_memory, .. } = self;
-        Self::open_with(disk, now, message_memory)
+        let Self { disk, now, message_memory, read_patience, .. } = self;
+        Self::open_patient(disk, now, message_memory, read_patience)
     }
 
     /// Waits until all that was published can be read back, and lets messages go that are too much,

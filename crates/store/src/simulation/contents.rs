@@ -13,6 +13,8 @@ pub(super) struct File {
     pub(super) dirty: BTreeSet<usize>,
     /// A write or sync has failed that a test wanted to fail.
     pub(super) has_failed: bool,
+    /// Numbers of the blocks that cannot be read.
+    pub(super) bad: BTreeSet<usize>,
 }
 
 impl File {

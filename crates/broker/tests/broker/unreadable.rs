@@ -1,0 +1,113 @@
+//! A disk that cannot be read, somewhere or for a while.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leveret_codec::Value;
+use leveret_store::Disk;
+use leveret_store::simulation::SimDisk;
+
+use crate::world::{START, World};
+
+const BUDGET: u64 = 64 << 10;
+/// One that has a summary: the first is so small that a start reads it.
+const SEGMENT: &str = "/data/journal/0000000000000002.seg";
+const COUNT: usize = 200;
+/// The message that is where the disk breaks.
+const BROKEN: usize = 60;
+
+fn world(disk: &SimDisk, patience: Duration) -> World {
+    World::open_patient(Arc::new(disk.clone()), START, BUDGET, patience)
+}
+
+fn body(number: usize) -> String {
+    format!("{number:02000}")
+}
+
+/// Publishes messages, has them leave memory, and breaks the disk where one of them is. Answers where that is.
+fn fill(world: &mut World, queue: &str, disk: &SimDisk) -> u64 {
+    for number in 0..COUNT {
+        let _ = world.publish("", queue, &body(number));
+        if number % 100 == 99 {
+            world.page();
+        }
+    }
+    world.page();
+    let file = disk.open(Path::new(SEGMENT)).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let body = body(BROKEN);
+    let at = bytes.windows(body.len()).position(|window| window == body.as_bytes()).unwrap();
+    let at = at as u64 + 1000;
+    assert!(disk.break_block(Path::new(SEGMENT), at));
+    at
+}
+
+/// All but that one, in their order.
+fn assert_others(bodies: &[String]) {
+    let numbers: Vec<usize> = bodies.iter().map(|body| body.parse().unwrap()).collect();
+    let others: Vec<usize> = (0..COUNT).filter(|number| *number != BROKEN).collect();
+    assert_eq!(numbers, others);
+}
+
+#[test]
+fn a_message_that_can_never_be_read_holds_up_no_other() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::ZERO);
+    world.declare("q", &[]);
+    fill(&mut world, "q", &disk);
+    let bodies = world.drain("q");
+    assert_others(&bodies);
+    assert_eq!(world.ready("q"), 0);
+}
+
+#[test]
+fn a_dead_letter_that_can_never_be_read_holds_up_no_other() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::ZERO);
+    world.declare("dead", &[]);
+    let arguments = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+        ("x-message-ttl", Value::I32(1000)),
+    ];
+    world.declare("q", &arguments);
+    fill(&mut world, "q", &disk);
+    world.pass(2000);
+    let bodies = world.drain("dead");
+    assert_others(&bodies);
+}
+
+#[test]
+fn messages_are_waited_for_as_long_as_the_disk_may_come_back() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::MAX);
+    world.declare("q", &[]);
+    let bad = fill(&mut world, "q", &disk);
+    crate::confirms::consume(&mut world, "q", true);
+    for waiting in 1..3 {
+        // All behind it waits.
+        let _ = world.publish("", "q", "x");
+        world.page();
+        assert_eq!(world.ready("q"), (COUNT + waiting) as u64);
+    }
+    assert!(disk.mend_block(Path::new(SEGMENT), bad));
+    while world.ready("q") > 0 {
+        world.page();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_start_goes_on_without_what_can_never_be_read() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::ZERO);
+    world.declare("q", &[]);
+    fill(&mut world, "q", &disk);
+    // It is not the last, which a start reads.
+    assert!(world.broker.store().stats().segments > 2);
+    let mut world = world.restart();
+    let bodies = world.drain("q");
+    assert_others(&bodies);
+}
