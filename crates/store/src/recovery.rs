@@ -17,7 +17,7 @@ use std::{
 pub use self::backlog::Backlog;
 use self::{
     reading::{Found, Reading, first_unit},
-    scan::{Chain, Leftovers, Window},
+    scan::{Chain, Leftovers},
     taken::Taken,
 };
 use crate::{
@@ -138,16 +138,16 @@ pub(crate) fn recover(
     })
 }
 
-/// Whether the mark is damaged that a process wrote behind a clean stop before it went on, there or in the
-/// next segment.
+/// Whether a process went on behind a clean stop, there or in the next segment, though the mark it began with
+/// is damaged.
 fn has_lost_mark(found: &[Found], taken: &Taken) -> Result<bool, OpenError> {
     let Some(tail) = taken.live.tail() else { return Ok(false) };
     let next = found.get(taken.live.len()).and_then(|next| next.first);
     if next.is_some_and(|next| next.session > taken.chain.session) {
         return Ok(true);
     }
-    let mut window = Window::new(&tail.segment);
-    window.lacks_mark(tail.used, &taken.chain).map_err(refused("read", &tail.segment.path))
+    Leftovers::are_behind(&tail.segment, tail.used, &taken.chain)
+        .map_err(refused("read", &tail.segment.path))
 }
 
 /// Opens the segment files, ascending, and checks that none is missing in between.

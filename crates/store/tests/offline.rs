@@ -486,7 +486,11 @@ proptest! {
 /// The mark that is written first behind a clean stop; what is behind it are confirmed messages.
 #[test]
 fn a_damaged_mark_hides_nothing_of_what_came_after_a_clean_stop() {
+    // Room for all of it.
+    const LARGE: u64 = 64 << 10;
     let disk = MemDisk::new();
+    let options = || StoreOptions { first_segment_bytes: LARGE, segment_bytes: LARGE, ..options() };
+    let open = |disk: &MemDisk| Store::open(Arc::new(disk.clone()), dir(), options());
     let publish_and_stop = |numbers: std::ops::Range<u8>| {
         let (store, _) = open(&disk).expect("opens");
         let mut batch = Batch::new();
@@ -500,19 +504,29 @@ fn a_damaged_mark_hides_nothing_of_what_came_after_a_clean_stop() {
     publish_and_stop(0..1);
     let segment = &segments(&disk)[0];
     let read = || {
-        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+        let mut bytes = vec![0; usize::try_from(LARGE).expect("small")];
         file(&disk, segment).read_exact_at(&mut bytes, 0).expect("reads");
         bytes
     };
     let stopped = read();
-    publish_and_stop(1..4);
-    let mark = stopped.iter().zip(read()).position(|(old, new)| *old != new).expect("is behind");
-    file(&disk, segment).write_all_at(&[&[0xff]], mark as u64 + 20).expect("writes");
+    publish_and_stop(1..100);
+    let sound = read();
+    let mark = stopped.iter().zip(&sound).position(|(old, new)| old != new).expect("is behind");
+    // A byte of the mark, and all of the block it begins, with the units that follow.
+    for damage in [vec![0xff], vec![0; 4096], vec![0xa5; 512]] {
+        let at = if damage.len() == 1 { mark + 20 } else { mark };
+        file(&disk, segment).write_all_at(&[&sound], 0).expect("writes");
+        file(&disk, segment).write_all_at(&[&damage], at as u64).expect("writes");
 
-    let refused = open(&disk).map(drop).expect_err("it is damaged");
-    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
-    let (damages, messages) = repaired(&disk);
-    assert!(!damages.is_empty());
-    let bodies: Vec<_> = messages.into_values().map(|(_, body)| body).collect();
-    assert_eq!(bodies, [[0], [1], [2], [3]]);
+        let refused = open(&disk).map(drop).expect_err("it is damaged");
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
+        let copy = copy(&disk);
+        let (damages, messages) = repaired(&copy);
+        assert!(!damages.is_empty());
+        let bodies: Vec<u8> = messages.into_values().map(|(_, body)| body[0]).collect();
+        let readable = bodies[1];
+        assert!(usize::from(readable) <= 1 + damage.len().div_ceil(100), "{readable}");
+        let expected: Vec<u8> = [0].into_iter().chain(readable..100).collect();
+        assert_eq!(bodies, expected);
+    }
 }

@@ -244,11 +244,11 @@ impl Reader {
         index: usize,
         at: u64,
     ) -> Result<Option<Found>, OpenError> {
-        let mut window = Window::new(segment);
-        let lacks_mark =
-            window.lacks_mark(at, &self.chain).map_err(refused("read", &segment.path))?;
-        if self.chain.clean_stop && !lacks_mark && self.is_over(index)? {
-            return Ok(None);
+        if self.chain.clean_stop {
+            let goes_on = Leftovers::are_behind(segment, at, &self.chain);
+            if !goes_on.map_err(refused("read", &segment.path))? && self.is_over(index)? {
+                return Ok(None);
+            }
         }
         let acknowledged = match self.acknowledged {
             Some(acknowledged) => acknowledged,

@@ -86,15 +86,6 @@ impl<'a> Window<'a> {
         Ok(body.filter(|body| header.vouches_for(body)).map(|body| (header, body)))
     }
 
-    /// Whether a process went on behind the mark of a clean stop, where `chain` ends at `end`, though the
-    /// mark it wrote there before anything else cannot be read.
-    pub(crate) fn lacks_mark(&mut self, end: u64, chain: &Chain) -> io::Result<bool> {
-        let behind = self.bytes(end + unit::HEADER as u64, unit::HEADER as u64)?;
-        let header = behind.and_then(UnitHeader::decode);
-        let salt = self.segment.salt;
-        Ok(header.is_some_and(|header| header.salt == salt && header.session > chain.session))
-    }
-
     /// `length` bytes at `at`; `None` if the file ends before.
     fn bytes(&mut self, at: u64, length: u64) -> io::Result<Option<&[u8]>> {
         let capacity = self.segment.capacity;
@@ -126,12 +117,23 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     /// Searches `segment` from `start`, a multiple of 8.
     pub(crate) fn find(segment: &Segment, start: u64) -> io::Result<Self> {
+        Self::find_before(segment, start, segment.capacity)
+    }
+
+    /// Whether a process went on behind the mark of a clean stop, where `chain` ends at `end`, though what
+    /// it wrote there first cannot be read.
+    pub(crate) fn are_behind(segment: &Segment, end: u64, chain: &Chain) -> io::Result<bool> {
+        let limit = segment.capacity.min(end.saturating_add(BEHIND));
+        Ok(Self::find_before(segment, end, limit)?.session > chain.session)
+    }
+
+    fn find_before(segment: &Segment, start: u64, limit: u64) -> io::Result<Self> {
         let mut found = Self { durable: 0, session: 0, end: start };
         let mut window = Window::new(segment);
         let mut at = start.max(HEADER);
         loop {
             // Each piece overlaps the next by a header, less the 8 bytes it was already tried at.
-            let size = (segment.capacity - at.min(segment.capacity)).min(PIECE);
+            let size = (limit - at.min(limit)).min(PIECE);
             let Some(bytes) = window.bytes(at, size)? else { return Ok(found) };
             for (index, word) in bytes.chunks_exact(8).enumerate() {
                 if !word.starts_with(&MAGIC) {
@@ -152,5 +154,9 @@ impl Leftovers {
         }
     }
 }
+
+/// Bytes that are searched behind a clean stop: more than damage and what was written then take, with the
+/// largest message there may be. The rest of a segment would only make starts slow.
+const BEHIND: u64 = 32 << 20;
 
 const PIECE: u64 = 1 << 20;
