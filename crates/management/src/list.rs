@@ -99,8 +99,7 @@ pub(crate) fn to_json<T>(call: &Call, item: &T, fields: &[Field<T>]) -> Value {
 
 /// These fields of an object as JSON.
 pub(crate) fn some_of<T>(item: &T, fields: &[Field<T>], names: &[&str]) -> Value {
-    let paths = names.iter().map(|name| vec![*name]).collect();
-    Columns { paths: Some(paths) }.object(item, fields)
+    Columns::at(names.iter().copied()).object(item, fields)
 }
 
 fn written<'i, T: 'i>(
@@ -120,16 +119,27 @@ fn written<'i, T: 'i>(
 }
 
 /// The columns a request wants, each a path into the object; none for all.
+///
+/// A request may name thousands, and each field of each object asks for those that begin with it. So they
+/// are sorted, where those are found at once.
 struct Columns<'a> {
-    paths: Option<Vec<Vec<&'a str>>>,
+    paths: Option<Vec<Path<'a>>>,
 }
+
+/// The names of a field, of a field in it, and so on.
+type Path<'a> = Vec<&'a str>;
 
 impl<'a> Columns<'a> {
     fn of(call: &'a Call) -> Self {
         let paths = call.parameter("columns");
-        Self {
-            paths: paths.map(|all| all.split(',').map(|path| path.split('.').collect()).collect()),
-        }
+        paths.map_or(Self { paths: None }, |paths| Self::at(paths.split(',')))
+    }
+
+    fn at(paths: impl Iterator<Item = &'a str>) -> Self {
+        let mut paths: Vec<Path<'a>> = paths.map(|path| path.split('.').collect()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        Self { paths: Some(paths) }
     }
 
     fn object<T>(&self, item: &T, fields: &[Field<T>]) -> Value {
@@ -161,29 +171,28 @@ impl<'a> Columns<'a> {
     /// A field as far as it is wanted.
     fn select(&self, name: &str, get: impl FnOnce() -> Option<Value>) -> Option<Value> {
         let Some(paths) = &self.paths else { return get() };
-        let wanted = paths.iter().filter_map(|path| {
-            path.split_first().filter(|(first, _)| **first == name).map(|(_, rest)| rest)
-        });
-        let wanted: Vec<&[&str]> = wanted.collect();
-        if wanted.is_empty() { None } else { pruned(&get()?, &wanted) }
+        let wanted = below(paths, 0, name);
+        if wanted.is_empty() { None } else { pruned(&get()?, wanted, 1) }
     }
 }
 
-/// The parts of a value at the ends of these paths, in their places.
-fn pruned(value: &Value, paths: &[&[&str]]) -> Option<Value> {
-    if paths.iter().any(|path| path.is_empty()) {
+/// Those of sorted paths that have this name at this depth, where they are the same up to there.
+fn below<'p, 'a>(paths: &'p [Path<'a>], depth: usize, name: &str) -> &'p [Path<'a>] {
+    let start = paths.partition_point(|path| path.get(depth).copied() < Some(name));
+    let end = paths.partition_point(|path| path.get(depth).copied() <= Some(name));
+    paths.get(start..end).unwrap_or_default()
+}
+
+/// The parts of a value at the ends of these paths, which lead to it down to this depth, in their places.
+fn pruned(value: &Value, paths: &[Path<'_>], depth: usize) -> Option<Value> {
+    // The shortest is the first.
+    if paths.first()?.len() == depth {
         return Some(value.clone());
     }
-    let mut kept = Map::new();
-    for (name, value) in value.as_object()? {
-        let rests = paths.iter().filter_map(|path| {
-            path.split_first().filter(|(first, _)| *first == name).map(|(_, rest)| rest)
-        });
-        let rests: Vec<&[&str]> = rests.collect();
-        if let Some(value) = pruned(value, &rests).filter(|_| !rests.is_empty()) {
-            kept.insert(name.clone(), value);
-        }
-    }
+    let kept = value.as_object()?.iter().filter_map(|(name, value)| {
+        Some((name.clone(), pruned(value, below(paths, depth, name), depth + 1)?))
+    });
+    let kept: Map<_, _> = kept.collect();
     (!kept.is_empty()).then_some(Value::Object(kept))
 }
 
@@ -395,6 +404,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn columns_are_found_among_however_many() {
+        let item = json!({ "a": { "b": 1, "c": { "d": 2, "e": 3 } }, "f": [4], "g": 5 });
+        let fields: &[Field<Value>] = &[
+            ("a", |item| item.get("a").cloned()),
+            ("f", |item| item.get("f").cloned()),
+            ("g", |item| item.get("g").cloned()),
+        ];
+        let wanted = |text: &str| Columns::at(text.split(',')).object(&item, fields);
+        assert_eq!(wanted("g,nothing,g"), json!({ "g": 5 }));
+        assert_eq!(wanted("a.c.e,a.b"), json!({ "a": { "b": 1, "c": { "e": 3 } } }));
+        assert_eq!(wanted("a.c.d,a.c,a.b.x"), json!({ "a": { "c": { "d": 2, "e": 3 } } }));
+        assert_eq!(wanted("a.x,f.0,g.x,"), json!({}));
+
+        let repeated = "a.c,".repeat(10_000);
+        assert_eq!(Columns::at(repeated.split(',')).paths.unwrap(), [vec![""], vec!["a", "c"]]);
+        let many: Vec<String> = (0..10_000).map(|number| format!("a.{number}")).collect();
+        let columns = Columns::at(many.iter().map(String::as_str));
+        let paths = columns.paths.unwrap();
+        // No more of them are looked at than these.
+        assert_eq!(below(&paths, 0, "a").len(), 10_000);
+        assert_eq!(below(below(&paths, 0, "a"), 1, "77"), [vec!["a", "77"]]);
+        assert_eq!((below(&paths, 0, "b").len(), below(&paths, 1, "x").len()), (0, 0));
+    }
+
+    #[test]
     fn values_sort_as_erlang_sorts_them() {
         let sorted = [
             None,
@@ -446,9 +480,9 @@ mod tests {
     #[test]
     fn columns_keep_their_places() {
         let value = json!({ "a": { "b": 1, "c": 2 }, "d": 3 });
-        assert_eq!(pruned(&value, &[&["a", "b"]]), Some(json!({ "a": { "b": 1 } })));
-        assert_eq!(pruned(&value, &[&["a"], &["d"]]), Some(value.clone()));
-        assert_eq!(pruned(&value, &[&["x"]]), None);
+        assert_eq!(pruned(&value, &[vec!["a", "b"]], 0), Some(json!({ "a": { "b": 1 } })));
+        assert_eq!(pruned(&value, &[vec!["a"], vec!["d"]], 0), Some(value.clone()));
+        assert_eq!(pruned(&value, &[vec!["x"]], 0), None);
     }
 
     #[test]
