@@ -181,7 +181,8 @@ pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Op
     }
     let access = node.broker.access();
     let now = (Instant::now(), crate::node::now());
-    let (key, principal) = node.sessions.find(headers, access, lasting(node), now)?;
+    let (key, principal) =
+        node.sessions.find((headers, client.is_secure), access, lasting(node), now)?;
     access.check_origin(&principal.user.name, is_loopback(client.address)).ok()?;
     Some(Login { principal, session: Some(key) })
 }

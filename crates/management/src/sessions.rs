@@ -78,18 +78,19 @@ impl Sessions {
         Some(Cookie::new(&token, is_secure))
     }
 
-    /// Whose session it is whose token the request's cookie holds, as they are now.
+    /// Whose session it is whose token the request's cookie holds, as they are now. Over TLS that is the
+    /// cookie that comes from nowhere else, and without it the other one.
     ///
     /// A session that has ended in one of the ways above is gone from then on.
     pub(crate) fn find(
         &self,
-        headers: &HeaderMap,
+        (headers, is_secure): (&HeaderMap, bool),
         access: &AccessControl,
         lasting: Lasting,
         now: (Instant, Millis),
     ) -> Option<(SessionKey, Principal)> {
         let mut sessions = self.0.lock();
-        tokens(headers).map(SessionKey::of).find_map(|key| {
+        tokens(headers, is_secure).map(SessionKey::of).find_map(|key| {
             let session = sessions.get_mut(&key)?;
             let Some(principal) = session.holder(access, lasting, now) else {
                 sessions.remove(&key);
@@ -191,13 +192,15 @@ fn name(is_secure: bool) -> (&'static str, &'static str) {
     if is_secure { (SECURE_COOKIE_NAME, "; Secure") } else { (COOKIE_NAME, "") }
 }
 
-/// The tokens in the cookies of a request: a browser that has come with and without TLS has two.
-fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The tokens in the cookies of a request: a browser that has come with and without TLS has two, and
+/// whoever is between it and another host's pages without TLS may have it send one of theirs.
+fn tokens(headers: &HeaderMap, is_secure: bool) -> impl Iterator<Item = &str> {
+    let (wanted, _) = name(is_secure);
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
     pairs
         .map(|(name, value)| (name.trim(), value.trim()))
-        .filter(|(name, _)| [COOKIE_NAME, SECURE_COOKIE_NAME].contains(name))
+        .filter(move |(name, _)| *name == wanted)
         .map(|(_, token)| token)
 }
 
@@ -250,7 +253,7 @@ mod tests {
         broker: &Broker,
         now: Instant,
     ) -> Option<String> {
-        let found = sessions.find(headers, broker.access(), LASTING, (now, Millis(0)));
+        let found = sessions.find((headers, true), broker.access(), LASTING, (now, Millis(0)));
         found.map(|(_, principal)| principal.user.name.clone())
     }
 
@@ -292,11 +295,28 @@ mod tests {
         let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let (first, second) =
             (begin(&sessions, &broker, "anna", now), begin(&sessions, &broker, "anna", now));
-        let (key, _) = sessions.find(&first, broker.access(), LASTING, (now, Millis(0))).unwrap();
+        let (key, _) =
+            sessions.find((&first, true), broker.access(), LASTING, (now, Millis(0))).unwrap();
         sessions.end(key);
         assert!(!sessions.goes_on(key, broker.access(), LASTING, (now, Millis(0))));
         assert_eq!(found(&sessions, &first, &broker, now), None);
         assert_eq!(found(&sessions, &second, &broker, now).as_deref(), Some("anna"));
+    }
+
+    #[test]
+    fn each_way_has_a_cookie_of_its_own() {
+        let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
+        for is_secure in [true, false] {
+            let anna = broker.access().user("anna").unwrap().into();
+            let header = sessions.begin(&anna, is_secure, MOST, now).unwrap().into_header();
+            let pair = header.split(';').next().unwrap();
+            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())]);
+            let counts = [true, false].map(|over_tls| {
+                let headers = (&headers, over_tls);
+                sessions.find(headers, broker.access(), LASTING, (now, Millis(0))).is_some()
+            });
+            assert_eq!(counts, [is_secure, !is_secure], "{header}");
+        }
     }
 
     #[test]
