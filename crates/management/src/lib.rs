@@ -40,6 +40,7 @@ mod replay;
 mod request_rate;
 mod routes;
 mod sampler;
+mod seldom;
 mod service;
 mod sessions;
 mod traces;

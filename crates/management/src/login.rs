@@ -132,6 +132,13 @@ pub(crate) async fn by_password(
         let wait = access.throttle().wait(&user, address, Instant::now());
         wait.map_or(Ok(()), |wait| {
             access.count_throttled(Entrance::Http);
+            if let Some(count) = node.throttled.count(Instant::now()) {
+                let user = user.escape_debug();
+                tracing::warn!(
+                    "HTTP login refused: user '{user}' from {address}: too many wrong passwords, no \
+                     further one is looked at for a while; {count} such since the start"
+                );
+            }
             Err(Failure::Throttled(wait.as_secs() + 1))
         })
     };

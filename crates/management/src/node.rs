@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts::Alerts;
 use crate::looked_through::LookedThrough;
 use crate::order::Orders;
-use crate::places::TurnedAway;
 use crate::rates::Rates;
 use crate::replay::Replays;
 use crate::request_rate::RequestRate;
+use crate::seldom::Seldom;
 use crate::sessions::Sessions;
 
 /// Requests that watch messages pass, at a time.
@@ -41,8 +41,12 @@ pub(crate) struct Node {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
     pub(crate) request_rate: RequestRate,
-    /// Connections over HTTP.
-    pub(crate) turned_away: TurnedAway,
+    /// Connections over HTTP that made room for others, or found none.
+    pub(crate) turned_away: Seldom,
+    /// Those whose handshake failed.
+    pub(crate) failed_handshakes: Seldom,
+    /// Logins over HTTP that were not looked at.
+    pub(crate) throttled: Seldom,
     pub(crate) replays: Replays,
     pub(crate) looked_through: LookedThrough,
     pub(crate) alerts: Alerts,
@@ -88,7 +92,9 @@ impl Node {
             listeners,
             rates,
             request_rate: RequestRate::default(),
-            turned_away: TurnedAway::default(),
+            turned_away: Seldom::default(),
+            failed_handshakes: Seldom::default(),
+            throttled: Seldom::default(),
             replays,
             looked_through: LookedThrough::default(),
             alerts: Alerts::default(),

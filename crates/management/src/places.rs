@@ -10,7 +10,6 @@
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Between two lines of the log.
-const LOG_PERIOD: Duration = Duration::from_secs(60);
+use crate::seldom::Seldom;
+
 /// How many of those that made room may still be closing when another comes, and how long it waits for
 /// them at most.
 const LEAVING_MAX: usize = 8;
@@ -63,25 +62,24 @@ pub(crate) struct Place {
     end: CancellationToken,
 }
 
-/// How many connections made room for others, or found none.
-#[derive(Debug, Default)]
-pub(crate) struct TurnedAway {
-    count: AtomicU64,
-    told: Mutex<Option<Instant>>,
-}
-
 impl Places {
-    /// A place for a connection from an address, of this many. Others may have lost theirs for it.
+    /// A place for a connection from an address, of this many. Others may have lost theirs for it, which
+    /// counts as well as having found none.
     pub(crate) fn admit(
         self: &Arc<Self>,
         address: IpAddr,
         max: usize,
-        turned_away: &TurnedAway,
+        turned_away: &Seldom,
     ) -> Option<Place> {
         let address = network(address);
         let mut table = self.table.lock();
         while table.seats.len() >= max {
-            turned_away.count(max);
+            if let Some(count) = turned_away.count(Instant::now()) {
+                tracing::warn!(
+                    "{max} HTTP connections of a listener are open, as many as web.connection_max \
+                     allows: some are turned away, {count} since the start"
+                );
+            }
             let number = table.who_makes_room(address)?;
             if let Some(seat) = table.seats.remove(&number) {
                 seat.end.cancel();
@@ -161,24 +159,6 @@ impl Drop for Place {
     }
 }
 
-impl TurnedAway {
-    fn count(&self, max: usize) {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let (mut told, now) = (self.told.lock(), Instant::now());
-        if told.is_none_or(|told| now.duration_since(told) >= LOG_PERIOD) {
-            *told = Some(now);
-            tracing::warn!(
-                "{max} HTTP connections of a listener are open, as many as web.connection_max \
-                 allows: some are turned away, {count} since the start"
-            );
-        }
-    }
-
-    pub(crate) fn connections(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-}
-
 /// A body, and what is to happen when it has gone by or is not wanted any more.
 pub(crate) struct Followed<B> {
     body: B,
@@ -244,12 +224,12 @@ mod tests {
 
     struct Listener {
         places: Arc<Places>,
-        turned_away: TurnedAway,
+        turned_away: Seldom,
     }
 
     impl Listener {
         fn new() -> Self {
-            Self { places: Arc::default(), turned_away: TurnedAway::default() }
+            Self { places: Arc::default(), turned_away: Seldom::default() }
         }
 
         fn admit(&self, address: IpAddr) -> Option<Place> {
@@ -276,7 +256,7 @@ mod tests {
         assert_eq!(lost(&crowd), [false, false, true, true]);
         let _another = listener.admit(B).unwrap();
         assert_eq!(lost(&crowd), [false, true, true, true]);
-        assert_eq!(listener.turned_away.connections(), 3);
+        assert_eq!(listener.turned_away.counted(), 3);
     }
 
     #[tokio::test]

@@ -292,15 +292,24 @@ impl Accepted {
     }
 
     /// After the handshake, if there is to be one; nothing if that fails.
-    async fn ready(self) -> Option<(Box<dyn Stream>, Connected)> {
+    async fn ready(self, node: &Node) -> Option<(Box<dyn Stream>, Connected)> {
         match self {
             Self::Ready(stream, connected) => Some((stream, connected)),
             Self::Tls(stream, address, tls) => match tls.accept(stream).await {
                 Ok(stream) => {
                     Some((Box::new(stream), Connected::From { address, is_secure: true }))
                 }
-                Err(error) => {
+                Err(error) if error.is_silent() => {
                     tracing::debug!("HTTP connection from {address}: TLS handshake: {error}");
+                    None
+                }
+                Err(error) => {
+                    if let Some(count) = node.failed_handshakes.count(Instant::now()) {
+                        tracing::warn!(
+                            "HTTP connection from {address}: TLS handshake: {error}; {count} such \
+                             since the start"
+                        );
+                    }
                     None
                 }
             },
@@ -355,7 +364,7 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
 
 async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: CancellationToken) {
     let ready = tokio::select! {
-        ready = accepted.ready() => ready,
+        ready = accepted.ready(&served.node) => ready,
         () = stop.cancelled() => return,
     };
     let Some((stream, connected)) = ready else { return };

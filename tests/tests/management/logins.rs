@@ -232,6 +232,9 @@ fn wrong_passwords_cost_time() {
     let wait: u64 = reply.header("retry-after").parse().unwrap();
     assert!((1..=2).contains(&wait), "{wait}");
     assert!(broker.log().contains("HTTP login refused: user 'anna' from 127.0.0.1"));
+    wrong.call("GET", "/whoami", &Value::Null);
+    let told = "HTTP login refused: user 'anna' from 127.0.0.1: too many wrong passwords";
+    assert_eq!(broker.log().matches(told).count(), 1, "one a minute at most");
     // The right one is not looked at either, and nobody else has to wait.
     let right = api.with_login(Some("anna:right"));
     leveret_tests::eventually(|| {

@@ -1,6 +1,6 @@
 //! What is served within TLS, and how it shows.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use leveret_tests::codec::queue;
@@ -46,6 +46,24 @@ fn operators_see_what_protects_a_connection() {
     assert_eq!(shown, expected);
     let (status, check) = served.get("/api/health/checks/protocol-listener/amqps");
     assert_eq!((status, &check["status"]), (200, &json!("ok")));
+}
+
+#[test]
+fn the_log_tells_of_handshakes_over_http_that_fail() {
+    let Some(served) = Served::with("") else { return };
+    let address = served.broker.address_of("metrics over TLS");
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        // It is closed, with or without an alert.
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+    served.broker.await_line("TLS handshake: ");
+    let log = served.broker.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("TLS handshake: ")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("[warning] HTTP connection from 127.0.0.1:"), "{told:?}");
+    assert!(told[0].ends_with("; 1 such since the start"), "{told:?}");
 }
 
 #[test]

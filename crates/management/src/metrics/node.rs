@@ -237,7 +237,7 @@ fn admissions(call: &Call, out: &mut Exposition) {
     let name = "leveret_http_connections_refused_total";
     let help = "Connections over HTTP that made room for others, or found none";
     out.metric_named(name, Kind::Counter, help);
-    out.sample_named(name, &[], call.node.turned_away.connections());
+    out.sample_named(name, &[], call.node.turned_away.counted());
 }
 
 /// Dead letters are not counted by the type of their queue.
