@@ -184,6 +184,31 @@ fn objects_are_told_apart() {
     assert!(metrics.keys().all(|key| !key.contains("queue=\"q\"")));
 }
 
+/// Dashboards join everything with the identity, and scrape without a login.
+#[test]
+fn without_a_login_no_name_is_told_but_the_nodes_and_the_clusters() {
+    let Some((broker, api)) = managed() else { return };
+    let named = |what: &str| format!("named-by-somebody-{what}");
+    api.put("/cluster-name", &serde_json::json!({ "name": named("cluster") }));
+    api.put(&format!("/vhosts/{}", named("vhost")), &serde_json::Value::Null);
+    let user = serde_json::json!({ "password": "p", "tags": named("tag") });
+    api.put(&format!("/users/{}", named("user")), &user);
+    api.put(&format!("/queues/%2F/{}", named("queue")), &serde_json::json!({}));
+    let node = api.get("/overview")["node"].as_str().unwrap().to_owned();
+    let identity = format!("rabbitmq_node=\"{node}\",rabbitmq_cluster=\"{}\"", named("cluster"));
+    let nobody = Api::new(broker.metrics_address()).with_login(None);
+    for path in ["/metrics", "/metrics/memory-breakdown"] {
+        let text = nobody.send("GET", path, &[], "").text;
+        assert_eq!(text.matches(&identity).count(), 1, "{path}: {text}");
+        assert_eq!(text.matches(&named("")).count(), 1, "{path}: {text}");
+    }
+    for path in ["/health/live", "/health/ready", "/health/alarms", "/api/version"] {
+        let reply = api.with_login(None).send("GET", path, &[], "");
+        assert_eq!(reply.status, 200, "{path}");
+        assert!(!reply.text.contains(&named("")) && !reply.text.contains(&node), "{path}");
+    }
+}
+
 #[test]
 fn every_line_is_one_of_the_text_format() {
     let Some((broker, _)) = managed() else { return };
