@@ -25,7 +25,7 @@ use self::courier::Courier;
 #[cfg(test)]
 pub(crate) use self::courier::TRY_TIMEOUT;
 use self::machine::Machine;
-pub(crate) use self::silence::{Silence, Silences};
+pub(crate) use self::silence::{SILENCES, Silence, Silences};
 pub(crate) use self::watch::run;
 
 /// All that is known of alerts.

@@ -86,6 +86,19 @@ fn what_binds_policymakers_is_not_theirs_to_change() {
         assert_eq!(maker.get(path)["value"], value);
         assert_eq!(api.call("DELETE", path, &Value::Null).status, 204);
     }
+    // Nor whether somebody is told of alerts.
+    let silence = json!({ "seconds": 3600, "queue": "q" });
+    assert_eq!(api.call("POST", "/leveret/silences", &silence).status, 201);
+    let path = "/global-parameters/leveret_silences";
+    let kept = api.get(path);
+    for refused in [maker.call("PUT", path, &kept), maker.call("DELETE", path, &Value::Null)] {
+        assert_eq!(
+            (refused.status, &refused.json()["reason"]),
+            (401, &json!("Not administrator user"))
+        );
+    }
+    assert_eq!(maker.get(path), kept);
+    maker.put("/global-parameters/other", &json!({ "value": 1 }));
 }
 
 /// What requests refer to, in the state they were recorded in.

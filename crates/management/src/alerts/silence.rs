@@ -11,7 +11,7 @@ use super::machine::Subject;
 /// Silences at a time.
 const SILENCES_MAX: usize = 1000;
 /// The global parameter they are kept in, which outlives the broker.
-const PARAMETER: &str = "leveret_silences";
+pub(crate) const SILENCES: &str = "leveret_silences";
 
 /// Whose alerts are not told of, and until when.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,14 +40,14 @@ pub(crate) struct Silences {
 impl Silences {
     /// Those a broker keeps; none if what stands in their place is something else.
     pub(crate) fn of(broker: &Broker) -> Self {
-        let kept = broker.global_parameter(PARAMETER);
+        let kept = broker.global_parameter(SILENCES);
         kept.and_then(|kept| serde_json::from_value(kept).ok()).unwrap_or_default()
     }
 
     /// Keeps them in the place of those the broker has; what has to be on disk for that.
     pub(crate) fn keep(&self, administration: Administration<'_>) -> Option<Lsn> {
         let kept = serde_json::to_value(self).unwrap_or_default();
-        administration.put_global_parameter(PARAMETER, kept).commit
+        administration.put_global_parameter(SILENCES, kept).commit
     }
 
     /// Adds one and gives its id; `None` if there are too many.

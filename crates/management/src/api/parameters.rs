@@ -11,6 +11,7 @@ use leveret_broker::{Vhost, VhostLimits};
 use serde_json::{Value, json};
 
 use super::vhosts;
+use crate::alerts::SILENCES;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::{Call, text};
 use crate::definitions::set_parameter;
@@ -124,6 +125,7 @@ pub(crate) fn show_global(call: &Call) -> Outcome {
 }
 
 pub(crate) fn put_global(call: &Call) -> Outcome {
+    check_global(call)?;
     let body = call.object_with(&["value"])?;
     let value = body.get("value").cloned().unwrap_or_default();
     let changed = call.administration().put_global_parameter(call.part("name"), value);
@@ -135,8 +137,20 @@ pub(crate) fn put_global(call: &Call) -> Outcome {
 }
 
 pub(crate) fn delete_global(call: &Call) -> Outcome {
+    check_global(call)?;
     let deleted = call.administration().delete_global_parameter(call.part("name"));
     Ok(Answer::done().after(deleted.ok_or(Failure::NotFound)?))
+}
+
+/// Whether the user may change the parameter: silences, which are in one, are the administrators'.
+///
+/// # Errors
+/// 401 if not.
+fn check_global(call: &Call) -> Result<(), Failure> {
+    if call.part("name") == SILENCES {
+        login::check_tags(Access::Administrator, call.user()?)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn put_cluster_name(call: &Call) -> Outcome {
