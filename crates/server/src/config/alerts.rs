@@ -122,9 +122,9 @@ pub enum Amount {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receiver {
-    /// A URL, to which JSON is posted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub webhook: Option<String>,
+    /// A URL, to which JSON is posted. Its path may be the secret that lets one in.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "write_origin")]
+    pub webhook: Option<Secret>,
     /// Header fields of that request.
     #[serde(default, skip_serializing)]
     pub headers: BTreeMap<String, Secret>,
@@ -282,7 +282,8 @@ impl AlertsConfig {
     }
 
     /// As a part of a configuration file; nothing where there are no rules and no receivers.
-    /// Passwords and header fields, which may be secret, are left out.
+    /// Passwords and header fields, which may be secret, are left out, and webhooks shown without what
+    /// follows their host.
     pub(super) fn to_toml(&self) -> String {
         #[derive(Serialize)]
         struct File<'a> {
@@ -306,7 +307,7 @@ impl Receiver {
         if !self.email.is_empty() && !has_smtp {
             return Some("e-mail needs a mail server, [alerts.smtp]".to_owned());
         }
-        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        let is_url = |url: &Secret| url.starts_with("http://") || url.starts_with("https://");
         if self.webhook.as_ref().is_some_and(|url| !is_url(url)) {
             return Some("a webhook is a URL with http:// or https://".to_owned());
         }
@@ -335,6 +336,15 @@ fn write_duration<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok
     serializer.serialize_str(&show_duration(*time))
 }
 
+/// Only where a URL leads.
+fn write_origin<S: Serializer>(url: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    let url = url.as_deref().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (_, host) = host.rsplit_once('@').unwrap_or(("", host));
+    serializer.serialize_str(&format!("{scheme}://{host}/..."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,7 +367,7 @@ mod tests {
         [receiver.ops]
         email = ["ops@example.com"]
         [receiver.hook]
-        webhook = "https://example.com/hook"
+        webhook = "https://secret:too@example.com:8443/secret?key=secret"
         headers = { authorization = "Bearer secret" }
         [receiver.run]
         command = ["/bin/notify", "now"]
@@ -381,6 +391,8 @@ mod tests {
         assert_eq!(config.rules[0].repeat, Duration::from_hours(4));
         let shown = config.to_toml();
         assert!(!shown.contains("secret"), "{shown}");
+        assert!(shown.contains("webhook = \"https://example.com:8443/...\""), "{shown}");
+        assert!(!format!("{config:?}").contains("secret"), "{config:?}");
         let again: toml::Table = toml::from_str(&shown).unwrap();
         let again: AlertsConfig = again["alerts"].clone().try_into().unwrap();
         assert_eq!(again.rules, config.rules);
