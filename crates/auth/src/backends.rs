@@ -260,12 +260,14 @@ impl Backends {
             Some(password) if !self.takes_time(user, password) => {
                 self.access.authenticate(user, password, is_local)
             }
-            Some(_) => {
+            Some(password) => {
+                let attempt = Attempt::of(&self.access, credentials, password);
                 let permit = Arc::clone(&self.hashing).acquire_owned().await;
                 let permit = permit.map_err(|_| not_there())?;
                 // Of many that are tried at a time only the first are worth a hash.
                 let throttle = self.access.throttle();
                 if throttle.wait(user, credentials.address, Instant::now()).is_some() {
+                    attempt.answered();
                     return Err(LoginRefused::fault("too many wrong passwords meanwhile"));
                 }
                 let (access, credentials) = (Arc::clone(&self.access), credentials.clone());
@@ -280,10 +282,40 @@ impl Backends {
                     }
                     Ok(found)
                 });
-                verified.await.map_err(|_| not_there())?
+                let verified = verified.await;
+                attempt.answered();
+                verified.map_err(|_| not_there())?
             }
         };
         found.map(Principal::from).map_err(|failure| LoginRefused::new(failure.to_string()))
+    }
+}
+
+/// A login that waits for its hash. If its client doesn't wait for the answer it counts as a wrong one:
+/// what it costs is spent, and whoever hangs up each time is to have no more looked at than others.
+struct Attempt<'a> {
+    access: &'a AccessControl,
+    credentials: &'a Credentials,
+    password: &'a [u8],
+    is_answered: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn of(access: &'a AccessControl, credentials: &'a Credentials, password: &'a [u8]) -> Self {
+        Self { access, credentials, password, is_answered: false }
+    }
+
+    fn answered(mut self) {
+        self.is_answered = true;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let Credentials { user, address, .. } = self.credentials;
+            self.access.throttle().failed(user, self.password, *address, Instant::now());
+        }
     }
 }
 
@@ -329,6 +361,7 @@ fn not_there() -> LoginRefused {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::task::{Context, Waker};
 
     use leveret_broker::access::HashingAlgorithm;
 
@@ -357,5 +390,20 @@ mod tests {
         }
         let refused = backends.log_in(&credentials).await.unwrap_err();
         assert!(!refused.is_guess(), "{refused}");
+    }
+    #[tokio::test]
+    async fn who_does_not_wait_for_the_answer_has_tried_a_password() {
+        let access = AccessControl::new(["guest"]).hashing_with(HashingAlgorithm::Argon2id);
+        let access = Arc::new(access);
+        let backends = Backends::new(&Settings::default(), &access);
+        let address = Ipv4Addr::LOCALHOST.into();
+        let mut context = Context::from_waker(Waker::noop());
+        for guess in 0..20_u8 {
+            let (user, password) = ("anna".to_owned(), Some(vec![guess]));
+            let credentials = Credentials { user, password, address, vhost: None };
+            let mut login = Box::pin(backends.log_in(&credentials));
+            let _ = login.as_mut().poll(&mut context);
+        }
+        assert!(access.throttle().wait("anna", address, Instant::now()).is_some());
     }
 }
