@@ -68,10 +68,10 @@ fn length_of_answer(broker: &Broker, request: &str, body: &str) -> usize {
 
 /// A header may be as large as a body, and many may be.
 #[test]
-fn headers_count_in_what_one_request_shows_or_gets() {
+fn headers_count_in_what_one_request_shows_gets_or_looks_at() {
     const MIB: usize = 1 << 20;
-    const MESSAGES: usize = 700;
-    let Some((broker, _api)) = managed() else { return };
+    const MESSAGES: u64 = 700;
+    let Some((broker, api)) = managed() else { return };
     let channel = publisher(&broker);
     declare_with(&channel, "q", &TableBuf::default());
     let text = "x".repeat(100_000);
@@ -84,6 +84,9 @@ fn headers_count_in_what_one_request_shows_or_gets() {
     let path = "GET /api/leveret/messages/%2F/q?count=1000";
     let shown = length_of_answer(&broker, path, "");
     assert!((15 * MIB..17 * MIB).contains(&shown), "{shown}");
+    let plan = api.call("POST", "/leveret/replays/%2F/q", &json!({ "dry_run": true })).json();
+    let looked_at = plan["looked_at"].as_u64().unwrap();
+    assert!((600..MESSAGES).contains(&looked_at) && plan["is_whole"] == false, "{plan}");
     let order = json!({ "ackmode": "ack_requeue_false", "count": u32::MAX, "encoding": "auto" });
     let path = "POST /api/queues/%2F/q/get";
     let got = length_of_answer(&broker, path, &order.to_string());

@@ -26,9 +26,12 @@ pub struct Browsed {
 /// How often messages are looked for that are paged out while they are to be taken.
 const ATTEMPTS: u32 = 4;
 
+/// Messages that are read at a time when they are paged out: only then it is known how large their headers are.
+const READ_AT_ONCE: usize = 32;
+
 impl SharedQueue {
-    /// Shows messages from a position on: at most `most`, and no more once they have `bytes` body
-    /// bytes, about. To the queue nothing has happened.
+    /// Shows messages from a position on: at most `most`, and no more once they have `bytes` bytes,
+    /// headers included, about. To the queue nothing has happened.
     ///
     /// # Errors
     /// When they cannot be read from disk.
@@ -44,33 +47,17 @@ impl SharedQueue {
             let (first, end) = (stream.machine.first_offset(), stream.machine.committed_offset());
             let shown = stream.machine.browse(from, most, bytes);
             drop(state);
-            let next = shown.last().map_or_else(|| from.min(end), |last| last.offset + 1);
-            let paged = shown.iter().filter(|one| one.message.is_none());
-            let paged: Vec<Lsn> = paged.map(|one| one.lsn).collect();
-            let read = read(store, &paged, &[])?;
-            let messages = shown.into_iter().filter_map(|Shown { offset, lsn, message }| {
-                let message = message.or_else(|| found(&read, lsn))?;
-                Some((offset, Entry::new(Lsn(offset), message)))
-            });
-            return Ok(Browsed { first, next, end, messages: messages.collect() });
+            let browsed = Browsed { first, next: from.min(end), end, messages: Vec::new() };
+            let standing = |Shown { offset, lsn, message }| (offset, Standing::new(lsn, message));
+            let mut browsed = browsed.filled(shown.into_iter().map(standing), bytes, store)?;
+            browsed.messages.iter_mut().for_each(|(offset, entry)| entry.lsn = Lsn(*offset));
+            return Ok(browsed);
         }
         let end = state.machine.ready_len();
         let shown = state.machine.browse(from, most, bytes);
         drop(state);
-        let paged = shown.iter().filter(|standing| standing.message.is_none());
-        let (spilled, stored): (Vec<&Standing>, Vec<&Standing>) =
-            paged.partition(|standing| standing.spilled.is_some());
-        let stored: Vec<Lsn> = stored.iter().map(|standing| standing.lsn).collect();
-        let mut spilled: Vec<Spilled> =
-            spilled.iter().filter_map(|standing| standing.spilled.clone()).collect();
-        spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let read = read(store, &stored, &spilled)?;
-        let next = from.min(end) + shown.len() as u64;
-        let messages = (from..).zip(shown).filter_map(|(position, mut standing)| {
-            let message = standing.message.take().or_else(|| found(&read, standing.lsn))?;
-            Some((position, standing.with(message)))
-        });
-        Ok(Browsed { first: 0, next, end, messages: messages.collect() })
+        let browsed = Browsed { first: 0, next: from.min(end), end, messages: Vec::new() };
+        browsed.filled((from..).zip(shown), bytes, store)
     }
 
     /// Takes those of these messages that are still ready, as `basic.get` does, from wherever they
@@ -98,6 +85,48 @@ impl SharedQueue {
         self.carry_out(&mut state, turn);
         Ok(taken)
     }
+}
+
+impl Browsed {
+    /// With these messages and their positions, up to so many bytes; those that are paged out are read.
+    fn filled(
+        mut self,
+        shown: impl Iterator<Item = (u64, Standing)>,
+        bytes: u64,
+        store: &Store,
+    ) -> Result<Self, ReadError> {
+        let (mut shown, mut left) = (shown.peekable(), bytes);
+        while left > 0 && shown.peek().is_some() {
+            let few: Vec<(u64, Standing)> = shown.by_ref().take(READ_AT_ONCE).collect();
+            let read = read_paged(&few, store)?;
+            for (position, mut standing) in few {
+                if left == 0 {
+                    break;
+                }
+                self.next = position + 1;
+                let message = standing.message.take();
+                let Some(message) = message.or_else(|| found(&read, standing.lsn)) else {
+                    continue;
+                };
+                let size = message.head_len() + message.size();
+                left = left.saturating_sub(size.max(1) as u64);
+                self.messages.push((position, standing.with(message)));
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Those of these messages that are not in memory.
+fn read_paged(shown: &[(u64, Standing)], store: &Store) -> Result<Vec<(Lsn, Message)>, ReadError> {
+    let paged = shown.iter().map(|(_, standing)| standing).filter(|it| it.message.is_none());
+    let (spilled, stored): (Vec<&Standing>, Vec<&Standing>) =
+        paged.partition(|standing| standing.spilled.is_some());
+    let stored: Vec<Lsn> = stored.iter().map(|standing| standing.lsn).collect();
+    let mut spilled: Vec<Spilled> =
+        spilled.iter().filter_map(|standing| standing.spilled.clone()).collect();
+    spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    read(store, &stored, &spilled)
 }
 
 /// A message among those read. One that isn't there was settled meanwhile.

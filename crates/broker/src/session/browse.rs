@@ -39,7 +39,7 @@ pub struct Movement {
 
 impl Session {
     /// Shows messages of a queue from a position on, at most `most`, and no more once they have
-    /// `bytes` body bytes, about. Nothing changes by it, also not what `redelivered` will say.
+    /// `bytes` bytes, headers included, about. Nothing changes by it, also not what `redelivered` will say.
     ///
     /// # Errors
     /// 403 without read permission, 404 when the queue is missing, 405 when it is another

@@ -56,6 +56,30 @@ fn a_deep_backlog_keeps_its_order_and_bodies_across_paging_and_restart() {
 }
 
 #[test]
+fn headers_count_in_what_is_shown_at_a_time() {
+    let mut world = world();
+    world.declare("q", &[]);
+    let text = "x".repeat(10_000);
+    let headers = table(&[("text", Value::text(&text))]);
+    for number in 0..100 {
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, delivery_mode: Some(2), ..Properties::default() };
+        world.publish_with("", "q", properties, &body(number));
+    }
+    // In memory, and on disk, where it is only known once they are read.
+    for _ in 0..2 {
+        let shown = world.session.browse("q", 20, 100, 50_000).unwrap();
+        let bodies = shown.messages.iter().map(|(_, entry)| entry.message.body());
+        assert!(bodies.eq((20..25).map(|number| body(number).into_bytes())));
+        assert_eq!((shown.next, shown.end), (25, 100));
+        let last = world.session.browse("q", shown.next, 100, u64::MAX).unwrap();
+        assert_eq!((last.messages.len(), last.next), (75, 100));
+        world.page();
+        assert!(world.broker.message_memory() <= BUDGET);
+    }
+}
+
+#[test]
 fn what_comes_back_takes_its_place_before_what_is_on_disk() {
     let mut world = world();
     world.declare("q", &[]);

@@ -32,6 +32,20 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// What stands nowhere but in the journal, and was never delivered.
+    #[must_use]
+    pub const fn new(lsn: Lsn, message: Option<Message>) -> Self {
+        Self {
+            lsn,
+            message,
+            spilled: None,
+            deadline: None,
+            deliveries: 0,
+            redelivered: false,
+            stored: false,
+        }
+    }
+
     /// What a consumer would get, given its message.
     #[must_use]
     pub const fn with(&self, message: Message) -> Entry {

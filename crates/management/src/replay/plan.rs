@@ -11,7 +11,7 @@ use super::origin::Origin;
 use crate::answer::Failure;
 use crate::call::Call;
 
-/// Messages that are looked at, and bytes of their bodies.
+/// Messages that are looked at, and their bytes.
 const LOOKED_AT_MAX: u64 = 10_000;
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 const AT_ONCE: usize = 256;
@@ -45,7 +45,7 @@ pub(crate) fn plan(call: &Call, order: &Order) -> Result<Value, Failure> {
         position = browsed.next;
         for (_, entry) in browsed.messages {
             looked_at += 1;
-            bytes += entry.message.size();
+            bytes += entry.message.head_len() + entry.message.size();
             let is_named = order.ids.as_ref().is_none_or(|ids| ids.contains(&entry.lsn.0));
             let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
             let properties = properties.unwrap_or_default();
