@@ -318,7 +318,7 @@ impl Driver {
         {
             return Room::Never;
         }
-        while self.outbox.is_unread() && !self.has_expired() {
+        while self.outbox.is_unread() && !self.expire_login() {
             let expiry = self.expiry();
             tokio::select! {
                 () = self.outbox.drained() => return Room::Found,
@@ -339,7 +339,7 @@ impl Driver {
             let mut relieved = pin!(paging_relief.notified());
             // Whoever is told from now on is told of.
             relieved.as_mut().enable();
-            if !broker.is_paging_behind() || self.has_expired() {
+            if !broker.is_paging_behind() || self.expire_login() {
                 return Room::Found;
             }
             tokio::select! {
@@ -369,7 +369,7 @@ impl Driver {
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.stop.cancelled(), if is_blocked => return Room::Never,
                 () = sleep(FULL_DISK_CHECK) => {
-                    self.has_expired();
+                    self.expire_login();
                     if !is_blocked && self.context.broker.store().is_full() {
                         is_blocked = true;
                         self.connection.block("low on disk");
@@ -402,7 +402,7 @@ impl Driver {
         let mut shortage = context.shortage.clone();
         let Some(reason) = shortage.borrow_and_update().reason() else { return Resources::Found };
         self.connection.block(reason);
-        while !self.has_expired() {
+        while !self.expire_login() {
             tokio::select! {
                 biased;
                 over = shortage.wait_for(|shortage| shortage.is_none()) => match over {
@@ -496,15 +496,16 @@ impl Driver {
         }
     }
 
-    /// Whether the client's login has ended; it has been told then, and has no consumers any more.
-    fn has_expired(&mut self) -> bool {
+    /// Takes leave of a client whose login has ended: it is told, and has no consumers any more. Says
+    /// whether that happened now.
+    fn expire_login(&mut self) -> bool {
         let was_over = self.connection.is_over();
         self.connection.check_expiry(clock::now());
-        let has_expired = self.connection.is_over() && !was_over;
-        if has_expired {
+        let is_expired = self.connection.is_over() && !was_over;
+        if is_expired {
             self.set_deadline();
         }
-        has_expired
+        is_expired
     }
 
     /// When the client's login ends, if it does.
