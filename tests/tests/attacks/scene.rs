@@ -1,6 +1,6 @@
 //! A broker under attack, watched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -72,6 +72,28 @@ impl Target {
         let connection = self.dial();
         connection.open(&Login::default()).unwrap_or_else(|refused| panic!("{refused}"));
         connection
+    }
+
+    /// Clients that have the broker keep things until it has had enough of them, and don't agree to be
+    /// closed for that: as many at a time as there are rounds unless it is measured.
+    pub(crate) fn hoard(&self, send: fn(&Connection)) -> VecDeque<Connection> {
+        let mut held = VecDeque::new();
+        for _ in self.rounds() {
+            let connection = self.connect();
+            send(&connection);
+            let answer = loop {
+                let (_, answer) = connection.recv_any();
+                if answer != "channel.open-ok" {
+                    break answer;
+                }
+            };
+            assert!(answer.starts_with("connection.close 506 "), "{answer}");
+            held.push_back(connection);
+            if held.len() as u64 > self.rounds {
+                held.pop_front();
+            }
+        }
+        held
     }
 
     /// The HTTP API, as an administrator.

@@ -1,14 +1,12 @@
 //! Transactions that are never committed.
 
-use std::collections::VecDeque;
-
 use leveret_tests::codec::{encode_content, tx};
-use leveret_tests::publish;
+use leveret_tests::{Connection, publish};
 
 use crate::scene::Attack;
 
 /// So many are there at a time.
-const CONNECTIONS: usize = 30;
+const CONNECTIONS: u64 = 30;
 /// What each publishes, unless it is refused.
 const MESSAGES: usize = 20;
 const SIZE: usize = 1 << 20;
@@ -19,36 +17,26 @@ fn uncommitted_transactions() {
     let attack = Attack {
         name: "uncommitted transactions",
         config: "[amqp]\nuncommitted_max = \"8MiB\"\nuncommitted_max_per_node = \"16MiB\"\n",
-        rounds: CONNECTIONS as u64,
+        rounds: CONNECTIONS,
         // Twice what all may have, buffers of those who are read from, and what a connection takes.
         memory_max: 64.0,
         descriptors_max: 50.0,
     };
-    let aftermath = attack.run(|target| {
-        let body = vec![b'x'; SIZE];
-        let mut held = VecDeque::new();
-        for _ in target.rounds() {
-            let connection = target.connect();
-            let channel = connection.channel(1);
-            assert_eq!(channel.call(&tx::Select {}), "tx.select-ok");
-            let mut wire = Vec::new();
-            publish("amq.fanout", "").encode_frame(1, &mut wire);
-            encode_content(1, &[0, 0], &body, 131_072, &mut wire);
-            for _ in 0..MESSAGES {
-                if connection.try_send_bytes(&wire).is_err() {
-                    break;
-                }
-            }
-            let answer = connection.recv();
-            assert!(answer.starts_with("connection.close 506 "), "{answer}");
-            // Nobody agrees to that.
-            held.push_back(connection);
-            if held.len() > CONNECTIONS {
-                held.pop_front();
-            }
-        }
-        held
-    });
+    let aftermath = attack.run(|target| target.hoard(publish_without_end));
     let Some(aftermath) = aftermath else { return };
     assert!(aftermath.metrics["leveret_uncommitted_bytes"] <= f64::from(32 << 20));
+}
+
+/// As many as it should, or until it is refused.
+fn publish_without_end(connection: &Connection) {
+    let channel = connection.channel(1);
+    assert_eq!(channel.call(&tx::Select {}), "tx.select-ok");
+    let mut wire = Vec::new();
+    publish("amq.fanout", "").encode_frame(1, &mut wire);
+    encode_content(1, &[0, 0], &vec![b'x'; SIZE], 131_072, &mut wire);
+    for _ in 0..MESSAGES {
+        if connection.try_send_bytes(&wire).is_err() {
+            break;
+        }
+    }
 }
