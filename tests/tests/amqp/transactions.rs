@@ -107,6 +107,39 @@ fn acknowledgements_wait_for_commit() {
     );
 }
 
+/// Who settles all there is where there is nothing has settled nothing, and that is no error.
+#[test]
+fn a_transaction_may_settle_nothing() {
+    const ALL: basic::Ack = basic::Ack { delivery_tag: 0, multiple: true };
+    const ALL_BACK: basic::Nack = basic::Nack { delivery_tag: 0, multiple: true, requeue: true };
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    channel.publish("", "q", "1");
+    channel.call(&SELECT);
+    channel.send(&ALL);
+    channel.send(&ALL_BACK);
+    check(
+        &channel,
+        &[
+            (&COMMIT, "tx.commit-ok"),
+            (&COMMIT, "tx.commit-ok"),
+            (&get("q"), "basic.get-ok 1 '' q 0: 1"),
+        ],
+    );
+    // The first has it, and leaves nothing to the others.
+    channel.send(&ALL);
+    channel.send(&ALL);
+    channel.send(&ALL_BACK);
+    check(&channel, &[(&ROLLBACK, "tx.rollback-ok")]);
+    channel.send(&ALL);
+    channel.send(&ALL_BACK);
+    check(&channel, &[(&COMMIT, "tx.commit-ok"), (&get("q"), "basic.get-empty")]);
+    // One that is named has to be there.
+    let unknown = "channel.close 406 basic.ack PRECONDITION_FAILED - unknown delivery tag 1";
+    check(&channel, &[(&ack(1), unknown)]);
+}
+
 #[test]
 fn errors_do_not_wait() {
     let broker = Broker::start();

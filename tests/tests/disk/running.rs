@@ -7,7 +7,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use leveret_tests::{Channel, Connection, Login, binary};
+use leveret_tests::{Api, Channel, Connection, Login, binary};
 use parking_lot::Mutex;
 
 /// A broker that listens; dropping it kills it.
@@ -15,6 +15,7 @@ pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stderr: Option<ChildStderr>,
     address: SocketAddr,
+    management: SocketAddr,
     data: PathBuf,
 }
 
@@ -31,7 +32,7 @@ impl Running {
         }
         let mut child = command
             .args(&words[1..])
-            .args(["--listen=127.0.0.1:0", "--management=none", "--metrics=none"])
+            .args(["--listen=127.0.0.1:0", "--management=127.0.0.1:0", "--metrics=none"])
             .arg("--data-dir")
             .arg(data)
             .arg("--config")
@@ -45,13 +46,21 @@ impl Running {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("a pipe");
-        let Some((_, rest)) = line.split_once("AMQP on ") else {
+        let address = |listener: &str| {
+            let (_, rest) = line.split_once(listener)?;
+            rest.split([' ', ';']).next().and_then(|text| text.parse().ok())
+        };
+        let Some(address_of_amqp) = address("AMQP on ") else {
             child.wait().expect("ends");
             return None;
         };
-        let address = rest.split([' ', ';']).next().and_then(|text| text.parse().ok());
-        let data = data.to_owned();
-        Some(Self { child, stderr, address: address.expect("an address"), data })
+        let management = address("management on ").expect("an address");
+        Some(Self { child, stderr, address: address_of_amqp, management, data: data.to_owned() })
+    }
+
+    /// The HTTP API, as an administrator.
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.management)
     }
 
     pub(crate) fn connect(&self) -> Connection {

@@ -4,9 +4,12 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use leveret_tests::codec::{Method, Properties, connection, encode_heartbeat, queue};
-use leveret_tests::{Login, confirm_select, declare, get, publish};
+use leveret_tests::{Login, SetOnDrop, confirm_select, declare, eventually, get, passive, publish};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::running::Running;
@@ -208,7 +211,7 @@ fn a_failed_sync_or_write_ends_the_process_and_its_last_line_says_why() {
         // What was confirmed is there when the disk is well again.
         let config = home.path().join("leveret.toml");
         let again = Running::start(&[], &home.path().join("data"), &config).expect("starts");
-        let left = again.channel().call(&leveret_tests::passive("q"));
+        let left = again.channel().call(&passive("q"));
         let Method::QueueDeclareOk(left) = left.method() else { panic!("{left}") };
         assert!(left.message_count >= confirmed, "{} of {confirmed}", left.message_count);
     }
@@ -260,4 +263,45 @@ fn a_slow_disk_holds_back_confirms_and_nothing_else() {
             }
         }
     }
+}
+
+/// Nothing is read from a connection that publishes then; over HTTP it is for the client to wait.
+#[test]
+fn a_publish_over_http_is_refused_while_the_disk_is_behind() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let inject = "inject=fdatasync:delay_enter=1500000:when=40+";
+    let running = start(&["-o", "/dev/null", "-e", inject], &home);
+    let other = running.channel();
+    other.call(&queue::Declare { exclusive: true, ..declare("quick") });
+    let (api, is_over) = (running.api(), AtomicBool::new(false));
+    let message = json!({
+        "routing_key": "quick", "payload": "x", "payload_encoding": "string", "properties": {},
+    });
+    let publish_one = || api.call("POST", "/exchanges/%2F/amq.default/publish", &message);
+    let accepted = thread::scope(|scope| {
+        let _over = SetOnDrop(&is_over);
+        scope.spawn(|| {
+            let channel = running.channel();
+            channel.call(&queue::Declare { durable: true, ..declare("slow") });
+            let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+            let body = vec![b'x'; 1 << 20];
+            while !is_over.load(Ordering::Relaxed) {
+                channel.publish_with(&publish("", "slow"), &properties, &body);
+            }
+        });
+        let replies = (0..10_000).map(|accepted| (accepted, publish_one()));
+        let refused = replies.into_iter().find(|(_, reply)| reply.status != 200);
+        let (accepted, refused) = refused.expect("the disk is behind some time");
+        assert_eq!(
+            (refused.status, refused.json()),
+            (503, json!({ "reason": "the disk is behind" }))
+        );
+        accepted
+    });
+    let held = other.call(&passive("quick"));
+    assert_eq!(held, format!("queue.declare-ok quick {accepted} 0"));
+    eventually(|| publish_one().status == 200);
 }
