@@ -9,10 +9,12 @@ use axum::http::header::{
     VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use bytes::Bytes;
 use leveret_codec::{AmqpError, ReplyCode, Scope};
 use leveret_store::Lsn;
 use serde_json::{Value, json};
 
+use crate::room::Room;
 use crate::sessions::Cookie;
 
 /// What a handler comes to.
@@ -22,6 +24,8 @@ pub(crate) type Outcome = Result<Answer, Failure>;
 pub(crate) struct Answer {
     status: StatusCode,
     body: Vec<u8>,
+    /// What it takes of memory until it has left, if that counts.
+    room: Option<Room>,
     /// In the place of `body`, what comes bit by bit.
     events: Option<Body>,
     content_type: &'static str,
@@ -32,6 +36,12 @@ pub(crate) struct Answer {
     left: usize,
     /// What has to be on disk before the answer may leave.
     commit: Option<Lsn>,
+}
+
+/// A body on its way to the client, and its room.
+struct Held {
+    body: Vec<u8>,
+    _room: Room,
 }
 
 /// A request that was not carried out.
@@ -82,6 +92,7 @@ impl Answer {
         Self {
             status,
             body: Vec::new(),
+            room: None,
             events: None,
             content_type: JSON,
             location: None,
@@ -136,6 +147,11 @@ impl Answer {
         Self::empty(StatusCode::NO_CONTENT)
     }
 
+    /// Taking room until it has left: clients may take their time to read it.
+    pub(crate) fn within(self, room: Room) -> Self {
+        Self { room: Some(room), ..self }
+    }
+
     /// To be kept as a file of this name.
     pub(crate) fn attached_as(self, name: &str) -> Self {
         Self { attachment: Some(name.to_owned()), ..self }
@@ -163,7 +179,11 @@ impl Answer {
     /// The response; a HEAD gets everything but the body.
     pub(crate) fn into_response(self, allow: &str) -> Response<Body> {
         let has_body = !self.body.is_empty() || self.events.is_some();
-        let mut response = response(self.status, self.body, allow);
+        let body = match self.room {
+            Some(room) => Bytes::from_owner(Held { body: self.body, _room: room }),
+            None => self.body.into(),
+        };
+        let mut response = response(self.status, body, allow);
         if let Some(events) = self.events {
             *response.body_mut() = events;
         }
@@ -275,7 +295,7 @@ impl Failure {
         };
         let bytes = body.map(|body| body.to_string().into_bytes());
         let has_body = bytes.is_some();
-        let mut response = response(status, bytes.unwrap_or_default(), allow);
+        let mut response = response(status, bytes.unwrap_or_default().into(), allow);
         let headers = response.headers_mut();
         if has_body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -293,6 +313,12 @@ impl Failure {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         response
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -325,7 +351,7 @@ impl From<AmqpError> for Failure {
     }
 }
 
-fn response(status: StatusCode, body: Vec<u8>, allow: &str) -> Response<Body> {
+fn response(status: StatusCode, body: Bytes, allow: &str) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -7,11 +7,11 @@ use std::ops::Deref;
 
 use axum::body::Body as Incoming;
 use http_body_util::{BodyExt, Limited};
-use leveret_server::Part;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::answer::Failure;
+use crate::room::Room;
 
 /// Longest body that is passed over; with a longer one the connection ends.
 const PASSED_OVER_MAX: usize = 64 * 1024;
@@ -26,29 +26,28 @@ const OBJECT: u64 = 12 * (size_of::<String>() + size_of::<Value>()) as u64;
 #[derive(Default)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
-    /// Given back with it.
-    part: Option<Mutex<Part>>,
+    room: Option<Mutex<Room>>,
 }
 
 impl Body {
-    /// Takes it in, up to so many bytes, which count as a part of a budget if there is one.
+    /// Takes it in, up to so many bytes, which take room if it is counted.
     ///
     /// # Errors
     /// 400 when it is longer, 503 when others leave no room for it.
     pub(crate) async fn read(
         from: Incoming,
         max: usize,
-        mut part: Option<Part>,
+        mut room: Option<Room>,
     ) -> Result<Self, Failure> {
         let (mut from, mut bytes) = (Limited::new(from, max), Vec::new());
         while let Some(frame) = from.frame().await {
             let Ok(data) = frame.map_err(|_| Failure::TooLarge)?.into_data() else { continue };
             bytes.extend_from_slice(&data);
-            if let Some(part) = &mut part {
-                take(part, bytes.capacity() as u64)?;
+            if let Some(room) = &mut room {
+                room.take(bytes.capacity() as u64)?;
             }
         }
-        Ok(Self { bytes, part: part.map(Mutex::new) })
+        Ok(Self { bytes, room: room.map(Mutex::new) })
     }
 
     /// Lets one go by that nobody looks at: the next request on the connection comes behind it.
@@ -68,8 +67,8 @@ impl Body {
     /// # Errors
     /// As [`read`](Self::read).
     pub(crate) fn make_room_for(&self, json: &[u8]) -> Result<(), Failure> {
-        let Some(part) = &self.part else { return Ok(()) };
-        take(&mut part.lock(), self.bytes.capacity() as u64 + parsed(json))
+        let Some(room) = &self.room else { return Ok(()) };
+        room.lock().take(self.bytes.capacity() as u64 + parsed(json))
     }
 }
 
@@ -79,19 +78,6 @@ impl Deref for Body {
     fn deref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-/// It takes so much now.
-fn take(part: &mut Part, bytes: u64) -> Result<(), Failure> {
-    part.set(bytes);
-    if bytes > part.budget().max() {
-        return Err(Failure::TooLarge);
-    }
-    if part.is_within_share() {
-        return Ok(());
-    }
-    let reason = "requests take more memory than they may, try again";
-    Err(Failure::Unhealthy(json!({ "error": "service_unavailable", "reason": reason })))
 }
 
 /// Bytes that values in a JSON text take, about; rather too many. Small ones take many times theirs.
@@ -130,7 +116,7 @@ mod tests {
     const KIB: usize = 1024;
 
     async fn read(text: &str, budget: &Arc<Budget>) -> Result<Body, Failure> {
-        Body::read(Incoming::from(text.to_owned()), 64 * KIB, Some(Part::of(budget))).await
+        Body::read(Incoming::from(text.to_owned()), 64 * KIB, Some(Room::of(budget))).await
     }
 
     fn status(failure: Failure) -> u16 {

@@ -10,7 +10,6 @@ use axum::http::{Method, Response};
 use axum::routing::any;
 use leveret_broker::access::User;
 use leveret_broker::{Actor, Place};
-use leveret_server::Part;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -22,6 +21,7 @@ use crate::call::Call;
 use crate::client::Peer;
 use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
+use crate::room::Room;
 use crate::routes::{Endpoint, Route};
 
 /// Longest body of somebody who has not logged in, which is to do that, with a password or a token.
@@ -131,7 +131,7 @@ async fn read(node: &Node, request: Option<&Admitted>, body: Incoming) -> Result
         (Peer::Client(_), None) => Body::read(body, LOGIN_BODY_MAX, None).await,
         (Peer::Client(_), Some(_)) => {
             let max = usize::try_from(node.config().web.body_max).unwrap_or(usize::MAX);
-            Body::read(body, max, Some(Part::of(&node.budgets.requests))).await
+            Body::read(body, max, Some(Room::of(&node.budgets.requests))).await
         }
     }
 }

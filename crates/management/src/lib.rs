@@ -38,6 +38,7 @@ mod protection;
 mod rates;
 mod replay;
 mod request_rate;
+mod room;
 mod routes;
 mod sampler;
 mod seldom;

@@ -10,6 +10,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::message_filter::Filter;
 use crate::properties;
+use crate::room::Room;
 
 /// Messages that one request shows, unless it says how many, and at most.
 const COUNT: usize = 20;
@@ -19,7 +20,7 @@ const LOOKED_AT_MAX: u64 = 10_000;
 const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
 /// Bytes that messages take in an answer.
 const SHOWN_BYTES_MAX: usize = 16 << 20;
-/// Messages and bytes of bodies that are looked at at a time.
+/// Messages and their bytes that are looked at at a time.
 const AT_ONCE: usize = 256;
 const AT_ONCE_BYTES: u64 = 4 << 20;
 
@@ -36,7 +37,9 @@ pub(crate) fn browse(call: &Call) -> Outcome {
     let counts = counts.to_string();
     let messages = messages.join(",");
     let answer = format!("{{\"messages\":[{messages}],{}", counts.trim_start_matches('{'));
-    Ok(Answer::bytes(answer.into_bytes()))
+    let mut room = Room::of(&call.node.budgets.requests);
+    room.take(answer.capacity() as u64)?;
+    Ok(Answer::bytes(answer.into_bytes()).within(room))
 }
 
 struct Wanted {

@@ -24,9 +24,12 @@ use crate::message_stats::{self, ASIDE, OF_QUEUE, READY, UNACKED, details};
 use crate::node::Node;
 use crate::properties;
 use crate::rates::{Key, PerSecond};
+use crate::room::Room;
 
 /// Bytes of messages that one request gets at most, or of its answer; what is beyond stays in its queue.
 const GET_BYTES_MAX: usize = 64 << 20;
+/// For how much of a message there has to be room before it is taken from its queue.
+const ROOM_MIN: usize = 64 << 10;
 
 /// A queue as it is listed. Its numbers are read when the first of them is asked for.
 pub(crate) struct Item {
@@ -334,8 +337,16 @@ pub(crate) fn get(call: &Call) -> Outcome {
     // Written as they come: as values of JSON small ones would take many times their bytes.
     let mut messages = vec![b'['];
     let mut groups: Vec<SettleGroup> = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut held) = (0, 0);
+    let mut room = Room::of(&call.node.budgets.requests);
     for _ in 0..count {
+        // How large the next one is shows when it is taken.
+        let is_room = room.take((messages.capacity() + held + ROOM_MIN) as u64);
+        match is_room {
+            Ok(()) => {}
+            Err(short) if bytes == 0 => return Err(short),
+            Err(_) => break,
+        }
         let fetched = session.get(CHANNEL, call.part("queue"), mode.no_ack());
         let Some(fetched) = fetched.map_err(|error| Failure::of_channel(&error))? else { break };
         if messages.len() > 1 {
@@ -343,12 +354,17 @@ pub(crate) fn get(call: &Call) -> Outcome {
         }
         let shown = message(&fetched, encoding, truncate).to_string();
         messages.extend_from_slice(shown.as_bytes());
-        let taken = &fetched.entry.message;
-        bytes += shown.len().max(taken.size() + taken.head_len());
         let Fetched { queue, entry, .. } = fetched;
-        match groups.last_mut() {
-            Some(group) => group.entries.push(entry.into()),
-            None => groups.push(SettleGroup { queue, consumer: None, entries: vec![entry.into()] }),
+        let size = entry.message.size() + entry.message.head_len();
+        bytes += shown.len().max(size);
+        if !mode.no_ack() {
+            held += size;
+            match groups.last_mut() {
+                Some(group) => group.entries.push(entry.into()),
+                None => {
+                    groups.push(SettleGroup { queue, consumer: None, entries: vec![entry.into()] });
+                }
+            }
         }
         if bytes >= GET_BYTES_MAX {
             break;
@@ -363,7 +379,10 @@ pub(crate) fn get(call: &Call) -> Outcome {
     }
     session.finish();
     messages.push(b']');
-    Ok(Answer::bytes(messages))
+    // Whoever reads it may take their time.
+    messages.shrink_to_fit();
+    room.hold(messages.capacity() as u64);
+    Ok(Answer::bytes(messages).within(room))
 }
 
 /// What becomes of messages that were looked at.

@@ -1,0 +1,150 @@
+//! Room in memory: what requests over HTTP take of a budget they all share.
+
+use std::sync::Arc;
+
+use leveret_server::{Budget, Part};
+use serde_json::json;
+
+use crate::answer::Failure;
+
+/// What one request takes; given back when it is dropped.
+pub(crate) struct Room(Part);
+
+impl Room {
+    /// Nothing yet.
+    pub(crate) fn of(budget: &Arc<Budget>) -> Self {
+        Self(Part::of(budget))
+    }
+
+    /// It takes so many bytes now.
+    ///
+    /// # Errors
+    /// 503 when others leave no room for that, 400 when there is never so much.
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.hold(bytes);
+        if bytes > self.0.budget().max() {
+            return Err(Failure::TooLarge);
+        }
+        if self.0.is_within_share() {
+            return Ok(());
+        }
+        let reason = "requests take more memory than they may, try again";
+        Err(Failure::Unhealthy(json!({ "error": "service_unavailable", "reason": reason })))
+    }
+
+    /// So many bytes are there already, whether there is room or not.
+    pub(crate) fn hold(&mut self, bytes: u64) {
+        self.0.set(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use axum::http::Response;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use leveret_server::Server;
+    use leveret_server::config::{Config, Storage};
+    use serde_json::Value;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::client::Peer;
+    use crate::dispatch;
+    use crate::node::Node;
+    use crate::routes::ROUTES;
+
+    const KIB: usize = 1024;
+
+    struct Bench {
+        server: Server,
+        router: TowerToHyperService<Router>,
+    }
+
+    impl Bench {
+        /// A broker that listens nowhere, whose requests have this budget.
+        async fn new(budget: &Arc<Budget>) -> Self {
+            let storage = Storage::Ephemeral;
+            let config = Config { listen: Vec::new(), storage, ..Config::default() };
+            let server = Server::start(config).await.unwrap();
+            let mut node = Node::new(&server, Vec::new(), None, CancellationToken::new());
+            node.budgets.requests = Arc::clone(budget);
+            let router = dispatch::router(&Arc::new(node), &[ROUTES]);
+            Self { server, router: TowerToHyperService::new(router) }
+        }
+
+        async fn send(&self, method: &str, path: &str, body: &Value) -> Response<Body> {
+            let request = Request::builder().method(method).uri(path).extension(Peer::Operator);
+            let request = request.body(Body::from(body.to_string())).unwrap();
+            self.router.call(request).await.unwrap()
+        }
+
+        async fn publish(&self, payload: &str) {
+            let message = json!({
+                "routing_key": "q", "payload": payload, "payload_encoding": "string", "properties": {},
+            });
+            let sent = self.send("POST", "/api/exchanges/%2F/amq.default/publish", &message).await;
+            assert_eq!(json_of(sent).await["routed"], true);
+        }
+
+        async fn get(&self, mode: &str) -> Response<Body> {
+            let order = json!({ "ackmode": mode, "count": 100, "encoding": "auto" });
+            self.send("POST", "/api/queues/%2F/q/get", &order).await
+        }
+    }
+
+    async fn json_of(answer: Response<Body>) -> Value {
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// The first letters of the bodies that were got.
+    async fn got(answer: Response<Body>) -> String {
+        assert_eq!(answer.status(), 200);
+        let messages = json_of(answer).await;
+        let first = |message: &Value| message["payload"].as_str().unwrap().chars().next();
+        messages.as_array().unwrap().iter().filter_map(first).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_got_takes_room_until_the_client_has_it() {
+        let budget = Arc::new(Budget::new(1000 * KIB as u64));
+        let bench = Bench::new(&budget).await;
+        bench.send("PUT", "/api/queues/%2F/q", &json!({})).await;
+        for letter in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            bench.publish(&letter.repeat(200 * KIB)).await;
+        }
+        // Others have all there is: nothing is taken from the queue.
+        let mut others = Room::of(&budget);
+        others.hold(2000 * KIB as u64);
+        for mode in ["ack_requeue_false", "ack_requeue_true"] {
+            let refused = bench.get(mode).await;
+            assert_eq!(refused.status(), 503);
+            assert_eq!(json_of(refused).await["error"], "service_unavailable");
+        }
+        drop(others);
+        // Some fit, and the others stay.
+        let some = bench.get("ack_requeue_false").await;
+        assert!((400 * KIB as u64..1200 * KIB as u64).contains(&budget.taken()));
+        let some = got(some).await;
+        assert_eq!(budget.taken(), 0);
+        assert!((2..6).contains(&some.len()), "{some}");
+        let mut all = some;
+        while all.len() < 8 {
+            let held = got(bench.get("ack_requeue_true").await).await;
+            let more = got(bench.get("ack_requeue_false").await).await;
+            // What goes back is in memory beside what is told of it.
+            assert!(!held.is_empty() && held.len() <= more.len() && more.starts_with(&held));
+            all += &more;
+        }
+        assert_eq!(all, "abcdefgh");
+        let looked_at = bench.send("GET", "/api/leveret/messages/%2F/q", &json!({})).await;
+        assert!(budget.taken() > 0);
+        drop(looked_at);
+        assert_eq!(budget.taken(), 0);
+        bench.server.stop().await;
+    }
+}
