@@ -337,6 +337,31 @@ fn silences_need_an_administrator_and_make_sense() {
 }
 
 #[test]
+fn a_header_field_in_a_file_is_read_again_on_reload() {
+    let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let token = folder.path().join("token");
+    fs::write(&token, "Bearer first\n").expect("a file");
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://{hook}/\"\n\
+         header_files = {{ authorization = {token:?} }}\n\
+         [[alerts.rule]]\nname = \"alone\"\nwhen = \"no_consumers\"\nover_after = \"0s\"\n\
+         notify = [\"hook\"]\n"
+    )) else {
+        return;
+    };
+    put(&broker, "q", 1);
+    let (head, _) = told.recv_timeout(PATIENCE).expect("the hook is told");
+    assert!(head.contains("\r\nauthorization: bearer first\r\n"), "{head}");
+    fs::write(&token, "Bearer second\n").expect("a file");
+    broker.hang_up();
+    broker.await_line("read again: alerts");
+    assert_eq!(api.send("DELETE", "/api/queues/%2F/q/contents", &[], "").status, 204);
+    let (head, _) = told.recv_timeout(PATIENCE).expect("the hook is told again");
+    assert!(head.contains("\r\nauthorization: bearer second\r\n"), "{head}");
+}
+
+#[test]
 fn rules_change_while_the_broker_runs() {
     let (hook, told) = server(|stream| answer_http(stream, "200 OK"));
     let Some((broker, api)) = alerting("") else { return };

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use leveret_tests::{Api, Broker, Connection, PATIENCE, eventually};
+use leveret_tests::{Api, Broker, Connection, PATIENCE, declare, eventually, passive};
 use serde_json::{Value, json};
 
 use crate::managed;
@@ -126,17 +126,25 @@ fn a_body_that_nobody_looks_at_may_not_be_long() {
     }
 }
 
+/// A broker, and its metrics.
+fn counting() -> Option<(Broker, Api)> {
+    let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
+    let broker = Broker::configured(listeners, "counts what requests take")?;
+    let metrics = Api::new(broker.metrics_address());
+    Some((broker, metrics))
+}
+
+fn request_bytes(metrics: &Api) -> usize {
+    let reply = metrics.send("GET", "/metrics", &[], "");
+    let mut lines = reply.text.lines();
+    let value = lines.find_map(|line| line.strip_prefix("leveret_http_request_bytes "));
+    value.unwrap().parse().unwrap()
+}
+
 #[test]
 fn bodies_of_those_who_have_logged_in_count_while_they_are_there() {
-    let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
-    let Some(broker) = Broker::configured(listeners, "counts bodies") else { return };
-    let metrics = Api::new(broker.metrics_address());
-    let bytes = || {
-        let reply = metrics.send("GET", "/metrics", &[], "");
-        let mut lines = reply.text.lines();
-        let value = lines.find_map(|line| line.strip_prefix("leveret_http_request_bytes "));
-        value.unwrap().parse::<usize>().unwrap()
-    };
+    let Some((broker, metrics)) = counting() else { return };
+    let bytes = || request_bytes(&metrics);
     assert_eq!(bytes(), 0);
     let connection = Connection::dial(broker.management_address());
     connection.send_bytes(
@@ -145,6 +153,32 @@ fn bodies_of_those_who_have_logged_in_count_while_they_are_there() {
     );
     connection.send_bytes(&[b' '; 900_000]);
     eventually(|| bytes() >= 900_000);
+    drop(connection);
+    eventually(|| bytes() == 0);
+}
+
+/// The client may take its time to read it.
+#[test]
+fn an_answer_counts_until_it_is_read() {
+    let Some((broker, metrics)) = counting() else { return };
+    let bytes = || request_bytes(&metrics);
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    for _ in 0..30 {
+        channel.publish("", "q", vec![b'x'; 1 << 20]);
+    }
+    channel.call(&passive("q"));
+    let connection = Connection::dial(broker.management_address());
+    let order = r#"{"ackmode":"ack_requeue_false","count":30,"encoding":"auto"}"#;
+    let head = format!(
+        "POST /api/queues/%2F/q/get HTTP/1.1\r\nhost: broker\r\n\
+         authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\ncontent-length: {}\r\n\r\n{order}",
+        order.len()
+    );
+    connection.send_bytes(head.as_bytes());
+    assert_eq!(connection.recv_bytes(15), b"HTTP/1.1 200 OK");
+    assert!(bytes() > 30 << 20);
+    connection.recv_bytes(30 << 20);
     drop(connection);
     eventually(|| bytes() == 0);
 }

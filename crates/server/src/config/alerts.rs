@@ -11,6 +11,8 @@ use leveret_broker::access::Secret;
 use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::error::ConfigError;
+use super::sources::{Origin, read_secret};
 use super::units::{parse_bytes, parse_duration, show_duration};
 
 /// Its key in the file.
@@ -128,6 +130,9 @@ pub struct Receiver {
     /// Header fields of that request.
     #[serde(default, skip_serializing)]
     pub headers: BTreeMap<String, Secret>,
+    /// The files that further ones are in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub header_files: BTreeMap<String, PathBuf>,
     /// Addresses that get an e-mail.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub email: Vec<String>,
@@ -281,6 +286,19 @@ impl AlertsConfig {
         None
     }
 
+    /// Takes in the header fields that are in files.
+    ///
+    /// # Errors
+    /// When one can't be read.
+    pub(super) fn read_header_files(&mut self, origin: &Origin) -> Result<(), ConfigError> {
+        for receiver in self.receivers.values_mut() {
+            for (name, path) in &receiver.header_files {
+                receiver.headers.insert(name.clone(), read_secret(path, origin)?.into());
+            }
+        }
+        Ok(())
+    }
+
     /// As a part of a configuration file; nothing where there are no rules and no receivers.
     /// Passwords and header fields, which may be secret, are left out, and webhooks shown without what
     /// follows their host.
@@ -311,8 +329,13 @@ impl Receiver {
         if self.webhook.as_ref().is_some_and(|url| !is_url(url)) {
             return Some("a webhook is a URL with http:// or https://".to_owned());
         }
-        (self.webhook.is_none() && !self.headers.is_empty())
-            .then(|| "only a webhook has 'headers'".to_owned())
+        if self.webhook.is_none() && !(self.headers.is_empty() && self.header_files.is_empty()) {
+            return Some("only a webhook has 'headers' and 'header_files'".to_owned());
+        }
+        let is_given =
+            |name: &&String| self.headers.keys().any(|own| own.eq_ignore_ascii_case(name));
+        let twice = self.header_files.keys().find(is_given);
+        twice.map(|name| format!("'{name}' is in 'headers' and in 'header_files'"))
     }
 }
 
@@ -447,6 +470,16 @@ mod tests {
             (
                 "[receiver.r]\nwebhook = \"ftp://a\"".to_owned(),
                 "alerts.receiver.r: a webhook is a URL with http:// or https://",
+            ),
+            (
+                "[receiver.r]\ncommand = [\"a\"]\nheader_files = { a = \"b\" }".to_owned(),
+                "alerts.receiver.r: only a webhook has 'headers' and 'header_files'",
+            ),
+            (
+                "[receiver.r]\nwebhook = \"http://a\"\nheaders = { A = \"b\" }\n\
+                 header_files = { a = \"b\" }"
+                    .to_owned(),
+                "alerts.receiver.r: 'a' is in 'headers' and in 'header_files'",
             ),
             ("interval = \"1ms\"".to_owned(), "alerts.interval must be a time from 100ms to 1h"),
         ];

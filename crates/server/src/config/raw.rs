@@ -200,14 +200,15 @@ fn read_alerts(
     origin: impl Fn(Range<usize>) -> Origin,
 ) -> Result<AlertsConfig, ConfigError> {
     let read = AlertsConfig::deserialize(ValueDeserializer::from(value));
-    let config = read.map_err(|error| ConfigError::Alerts {
+    let mut config = read.map_err(|error| ConfigError::Alerts {
         origin: error.span().map_or_else(|| section.clone(), origin),
         why: error.message().replace('\n', ", "),
     })?;
-    match config.fault() {
-        None => Ok(config),
-        Some(why) => Err(ConfigError::Alerts { origin: section, why }),
+    if let Some(why) = config.fault() {
+        return Err(ConfigError::Alerts { origin: section, why });
     }
+    config.read_header_files(&section)?;
+    Ok(config)
 }
 
 /// The setting of a name, and what its value is under it.

@@ -129,7 +129,7 @@ impl Sources {
     }
 }
 
-/// The secret in a file that a variable names, without the newline at its end.
+/// The secret in a file that a variable or a setting names, without the newline at its end.
 ///
 /// # Errors
 /// When the file can't be read.

@@ -71,6 +71,39 @@ fn the_mail_servers_password_may_be_in_a_file_or_a_variable() {
     assert_eq!(error, expected);
 }
 
+/// They are read again with each reload, and none is shown.
+#[test]
+fn header_fields_of_webhooks_may_be_in_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let [config, token] = ["leveret.toml", "token"].map(|name| folder.path().join(name));
+    let receiver = format!(
+        "[alerts.receiver.hook]\nwebhook = \"http://a\"\nheaders = {{ x-in = \"hunter2\" }}\n\
+         header_files = {{ authorization = {token:?} }}\n"
+    );
+    fs::write(&config, receiver).unwrap();
+    let load = || {
+        let sources = environment(&[]).file(&config);
+        let sources = sources.flag("--data-dir", "data_dir", ["/data".to_owned()]);
+        Config::load(&sources).map(|(config, _)| config).map_err(|error| error.to_string())
+    };
+    let headers = |config: &Config| {
+        let headers = config.alerts.receivers["hook"].headers.iter();
+        headers.map(|(name, value)| format!("{name}: {}", &**value)).collect::<Vec<_>>()
+    };
+    fs::write(&token, "Bearer s3cret\n").unwrap();
+    let mut running = load().unwrap();
+    assert_eq!(headers(&running), ["authorization: Bearer s3cret", "x-in: hunter2"]);
+    let shown = format!("{running:?} {}", running.to_toml());
+    assert!(shown.contains("header_files") && !shown.contains("s3cret"), "{shown}");
+    fs::write(&token, "Bearer other\n").unwrap();
+    assert_eq!(running.reload(&load().unwrap()).changed, ["alerts"]);
+    assert_eq!(headers(&running), ["authorization: Bearer other", "x-in: hunter2"]);
+    fs::remove_file(&token).unwrap();
+    let error = load().unwrap_err();
+    let expected = format!("{}:1: cannot read {}: ", config.display(), token.display());
+    assert!(error.starts_with(&expected), "{error}");
+}
+
 #[test]
 fn a_file_of_a_password_that_cannot_be_read_stops_the_start() {
     let error = from_environment(&[("LEVERET_AUTH_DEFAULT_PASS_FILE", "/nowhere/password")]);
