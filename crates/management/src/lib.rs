@@ -44,6 +44,7 @@ mod sampler;
 mod seldom;
 mod service;
 mod sessions;
+mod stalled;
 mod traces;
 mod web;
 

@@ -30,6 +30,7 @@ use crate::order::Orders;
 use crate::places::{Followed, Place, Places};
 use crate::protection::Protection;
 use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
+use crate::stalled::Stalled;
 use crate::{alerts, sampler, traces, web};
 
 /// Connections of a listener at a time, unless the configuration says how many.
@@ -369,7 +370,7 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
     };
     let Some((stream, connected)) = ready else { return };
     let Served { node, router } = served;
-    let WebConfig { head_max, head_timeout, .. } = node.config().web;
+    let WebConfig { head_max, head_timeout, body_timeout, .. } = node.config().web;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {
         let config = node.config();
@@ -401,7 +402,7 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(head_max as usize)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Stalled::after(body_timeout, stream)), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,

@@ -154,7 +154,7 @@ pub(super) static WEB: [Setting; 16] = [
     },
     Setting {
         key: "web.body_timeout",
-        about: "How long it may take for a body",
+        about: "How long it may take for a body, and until a client takes something more of an answer",
         live: true,
         allowed: WAIT,
         apply: |config, value| {
