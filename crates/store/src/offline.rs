@@ -31,6 +31,7 @@ pub use self::{
 };
 use crate::{
     Disk, DiskLock, LockError, OpenError, backup,
+    recovery::refused,
     store::{JOURNAL, LOCK},
 };
 
@@ -82,7 +83,7 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
             return Err(OpenError::Io { operation: "list", path: journal, source }.into());
         }
     };
-    if names.is_empty() {
+    if names.is_empty() && !definitions::are_there(disk, dir)? {
         return Err(OfflineError::NoData { dir: dir.to_owned() });
     }
     if backup::is_unfinished(disk, dir) {
@@ -94,4 +95,12 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
             LockError::Io { path, source } => OpenError::Io { operation: "lock", path, source },
         })
     })
+}
+
+fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, OpenError> {
+    match disk.open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(refused("open", path)(error)),
+    }
 }

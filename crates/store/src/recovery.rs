@@ -80,12 +80,15 @@ pub(crate) fn recover(
         let at = found.saturating_sub(1);
         let end = live.tail().map_or(HEADER, |tail| tail.used);
         torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), end, &mut chain)?;
-        if let Some(tail) = live.tail() {
-            // Units a killed process left to the system count from now on, so they must not get
-            // lost any more.
-            let start = map.unit_before(chain.durable + 1);
-            rewrite::rewrite(&tail.segment, start, tail.used)?;
-        }
+    }
+    if applied > chain.last() {
+        return Err(lost_end(dir, &segments, &live, &chain, applied));
+    }
+    if let Some(tail) = live.tail().filter(|_| !chain.clean_stop) {
+        // Units a killed process left to the system count from now on, so they must not get
+        // lost any more.
+        let start = map.unit_before(chain.durable + 1);
+        rewrite::rewrite(&tail.segment, start, tail.used)?;
     }
     if !segments.is_empty() {
         // A process may have ended between giving a segment its name and making that durable.
@@ -136,6 +139,23 @@ pub(crate) fn recover(
         backlogs,
         report,
     })
+}
+
+/// The journal ends before LSN `applied`, up to which definitions are in their tables. They get there once the
+/// journal is synced as far, in each mode, and no segment goes before a unit behind it is synced.
+fn lost_end(
+    dir: &Path,
+    segments: &[Segment],
+    live: &Live,
+    chain: &Chain,
+    applied: u64,
+) -> OpenError {
+    let (path, offset) = match (live.tail(), segments.first()) {
+        (Some(tail), _) => (tail.segment.path.clone(), tail.used),
+        (None, Some(first)) => (first.path.clone(), HEADER),
+        (None, None) => return OpenError::MissingSegment { path: dir.join(segment::name(1)) },
+    };
+    OpenError::Damaged { path, offset, after: Lsn(chain.last()), durable: Lsn(applied) }
 }
 
 /// Whether a process went on behind a clean stop, there or in the next segment, though the mark it began with

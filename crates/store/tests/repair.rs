@@ -1,6 +1,11 @@
-//! Repairs that are cut off, and that are made again.
+//! Repairs that are cut off, that are made again, and of a journal whose end is gone.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "support/block_on.rs"]
 mod block_on;
@@ -228,4 +233,50 @@ fn so_is_one_that_drops_the_definitions() {
     }
     damage(&disk, &segments(&disk)[0]);
     cut_off_everywhere(&disk, true);
+}
+
+/// Nothing in what is left of the journal says so, but the definitions reach their tables only once it is
+/// synced as far.
+#[test]
+fn an_end_that_the_definitions_know_of_is_missed() {
+    let sound = MemDisk::new();
+    written(&sound);
+    let (store, _) = open(&sound).expect("opens");
+    let mut batch = Batch::new();
+    batch.define(&[Definition::Put { table: Table::Queues, key: vec![1], value: vec![1; 20] }]);
+    let applied = store.append(&mut batch).last;
+    store.close();
+    drop(store);
+    let count = segments(&sound).len();
+    // Files from one on, all of them at last.
+    for left in (0..count - 2).rev() {
+        let disk = MemDisk::new();
+        copy(&sound, &disk);
+        for path in segments(&sound).iter().skip(left) {
+            disk.remove(path).expect("removes");
+        }
+        let error = open(&disk).map(drop).expect_err("its end is lost");
+        match &error {
+            OpenError::Damaged { after, durable, .. } => {
+                assert!(*after < applied && *durable == applied, "{error}");
+            }
+            OpenError::MissingSegment { path } => {
+                assert!(left == 0 && *path == segments(&sound)[0], "{error}");
+            }
+            other => panic!("{other}"),
+        }
+        let damages = offline::check(&disk, dir()).expect("can be checked").damages;
+        let [damage] = damages.as_slice() else { panic!("{damages:?}") };
+        let until = format!(" to {applied} are lost");
+        assert!(damage.to_string().ends_with(&until), "{damage}");
+        let report = repair(&disk);
+        assert_eq!((report.damages, report.files.len()), (damages, 1));
+        let (store, recovered) = open(&disk).expect("opens after the repair");
+        assert_eq!(recovered.definitions.len(), 1);
+        let found = messages(&store, &recovered);
+        assert_eq!(found, opened(&sound)[..found.len()]);
+        assert!((left > 0) == (found.len() > 5 * left));
+        batch.message(&[1], &[b"new"]);
+        assert!(store.append(&mut batch).first > applied, "a number is given twice");
+    }
 }

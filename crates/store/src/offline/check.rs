@@ -43,7 +43,11 @@ pub fn check(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, OfflineError> {
 pub(super) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, OfflineError> {
     let (mut records, mut bytes) = (0, 0);
     let journal = dir.join(JOURNAL);
-    let survey = survey::survey(disk, &journal, |piece| {
+    let (definitions, applied, unreadable) = match definitions::read(disk, dir)? {
+        Ok((state, applied)) => (state.len(), applied, None),
+        Err(reason) => (0, 0, Some(reason)),
+    };
+    let survey = survey::survey(disk, &journal, applied, |piece| {
         records += u64::from(piece.header.count);
         bytes += piece.records.len() as u64;
         let mut reader = Reader(piece.records);
@@ -57,14 +61,10 @@ pub(super) fn inspect(disk: &dyn Disk, dir: &Path) -> Result<CheckReport, Offlin
         Ok(())
     })?;
     let mut damages = survey.damages;
-    let definitions = match definitions::read(disk, dir)? {
-        Ok((state, _)) => state.len(),
-        Err(reason) => {
-            let path = dir.join(tables::FILE);
-            damages.push(Damage { path, offset: 0, lost: Lost::Definitions { reason } });
-            0
-        }
-    };
+    if let Some(reason) = unreadable {
+        let path = dir.join(tables::FILE);
+        damages.push(Damage { path, offset: 0, lost: Lost::Definitions { reason } });
+    }
     let is_first_gone = survey.files.first().is_some_and(|file| file.number > 1);
     Ok(CheckReport {
         lacks_tables: is_first_gone && !definitions::are_there(disk, dir)?,

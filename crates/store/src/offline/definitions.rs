@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use super::is_there;
 use crate::{
     Disk, DiskFile, MemDisk, OpenError,
     recovery::refused,
@@ -23,21 +24,18 @@ pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Result<Result<(State, u64), S
         Ok(copy) => Arc::new(copy),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    match tables::verify(&copy, &path).and_then(|()| {
+    let opened = tables::verify(&copy, &path).and_then(|()| {
         Tables::open(copy, dir).map_err(|error| match error {
             OpenError::Definitions { source, .. } => source.to_string(),
             other => other.to_string(),
         })
-    }) {
-        Ok((_, state, applied)) => Ok(Ok((state, applied))),
-        Err(reason) => Ok(Err(reason)),
-    }
+    });
+    Ok(opened.map(|(_, state, applied)| (state, applied)))
 }
 
 /// Whether there are tables in `dir`.
 pub(super) fn are_there(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
-    let names = disk.list(dir).map_err(refused("list", dir))?;
-    Ok(names.iter().any(|name| name == tables::FILE))
+    is_there(disk, &dir.join(tables::FILE))
 }
 
 fn copy(file: &dyn DiskFile, path: &Path) -> io::Result<MemDisk> {

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{OfflineError, lock_to_read, survey};
+use super::{OfflineError, definitions, lock_to_read, survey};
 use crate::{
     Definition, Disk, Lsn, RecoveredPlace,
     definitions::DefinitionsIter,
@@ -74,7 +74,8 @@ pub fn dump(
     mut each: impl FnMut(u64, u64, Lsn, DumpedRecord<'_>) -> io::Result<()>,
 ) -> Result<(), OfflineError> {
     let _lock = lock_to_read(disk, dir)?;
-    survey::survey(disk, &dir.join(JOURNAL), |piece| {
+    let applied = definitions::read(disk, dir)?.map_or(0, |(_, applied)| applied);
+    survey::survey(disk, &dir.join(JOURNAL), applied, |piece| {
         let mut reader = Reader(piece.records);
         let mut lsn = piece.header.first;
         while let Some(record) = Record::read_own(&mut reader) {

@@ -66,6 +66,7 @@ pub fn repair(
         let path = dir.join(tables::FILE);
         return Err(OfflineError::Definitions { path, reason: reason.clone() });
     }
+    let applied = definitions.as_ref().map_or(0, |(_, applied)| *applied);
     let damages = check::inspect(disk, dir)?.damages;
     let mut report = RepairReport { damages, files: Vec::new() };
     if drop_definitions && !definitions::are_there(disk, dir)? {
@@ -77,9 +78,9 @@ pub fn repair(
     }
 
     // Which files are to be written, and which numbers they have to bridge, is known at the end.
-    let plan = survey::survey(disk, &journal, |_| Ok::<_, OfflineError>(()))?;
+    let plan = survey::survey(disk, &journal, applied, |_| Ok::<_, OfflineError>(()))?;
     let mut writers = Writers::new(disk, &journal, &plan);
-    survey::survey(disk, &journal, |piece| writers.take(piece))?;
+    survey::survey(disk, &journal, applied, |piece| writers.take(piece))?;
     let mut files = Vec::new();
     if definitions.is_err() {
         let path = dir.join(tables::FILE);
@@ -89,7 +90,7 @@ pub fn repair(
     files.extend(writers.finish()?);
     replace(disk, dir, &files)?;
     report.files.extend(files);
-    mark(disk, &journal)?;
+    mark(disk, &journal, applied)?;
     unfinished::finish(disk, dir)?;
 
     let left = check::inspect(disk, dir)?.damages;
@@ -338,8 +339,8 @@ impl NewSegment {
 }
 
 /// Ends the validity of a clean stop: settlements may be lost, so anything may have been delivered.
-fn mark(disk: &dyn Disk, journal: &Path) -> Result<(), OfflineError> {
-    let survey = survey::survey(disk, journal, |_| Ok::<_, OfflineError>(()))?;
+fn mark(disk: &dyn Disk, journal: &Path, applied: u64) -> Result<(), OfflineError> {
+    let survey = survey::survey(disk, journal, applied, |_| Ok::<_, OfflineError>(()))?;
     let Some(tail) = survey.files.iter().rfind(|file| file.has_units) else { return Ok(()) };
     if !survey.chain.clean_stop {
         return Ok(());

@@ -69,13 +69,15 @@ pub(super) struct Survey {
     pub(super) torn_bytes: u64,
 }
 
-/// Reads the journal in `dir` from its first to its last record and shows each piece to `each`.
+/// Reads the journal in `dir` from its first to its last record and shows each piece to `each`. Definitions
+/// up to LSN `applied` are in their tables, so it was acknowledged as far.
 pub(super) fn survey<E: From<OpenError>>(
     disk: &dyn Disk,
     dir: &Path,
+    applied: u64,
     mut each: impl FnMut(&Piece<'_>) -> Result<(), E>,
 ) -> Result<Survey, E> {
-    let mut reader = Reader::open(disk, dir)?;
+    let mut reader = Reader::open(disk, dir, applied)?;
     for index in 0..reader.files.len() {
         reader.read_file(index, &mut each)?;
     }
@@ -88,13 +90,14 @@ struct Reader {
     segments: Vec<Option<Segment>>,
     damages: Vec<Damage>,
     chain: Chain,
+    applied: u64,
     /// Up to where everything was acknowledged; known once it had to be searched for.
     acknowledged: Option<u64>,
     torn_bytes: u64,
 }
 
 impl Reader {
-    fn open(disk: &dyn Disk, dir: &Path) -> Result<Self, OpenError> {
+    fn open(disk: &dyn Disk, dir: &Path, applied: u64) -> Result<Self, OpenError> {
         let names = disk.list(dir).map_err(refused("list", dir))?;
         let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
         numbers.sort_unstable();
@@ -103,9 +106,13 @@ impl Reader {
             segments: Vec::new(),
             damages: Vec::new(),
             chain: Chain::default(),
+            applied,
             acknowledged: None,
             torn_bytes: 0,
         };
+        if numbers.is_empty() && applied > 0 {
+            reader.add(dir.join(segment::name(1)), 1, None);
+        }
         let mut next = numbers.first().copied().unwrap_or_default();
         for number in numbers {
             for missing in next..number {
@@ -244,7 +251,7 @@ impl Reader {
         index: usize,
         at: u64,
     ) -> Result<Option<Found>, OpenError> {
-        if self.chain.clean_stop {
+        if self.chain.clean_stop && self.last() >= self.applied {
             let goes_on = Leftovers::are_behind(segment, at, &self.chain);
             if !goes_on.map_err(refused("read", &segment.path))? && self.is_over(index)? {
                 return Ok(None);
@@ -283,7 +290,7 @@ impl Reader {
 
     /// The highest LSN that any unit from `at` in this file on says is durable.
     fn search_acknowledged(&self, index: usize, at: u64) -> Result<u64, OpenError> {
-        let mut acknowledged = self.chain.durable.max(self.last());
+        let mut acknowledged = self.chain.durable.max(self.last()).max(self.applied);
         let mut start = at;
         for segment in self.segments.iter().skip(index).flatten() {
             let found = Leftovers::find(segment, start).map_err(refused("read", &segment.path))?;
@@ -443,7 +450,7 @@ impl Reader {
 
     fn finish(mut self) -> Survey {
         let tail = self.files.iter().rposition(|file| file.has_units);
-        let acknowledged = self.acknowledged.unwrap_or_default();
+        let acknowledged = self.acknowledged.unwrap_or_default().max(self.applied);
         if acknowledged > self.last() {
             let index = tail.unwrap_or_default();
             let place = (index, self.files.get(index).map_or(HEADER, |file| file.end));

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::is_there;
 use crate::{Disk, OpenError, recovery::refused, store::JOURNAL};
 
 /// Whether a repair of `dir` was cut off: what is there is neither the damaged journal nor the repaired one.
@@ -83,14 +84,6 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<String, OpenError> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     read().map_err(refused("read", path))
-}
-
-fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, OpenError> {
-    match disk.open(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(refused("open", path)(error)),
-    }
 }
 
 /// The file that marks a repair as unfinished. A line has the name of a file and the one it is set aside

@@ -96,7 +96,7 @@ pub fn usage(disk: &dyn Disk, dir: &Path) -> Result<StoreUsage, OfflineError> {
     };
     let mut tally = Tally { applied, ..Tally::default() };
     let journal = dir.join(JOURNAL);
-    let survey = survey::survey(disk, &journal, |piece| {
+    let survey = survey::survey(disk, &journal, applied, |piece| {
         tally.piece(piece, &mut state);
         Ok::<_, OfflineError>(())
     })?;
