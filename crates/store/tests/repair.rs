@@ -1,4 +1,5 @@
-//! Repairs that are cut off, that are made again, and of a journal whose end is gone.
+//! Repairs that are cut off, that are made again, and of a journal that lacks its end or
+//! has files of other numbers.
 
 #![allow(
     clippy::expect_used,
@@ -278,5 +279,30 @@ fn an_end_that_the_definitions_know_of_is_missed() {
         assert!((left > 0) == (found.len() > 5 * left));
         batch.message(&[1], &[b"new"]);
         assert!(store.append(&mut batch).first > applied, "a number is given twice");
+    }
+}
+
+#[test]
+fn a_name_with_a_wrong_bit_is_one_damage() {
+    let sound = MemDisk::new();
+    written(&sound);
+    let names = segments(&sound);
+    for (index, bit) in [(0, 63), (3, 63), (names.len() - 1, 63), (2, 20)] {
+        let disk = MemDisk::new();
+        copy(&sound, &disk);
+        let number = (index as u64 + 1) | (1 << bit);
+        let stray = names[index].with_file_name(format!("{number:016x}.seg"));
+        disk.rename(&names[index], &stray).expect("renames");
+        assert!(open(&disk).is_err());
+        let damages = offline::check(&disk, dir()).expect("can be checked").damages;
+        assert!(damages.iter().any(|damage| damage.path == stray), "{damages:?}");
+        assert!(damages.len() <= 2, "{damages:?}");
+        let report = repair(&disk);
+        let aside = Some(stray.with_extension("seg.damaged"));
+        assert!(report.files.iter().any(|file| file.path == stray && file.set_aside == aside));
+        let found = opened(&disk);
+        let lost: Vec<_> = opened(&sound).into_iter().filter(|one| !found.contains(one)).collect();
+        assert!(lost.len() < 20, "more than a segment's are lost");
+        assert!(index < names.len() - 1 || lost.is_empty());
     }
 }

@@ -88,8 +88,13 @@ pub fn repair(
         files.push(Repaired { path, set_aside, records: 0 });
     }
     files.extend(writers.finish()?);
-    replace(disk, dir, &files)?;
-    report.files.extend(files);
+    let mut strays = Vec::new();
+    for path in plan.strays {
+        let set_aside = Some(unfinished::free_name(disk, &path)?);
+        strays.push(Repaired { path, set_aside, records: 0 });
+    }
+    replace(disk, dir, &files, &strays)?;
+    report.files.extend(files.into_iter().chain(strays));
     mark(disk, &journal, applied)?;
     unfinished::finish(disk, dir)?;
 
@@ -103,10 +108,18 @@ pub fn repair(
     }
 }
 
-/// Sets the damaged files aside and puts new ones in their place.
-fn replace(disk: &dyn Disk, dir: &Path, files: &[Repaired]) -> Result<(), OfflineError> {
-    let set_aside: Vec<(&Path, &Path)> =
-        files.iter().filter_map(|file| Some((&*file.path, file.set_aside.as_deref()?))).collect();
+/// Sets the damaged files aside and puts new ones in their place, and the strays aside.
+fn replace(
+    disk: &dyn Disk,
+    dir: &Path,
+    files: &[Repaired],
+    strays: &[Repaired],
+) -> Result<(), OfflineError> {
+    let set_aside: Vec<(&Path, &Path)> = files
+        .iter()
+        .chain(strays)
+        .filter_map(|file| Some((&*file.path, file.set_aside.as_deref()?)))
+        .collect();
     unfinished::begin(disk, dir, &set_aside)?;
     for (path, aside) in set_aside {
         disk.rename(path, aside).map_err(refused("rename", path))?;

@@ -62,6 +62,8 @@ pub(super) struct SurveyedFile {
 /// What a journal holds.
 pub(super) struct Survey {
     pub(super) files: Vec<SurveyedFile>,
+    /// Files whose names are those of segments, but not of this journal's.
+    pub(super) strays: Vec<PathBuf>,
     pub(super) damages: Vec<Damage>,
     /// What the units say together; [`Chain::last`] is the last LSN.
     pub(super) chain: Chain,
@@ -88,6 +90,7 @@ struct Reader {
     files: Vec<SurveyedFile>,
     /// The readable ones of [`Reader::files`].
     segments: Vec<Option<Segment>>,
+    strays: Vec<PathBuf>,
     damages: Vec<Damage>,
     chain: Chain,
     applied: u64,
@@ -104,6 +107,7 @@ impl Reader {
         let mut reader = Self {
             files: Vec::new(),
             segments: Vec::new(),
+            strays: Vec::new(),
             damages: Vec::new(),
             chain: Chain::default(),
             applied,
@@ -113,15 +117,22 @@ impl Reader {
         if numbers.is_empty() && applied > 0 {
             reader.add(dir.join(segment::name(1)), 1, None);
         }
-        let mut next = numbers.first().copied().unwrap_or_default();
-        for number in numbers {
+        let together = belonging(&numbers);
+        let mut next = together.first().copied().unwrap_or_default();
+        for &number in &numbers {
+            let path = dir.join(segment::name(number));
+            if !together.contains(&number) {
+                let lost = Lost::Unknown { what: "its number is far from those of the others" };
+                reader.damages.push(Damage { path: path.clone(), offset: 0, lost });
+                reader.strays.push(path);
+                continue;
+            }
             for missing in next..number {
                 reader.add(dir.join(segment::name(missing)), missing, None);
             }
-            let path = dir.join(segment::name(number));
             let segment = reader.open_segment(disk, path.clone(), number)?;
             reader.add(path, number, Some(segment));
-            next = number + 1;
+            next = number.saturating_add(1);
         }
         Ok(reader)
     }
@@ -490,9 +501,16 @@ impl Reader {
                 self.damages.push(Damage { path: file.path.clone(), offset, lost });
             }
         }
-        let Self { files, damages, chain, torn_bytes, .. } = self;
-        Survey { files, damages, chain, torn_bytes }
+        let Self { files, strays, damages, chain, torn_bytes, .. } = self;
+        Survey { files, strays, damages, chain, torn_bytes }
     }
+}
+
+/// Of segments' numbers, ascending, those that can be one journal's, with files that are missing. A name with a
+/// wrong bit would have it miss more than any disk holds.
+fn belonging(numbers: &[u64]) -> &[u64] {
+    let together = numbers.chunk_by(|a, b| b - a <= MISSING_MAX);
+    together.rev().max_by_key(|together| together.len()).unwrap_or_default()
 }
 
 /// All records after the last one taken, up to LSN `last`.
@@ -553,4 +571,6 @@ fn read(segment: &Segment, at: u64, length: u64) -> Result<Vec<u8>, OpenError> {
 }
 
 const PIECE: u64 = 1 << 20;
+/// Files that may be missing between two others: half a terabyte, if they are full-grown.
+const MISSING_MAX: u64 = 8192;
 const UNIT_HEADER: &str = "the header of a unit is damaged";
