@@ -75,16 +75,13 @@ impl Tables {
         };
         let settled = settle(&*file).map_err(refused("write again", &tables.path));
         settled.and_then(|()| tables.disk.sync_dir(dir).map_err(refused("sync", dir)))?;
-        let read = |tables: &mut Self| -> Result<Contents, redb::Error> {
+        let read = guarded(|| {
             let database = tables.open_database(file)?;
             let found = read_all(&database)?;
             tables.database = Some(Arc::new(database));
             Ok(found)
-        };
-        // It trusts what it reads, and panics where that makes no sense.
-        let read = panic::catch_unwind(AssertUnwindSafe(|| read(&mut tables)));
-        let nonsense = || redb::Error::Corrupted("it makes no sense".to_owned());
-        match read.unwrap_or_else(|_| Err(nonsense())) {
+        });
+        match read {
             Ok(Contents { format, .. }) if format > u64::from(FORMAT) => {
                 Err(OpenError::NewerFormat {
                     path: tables.path.clone(),
@@ -154,9 +151,12 @@ impl Tables {
     /// When the disk failed on the way, or what was read made no sense.
     pub(crate) fn close(&mut self) -> io::Result<()> {
         let database = self.database.take();
-        // It writes what it goes on from, and panics where that makes no sense.
-        panic::catch_unwind(AssertUnwindSafe(|| drop(database)))
-            .map_err(|_| io::Error::other("it makes no sense"))?;
+        // It writes what it goes on from.
+        guarded(|| {
+            drop(database);
+            Ok(())
+        })
+        .map_err(io::Error::other)?;
         if self.notes.has_failed.load(Relaxed) {
             return Err(io::Error::other("the disk refused"));
         }
@@ -250,12 +250,19 @@ pub(crate) fn copy(database: &Database, disk: &dyn Disk, dir: &Path) -> Result<(
 pub(crate) fn verify(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), String> {
     let file = disk.open(path).map_err(|error| error.to_string())?;
     let backend = Backend { file, notes: Arc::default() };
-    let mut database = open_database(backend).map_err(|error| error.to_string())?;
-    match database.check_integrity() {
+    let verify = || Ok(open_database(backend)?.check_integrity()?);
+    match guarded(verify) {
         Ok(true) => Ok(()),
         Ok(false) => Err("a checksum in it is wrong".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Runs what the database does with a file: it trusts what it reads, and panics where that makes no sense. Where it
+/// must not write then, it is dropped in there.
+fn guarded<T>(run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("it makes no sense".to_owned())))
 }
 
 fn open_database(backend: Backend) -> Result<Database, redb::DatabaseError> {
