@@ -244,6 +244,43 @@ fn a_failed_sync_ends_the_store_and_promises_nothing_more() {
     });
 }
 
+/// The next process reads it, but it need not be on the disk, and no sync would bring it there.
+#[test]
+fn a_clean_stop_that_could_not_be_synced_leaves_no_hole_before_what_follows() {
+    // The mark is everywhere in a block.
+    for size in (0..512).step_by(8) {
+        for seed in 0..8 {
+            let mut disk = SimDisk::new(seed);
+            let fatal = Arc::new(AtomicBool::new(false));
+            let mut last = Lsn::ZERO;
+            for life in 0..2 {
+                let idle_mark = Duration::from_secs(3600);
+                let first_segment_bytes = 4 << 10;
+                let options = StoreOptions { idle_mark, first_segment_bytes, ..options(&fatal) };
+                let (store, recovered) =
+                    Store::open(Arc::new(disk.clone()), dir(), options).expect("opens");
+                assert_eq!(recovered.report.clean_stop, life == 1);
+                let mut batch = Batch::new();
+                batch.message(&[1], &[&vec![5; size]]);
+                last = store.append(&mut batch).last;
+                wait_durable(&store, &disk, last);
+                if life == 0 {
+                    disk.fail_after(Operation::Sync, 0);
+                    store.close();
+                    assert!(fatal.load(Ordering::SeqCst), "the mark was to fail");
+                    disk = disk.restart();
+                } else {
+                    disk = disk.reboot();
+                }
+            }
+            let opened = Store::open(Arc::new(disk), dir(), options(&fatal));
+            let (_, recovered) =
+                opened.map_err(|error| format!("{size}, {seed}: {error}")).unwrap();
+            assert_eq!(recovered.report.last_lsn, last, "{size}, {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_is_waited_out() {
     let disk = SimDisk::new(1);

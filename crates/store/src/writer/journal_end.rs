@@ -1,6 +1,7 @@
 //! The end of the journal: units are written there, in one segment after the other, and synced.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -87,7 +88,26 @@ impl JournalEnd {
         if self.room() < unit::HEADER as u64 {
             return self.replace_mark(0);
         }
+        self.repeat_mark()?;
         self.mark(0)
+    }
+
+    /// Writes the clean stop's mark once more, as it is. The process that wrote it may have failed to sync it, and
+    /// the system may take it for written: then a loss of power would leave a hole before what follows.
+    fn repeat_mark(&mut self) -> Result<(), Stop> {
+        let Some(tail) = self.live.tail() else { return Err(None) };
+        let Segment { file, path, .. } = &tail.segment;
+        let at = tail.used.saturating_sub(unit::HEADER as u64);
+        let mut bytes = [0; unit::HEADER];
+        let read = file.read_exact_at(&mut bytes, at).and_then(|()| {
+            match UnitHeader::decode(&bytes) {
+                Some(mark) if mark.flags & unit::CLEAN_STOP != 0 => Ok(()),
+                // It was there a moment ago.
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        });
+        read.tried("reading again", path)?;
+        Ok(file.write_all_at(&[&bytes], at).tried("writing", path)?)
     }
 
     /// Writes another mark in the place of a clean stop's: a start must not wait for another segment,
