@@ -232,7 +232,8 @@ mod tests {
         assert!(empty.is_empty());
     }
 
-    /// Of a newer release: one of another kind, a definition of another table, one of another kind.
+    /// Of a newer release: a definition of another table or another operation, a record of another kind, with flags, with
+    /// something in reserved bytes.
     #[test]
     fn what_only_newer_releases_know_is_refused_and_stays() {
         let of_table = |table: u8| {
@@ -245,9 +246,11 @@ mod tests {
         let mut of_operation = of_table(Table::Users as u8);
         of_operation[1] = 9;
         let unknown = [
-            (Kind::Define as u8, of_table(200)),
-            (Kind::Define as u8, of_operation),
-            (17, vec![1, 2, 3]),
+            ([Kind::Define as u8, 0, 0, 0], of_table(200)),
+            ([Kind::Define as u8, 0, 0, 0], of_operation),
+            ([17, 0, 0, 0], vec![1, 2, 3]),
+            ([Kind::Define as u8, 1, 0, 0], of_table(Table::Users as u8)),
+            ([Kind::Define as u8, 0, 0, 1], of_table(Table::Users as u8)),
         ];
         for (kind, payload) in unknown {
             let disk: Arc<dyn crate::Disk> = Arc::new(MemDisk::new());
@@ -258,7 +261,7 @@ mod tests {
             store.append(&mut batch);
             batch.record(Kind::Define, |into| into.extend_from_slice(&payload));
             let start = unit::HEADER;
-            batch.bytes[start + 4] = kind;
+            batch.bytes[start + 4..start + 8].copy_from_slice(&kind);
             let crc =
                 crc32fast::hash(&batch.bytes[start + 4..start + record::HEADER + payload.len()]);
             batch.bytes[start..start + 4].copy_from_slice(&crc.to_le_bytes());

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
 pub(crate) struct Record<'a> {
     pub(crate) crc: u32,
     kind: u8,
+    /// It has flags, or something in the reserved bytes: of what a newer release means by it nothing is known.
+    is_newer: bool,
     payload: &'a [u8],
 }
 
@@ -51,7 +53,8 @@ impl<'a> Record<'a> {
         let payload = reader.bytes(length)?;
         reader.bytes(padding(length))?;
         let summed = start.get(4..HEADER + payload.len())?;
-        (flags == 0 && reserved == 0).then_some((Self { crc, kind, payload }, summed))
+        let is_newer = flags != 0 || reserved != 0;
+        Some((Self { crc, kind, is_newer, payload }, summed))
     }
 
     /// Takes the record at the front of `reader` if it is whole.
@@ -67,7 +70,7 @@ impl<'a> Record<'a> {
 
     /// A record of this kind, whose checksum is not known.
     pub(crate) const fn new(kind: u8, payload: &'a [u8]) -> Self {
-        Self { crc: 0, kind, payload }
+        Self { crc: 0, kind, is_newer: false, payload }
     }
 
     pub(crate) const fn kind(&self) -> u8 {
@@ -86,6 +89,9 @@ impl<'a> Record<'a> {
 
     /// What it says; `None` if this release cannot read it.
     pub(crate) fn entry(&self) -> Option<Entry<'a>> {
+        if self.is_newer {
+            return None;
+        }
         let mut reader = Reader(self.payload);
         Some(match self.kind {
             kind if kind == Kind::Message as u8 => {
