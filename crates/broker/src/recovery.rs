@@ -256,7 +256,7 @@ fn restore_backlogs(
     backlogs: Vec<Backlog>,
     queues: &Queues,
 ) -> Result<(), OpenError> {
-    let mut unknown = Vec::new();
+    let (mut unknown, mut dropped) = (Vec::new(), 0);
     let stays_on_disk = memory(&backlogs) > broker.agenda.pager.budget() / 2;
     for backlog in backlogs {
         // Identities are never given twice, also not that of a queue deleted meanwhile.
@@ -268,13 +268,24 @@ fn restore_backlogs(
             broker.restore_dying(&backlog, source);
         } else {
             unknown.push(id);
+            dropped += backlog.len();
         }
     }
     if !unknown.is_empty() {
+        let named: Vec<String> = unknown.iter().take(NAMED).map(u64::to_string).collect();
+        let more = if unknown.len() > NAMED { ", ..." } else { "" };
+        tracing::warn!(
+            "dropped {dropped} messages of {} queues that nothing defines any more, numbers {}{more}",
+            unknown.len(),
+            named.join(", "),
+        );
         broker.store().forget_queues(&unknown);
     }
     Ok(())
 }
+
+/// Queues without definitions whose numbers are told.
+const NAMED: usize = 20;
 
 /// What the messages of queues would take in memory, about, in bytes.
 fn memory(backlogs: &[Backlog]) -> u64 {

@@ -8,6 +8,7 @@ mod process;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
@@ -15,6 +16,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use leveret_store::{Batch, RealDisk, Store, StoreOptions};
 use process::{Running, run};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -184,6 +186,25 @@ fn damaged_definitions_are_dropped_only_if_told() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
     assert!(stdout.contains("the damaged file is"), "{stdout}");
     Running::start(data.path(), &[]).end(Signal::TERM);
+}
+
+#[test]
+fn a_start_tells_of_messages_whose_queues_nothing_defines() {
+    let data = data();
+    let disk = Arc::new(RealDisk::new());
+    let (store, _) = Store::open(disk, data.path(), StoreOptions::default()).unwrap();
+    let mut batch = Batch::new();
+    for queue in [800, 900, 900] {
+        batch.message(&[queue], &[b"of no queue"]);
+    }
+    store.append(&mut batch);
+    store.close();
+    drop(store);
+    let (_, log, _) = Running::start(data.path(), &[]).end(Signal::TERM);
+    let told = "dropped 3 messages of 2 queues that nothing defines any more, numbers 800, 900";
+    assert!(log.contains(told), "{log}");
+    let (_, log, _) = Running::start(data.path(), &[]).end(Signal::TERM);
+    assert!(!log.contains("dropped"), "{log}");
 }
 
 #[test]
