@@ -14,7 +14,7 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Disk, Lsn, Store,
+    Disk, Lsn, Store, folders,
     segment::{self, MARK_ROOM, Segment},
     store::JOURNAL,
     tables,
@@ -154,7 +154,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn prepare(disk: &'a dyn Disk, dir: &Path) -> Result<Self, BackupError> {
         let target = Self { disk, dir: dir.to_owned(), journal: dir.join(JOURNAL) };
-        disk.create_dir_all(&target.journal).map_err(refused("create", &target.journal))?;
+        folders::create(disk, &target.journal).map_err(refused("create", &target.journal))?;
         for dir in [&target.dir, &target.journal] {
             if !disk.list(dir).map_err(refused("list", dir))?.is_empty() {
                 return Err(BackupError::NotEmpty { dir: target.dir.clone() });
@@ -198,10 +198,7 @@ impl<'a> Target<'a> {
         let mark = self.dir.join(UNFINISHED);
         self.disk.remove(&mark).map_err(refused("remove", &mark))?;
         self.sync(&self.dir)?;
-        match self.dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync(parent),
-            _ => Ok(()),
-        }
+        folders::sync_name(self.disk, &self.dir).map_err(refused("sync the name of", &self.dir))
     }
 
     fn sync(&self, dir: &Path) -> Result<(), BackupError> {

@@ -18,6 +18,7 @@ mod disk;
 mod distribution;
 mod encoding;
 mod error;
+mod folders;
 mod live;
 mod lsn;
 mod map;

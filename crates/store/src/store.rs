@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
-    StoreOptions, StoreStats, Syncs, Writable, backup, offline,
+    StoreOptions, StoreStats, Syncs, Writable, backup, folders, offline,
     read::Search,
     recovery::{Journal, recover, refused},
     segment::Segment,
@@ -68,7 +68,7 @@ impl Store {
     ) -> Result<(Self, Recovered), OpenError> {
         let start = Instant::now();
         let journal_dir = dir.join(JOURNAL);
-        disk.create_dir_all(&journal_dir).map_err(refused("create", &journal_dir))?;
+        folders::create(&*disk, &journal_dir).map_err(refused("create", &journal_dir))?;
         if backup::is_unfinished(&*disk, dir) {
             return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() });
         }
@@ -295,21 +295,8 @@ fn create_first(
 /// may have ended before it did so.
 fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     disk.sync_dir(dir).map_err(refused("sync", dir))?;
-    let parent = match dir.parent() {
-        None => return Ok(()),
-        Some(here) if here.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-    };
-    match disk.sync_dir(parent) {
-        // Someone else's folder may be unreadable, or none that can be synced, which is no reason not to
-        // start.
-        Err(error) if !NOT_OURS.contains(&error.kind()) => Err(refused("sync", parent)(error)),
-        _ => Ok(()),
-    }
+    folders::sync_name(disk, dir).map_err(refused("sync the name of", dir))
 }
-
-const NOT_OURS: [io::ErrorKind; 3] =
-    [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
 
 fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Recovered {
     for (_, payload) in &journal.changes {
