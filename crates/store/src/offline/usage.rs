@@ -142,8 +142,9 @@ struct Tracked {
 #[derive(Default)]
 struct Tally {
     applied: u64,
-    /// Ascending by LSN.
+    /// Ascending by LSN. Among them are settled ones, until there are as many as this.
     messages: Vec<Tracked>,
+    forget_at: usize,
     /// Those whose first record is no longer there.
     moved: BTreeMap<u64, Tracked>,
     /// Places and their bytes ever written and still in the journal, by queue.
@@ -182,6 +183,10 @@ impl Tally {
                 for queue in &places {
                     let written = self.written.entry(*queue).or_default();
                     *written = (written.0 + 1, written.1 + bytes);
+                }
+                if self.messages.len() >= self.forget_at {
+                    self.messages.retain(|message| !message.places.is_empty());
+                    self.forget_at = self.messages.len().saturating_mul(2).max(SETTLED_KEPT);
                 }
                 self.messages.push(Tracked { lsn, file, bytes, places });
             }
@@ -278,5 +283,47 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+}
+
+/// Settled messages that are worth no search for others.
+const SETTLED_KEPT: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Batch, record, unit};
+
+    #[test]
+    fn settled_messages_are_not_kept() {
+        let mut batch = Batch::new();
+        let mut tally = Tally::default();
+        let mut entry = |lsn: u64, add: &dyn Fn(&mut Batch)| {
+            batch.clear();
+            add(&mut batch);
+            let mut reader = Reader(batch.bytes.get(unit::HEADER..).unwrap_or_default());
+            let record = Record::read(&mut reader).unwrap();
+            tally.entry(0, lsn, record.length(), record.entry().unwrap(), &mut State::new());
+            tally.messages.len()
+        };
+        // Every hundredth stays.
+        let kept = (1..400_000).step_by(2).map(|lsn| {
+            entry(lsn, &|batch| {
+                batch.message(&[1], &[b"body"]);
+            });
+            entry(lsn + 1, &|batch| {
+                if lsn % 200 != 1 {
+                    batch.ack(1, &[Lsn(lsn)]);
+                } else {
+                    batch.ack(2, &[Lsn(lsn)]);
+                }
+            })
+        });
+        assert_eq!(kept.max(), Some(SETTLED_KEPT));
+        let mut usage = StoreUsage::default();
+        tally.add_to(&mut usage, &[1]);
+        let queue = usage.queues.get(&1).unwrap();
+        assert_eq!((queue.live_messages, queue.dead_messages), (2000, 198_000));
+        assert_eq!(queue.live_bytes, 2000 * (record::HEADER as u64 + 16 + 8));
     }
 }
