@@ -16,9 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
-    StoreOptions,
+    StoreOptions, disk,
+    encoding::Reader,
     live::Live,
+    record::{Entry, Record},
+    salvage::{self, Run},
     segment::{HEADER, Segment},
     unit::{self, UnitHeader},
 };
@@ -50,36 +55,73 @@ pub(crate) struct Compaction {
     /// Where to read on, and where its units end.
     at: u64,
     end: u64,
+    /// The last number before what is read next.
+    after: u64,
     /// When, unless in a hurry.
     pub(crate) due: Instant,
     /// The writer has not yet dealt with what was read last.
     pub(crate) is_waiting: bool,
 }
 
-/// Units read from a segment that is being emptied.
+/// What was read of a segment that is being emptied.
 pub(crate) struct Stretch {
     /// The segment's number.
     pub(crate) segment: u64,
-    /// Whole units, one after the other.
-    pub(crate) units: Vec<u8>,
+    /// How many bytes of it that was.
+    length: u64,
+    /// Whole records that follow each other, with the number of the first.
+    pub(crate) runs: Vec<(u64, Bytes)>,
     /// Records in them, none of which need be needed.
     pub(crate) records: u64,
     /// LSN of the first record to be written; given when the writer takes it.
     pub(crate) first: u64,
-    /// Where the next stretch begins.
+    /// Where the next stretch begins, and the last number before it.
     next: u64,
+    after: u64,
     /// There is no other.
     pub(crate) is_last: bool,
+    /// Something damaged was passed over.
+    pub(crate) has_gaps: bool,
+    /// What the system said of what it could not read.
+    pub(crate) error: Option<io::Error>,
 }
 
 impl Compaction {
     pub(crate) fn new(segment: Segment, end: u64) -> Self {
-        Self { segment, at: HEADER, end, due: Instant::now(), is_waiting: false }
+        Self { segment, at: HEADER, end, after: 0, due: Instant::now(), is_waiting: false }
     }
 
-    /// What is to be read next, to be done without a lock.
-    pub(crate) fn next(&self) -> Reading {
-        Reading { segment: self.segment.clone(), at: self.at, end: self.end }
+    /// What of a segment, whose units end at `end`, can be read in spite of damage: the numbers of its
+    /// records, those of moved messages being their own, ascending.
+    pub(crate) fn readable(segment: &Segment, end: u64, step: u64) -> Vec<u64> {
+        let mut compaction = Self::new(segment.clone(), end);
+        let mut numbers = Vec::new();
+        loop {
+            let stretch = compaction.next(true).read(step);
+            for (first, records) in &stretch.runs {
+                let mut reader = Reader(records);
+                let mut own = *first;
+                while let Some(record) = Record::read_own(&mut reader) {
+                    numbers.push(match record.entry() {
+                        Some(Entry::Moved { lsn, .. }) => lsn,
+                        _ => own,
+                    });
+                    own += 1;
+                }
+            }
+            if stretch.is_last {
+                numbers.sort_unstable();
+                return numbers;
+            }
+            compaction.moved(&stretch, u64::MAX);
+        }
+    }
+
+    /// What is to be read next, to be done without a lock. Whether it goes past what is damaged: all
+    /// messages there must have been given up.
+    pub(crate) fn next(&self, goes_past_damage: bool) -> Reading {
+        let Self { segment, at, end, after, .. } = self;
+        Reading { segment: segment.clone(), at: *at, end: *end, after: *after, goes_past_damage }
     }
 
     /// Whether the next stretch may be read. Who is in a hurry does not wait for its time.
@@ -89,8 +131,9 @@ impl Compaction {
 
     /// Goes on behind what was read, at a rate of bytes per second.
     pub(crate) fn moved(&mut self, stretch: &Stretch, rate: u64) {
-        let micros = (stretch.units.len() as u64).saturating_mul(1_000_000) / rate.max(1);
+        let micros = stretch.length.saturating_mul(1_000_000) / rate.max(1);
         self.at = stretch.next;
+        self.after = stretch.after;
         self.due = Instant::now() + Duration::from_micros(micros);
         self.is_waiting = false;
     }
@@ -101,51 +144,113 @@ pub(crate) struct Reading {
     segment: Segment,
     at: u64,
     end: u64,
+    after: u64,
+    goes_past_damage: bool,
 }
 
 impl Reading {
-    /// Reads whole units, `size` bytes of them unless the first has more. Ends at what is damaged, or
-    /// cannot be read: it stays where it is, and costs what it holds once that is wanted.
+    /// Reads `size` bytes, or the first unit if that has more, and takes the whole units in them. Ends at what
+    /// is damaged, or cannot be read, or takes what can be told from the rest of that and goes on.
     pub(crate) fn read(&self, size: u64) -> Stretch {
-        let Self { segment, at, end } = self;
-        let mut bytes = self.bytes(size).unwrap_or_else(|error| {
-            let path = segment.path.display();
-            tracing::error!("reading {path} from byte {at} on failed: {error}");
-            Vec::new()
-        });
-        let mut length = 0;
-        let mut records = 0;
-        while let Some(unit) = bytes.get(length..)
-            && let Some(header) = UnitHeader::decode(unit)
-            && header.salt == segment.salt
-            && let Ok(size) = usize::try_from(header.length)
-            && let Some(body) = unit.get(unit::HEADER..unit::HEADER.saturating_add(size))
-        {
-            if !header.vouches_for(body) {
-                break;
-            }
-            records += u64::from(header.count);
-            length += unit::HEADER + size;
+        let (bytes, error) = self.bytes(size);
+        let bytes = Bytes::from(bytes);
+        let mut stretch = Stretch {
+            segment: self.segment.number,
+            length: bytes.len() as u64,
+            runs: Vec::new(),
+            records: 0,
+            first: 0,
+            next: 0,
+            after: self.after,
+            is_last: false,
+            has_gaps: false,
+            error,
+        };
+        let mut at = 0;
+        while let Some(length) = self.take(&bytes, at, &mut stretch) {
+            at += length;
         }
-        bytes.truncate(length);
-        let next = at + length as u64;
-        let is_last = next >= *end || length == 0;
-        Stretch { segment: segment.number, units: bytes, records, first: 0, next, is_last }
+        stretch.next = self.at + at as u64;
+        let is_stopped = stretch.has_gaps && !self.goes_past_damage;
+        stretch.is_last = stretch.next >= self.end || at == 0 || is_stopped;
+        stretch
     }
 
-    fn bytes(&self, size: u64) -> io::Result<Vec<u8>> {
-        let Self { segment, at, end } = self;
+    /// Takes the unit at `at`, or what can be read of it. Answers how long that is; `None` if the next
+    /// stretch begins there, or nothing does.
+    fn take(&self, bytes: &Bytes, at: usize, stretch: &mut Stretch) -> Option<usize> {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let is_cut_off = self.at + ((at + unit::HEADER) as u64) < self.end;
+        if at > 0 && rest.len() < unit::HEADER && is_cut_off {
+            return None;
+        }
+        let Some(header) = self.header(rest) else {
+            stretch.has_gaps = true;
+            return self.skip(bytes, at, stretch).filter(|_| self.goes_past_damage);
+        };
+        let length = usize::try_from(header.length).ok()?.checked_add(unit::HEADER)?;
+        // The first one is there as a whole.
+        let body = rest.get(unit::HEADER..length)?;
+        if header.vouches_for(body) {
+            stretch.add(bytes, &Run { first: header.first, count: header.count, bytes: body });
+        } else {
+            stretch.has_gaps = true;
+            if !self.goes_past_damage {
+                return None;
+            }
+            salvage::from_body(&header, body).iter().for_each(|run| stretch.add(bytes, run));
+        }
+        stretch.after = header.last();
+        Some(length)
+    }
+
+    /// Passes over what has no header, which is at `at`. The records up to the next unit are taken if they
+    /// are all there.
+    fn skip(&self, bytes: &Bytes, at: usize, stretch: &mut Stretch) -> Option<usize> {
+        let rest = bytes.get(at..)?;
+        let mut starts = (8..rest.len().saturating_sub(unit::HEADER - 1)).step_by(8);
+        let next = starts.find_map(|start| Some((start, self.header(rest.get(start..)?)?)));
+        if let Some((length, next)) = next {
+            let body = rest.get(unit::HEADER..length).unwrap_or_default();
+            let run = salvage::without_header(body, next.previous, stretch.after);
+            run.iter().for_each(|run| stretch.add(bytes, run));
+            return Some(length);
+        }
+        if self.at + (at + rest.len()) as u64 >= self.end {
+            return Some(rest.len());
+        }
+        // A header that is cut off stands in the next stretch, which begins here if anything was taken.
+        let passed = rest.len().saturating_sub(unit::HEADER) / 8 * 8;
+        (at == 0 && passed > 0).then_some(passed)
+    }
+
+    fn header(&self, bytes: &[u8]) -> Option<UnitHeader> {
+        UnitHeader::decode(bytes).filter(|header| {
+            let ends = self.end.checked_sub(self.at + unit::HEADER as u64);
+            header.salt == self.segment.salt && ends.is_some_and(|ends| header.length <= ends)
+        })
+    }
+
+    /// What could not be read is zeros.
+    fn bytes(&self, size: u64) -> (Vec<u8>, Option<io::Error>) {
+        let Self { segment, at, end, .. } = self;
         let read = |length: u64| {
             let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-            segment.file.read_exact_at(&mut bytes, *at).map(|()| bytes)
+            let error = disk::read_around(&*segment.file, &mut bytes, *at);
+            (bytes, error)
         };
-        let bytes = read(size.min(end.saturating_sub(*at)))?;
-        match UnitHeader::decode(&bytes).map(|header| unit::HEADER as u64 + header.length) {
-            Some(first) if first > bytes.len() as u64 && at.saturating_add(first) <= *end => {
-                read(first)
-            }
-            _ => Ok(bytes),
+        let (bytes, error) = read(size.min(end.saturating_sub(*at)));
+        match self.header(&bytes).map(|header| unit::HEADER as u64 + header.length) {
+            Some(first) if first > bytes.len() as u64 => read(first),
+            _ => (bytes, error),
         }
+    }
+}
+
+impl Stretch {
+    fn add(&mut self, bytes: &Bytes, run: &Run<'_>) {
+        self.records += u64::from(run.count);
+        self.runs.push((run.first, bytes.slice_ref(run.bytes)));
     }
 }
 
@@ -218,18 +323,22 @@ mod tests {
         ] {
             let stretch = Stretch {
                 segment: 1,
-                units: vec![0; bytes],
+                length: bytes,
+                runs: Vec::new(),
                 records: 1,
                 first: 1,
                 next: 4096,
+                after: 0,
                 is_last: false,
+                has_gaps: false,
+                error: None,
             };
             compaction.is_waiting = true;
             let before = Instant::now();
             compaction.moved(&stretch, rate);
             let after = Instant::now();
             assert!(!compaction.is_waiting);
-            assert_eq!(compaction.next().at, 4096);
+            assert_eq!(compaction.next(false).at, 4096);
             assert!((before + wait..=after + wait).contains(&compaction.due), "{bytes} at {rate}");
             assert!(compaction.is_due(false, compaction.due));
             let early =

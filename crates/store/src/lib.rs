@@ -31,6 +31,7 @@ mod read_buffer;
 mod record;
 mod recovered;
 mod recovery;
+mod salvage;
 mod segment;
 mod shared;
 pub mod simulation;

@@ -65,8 +65,6 @@ pub(crate) struct LiveSegment {
     /// LSN of the last definition change in it.
     last_definition: u64,
     live: Amount,
-    /// Messages in it could not be moved, because they can't be read or lie elsewhere.
-    is_stuck: bool,
     /// It holds copies of messages that lie in older segments: a process ended that was moving them.
     pub(crate) has_copies: bool,
 }
@@ -120,7 +118,6 @@ impl Live {
             used: HEADER,
             last_definition: 0,
             live: Amount::default(),
-            is_stuck: false,
             has_copies: false,
         });
     }
@@ -269,20 +266,16 @@ impl Live {
         self.totals
     }
 
-    /// The oldest segment that messages keep, if it is not the one being written and they can be
-    /// moved.
+    /// The oldest segment that messages keep, if it is not the one being written.
     pub(crate) fn oldest_kept(&self) -> Option<&LiveSegment> {
         let sealed = self.segments.len().saturating_sub(1);
-        let kept = self.segments.iter().take(sealed).find(|segment| segment.live.places > 0);
-        kept.filter(|segment| !segment.is_stuck)
+        self.segments.iter().take(sealed).find(|segment| segment.live.places > 0)
     }
 
-    /// Notes that all that could be moved out of a segment has been. Answers false if some messages
-    /// could not.
-    pub(crate) fn emptied(&mut self, number: u64) -> bool {
-        let Some(segment) = self.segment(number) else { return true };
-        segment.is_stuck = segment.live.places > 0;
-        !segment.is_stuck
+    /// The unsettled places of the messages in a segment: queues, each with the numbers of its messages.
+    pub(crate) fn unsettled_in(&self, number: u64) -> Vec<(u64, Vec<u64>)> {
+        let areas = self.areas.values().filter(|area| area.segment == number);
+        areas.flat_map(Area::all).collect()
     }
 
     /// Bytes of the segments in use before the one being written that no message takes.

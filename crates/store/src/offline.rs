@@ -8,7 +8,6 @@ mod damage;
 mod definitions;
 mod dump;
 mod repair;
-mod salvage;
 mod survey;
 mod tolerant;
 mod unfinished;

@@ -74,6 +74,14 @@ impl Segment {
         Self::put_in_place(disk, dir, number, self.file, self.capacity)
     }
 
+    /// Renames the file, durably, to what no start reads. Answers its new name.
+    pub(crate) fn set_aside(self, disk: &dyn Disk, dir: &Path) -> io::Result<PathBuf> {
+        let kept = free_name(&self.path, &disk.list(dir)?);
+        disk.rename(&self.path, &kept)?;
+        disk.sync_dir(dir)?;
+        Ok(kept)
+    }
+
     /// Removes the file, durably.
     pub(crate) fn remove(self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
         disk.remove(&self.path)?;
@@ -95,6 +103,33 @@ impl Segment {
         disk.sync_dir(dir)?;
         Ok(Self { number, salt, path, file, capacity })
     }
+}
+
+/// Removes, durably, the file that was to become segment `number`, which it may have come near to.
+pub(crate) fn remove_recycled(
+    disk: &dyn Disk,
+    dir: &Path,
+    path: &Path,
+    number: u64,
+) -> io::Result<()> {
+    for path in [path, &dir.join(new_name(number)), &dir.join(name(number))] {
+        match disk.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+    disk.sync_dir(dir)
+}
+
+/// The path under which a damaged file is kept: one whose name is not among those `taken` in its folder.
+pub(crate) fn free_name(path: &Path, taken: &[String]) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = (1..).map(|attempt: u32| match attempt {
+        1 => format!("{name}.damaged"),
+        attempt => format!("{name}.damaged.{attempt}"),
+    });
+    let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
+    path.with_file_name(free)
 }
 
 /// The name of the file of segment `number`.
@@ -157,6 +192,7 @@ pub(crate) const UNFINISHED: &str = "new";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulation::{Operation, SimDisk};
 
     #[test]
     fn names_are_those_of_their_numbers() {
@@ -170,6 +206,35 @@ mod tests {
             "+00000000000001f.seg",
         ] {
             assert_eq!(number(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_segment_for_which_there_is_no_space_is_gone_whatever_refused_it() {
+        let dir = Path::new("/journal");
+        let mut refusals = 0;
+        let operations = [Operation::Name, Operation::Write, Operation::Sync, Operation::SyncDir];
+        for (operation, count) in operations.into_iter().flat_map(|of| [(of, 0), (of, 1)]) {
+            let disk = SimDisk::new(1);
+            let segment = Segment::create(&disk, dir, 3, 4096).expect("made");
+            let path = segment.path.clone();
+            disk.refuse_after(operation, count);
+            let Err(error) = segment.recycle(&disk, dir, 9) else { continue };
+            assert!(is_no_space(&error), "{error}");
+            refusals += 1;
+            remove_recycled(&disk, dir, &path, 9).expect("removes");
+            assert_eq!(disk.reboot().list(dir).expect("lists"), [""; 0], "{operation:?} {count}");
+        }
+        assert_eq!(refusals, 6);
+    }
+
+    #[test]
+    fn damaged_files_get_names_of_their_own() {
+        let path = Path::new("/journal/0000000000000003.seg");
+        let mut taken = Vec::new();
+        for name in ["0000000000000003.seg.damaged", "0000000000000003.seg.damaged.2"] {
+            assert_eq!(free_name(path, &taken), path.with_file_name(name));
+            taken.push(name.to_owned());
         }
     }
 

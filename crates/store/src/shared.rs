@@ -7,13 +7,13 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map,
+    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map, read::Search,
     read_buffer::ReadBuffers, stats::Counters, unreadable::Unreadable, waiters::Waiters,
 };
 
@@ -185,6 +185,12 @@ impl Shared {
 
     pub(crate) fn reserve(&self, count: u64) -> Lsn {
         Lsn(self.next.fetch_add(count, Ordering::Relaxed))
+    }
+
+    /// To look for messages; what cannot be read is an error for so long.
+    pub(crate) fn search(&self, patience: Duration) -> Search<'_> {
+        let Self { map, read_buffers: buffers, unreadable, .. } = self;
+        Search { map, buffers, unreadable, patience }
     }
 
     pub(crate) fn durable(&self) -> u64 {

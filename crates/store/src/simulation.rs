@@ -75,9 +75,12 @@ impl SimDisk {
     /// Makes the `count`-th operation of this kind from now fail with `EIO`, counted from 0. Of a write
     /// the first part is done all the same.
     pub fn fail_after(&self, operation: Operation, count: u64) {
-        let mut state = self.0.lock();
-        let at = state.done.get(&operation).copied().unwrap_or_default() + count;
-        state.failing.insert((operation, at));
+        self.0.lock().fail_at(operation, count, EIO);
+    }
+
+    /// Makes it fail with `ENOSPC`.
+    pub fn refuse_after(&self, operation: Operation, count: u64) {
+        self.0.lock().fail_at(operation, count, ENOSPC);
     }
 
     /// Makes the `count`-th read from now, counted from 0, give something else than what is there.
@@ -480,7 +483,8 @@ struct State {
     crash_at: Option<u64>,
     down: bool,
     done: BTreeMap<Operation, u64>,
-    failing: BTreeSet<(Operation, u64)>,
+    /// With which error.
+    failing: BTreeMap<(Operation, u64), i32>,
     misreads: BTreeMap<u64, Misread>,
     /// What has failed because a test wanted it.
     failed: BTreeSet<Operation>,
@@ -489,6 +493,11 @@ struct State {
 }
 
 impl State {
+    fn fail_at(&mut self, operation: Operation, count: u64, error: i32) {
+        let at = self.done.get(&operation).copied().unwrap_or_default() + count;
+        self.failing.insert((operation, at), error);
+    }
+
     fn alive(&self) -> io::Result<()> {
         if self.down { Err(io::Error::other("the power is off")) } else { Ok(()) }
     }
@@ -502,9 +511,9 @@ impl State {
         let done = self.done.entry(operation).or_default();
         let failing = self.failing.remove(&(operation, *done));
         *done += 1;
-        if failing {
+        if let Some(error) = failing {
             self.failed.insert(operation);
-            return Err(io::Error::from_raw_os_error(EIO));
+            return Err(io::Error::from_raw_os_error(error));
         }
         Ok(())
     }
@@ -530,6 +539,7 @@ impl State {
 }
 
 const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
 
 #[cfg(test)]
 mod tests {

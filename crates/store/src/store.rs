@@ -1,6 +1,7 @@
 //! The handle of an open store.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,7 +15,6 @@ use parking_lot::Mutex;
 use crate::{
     Batch, Disk, DiskLock, Durable, FatalError, LockError, Lsn, OpenError, ReadError, Recovered,
     StoreOptions, StoreStats, Syncs, Writable, backup, folders, offline,
-    read::Search,
     recovery::{Journal, recover, refused},
     segment::Segment,
     shared::Shared,
@@ -107,6 +107,7 @@ impl Store {
             disk: Arc::clone(&disk),
             dir: journal_dir,
             tables,
+            damaged: BTreeSet::default(),
         };
         let mut end = JournalEnd::new(
             Arc::clone(&shared),
@@ -185,8 +186,7 @@ impl Store {
     /// When the system cannot read. Messages for which it couldn't for as long as
     /// [`StoreOptions::read_patience`] are logged and left out, until the store is opened anew.
     pub fn read(&self, lsns: &[Lsn]) -> Result<Vec<(Lsn, Bytes)>, ReadError> {
-        let Shared { map, read_buffers: buffers, unreadable, options, .. } = &*self.shared;
-        Search { map, buffers, unreadable, patience: options.read_patience }.read(lsns)
+        self.shared.search(self.shared.options.read_patience).read(lsns)
     }
 
     /// Writes payloads that shall not be in the journal to disk, each in two pieces, as long as the answer

@@ -2,7 +2,7 @@
 //! emptied, brings definitions into their tables. It sleeps when there is nothing to do.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     path::PathBuf,
     sync::{
@@ -17,9 +17,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use redb::Database;
 
 use crate::{
-    Disk, FatalError, StoreOptions,
+    Batch, Disk, FatalError, Lsn, StoreOptions,
     compaction::{self, Compaction, Reading, Stretch},
-    segment::Segment,
+    segment::{self, Segment},
     shared::{FatalPanic, Shared, Tried},
     tables::{ApplyError, Change, Tables},
 };
@@ -56,6 +56,8 @@ pub(crate) struct Work {
     pub(crate) compaction: Option<Compaction>,
     /// It is to be emptied as quickly as possible.
     pub(crate) hurry: bool,
+    /// What is left in a segment that cannot be emptied.
+    pub(crate) suspects: Option<Suspects>,
     /// Definition changes which are durable in the journal, ascending.
     pub(crate) changes: Vec<Change>,
     /// When the oldest of them arrived.
@@ -65,6 +67,15 @@ pub(crate) struct Work {
     pub(crate) closing: bool,
     /// The thread has ended.
     pub(crate) ended: bool,
+}
+
+/// The unsettled messages of a segment that could not be emptied.
+pub(crate) struct Suspects {
+    pub(crate) segment: Segment,
+    /// Where its units end.
+    pub(crate) end: u64,
+    /// Queues, each with the numbers of its messages.
+    pub(crate) unsettled: Vec<(u64, Vec<u64>)>,
 }
 
 impl Upkeep {
@@ -177,6 +188,12 @@ impl Upkeep {
         self.wake.notify_one();
     }
 
+    /// Has those of a segment's unsettled messages settled that cannot be read: they could not be moved, twice.
+    pub(crate) fn give_up(&self, suspects: Suspects) {
+        self.work.lock().suspects = Some(suspects);
+        self.wake.notify_one();
+    }
+
     /// Leaves the segment that is being emptied as it is.
     pub(crate) fn cancel_compaction(&self) {
         self.work.lock().compaction = None;
@@ -235,6 +252,8 @@ pub(crate) struct UpkeepThread {
     /// The journal's folder.
     pub(crate) dir: PathBuf,
     pub(crate) tables: Tables,
+    /// Segments of which all was given up that cannot be read.
+    pub(crate) damaged: BTreeSet<u64>,
 }
 
 /// Says that the thread has ended, also if it panicked: nobody must wait for it.
@@ -256,6 +275,7 @@ enum Task {
     Create(u64, u64),
     Apply(Vec<Change>),
     Compact(Reading),
+    GiveUp(Suspects),
     End,
 }
 
@@ -276,17 +296,8 @@ impl UpkeepThread {
         let _guard = FatalPanic { shared: &shared, thread: "journal-upkeep" };
         loop {
             let done = match self.next_task() {
-                Task::Remove(segment) => {
-                    let path = segment.path.clone();
-                    segment.remove(&*self.disk, &self.dir).tried("removing", &path)
-                }
-                Task::Recycle(segment, number) => {
-                    let path = segment.path.clone();
-                    segment
-                        .recycle(&*self.disk, &self.dir, number)
-                        .tried("recycling", &path)
-                        .map(|segment| self.add_spare(segment))
-                }
+                Task::Remove(segment) => self.remove(segment),
+                Task::Recycle(segment, number) => self.recycle(segment, number),
                 Task::Create(number, size) => match self.create(number, size) {
                     Ok(Created::GaveUp) => break,
                     other => other.map(drop),
@@ -294,6 +305,10 @@ impl UpkeepThread {
                 Task::Apply(changes) => self.apply(changes),
                 Task::Compact(reading) => {
                     self.compact(&reading);
+                    Ok(())
+                }
+                Task::GiveUp(suspects) => {
+                    self.give_up(&suspects);
                     Ok(())
                 }
                 Task::End => break,
@@ -321,7 +336,8 @@ impl UpkeepThread {
                 && let Some(segment) = work.dead.pop_front()
             {
                 let full_grown = segment.capacity == self.shared.options.segment_bytes;
-                if work.spares.len() >= SPARES || !full_grown || work.closing {
+                let is_damaged = self.damaged.contains(&segment.number);
+                if work.spares.len() >= SPARES || !full_grown || is_damaged || work.closing {
                     return Task::Remove(segment);
                 }
                 return Task::Recycle(segment, work.take_number());
@@ -351,15 +367,79 @@ impl UpkeepThread {
             if let Some(compaction) = work.compaction.as_mut().filter(|one| !one.is_waiting) {
                 if compaction.is_due(hurry, Instant::now()) {
                     compaction.is_waiting = true;
-                    return Task::Compact(compaction.next());
+                    let is_given_up = self.damaged.contains(&compaction.segment.number);
+                    return Task::Compact(compaction.next(is_given_up));
                 }
                 next_step = Some(compaction.due);
+            }
+            if let Some(suspects) = work.suspects.take() {
+                return Task::GiveUp(suspects);
             }
             match [due, next_step, retry].into_iter().flatten().min() {
                 Some(due) => drop(self.upkeep.wake.wait_until(&mut work, due)),
                 None => self.upkeep.wake.wait(&mut work),
             }
         }
+    }
+
+    /// Removes a segment, or sets it aside if it had what could not be read.
+    fn remove(&mut self, segment: Segment) -> Result<(), FatalError> {
+        let path = segment.path.clone();
+        if !self.damaged.remove(&segment.number) {
+            return segment.remove(&*self.disk, &self.dir).tried("removing", &path);
+        }
+        let kept = segment.set_aside(&*self.disk, &self.dir).tried("setting aside", &path)?;
+        let (path, kept) = (path.display(), kept.display());
+        tracing::warn!("{path}, of which some messages could not be read, is kept as {kept}");
+        Ok(())
+    }
+
+    /// Makes an empty segment of one. Where that takes space the disk has not it gives back its own.
+    fn recycle(&self, segment: Segment, number: u64) -> Result<(), FatalError> {
+        let path = segment.path.clone();
+        match segment.recycle(&*self.disk, &self.dir, number) {
+            Ok(segment) => {
+                self.add_spare(segment);
+                Ok(())
+            }
+            Err(error) if is_no_space(&error) => {
+                tracing::warn!("no space to use {} again, it is removed: {error}", path.display());
+                self.upkeep.work.lock().next_number = number;
+                segment::remove_recycled(&*self.disk, &self.dir, &path, number)
+                    .tried("removing", &path)
+            }
+            Err(error) => Err(error).tried("recycling", &path),
+        }
+    }
+
+    /// Settles those of some messages that can be read neither in their segment nor elsewhere. The others can
+    /// be moved out of it then.
+    fn give_up(&mut self, suspects: &Suspects) {
+        let Suspects { segment, end, unsettled } = suspects;
+        let step = compaction::step(&self.shared.options);
+        let readable = Compaction::readable(segment, *end, step);
+        let mut batch = Batch::new();
+        let mut count = 0;
+        for (queue, lsns) in unsettled {
+            let mut lost: Vec<u64> = lsns.clone();
+            lost.retain(|lsn| readable.binary_search(lsn).is_err());
+            let moved = self.shared.map.lock().find_moved(&lost);
+            let elsewhere = moved.into_iter().filter(|(to, _)| to.segment.number != segment.number);
+            for (_, range) in elsewhere.rev() {
+                lost.drain(range);
+            }
+            count += lost.len();
+            batch.ack(*queue, &lost.into_iter().map(Lsn).collect::<Vec<_>>());
+        }
+        if count > 0 {
+            tracing::error!(
+                "{count} messages in {} cannot be read and are given up, so that it and those behind it can go",
+                segment.path.display()
+            );
+            self.shared.append(&mut batch);
+        }
+        // What is read of it from now on comes after those settlements.
+        self.damaged.insert(segment.number);
     }
 
     /// Makes a segment. A full disk is waited out: the journal goes on in the segments it has, and

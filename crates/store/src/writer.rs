@@ -19,12 +19,12 @@ use crate::{
     Batch, FatalError, SyncPolicy,
     compaction::{Pace, Stretch},
     encoding::Reader,
-    live::{Live, Moves},
+    live::{Live, LiveSegment, Moves},
     record::{Entry, Record},
     shared::{Body, FatalPanic, Parked, Pending, Shared, Unit},
     tables::Change,
     unit::{self, UnitHeader},
-    upkeep::Upkeep,
+    upkeep::{Suspects, Upkeep},
 };
 
 /// The writer thread's own.
@@ -42,6 +42,14 @@ pub(crate) struct Writer {
     changes: Vec<Change>,
     /// Number of the segment that is being emptied, what was read of it, what of that is needed.
     compacting: Option<u64>,
+    /// Bytes that may still be written for that to the present segment on a full disk.
+    left_for_moves: Option<u64>,
+    /// Nothing more is moved before, as there is no space for it.
+    put_off_until: Option<Instant>,
+    /// The segment that could not be emptied, and when to try again.
+    stuck: Option<(u64, Instant)>,
+    /// When to see whether a segment is to be emptied if nothing is written before.
+    compact_at: Option<Instant>,
     stretch: Option<Stretch>,
     moved: Batch,
     wakers: Vec<Waker>,
@@ -56,6 +64,7 @@ enum Work {
     /// Units have been taken, maybe none; sync if so.
     Units(Sync),
     Mark,
+    Compact,
     Close,
     /// Nothing to do, before that time at least.
     Park(Parked, Option<Instant>),
@@ -83,6 +92,10 @@ impl Writer {
             units: Vec::new(),
             changes: Vec::new(),
             compacting: None,
+            left_for_moves: None,
+            put_off_until: None,
+            stuck: None,
+            compact_at: None,
             stretch: None,
             moved: Batch::new(),
             wakers: Vec::new(),
@@ -135,6 +148,11 @@ impl Writer {
                 self.mark_at = None;
                 self.end.mark(0)
             }
+            Work::Compact => {
+                self.compact_at = None;
+                self.compact();
+                Ok(())
+            }
             Work::Close => self.write(Sync::Now),
             Work::Park(..) => Ok(()),
         };
@@ -181,7 +199,7 @@ impl Writer {
 
     /// Whether the writer's thread, which sleeps, has to look now or sooner than it would.
     pub(crate) fn must_look(&self, pending: &Pending) -> bool {
-        let due = [self.sync_due(), self.mark_at].into_iter().flatten().min();
+        let due = [self.sync_due(), self.mark_at, self.compact_at].into_iter().flatten().min();
         let is_sooner = due.is_some_and(|due| pending.parked_until.is_none_or(|until| due < until));
         is_sooner
             || !pending.units.is_empty()
@@ -242,7 +260,8 @@ impl Writer {
         let until = match [due, write_due].into_iter().flatten().min() {
             Some(due) => Some(due),
             None if self.mark_at.is_some_and(|at| at <= now) => return Work::Mark,
-            None => self.mark_at,
+            None if self.compact_at.is_some_and(|at| at <= now) => return Work::Compact,
+            None => [self.mark_at, self.compact_at].into_iter().flatten().min(),
         };
         let parked = if write_due.is_some() { Parked::Lazy } else { Parked::Idle };
         Work::Park(parked, until)
@@ -316,6 +335,7 @@ impl Writer {
         let (upkeep, shared) = (Arc::clone(&self.upkeep), Arc::clone(&self.shared));
         // Definitions that reach their tables meanwhile may let one go.
         let next = upkeep.take(&shared.options, &shared.counters.no_space, || self.free());
+        self.left_for_moves = None;
         self.end.begin_segment(next.ok_or(None)?, first)
     }
 
@@ -353,8 +373,15 @@ impl Writer {
             return Ok(());
         }
         let mut batch = std::mem::take(&mut self.moved);
-        collect_needed(&self.end.live, &stretch, &mut batch);
+        let is_blocked = !collect_needed(&self.end.live, &stretch, &mut batch);
+        if let Some(error) = &stretch.error {
+            tracing::error!("reading journal segment {:016x} failed: {error}", stretch.segment);
+        }
         if batch.count > 0 {
+            if !self.may_move(batch.bytes.len() as u64) {
+                self.put_off(batch);
+                return Ok(());
+            }
             self.end.reopen()?;
             let body = batch.bytes.get(unit::HEADER..).unwrap_or_default();
             let digest = batch.digest.clone().finalize();
@@ -379,18 +406,29 @@ impl Writer {
         }
         batch.clear();
         self.moved = batch;
-        if stretch.is_last {
+        if stretch.is_last || is_blocked {
             self.compacting = None;
-            if !self.end.live.emptied(stretch.segment) {
-                tracing::error!(
-                    "journal segment {:016x} cannot be emptied and stays: some of it is damaged, see \
-                     leveret store check",
-                    stretch.segment
-                );
-            }
+            self.emptied(stretch.segment);
+        }
+        if is_blocked {
+            self.upkeep.cancel_compaction();
+            return Ok(());
         }
         self.upkeep.moved(&stretch, self.shared.options.compaction_bytes_per_second);
         Ok(())
+    }
+
+    /// Whether so much of what is needed of a segment may be written now. On a full disk half of what is left
+    /// of the last segment is for settlements.
+    fn may_move(&mut self, bytes: u64) -> bool {
+        if !self.shared.counters.no_space.load(Relaxed) {
+            self.left_for_moves = None;
+            return true;
+        }
+        let left = self.left_for_moves.get_or_insert_with(|| self.end.room() / 2);
+        let rest = left.checked_sub(bytes);
+        *left = rest.unwrap_or(*left);
+        rest.is_some()
     }
 
     /// Leaves the segment that is being emptied as it is: what is left of the space is for settlements,
@@ -399,7 +437,32 @@ impl Writer {
         batch.clear();
         self.moved = batch;
         self.compacting = None;
+        self.put_off_until = Some(Instant::now() + self.shared.options.full_disk_retry);
+        self.compact_at = self.put_off_until;
         self.upkeep.cancel_compaction();
+    }
+
+    /// All of a segment has been read. What is needed of it nonetheless could not be: it is read again
+    /// later, and then given up, as the segments behind it can't go before it.
+    fn emptied(&mut self, segment: u64) {
+        let unsettled = self.end.live.unsettled_in(segment);
+        if unsettled.is_empty() {
+            self.stuck.take_if(|(stuck, _)| *stuck == segment);
+            return;
+        }
+        let again = Instant::now() + self.shared.options.read_patience;
+        self.compact_at = Some(again);
+        let was_stuck = self.stuck.replace((segment, again));
+        let oldest = self.end.live.oldest_kept().filter(|oldest| oldest.segment.number == segment);
+        if was_stuck.is_some_and(|(before, _)| before == segment)
+            && let Some(LiveSegment { segment, used, .. }) = oldest
+        {
+            self.upkeep.give_up(Suspects { segment: segment.clone(), end: *used, unsettled });
+        } else {
+            tracing::error!(
+                "some messages cannot be moved out of journal segment {segment:016x}: it is read again later"
+            );
+        }
     }
 
     fn write_moved(&mut self, header: &UnitHeader, batch: &mut Batch) -> Result<(), Stop> {
@@ -430,12 +493,19 @@ impl Writer {
             self.upkeep.hurry(hurry);
         } else if pace != Pace::Rest
             && let Some(oldest) = self.end.live.oldest_kept()
+            && self.may_read(oldest.segment.number)
             && (!is_full || self.end.has_room_for_moves(oldest))
         {
             self.compacting = Some(oldest.segment.number);
             self.upkeep.hurry(hurry);
             self.upkeep.compact(oldest.segment.clone(), oldest.used);
         }
+    }
+
+    /// Whether it is time to read a segment in order to empty it.
+    fn may_read(&self, segment: u64) -> bool {
+        let stuck = self.stuck.filter(|(stuck, _)| *stuck == segment).map(|(_, again)| again);
+        stuck.max(self.put_off_until).is_none_or(|time| time <= Instant::now())
     }
 
     /// Counts what these units, which are written, add and settle, and lets go of what nothing needs any
@@ -507,20 +577,18 @@ impl Writer {
     }
 }
 
-/// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else.
-fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
-    let mut units = stretch.units.as_slice();
+/// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else. Answers false
+/// if it had to end before one: where another that is needed, and precedes it in its area, was passed over.
+fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) -> bool {
+    let mut needed = Vec::new();
+    if stretch.has_gaps {
+        needed.extend(live.unsettled_in(stretch.segment).into_iter().flat_map(|(_, lsns)| lsns));
+        needed.sort_unstable();
+    }
     let mut moved: AHashMap<u64, u64> = AHashMap::new();
-    while let Some(header) = UnitHeader::decode(units) {
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let Some((body, rest)) =
-            units.get(unit::HEADER..).and_then(|units| units.split_at_checked(length))
-        else {
-            break;
-        };
-        units = rest;
-        let mut reader = Reader(body);
-        let mut own = header.first;
+    for (first, records) in &stretch.runs {
+        let mut reader = Reader(records);
+        let mut own = *first;
         while let Some(record) = Record::read_own(&mut reader) {
             let (lsn, places, payload) = match record.entry() {
                 Some(Entry::Message { queues, payload }) => {
@@ -537,12 +605,19 @@ fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) {
             {
                 debug_assert!(moved.get(&area).is_none_or(|before| *before < lsn), "ascending");
                 // The ones before it in its area have been added, or are settled.
-                let from = moved.insert(area, lsn).map_or(below, |before| before + 1);
+                let before = moved.insert(area, lsn);
+                let next = before.map_or(area, |before| before + 1);
+                let passed = needed.partition_point(|needed| *needed < next);
+                if needed.get(passed).is_some_and(|passed| *passed < lsn) {
+                    return false;
+                }
+                let from = before.map_or(below, |before| before + 1);
                 batch.moved(from, lsn, &places, payload);
             }
             own += 1;
         }
     }
+    true
 }
 
 /// A sync longer than this is the writer's own to wait for.

@@ -91,7 +91,9 @@ impl World {
 
     fn used(&self) -> u64 {
         let journal = dir().join("journal");
-        let names = self.disk.list(&journal).expect("lists");
+        let mut names = self.disk.list(&journal).expect("lists");
+        // What was damaged is the operator's to remove.
+        names.retain(|name| !name.contains(".damaged"));
         let length = |name: &String| {
             // Files come and go meanwhile.
             self.disk.open(&journal.join(name)).and_then(|file| file.len()).unwrap_or_default()
@@ -156,6 +158,34 @@ fn one_old_message_does_not_keep_what_comes_after() {
         let lsn = world.publish(2, 500);
         world.ack(lsn);
     }
+    world.finish();
+}
+
+#[test]
+fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
+    let patience = Duration::from_millis(1);
+    let mut world = World::with(StoreOptions { read_patience: patience, ..options() });
+    let old: Vec<Lsn> = (0..20).map(|_| world.publish(1, 1000)).collect();
+    let journal = dir().join("journal");
+    let file = world.disk.open(&journal.join("0000000000000001.seg")).expect("opens");
+    let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+    file.read_exact_at(&mut bytes, 0).expect("reads");
+    // The body of the tenth, and the header of the sixteenth's unit with that of its record.
+    let body = |lsn: &Lsn| {
+        let (_, body) = &world.waiting[lsn];
+        bytes.windows(body.len()).position(|window| window == body).expect("is there") as u64
+    };
+    file.write_all_at(&[&[0xff; 4]], body(&old[9]) + 500).expect("writes");
+    file.write_all_at(&[&[0; 90]], body(&old[15]) - 90).expect("writes");
+    for lost in [old[9], old[15]] {
+        world.waiting.remove(&lost);
+    }
+    for _ in 0..1000 {
+        let lsn = world.publish(2, 1000);
+        world.ack(lsn);
+    }
+    let names = world.disk.list(&journal).expect("lists");
+    assert!(names.contains(&"0000000000000001.seg.damaged".to_owned()), "{names:?}");
     world.finish();
 }
 

@@ -337,6 +337,44 @@ fn a_segment_that_cannot_be_read_stays_and_nothing_else_suffers() {
 }
 
 #[test]
+fn a_message_that_can_never_be_read_is_given_up_and_its_segment_kept() {
+    let disk = SimDisk::new(1);
+    let fatal = Arc::new(AtomicBool::new(false));
+    let read_patience = Duration::from_millis(1);
+    let options = StoreOptions { read_patience, ..options(&fatal) };
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir(), options.clone()).expect("opens");
+    let mut batch = Batch::new();
+    let old = [1000, 100].map(|size| {
+        batch.message(&[2], &[&vec![5; size]]);
+        store.append(&mut batch).last
+    });
+    wait_durable(&store, &disk, old[1]);
+    let journal = dir().join("journal");
+    assert!(disk.break_block(&journal.join("0000000000000001.seg"), 64 + 64 + 500));
+    let kept = "0000000000000001.seg.damaged".to_owned();
+    let start = Instant::now();
+    while !disk.list(&journal).expect("lists").contains(&kept) {
+        assert!(start.elapsed() < Duration::from_secs(20), "it stays");
+        batch.message(&[1], &[&[5; 1000]]);
+        let last = store.append(&mut batch).last;
+        wait_durable(&store, &disk, last);
+        batch.ack(1, &[last]);
+        store.append(&mut batch);
+    }
+    assert!(!fatal.load(Ordering::SeqCst));
+    drop(store);
+    let disk = disk.restart();
+    let (store, recovered) = Store::open(Arc::new(disk), dir(), options).expect("opens");
+    let found = messages::messages(&store, &recovered).expect("reads");
+    let found: Vec<Lsn> = found
+        .iter()
+        .filter(|message| message.places.contains_key(&2))
+        .map(|message| message.lsn)
+        .collect();
+    assert_eq!(found, [old[1]]);
+}
+
+#[test]
 fn in_interval_mode_written_is_enough_and_syncs_follow() {
     let disk = SimDisk::new(1);
     let fatal = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,6 @@
 //! A full disk is waited out, and what is settled meanwhile ends the wait.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
     path::Path,
@@ -77,6 +77,38 @@ fn one_old_message_does_not_keep_the_disk_full() {
     wait_for_space(&store);
     assert_eq!(store.stats().live_places, old.len() as u64);
     publish(&store, 2, BODY);
+}
+
+/// What little a slow queue among many keeps of messages for all of them counts whole once it is moved.
+#[test]
+fn half_of_the_last_segment_is_left_for_settlements() {
+    let (store, _disk) = open(8);
+    let mut batch = Batch::new();
+    let queues: Vec<u64> = (1..=20).collect();
+    let shared: Vec<Lsn> = (0..40)
+        .map(|_| {
+            batch.message(&queues, &[&[7; BODY]]);
+            store.append(&mut batch).last
+        })
+        .collect();
+    let mut backlog = fill(&store, 99);
+    while store.stats().segments < 8 {
+        backlog.push(publish(&store, 99, BODY));
+    }
+    queues.iter().skip(1).for_each(|queue| batch.ack(*queue, &shared));
+    batch.set_durable();
+    let last = store.append(&mut batch).last;
+    wait(&store, || store.durable_lsn() >= last);
+    // Nothing leaves by them: the oldest segment is still needed.
+    for lsn in &backlog[100..350] {
+        batch.ack(99, &[*lsn]);
+        batch.set_durable();
+        let last = store.append(&mut batch).last;
+        wait(&store, || store.durable_lsn() >= last);
+    }
+    acknowledge(&store, 1, &shared);
+    acknowledge(&store, 99, &backlog);
+    wait_for_space(&store);
 }
 
 /// All that was settled before it, though what is settled behind it has to wait for it.

@@ -146,6 +146,13 @@ impl Area {
             .chain(quiet.flat_map(Waiting::lsns).map(move |lsn| (lsn, unseen(queue))))
     }
 
+    /// The unsettled places of all queues: each with the numbers of its messages, ascending.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, Vec<u64>)> {
+        let awake =
+            self.queues.iter().map(|(queue, places)| (*queue, places.lsns.iter().collect()));
+        awake.chain(self.quiet.all().map(|(queue, waiting)| (queue, waiting.lsns().collect())))
+    }
+
     /// Changes what such a place has seen.
     pub(super) fn note(&mut self, queue: u64, lsn: u64, change: impl FnOnce(&mut RecoveredPlace)) {
         let Some(old) = self.place(queue, lsn) else { return };

@@ -88,6 +88,12 @@ impl Quiet {
         self.waiting(self.find(queue)?)
     }
 
+    /// What waits in all queues that were not taken, ascending.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, Waiting<'_>)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter_map(|(at, row)| Some((row.queue, self.waiting(at)?)))
+    }
+
     /// Takes a queue: it isn't here any more.
     pub(super) fn take(&mut self, queue: u64) -> Option<(LsnSet, u64)> {
         let at = self.find(queue)?;
@@ -141,6 +147,8 @@ mod tests {
                 prop_assert_eq!(got.as_ref().map(|(_, bytes)| *bytes), expected.as_ref().map(|_| queue * 3));
                 prop_assert_eq!(got.map(|(lsns, _)| lsns.iter().collect()), expected);
             }
+            let all = quiet.all().map(|(queue, waiting)| (queue, waiting.lsns().collect()));
+            prop_assert_eq!(&all.collect::<BTreeMap<u64, BTreeSet<u64>>>(), &plain);
             for queue in 0..40 {
                 let waiting = quiet.get(queue);
                 let there = |waiting: Waiting<'_>| waiting.lsns().collect::<BTreeSet<_>>();

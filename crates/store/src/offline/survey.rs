@@ -10,17 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Damage, Lost,
-    salvage::{self, Run},
-    tolerant::Tolerant,
-};
+use super::{Damage, Lost, tolerant::Tolerant};
 use crate::{
     Disk, Lsn, OpenError,
     recovery::{
         refused,
         scan::{Chain, Leftovers, Window},
     },
+    salvage::{self, Run},
     segment::{self, HEADER, HEADER_SIZE, HeaderError, Segment},
     unit::{self, UnitHeader},
 };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::is_there;
-use crate::{Disk, OpenError, recovery::refused, store::JOURNAL};
+use crate::{Disk, OpenError, recovery::refused, segment, store::JOURNAL};
 
 /// Whether a repair of `dir` was cut off: what is there is neither the damaged journal nor the repaired one.
 pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
@@ -65,15 +65,9 @@ pub(super) fn sync_names(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
 
 /// The name under which a file is set aside: one that nothing has.
 pub(super) fn free_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf, OpenError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
     let dir = path.parent().unwrap_or(path);
     let taken = disk.list(dir).map_err(refused("list", dir))?;
-    let names = (1..).map(|attempt: u32| match attempt {
-        1 => format!("{name}.damaged"),
-        attempt => format!("{name}.damaged.{attempt}"),
-    });
-    let free = names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
-    Ok(dir.join(free))
+    Ok(segment::free_name(path, &taken))
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> Result<String, OpenError> {

@@ -8,14 +8,14 @@ use crate::{
 
 /// Records that follow each other, with the LSN of the first.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run<'a> {
-    pub(super) first: u64,
-    pub(super) count: u32,
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Run<'a> {
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// The readable records of a unit whose header is sound and whose `body` is not.
-pub(super) fn from_body<'a>(header: &UnitHeader, body: &'a [u8]) -> Vec<Run<'a>> {
+pub(crate) fn from_body<'a>(header: &UnitHeader, body: &'a [u8]) -> Vec<Run<'a>> {
     let count = u64::from(header.count);
     let mut runs = Vec::new();
     let mut at = 0;
@@ -56,7 +56,7 @@ pub(super) fn from_body<'a>(header: &UnitHeader, body: &'a [u8]) -> Vec<Run<'a>>
 
 /// The records of a unit whose header is lost. They must fill `bytes`, which ends where the next unit
 /// begins, and are counted back from `last`; none may be at or below `after`.
-pub(super) fn without_header(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
+pub(crate) fn without_header(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
     let (count, length) = readable(bytes, last.saturating_sub(after));
     if count == 0 || length != bytes.len() {
         return None;
@@ -67,7 +67,7 @@ pub(super) fn without_header(bytes: &[u8], last: u64, after: u64) -> Option<Run<
 /// The records of the last unit of a segment, whose header is lost: `bytes` are the header and all
 /// that follows. Since what lies behind the unit is old, three of the header's four fields must agree
 /// with the records and with `last`, the number before the next unit.
-pub(super) fn last_of_segment(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
+pub(crate) fn last_of_segment(bytes: &[u8], last: u64, after: u64) -> Option<Run<'_>> {
     let mut header = Reader(bytes.get(8..unit::HEADER)?);
     let (digest, count) = (header.u32()?, header.u32()?);
     let (_salt, first) = (header.u64()?, header.u64()?);
