@@ -225,7 +225,7 @@ impl Broker {
     /// Flushes and closes the store. No session may be open.
     pub fn close(&self, now: Millis) {
         let mut turn = Turn::new();
-        turn.begin(now);
+        turn.begin(now, &self.store);
         self.dead_letter_departed(&mut turn);
         for vhost in self.vhosts.read().values() {
             for stream in vhost.queues().iter().filter(|queue| queue.is_stream()) {

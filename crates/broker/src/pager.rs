@@ -444,7 +444,7 @@ impl Broker {
         match task {
             Task::Read(queue) => {
                 if let Some(queue) = queue.upgrade() {
-                    turn.begin(now());
+                    turn.begin(now(), self.store());
                     let read = queue.read_pages(self.store(), turn);
                     self.finish(turn);
                     if read.is_err() {

@@ -249,7 +249,7 @@ impl Session {
 
     /// Sets the time of the calls that follow: once per read batch.
     pub fn begin(&mut self, now: Millis) {
-        self.turn.begin(now);
+        self.turn.begin(now, self.broker.store());
         self.rights.begin(now);
         self.placed = 0;
     }
@@ -287,7 +287,7 @@ impl Session {
         self.routes = RouteCache::default();
         let now = self.turn.now();
         self.turn = Turn::new();
-        self.turn.begin(now);
+        self.turn.begin(now, self.broker.store());
     }
 
     /// Ends the session: its exclusive queues go, before the client learns that it is closed.

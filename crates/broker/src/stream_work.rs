@@ -98,7 +98,7 @@ impl Lists {
 impl Broker {
     /// Lets readers of streams have what has reached the disk, and those go on that are far behind.
     pub fn serve_streams(&self, now: Millis, turn: &mut Turn) -> Progress {
-        turn.begin(now);
+        turn.begin(now, self.store());
         let durable = self.store().durable_lsn();
         for (stream, due) in self.agenda.streams.take_due(durable) {
             stream.commit(durable, due, turn);

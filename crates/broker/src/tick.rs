@@ -25,7 +25,7 @@ impl Broker {
     /// Does what one turn should take; costs nothing when nothing is due, whatever the number of
     /// queues.
     pub fn tick(&self, now: Millis, turn: &mut Turn) -> Progress {
-        turn.begin(now);
+        turn.begin(now, self.store());
         // Dead letters that wait go before new ones are made.
         let mut progress = Progress::Done;
         if self.dead_letter_postponed(turn) {

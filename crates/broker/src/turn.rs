@@ -44,6 +44,8 @@ pub struct Turn {
     /// Messages stay that were put into queues since it [began](Self::begin), and more wait to be
     /// written than may.
     pub(crate) piles_up: bool,
+    /// What is written is to free space, not to take it: that messages were given back is not.
+    is_disk_full: bool,
     wakes: Vec<Arc<dyn Subscriber>>,
     cancelled: Vec<Arc<dyn Subscriber>>,
     /// Whether those are told at a later end: an answer of this turn waits for the disk.
@@ -66,10 +68,11 @@ impl Turn {
         Self::default()
     }
 
-    /// Sets the time of what follows.
-    pub fn begin(&mut self, now: Millis) {
+    /// Sets the time of what follows, which ends up in this store.
+    pub fn begin(&mut self, now: Millis, store: &Store) {
         self.now = now;
         self.piles_up = false;
+        self.is_disk_full = store.is_full();
     }
 
     /// The time this turn runs at, in unix milliseconds.
@@ -93,12 +96,12 @@ impl Turn {
             self.records.ack(queue.0, &self.settled);
             self.settled.clear();
         }
-        if !self.returned.is_empty() {
+        if !self.is_disk_full {
             self.records.returned(queue.0, &self.returned);
-            self.returned.clear();
             self.records.delayed(queue.0, &self.delayed);
-            self.delayed.clear();
         }
+        self.returned.clear();
+        self.delayed.clear();
     }
 
     /// The queue is gone, and its stored messages with it.

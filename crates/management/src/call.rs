@@ -126,7 +126,7 @@ impl Call {
     /// A turn at the time of the request.
     pub(crate) fn turn(&self) -> Turn {
         let mut turn = Turn::new();
-        turn.begin(self.now);
+        turn.begin(self.now, self.broker().store());
         turn
     }
 

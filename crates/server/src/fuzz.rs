@@ -127,7 +127,7 @@ impl Bench {
                 self.sent.extend_from_slice(&slice);
             }
             segments.clear();
-            self.turn.begin(self.now);
+            self.turn.begin(self.now, self.broker.store());
             for (queue, consumer) in self.outbox.written() {
                 queue.unblock(consumer, &mut self.turn);
             }

@@ -45,7 +45,7 @@ pub(crate) async fn write(
                 last_write = Instant::now();
                 let unblocked = outbox.written();
                 if !unblocked.is_empty() {
-                    turn.begin(clock::now());
+                    turn.begin(clock::now(), broker.store());
                     for (queue, consumer) in unblocked {
                         queue.unblock(consumer, &mut turn);
                     }

@@ -123,7 +123,7 @@ impl Administration<'_> {
         let queues = directory.all_queues();
         drop(directory);
         let mut turn = Turn::new();
-        turn.begin(now);
+        turn.begin(now, self.broker.store());
         for queue in queues {
             queue.apply_policies(policies.of_queue(&queue.name, queue.queue_type), &mut turn);
             self.broker.finish(&mut turn);

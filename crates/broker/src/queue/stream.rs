@@ -234,6 +234,11 @@ impl SharedQueue {
         if stream.record_at > now {
             return;
         }
+        if store.is_full() {
+            // Behind what frees space.
+            stream.record_at = now.saturating_add(RECORD_AFTER);
+            return;
+        }
         stream.record_at = NEVER;
         let mut changes = Vec::new();
         stream.machine.take_changed_names(&mut changes);

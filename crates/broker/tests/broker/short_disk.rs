@@ -111,6 +111,34 @@ fn what_dies_on_a_full_disk_goes_on_in_order_when_there_is_space() {
     assert!(dead == bodies[2..], "{} in this order", dead.len());
 }
 
+/// They would fill what is left for acknowledgements, with consumers that give messages back for ever.
+#[test]
+fn what_is_given_back_takes_no_space_of_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let (mut world, bodies) = world_on(&disk, 1);
+    let give_back = |world: &mut World| {
+        world.session.begin(Millis(world.now));
+        let next = next_record(world);
+        for _ in 0..20 {
+            let got = world.get("q").unwrap();
+            world.requeue(got);
+        }
+        next_record(world) - next
+    };
+    assert_eq!(give_back(&mut world), 20);
+    fill(&mut world, &disk);
+    assert_eq!(give_back(&mut world), 0);
+    let got = world.get("q").unwrap();
+    assert!(got.redelivered);
+    world.requeue(got);
+    make_room(&world, &disk);
+    assert_eq!(give_back(&mut world), 20);
+    let mut world = world.restart();
+    let got = world.get("q").unwrap();
+    assert!(got.redelivered);
+    assert_eq!(got.body, bodies[0]);
+}
+
 #[test]
 fn what_waits_for_space_outlives_a_crash() {
     let disk = SimDisk::new(1);
