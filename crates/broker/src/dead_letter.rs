@@ -34,7 +34,7 @@ pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 use self::postponed::Lot;
 pub(crate) use self::postponed::Postponed;
-pub(crate) use self::reading::with_messages;
+pub(crate) use self::reading::{Found, with_messages};
 use crate::broker::Broker;
 use crate::buckets::{self, Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
@@ -237,14 +237,14 @@ impl Broker {
             let portion = take_portion(&mut lot.deaths);
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
-            let portion = match with_messages(self, portion) {
-                Ok(portion) => portion,
+            let found = match with_messages(self, portion) {
+                Ok(found) => found,
                 Err(unread) => {
                     unread.into_iter().rev().for_each(|death| lot.deaths.push_front(death));
                     return Err(Unread);
                 }
             };
-            let mut letters = DeadLetters::write(self, &portion, turn.now, &mut turn.records);
+            let mut letters = DeadLetters::write(self, found, turn.now, &mut turn.records);
             let mut records = std::mem::take(&mut turn.records);
             let appended = letters.append(self, &mut records, turn);
             if turn.records.is_empty() {
@@ -298,8 +298,21 @@ pub(crate) struct DeadLetters {
 pub(crate) enum Fate {
     /// It is kept: what there is in its way, and who has it already.
     Kept(Death, SmallVec<[QueueId; 2]>, Obstacle),
-    /// It was kept, and has gone on.
-    Released(Death),
+    /// It was kept, with so many body bytes, and has gone on, or is lost.
+    Released(u64, Past),
+}
+
+impl Fate {
+    fn kept(death: &Death, queues: &[Arc<SharedQueue>], obstacle: Obstacle) -> Self {
+        let before = death.past.iter().flat_map(|past| past.taken_by.iter().copied());
+        let taken_by = before.chain(queues.iter().map(|queue| queue.id)).collect();
+        Self::Kept(death.clone(), taken_by, obstacle)
+    }
+
+    /// `None` for what was not kept before.
+    fn released<E>(bytes: u64, death: &Death<E>) -> Option<Self> {
+        death.past.clone().map(|past| Self::Released(bytes, past))
+    }
 }
 
 impl DeadLetters {
@@ -307,11 +320,17 @@ impl DeadLetters {
     /// places, to `records`.
     pub(crate) fn write(
         broker: &Broker,
-        deaths: &[Death],
+        Found { deaths, lost }: Found,
         now: Millis,
         records: &mut Batch,
     ) -> Self {
         let mut letters = Self::default();
+        for of_queue in lost.chunk_by(|a, b| a.source.queue == b.source.queue) {
+            let Some(owner) = answerable(broker, of_queue) else { continue };
+            let kept =
+                of_queue.iter().filter_map(|death| Fate::released(death.entry.bytes(), death));
+            kept.for_each(|fate| letters.tell(&owner, fate));
+        }
         if deaths.is_empty() {
             return letters;
         }
@@ -349,8 +368,12 @@ impl DeadLetters {
                     let is_lost = obstacle.is_none() && router.queues.is_empty();
                     counts.unroutable += u64::from(is_lost);
                 }
-                if let Some(owner) = &owner {
-                    letters.tell(owner, death, obstacle, &router.queues);
+                let fate = match obstacle {
+                    Some(obstacle) => Some(Fate::kept(death, &router.queues, obstacle)),
+                    None => Fate::released(death.entry.bytes(), death),
+                };
+                if let (Some(owner), Some(fate)) = (&owner, fate) {
+                    letters.tell(owner, fate);
                 }
                 if let Some(span) = span
                     && obstacle.is_none()
@@ -393,22 +416,7 @@ impl DeadLetters {
     }
 
     /// Notes what the queue a message died in has to know.
-    fn tell(
-        &mut self,
-        owner: &Arc<SharedQueue>,
-        death: &Death,
-        obstacle: Option<Obstacle>,
-        queues: &[Arc<SharedQueue>],
-    ) {
-        let fate = match obstacle {
-            Some(obstacle) => {
-                let before = death.past.iter().flat_map(|past| past.taken_by.iter().copied());
-                let taken_by = before.chain(queues.iter().map(|queue| queue.id)).collect();
-                Fate::Kept(death.clone(), taken_by, obstacle)
-            }
-            None if death.past.is_some() => Fate::Released(death.clone()),
-            None => return,
-        };
+    fn tell(&mut self, owner: &Arc<SharedQueue>, fate: Fate) {
         match self.news.last_mut() {
             Some((last, fates)) if last.id == owner.id => fates.push(fate),
             _ => self.news.push((Arc::clone(owner), vec![fate])),
@@ -417,9 +425,9 @@ impl DeadLetters {
 }
 
 /// The queue in which these messages died, if it answers for one of them.
-fn answerable(broker: &Broker, deaths: &[Death]) -> Option<Arc<SharedQueue>> {
+fn answerable<E>(broker: &Broker, deaths: &[Death<E>]) -> Option<Arc<SharedQueue>> {
     let is_kept =
-        |death: &&Death| death.past.is_some() || death.source.strategy == Strategy::AtLeastOnce;
+        |death: &&Death<E>| death.past.is_some() || death.source.strategy == Strategy::AtLeastOnce;
     let source = &deaths.iter().find(is_kept)?.source;
     let vhost = broker.vhost(&source.vhost)?;
     vhost.directory.read().queue_by_id(source.queue).cloned()

@@ -9,15 +9,22 @@ use super::Death;
 use crate::broker::Broker;
 use crate::queue::read_messages;
 
-/// Deaths with their messages, which are read if need be. One that is not found has been lost, and
-/// with it its death.
+/// Deaths with their messages.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub(crate) deaths: Vec<Death>,
+    /// Those whose messages are gone.
+    pub(crate) lost: Vec<Death<AnyEntry>>,
+}
+
+/// Finds the messages of deaths, which are read if need be.
 ///
 /// # Errors
 /// All of them, when they cannot be read now.
 pub(crate) fn with_messages(
     broker: &Broker,
     deaths: Vec<Death<AnyEntry>>,
-) -> Result<Vec<Death>, Vec<Death<AnyEntry>>> {
+) -> Result<Found, Vec<Death<AnyEntry>>> {
     let mut lsns: Vec<Lsn> = Vec::new();
     let mut spilled = Vec::new();
     for death in &deaths {
@@ -54,7 +61,8 @@ pub(crate) fn with_messages(
         let at = messages.binary_search_by_key(&lsn, |(lsn, _)| *lsn).ok()?;
         messages.get(at).map(|(_, message)| message.clone())
     };
-    let with_message = |death: Death<AnyEntry>| {
+    let mut found = Found::default();
+    for death in deaths {
         let Death { source, entry, reason, past } = death;
         let entry = match entry {
             AnyEntry::Hot(entry) => entry,
@@ -66,11 +74,12 @@ pub(crate) fn with_messages(
                         source.queue_name,
                         source.vhost
                     );
-                    return None;
+                    found.lost.push(Death { source, entry: entry.into(), reason, past });
+                    continue;
                 }
             },
         };
-        Some(Death { source, entry, reason, past })
-    };
-    Ok(deaths.into_iter().filter_map(with_message).collect())
+        found.deaths.push(Death { source, entry, reason, past });
+    }
+    Ok(found)
 }

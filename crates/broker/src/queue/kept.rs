@@ -34,10 +34,9 @@ impl SharedQueue {
                 Fate::Kept(Death { entry, reason, past, .. }, taken_by, obstacle) => {
                     state.kept.keep(entry, reason, past.as_ref(), taken_by, obstacle);
                 }
-                Fate::Released(Death { entry, past, .. }) => {
+                Fate::Released(bytes, past) => {
                     has_progress = true;
-                    let bytes = entry.bytes();
-                    past.into_iter().for_each(|past| state.kept.release(bytes, &past));
+                    state.kept.release(bytes, &past);
                 }
             }
         }

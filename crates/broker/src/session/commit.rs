@@ -8,7 +8,7 @@ use leveret_store::Lsn;
 use super::Session;
 use super::publish::{Outcome, Prepared, Ticket};
 use super::settle::{SettleGroup, Settlement};
-use crate::dead_letter::{self, DeadLetters, Death, Reason, with_messages};
+use crate::dead_letter::{self, DeadLetters, Death, Found, Reason, with_messages};
 use crate::refusal;
 use crate::spans::SettleOutcome;
 
@@ -69,19 +69,19 @@ impl Session {
         if dying.iter().any(|death| death.entry.stored()) {
             records.set_durable();
         }
-        let deaths = if self.broker.is_journal_short() {
+        let found = if self.broker.is_journal_short() {
             Err(dying)
         } else {
             with_messages(&self.broker, dying)
         };
-        let deaths = deaths.unwrap_or_else(|waiting| {
+        let found = found.unwrap_or_else(|waiting| {
             // They go on alone, once they can be read and there is space for them. That they died is
             // part of the transaction all the same.
             dead_letter::mark(&waiting, records);
             self.turn.dead.extend(waiting);
-            Vec::new()
+            Found::default()
         });
-        let mut letters = DeadLetters::write(&self.broker, &deaths, self.turn.now(), records);
+        let mut letters = DeadLetters::write(&self.broker, found, self.turn.now(), records);
         let (first_record, last) = self.append(Some(letters.buckets()));
         let mut confirmations = Vec::new();
         self.enqueue(first_record, &mut confirmations);

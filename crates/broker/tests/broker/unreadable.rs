@@ -34,6 +34,11 @@ fn fill(world: &mut World, queue: &str, disk: &SimDisk) -> u64 {
         }
     }
     world.page();
+    break_disk(disk)
+}
+
+/// Breaks the disk where one of the messages is. Answers where that is.
+fn break_disk(disk: &SimDisk) -> u64 {
     let file = disk.open(Path::new(SEGMENT)).unwrap();
     let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
@@ -77,6 +82,38 @@ fn a_dead_letter_that_can_never_be_read_holds_up_no_other() {
     world.pass(2000);
     let bodies = world.drain("dead");
     assert_others(&bodies);
+}
+
+/// Those that their queue keeps, too, which are tried together.
+#[test]
+fn a_kept_dead_letter_that_can_never_be_read_holds_up_no_other() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::ZERO);
+    let careful = [
+        ("x-queue-type", Value::text("quorum")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+        ("x-dead-letter-exchange", Value::text("dlx")),
+        ("x-overflow", Value::text("reject-publish")),
+        ("x-message-ttl", Value::I32(1000)),
+    ];
+    world.declare("q", &careful);
+    let kept = |world: &World| world.session.vhost().queue("q").unwrap().counts().dead_letters;
+    for number in 0..COUNT {
+        let _ = world.publish("", "q", &body(number));
+    }
+    world.pass(2000);
+    assert_eq!(kept(&world), COUNT as u64);
+    world.page();
+    break_disk(&disk);
+    world.declare_exchange("dlx", "fanout");
+    world.declare("dead", &[]);
+    world.bind("dead", "dlx", "");
+    world.pass(1000);
+    assert_others(&world.drain("dead"));
+    assert_eq!(kept(&world), 0);
+    let _ = world.publish("", "q", "another");
+    world.pass(2000);
+    assert_eq!(world.drain("dead"), ["another"]);
 }
 
 #[test]
