@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
 use leveret_engine::{ConsumerId, Millis, QueueId, Removed};
@@ -61,8 +61,6 @@ pub struct Broker {
     /// Dead letters beyond what their turns could take.
     pub(crate) postponed: Mutex<Postponed>,
     pub(crate) dead_letter_counters: Counters,
-    /// Messages of dead letters could not be read when that was tried last.
-    pub(crate) letters_are_unread: AtomicBool,
     pub(crate) policy_generation: AtomicU64,
     alarms: Alarms,
     deprecated: DeprecatedFeatures,
@@ -207,7 +205,6 @@ impl Broker {
             agenda: Arc::new(QueueAgenda::new(options.message_memory, options.transient_memory)),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
-            letters_are_unread: AtomicBool::new(false),
             policy_generation: AtomicU64::new(0),
             alarms: Alarms::default(),
             deprecated: DeprecatedFeatures::default(),

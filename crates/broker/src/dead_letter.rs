@@ -13,6 +13,7 @@ mod departed;
 mod history;
 mod kept;
 mod letter;
+mod line;
 mod postponed;
 mod reading;
 #[cfg(test)]
@@ -34,7 +35,7 @@ pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 use self::postponed::Lot;
 pub(crate) use self::postponed::Postponed;
-pub(crate) use self::reading::{Found, with_messages};
+pub(crate) use self::reading::{Found, Unread, with_messages};
 use crate::broker::Broker;
 use crate::buckets::{self, Buckets, Origin};
 use crate::queue::{Purpose, SharedQueue};
@@ -179,20 +180,14 @@ const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
     pub(crate) fn dead_letter(&self, turn: &mut Turn) {
-        let mut deaths = std::mem::take(&mut turn.dead);
-        if self.is_journal_short() {
-            // Nobody knows how long they wait, and how many more will.
-            let readable = leveret_engine::Lsn(self.store().readable_lsn().0);
-            deaths.iter_mut().for_each(|death| death.page_out(readable));
-        }
-        let mut lot = Lot::of(&self.postponed, deaths);
-        // What can't be read waits.
-        let _ = self.dead_letter_some(&mut lot, turn);
+        let deaths = std::mem::take(&mut turn.dead);
+        let mut lot = Lot::of(&self.postponed, deaths, self.readable_lsn());
+        self.dead_letter_some(&mut lot, turn);
     }
 
     /// Dead-letters some of what earlier turns have left. Whether more can follow at once.
     pub(crate) fn dead_letter_postponed(&self, turn: &mut Turn) -> bool {
-        let has_progress = self.dead_letter_next(turn).is_ok_and(|count| count > 0);
+        let has_progress = self.dead_letter_next(turn) > 0;
         let mut postponed = self.postponed.lock();
         // Finishing the turn sees whether they can be dropped now.
         turn.departed.append(&mut postponed.departed);
@@ -204,9 +199,7 @@ impl Broker {
         loop {
             turn.departed.append(&mut self.postponed.lock().departed);
             self.finish(turn);
-            if self.postponed.lock().departed.is_empty()
-                || !self.dead_letter_next(turn).is_ok_and(|count| count > 0)
-            {
+            if self.postponed.lock().departed.is_empty() || self.dead_letter_next(turn) == 0 {
                 return;
             }
         }
@@ -218,17 +211,23 @@ impl Broker {
         store.is_full() || store.buffered_bytes() > UNWRITTEN_JOURNAL_MAX
     }
 
+    /// Up to where a death that waits can do without its message.
+    fn readable_lsn(&self) -> leveret_engine::Lsn {
+        leveret_engine::Lsn(self.store().readable_lsn().0)
+    }
+
     /// Answers how many deaths that was.
-    fn dead_letter_next(&self, turn: &mut Turn) -> Result<usize, Unread> {
+    fn dead_letter_next(&self, turn: &mut Turn) -> usize {
         if self.is_journal_short() {
-            return Ok(0);
+            return 0;
         }
-        self.dead_letter_some(&mut Lot::next(&self.postponed), turn)
+        let mut lot = Lot::next(&self.postponed, turn.now, self.readable_lsn());
+        self.dead_letter_some(&mut lot, turn)
     }
 
     /// Answers how many deaths that was; the others stay.
-    fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> Result<usize, Unread> {
-        let (mut count, mut bytes) = (0, 0);
+    fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> usize {
+        let (mut count, mut bytes, mut unread_count) = (0, 0, 0);
         while count < TURN
             && bytes < TURN_BYTES
             && !lot.deaths.is_empty()
@@ -237,13 +236,11 @@ impl Broker {
             let portion = take_portion(&mut lot.deaths);
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
-            let found = match with_messages(self, portion) {
-                Ok(found) => found,
-                Err(unread) => {
-                    unread.into_iter().rev().for_each(|death| lot.deaths.push_front(death));
-                    return Err(Unread);
-                }
-            };
+            let (found, unread) = with_messages(self.store(), portion);
+            if let Some(Unread { deaths, error }) = unread {
+                unread_count += deaths.len();
+                lot.rest(deaths, &error, turn.now);
+            }
             let mut letters = DeadLetters::write(self, found, turn.now, &mut turn.records);
             let mut records = std::mem::take(&mut turn.records);
             let appended = letters.append(self, &mut records, turn);
@@ -256,7 +253,7 @@ impl Broker {
                 lot.add(std::mem::take(&mut turn.dead));
             }
         }
-        Ok(count)
+        count - unread_count
     }
 }
 
@@ -271,9 +268,6 @@ pub(crate) fn mark(deaths: &[Death<AnyEntry>], records: &mut Batch) {
         records.returned(source.queue.0, &marks);
     }
 }
-
-/// Messages of deaths can't be read now. The log says why.
-struct Unread;
 
 fn take_portion(waiting: &mut VecDeque<Death<AnyEntry>>) -> Vec<Death<AnyEntry>> {
     let mut bytes = 0;

@@ -128,7 +128,8 @@ impl Broker {
                 spilled: None,
             };
             let source = Arc::clone(source);
-            postponed.push(Death { source, entry: entry.into(), reason, past: None });
+            let death = Death { source, entry: entry.into(), reason, past: None };
+            postponed.push(death, leveret_engine::Lsn::default());
         }
     }
 }

@@ -3,54 +3,80 @@
 use std::collections::VecDeque;
 
 use ahash::{HashMap, HashSet};
-use leveret_engine::{AnyEntry, QueueId};
+use leveret_engine::{AnyEntry, Lsn, Millis, QueueId};
+use leveret_store::ReadError;
 use parking_lot::Mutex;
 
-use super::{Death, Departed, DyingPlace, TURN, TURN_BYTES};
+use super::line::Line;
+use super::{Death, Departed, DyingPlace, PORTION_BYTES, TURN, TURN_BYTES};
 
-/// Deaths that wait for the ticker, in the order in which they happened.
+/// Deaths that wait for the ticker, those of each queue in the order in which they happened.
 ///
 /// Messages of one queue arrive in the order in which they died. So as long as some of a queue's
 /// wait here, or are being dead-lettered by any turn, all that dies in it lines up behind them.
 #[derive(Default)]
 pub(crate) struct Postponed {
-    waiting: VecDeque<Death<AnyEntry>>,
     /// Queues of which deaths wait or are being dead-lettered.
     sources: HashMap<QueueId, Source>,
+    /// Those of which some wait, in the order in which it is their turn; each once.
+    order: VecDeque<QueueId>,
+    /// What those that wait take in memory with their messages, about, in bytes.
+    memory: u64,
     /// Deleted queues whose places cannot be dropped yet.
     pub(crate) departed: Vec<Departed>,
 }
 
 #[derive(Default)]
 struct Source {
-    /// How many of its deaths wait.
-    waiting: usize,
+    waiting: Line,
     /// The places of those that a turn is dead-lettering, if one is. What waits has to wait for it.
     held: Option<Vec<DyingPlace>>,
+    /// Its messages could not be read when that was tried last; not before this time again.
+    unread_until: Option<Millis>,
 }
+
+/// Memory of deaths that wait with their messages, in bytes, beyond which those that are on disk leave
+/// it: as much as is dead-lettered at once.
+pub(super) const WAITING_BYTES: u64 = PORTION_BYTES;
+/// How long a queue waits whose messages could not be read.
+const RETRY: Millis = Millis(1000);
 
 /// Deaths that one turn dead-letters. What is left when this is dropped waits on, in front.
 pub(super) struct Lot<'a> {
     pub(super) deaths: VecDeque<Death<AnyEntry>>,
     postponed: &'a Mutex<Postponed>,
+    /// Up to where messages can be read if they are not in memory.
+    readable: Lsn,
     /// The queues in which they died.
     held: HashSet<QueueId>,
+    /// Those whose messages cannot be read now, and what died in them.
+    resting: HashSet<QueueId>,
+    unread: VecDeque<Death<AnyEntry>>,
 }
 
 impl<'a> Lot<'a> {
+    fn new(postponed: &'a Mutex<Postponed>, readable: Lsn) -> Self {
+        let (held, resting) = Default::default();
+        let (deaths, unread) = Default::default();
+        Self { deaths, postponed, readable, held, resting, unread }
+    }
+
     /// Of a turn's deaths those that need not wait.
-    pub(super) fn of(postponed: &'a Mutex<Postponed>, deaths: Vec<Death<AnyEntry>>) -> Self {
-        let held = HashSet::default();
-        let mut lot = Self { deaths: VecDeque::new(), postponed, held };
+    pub(super) fn of(
+        postponed: &'a Mutex<Postponed>,
+        deaths: Vec<Death<AnyEntry>>,
+        readable: Lsn,
+    ) -> Self {
+        let mut lot = Self::new(postponed, readable);
         lot.add(deaths);
         lot
     }
 
     /// One turn's work of those that wait.
-    pub(super) fn next(postponed: &'a Mutex<Postponed>) -> Self {
-        let mut held = HashSet::default();
-        let deaths = postponed.lock().take(&mut held);
-        Self { deaths, postponed, held }
+    pub(super) fn next(postponed: &'a Mutex<Postponed>, now: Millis, readable: Lsn) -> Self {
+        let mut lot = Self::new(postponed, readable);
+        lot.deaths = postponed.lock().take(now, &mut lot.held);
+        lot
     }
 
     /// Adds deaths, but for those that have to wait. They go first, though not before others of their
@@ -64,10 +90,12 @@ impl<'a> Lot<'a> {
             let queue = death.source.queue;
             let is_full = count >= TURN || bytes >= TURN_BYTES;
             let source = postponed.sources.get(&queue);
-            let is_ours = source.is_some_and(|source| source.waiting == 0 && source.held.is_some())
-                && self.held.contains(&queue);
+            let is_held = |source: &Source| source.waiting.is_empty() && source.held.is_some();
+            let is_ours = source.is_some_and(is_held)
+                && self.held.contains(&queue)
+                && !self.resting.contains(&queue);
             if is_full || (source.is_some() && !is_ours) {
-                postponed.push(death);
+                postponed.push(death, self.readable);
                 continue;
             }
             count += 1;
@@ -83,21 +111,49 @@ impl<'a> Lot<'a> {
         drop(postponed);
         first.into_iter().rev().for_each(|death| self.deaths.push_front(death));
     }
+
+    /// Messages of these could not be read: they rest for a while, and so do all that died in their
+    /// queues.
+    pub(super) fn rest(&mut self, unread: Vec<Death<AnyEntry>>, error: &ReadError, now: Millis) {
+        let mut postponed = self.postponed.lock();
+        for death in &unread {
+            if self.resting.insert(death.source.queue) {
+                postponed.source(death).rest(death, error, now);
+            }
+        }
+        drop(postponed);
+        self.unread.extend(unread);
+        let of_them: Vec<_> = self.deaths.drain(..).collect();
+        for death in of_them {
+            let is_resting = self.resting.contains(&death.source.queue);
+            if is_resting { &mut self.unread } else { &mut self.deaths }.push_back(death);
+        }
+    }
 }
 
 impl Drop for Lot<'_> {
     fn drop(&mut self) {
         let mut postponed = self.postponed.lock();
-        for death in self.deaths.drain(..).rev() {
-            postponed.source(&death).waiting += 1;
-            postponed.waiting.push_front(death);
+        let mut left: HashMap<QueueId, Line> = HashMap::default();
+        for death in self.unread.drain(..).chain(self.deaths.drain(..)) {
+            let line = left.entry(death.source.queue).or_default();
+            line.push(postponed.cool(death, self.readable));
         }
         for queue in &self.held {
-            if let Some(source) = postponed.sources.get_mut(queue) {
-                source.held = None;
-                if source.waiting == 0 {
-                    postponed.sources.remove(queue);
-                }
+            let Some(source) = postponed.sources.get_mut(queue) else { continue };
+            source.held = None;
+            if !self.resting.contains(queue) {
+                source.unread_until = None;
+            }
+            let was_empty = source.waiting.is_empty();
+            if let Some(mut line) = left.remove(queue) {
+                line.append(std::mem::take(&mut source.waiting));
+                source.waiting = line;
+            }
+            if source.waiting.is_empty() {
+                postponed.sources.remove(queue);
+            } else if was_empty {
+                postponed.order.push_front(*queue);
             }
         }
     }
@@ -106,35 +162,68 @@ impl Drop for Lot<'_> {
 impl Postponed {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.order.is_empty()
     }
 
-    /// Has a death wait, behind all others.
-    pub(super) fn push(&mut self, death: Death<AnyEntry>) {
-        self.source(&death).waiting += 1;
-        self.waiting.push_back(death);
+    /// Has a death wait, behind all others of its queue.
+    pub(super) fn push(&mut self, death: Death<AnyEntry>, readable: Lsn) {
+        let death = self.cool(death, readable);
+        let queue = death.source.queue;
+        let source = self.source(&death);
+        let was_empty = source.waiting.is_empty();
+        source.waiting.push(death);
+        if was_empty {
+            self.order.push_back(queue);
+        }
+    }
+
+    /// A death as it waits: without its message, if too many have theirs.
+    fn cool(&mut self, mut death: Death<AnyEntry>, readable: Lsn) -> Death<AnyEntry> {
+        if self.memory >= WAITING_BYTES {
+            death.page_out(readable);
+        }
+        self.memory += hot_memory(&death);
+        death
     }
 
     /// The places of what died in this queue and has not gone on, or just now.
     pub(super) fn places(&self, queue: QueueId) -> Vec<DyingPlace> {
         let Some(source) = self.sources.get(&queue) else { return Vec::new() };
-        let waiting = self.waiting.iter().filter(|death| death.source.queue == queue);
         let held = source.held.iter().flatten().cloned();
-        held.chain(waiting.filter_map(DyingPlace::of)).collect()
+        held.chain(source.waiting.iter().filter_map(|death| DyingPlace::of(&death))).collect()
     }
 
-    /// Takes one turn's work out, up to what died in a queue that another turn has to do with.
-    fn take(&mut self, held: &mut HashSet<QueueId>) -> VecDeque<Death<AnyEntry>> {
-        let is_free = |death: &&Death<AnyEntry>| {
-            self.sources.get(&death.source.queue).is_none_or(|source| source.held.is_none())
-        };
-        let count = self.waiting.iter().take(TURN).take_while(is_free).count();
-        let deaths: VecDeque<_> = self.waiting.drain(..count).collect();
-        for death in &deaths {
-            self.source(death).waiting -= 1;
-            self.hold(death, held);
+    /// Takes one turn's work out, of each queue with which no turn has to do and that does not rest.
+    fn take(&mut self, now: Millis, held: &mut HashSet<QueueId>) -> VecDeque<Death<AnyEntry>> {
+        let mut deaths = VecDeque::new();
+        for _ in 0..self.order.len() {
+            if deaths.len() >= TURN {
+                break;
+            }
+            let Some(queue) = self.order.pop_front() else { break };
+            let Some(source) = self.sources.get_mut(&queue) else { continue };
+            let rests = source.unread_until.is_some_and(|until| until > now);
+            if source.held.is_none() && !rests {
+                let most = TURN - deaths.len();
+                let of_queue: Vec<_> =
+                    std::iter::from_fn(|| source.waiting.pop()).take(most).collect();
+                for death in of_queue {
+                    self.memory -= hot_memory(&death);
+                    self.hold(&death, held);
+                    deaths.push_back(death);
+                }
+            }
+            if self.sources.get(&queue).is_some_and(|source| !source.waiting.is_empty()) {
+                self.order.push_back(queue);
+            }
         }
         deaths
+    }
+
+    /// What those that wait take with their messages, and in how many parts they are in memory.
+    #[cfg(test)]
+    pub(super) fn load(&self) -> (u64, usize) {
+        (self.memory, self.sources.values().map(|source| source.waiting.parts()).sum())
     }
 
     /// Has what dies from now on where this one did line up.
@@ -148,5 +237,25 @@ impl Postponed {
 
     fn source(&mut self, death: &Death<AnyEntry>) -> &mut Source {
         self.sources.entry(death.source.queue).or_default()
+    }
+}
+
+impl Source {
+    /// Waits for its messages, which is said once until they can be read.
+    fn rest(&mut self, death: &Death<AnyEntry>, error: &ReadError, now: Millis) {
+        if self.unread_until.replace(now.saturating_add(RETRY)).is_none() {
+            let (queue, vhost) = (&death.source.queue_name, &death.source.vhost);
+            tracing::error!(
+                "dead letters of queue '{queue}' in vhost '{vhost}' have to wait: {error}"
+            );
+        }
+    }
+}
+
+/// What its message takes in memory, about, in bytes.
+fn hot_memory(death: &Death<AnyEntry>) -> u64 {
+    match &death.entry {
+        AnyEntry::Hot(entry) => entry.memory(),
+        AnyEntry::Paged(_) => 0,
     }
 }

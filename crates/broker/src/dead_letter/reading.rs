@@ -1,12 +1,11 @@
 //! The messages of deaths that are on disk only.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use leveret_engine::{AnyEntry, Lsn};
+use leveret_store::{ReadError, Store};
 
 use super::Death;
-use crate::broker::Broker;
 use crate::queue::read_messages;
 
 /// Deaths with their messages.
@@ -17,14 +16,48 @@ pub(crate) struct Found {
     pub(crate) lost: Vec<Death<AnyEntry>>,
 }
 
-/// Finds the messages of deaths, which are read if need be.
-///
-/// # Errors
-/// All of them, when they cannot be read now.
+/// Deaths whose messages cannot be read now, and why.
+pub(crate) struct Unread {
+    pub(crate) deaths: Vec<Death<AnyEntry>>,
+    pub(crate) error: ReadError,
+}
+
+/// Finds the messages of deaths, which are read if need be. Where some can't be, all of their queues
+/// are left unread, and no others.
 pub(crate) fn with_messages(
-    broker: &Broker,
+    store: &Store,
     deaths: Vec<Death<AnyEntry>>,
-) -> Result<Found, Vec<Death<AnyEntry>>> {
+) -> (Found, Option<Unread>) {
+    let together = match find(store, deaths) {
+        Ok(found) => return (found, None),
+        Err(unread) => unread.deaths,
+    };
+    let mut of_queues: Vec<Vec<Death<AnyEntry>>> = Vec::new();
+    for death in together {
+        let is_its = |of_queue: &&mut Vec<Death<AnyEntry>>| {
+            of_queue.first().is_some_and(|first| first.source.queue == death.source.queue)
+        };
+        match of_queues.iter_mut().find(is_its) {
+            Some(of_queue) => of_queue.push(death),
+            None => of_queues.push(vec![death]),
+        }
+    }
+    let (mut found, mut all_unread) = (Found::default(), None::<Unread>);
+    for of_queue in of_queues {
+        match (find(store, of_queue), &mut all_unread) {
+            (Ok(mut more), _) => {
+                found.deaths.append(&mut more.deaths);
+                found.lost.append(&mut more.lost);
+            }
+            (Err(mut more), Some(unread)) => unread.deaths.append(&mut more.deaths),
+            (Err(unread), None) => all_unread = Some(unread),
+        }
+    }
+    (found, all_unread)
+}
+
+/// As [`with_messages`], of all or of none.
+fn find(store: &Store, deaths: Vec<Death<AnyEntry>>) -> Result<Found, Unread> {
     let mut lsns: Vec<Lsn> = Vec::new();
     let mut spilled = Vec::new();
     for death in &deaths {
@@ -43,30 +76,20 @@ pub(crate) fn with_messages(
         lsns.dedup();
         spilled.sort_unstable_by_key(|block| Arc::as_ptr(block).cast::<()>());
         spilled.dedup_by(|one, other| Arc::ptr_eq(one, other));
-        let have_waited = &broker.letters_are_unread;
-        match read_messages(broker.store(), &lsns, &spilled) {
-            Ok(messages) => {
-                have_waited.store(false, Relaxed);
-                messages
-            }
-            Err(error) => {
-                if !have_waited.swap(true, Relaxed) {
-                    tracing::error!("dead letters have to wait: {error}");
-                }
-                return Err(deaths);
-            }
+        match read_messages(store, &lsns, &spilled) {
+            Ok(messages) => messages,
+            Err(error) => return Err(Unread { deaths, error }),
         }
     };
-    let find = |lsn: Lsn| {
+    let message = |lsn: Lsn| {
         let at = messages.binary_search_by_key(&lsn, |(lsn, _)| *lsn).ok()?;
         messages.get(at).map(|(_, message)| message.clone())
     };
     let mut found = Found::default();
-    for death in deaths {
-        let Death { source, entry, reason, past } = death;
+    for Death { source, entry, reason, past } in deaths {
         let entry = match entry {
             AnyEntry::Hot(entry) => entry,
-            AnyEntry::Paged(entry) => match find(entry.lsn) {
+            AnyEntry::Paged(entry) => match message(entry.lsn) {
                 Some(message) => entry.with(message),
                 None => {
                     tracing::error!(

@@ -8,13 +8,15 @@ use leveret_codec::{
 use leveret_engine::{
     AnyEntry, Body, Entry, LARGE_BODY, Lsn, Message, MessageArena, Millis, NewMessage, QueueId,
 };
+use leveret_store::ReadError;
 use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::history::{self, Event};
 use super::letter::Letter;
-use super::{DeadLettering, Death, Lot, Onward, Postponed, Reason, TURN};
+use super::postponed::{Lot, Postponed, WAITING_BYTES};
+use super::{DeadLettering, Death, Onward, Reason, TURN};
 use crate::annotations::Annotations;
 
 const NOW: Millis = Millis(1_700_000_000_999);
@@ -81,19 +83,19 @@ fn turns_do_not_overtake_each_other() {
     let of = |queue: u64, range: std::ops::Range<u64>| range.map(move |number| (queue, number));
     let (turn, all) = (TURN as u64, TURN as u64 + 2);
     let postponed = Mutex::new(Postponed::default());
-    let mut one = Lot::of(&postponed, deaths(1, 0..all));
+    let mut one = Lot::of(&postponed, deaths(1, 0..all), Lsn(0));
     assert!(numbers(&one).into_iter().eq(of(1, 0..turn)));
     // The ticker and another turn wait for it; what died elsewhere does not.
-    assert_eq!(numbers(&Lot::next(&postponed)), []);
+    assert_eq!(numbers(&Lot::next(&postponed, NOW, Lsn(0))), []);
     let other = [deaths(1, all..all + 1), deaths(2, 0..1)].concat();
-    let mut other = Lot::of(&postponed, other);
+    let mut other = Lot::of(&postponed, other, Lsn(0));
     assert_eq!(numbers(&other), [(2, 0)]);
     other.deaths.clear();
     drop(other);
     // It gets as far as its last two.
     one.deaths.drain(..TURN - 2);
     drop(one);
-    let mut rest = Lot::next(&postponed);
+    let mut rest = Lot::next(&postponed, NOW, Lsn(0));
     assert!(numbers(&rest).into_iter().eq(of(1, turn - 2..all + 1)));
     // What a turn's work makes die goes first, though not before others of its queue.
     rest.add([deaths(3, 0..2), deaths(1, all + 1..all + 2)].concat());
@@ -101,7 +103,7 @@ fn turns_do_not_overtake_each_other() {
     rest.deaths.clear();
     drop(rest);
     assert!(postponed.lock().is_empty());
-    assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 0..1))), [(1, 0)]);
+    assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 0..1), Lsn(0))), [(1, 0)]);
 }
 
 #[test]
@@ -112,13 +114,13 @@ fn who_deletes_a_queue_knows_what_is_dying_in_any_turn() {
         places.iter().map(|place| place.lsn().0).collect::<Vec<_>>()
     };
     let all = TURN as u64 + 2;
-    let mut lot = Lot::of(&postponed, [deaths(2, 0..1), deaths(1, 0..all)].concat());
+    let mut lot = Lot::of(&postponed, [deaths(2, 0..1), deaths(1, 0..all)].concat(), Lsn(0));
     assert!(dying().into_iter().eq(0..all));
     lot.deaths.drain(..3);
     assert!(dying().into_iter().eq(0..all));
     drop(lot);
     assert!(dying().into_iter().eq(2..all));
-    let mut lot = Lot::next(&postponed);
+    let mut lot = Lot::next(&postponed, NOW, Lsn(0));
     assert!(dying().into_iter().eq(2..all));
     lot.deaths.clear();
     drop(lot);
@@ -129,8 +131,57 @@ fn who_deletes_a_queue_knows_what_is_dying_in_any_turn() {
         let AnyEntry::Hot(entry) = &mut death.entry else { continue };
         entry.stored = false;
     }
-    let _lot = Lot::of(&postponed, transient);
+    let _lot = Lot::of(&postponed, transient, Lsn(0));
     assert_eq!(dying(), [0; 0]);
+}
+
+#[test]
+fn what_waits_for_long_takes_a_byte_or_two() {
+    let postponed = Mutex::new(Postponed::default());
+    let all = 100_000;
+    drop(Lot::of(&postponed, deaths(1, 0..all), Lsn(all)));
+    let hot = postponed.lock().load().0;
+    assert!(hot <= WAITING_BYTES + 1000, "{hot}");
+    let parts = postponed.lock().load().1;
+    assert!(parts <= usize::try_from(hot / 200 + all / 256).unwrap() + 3, "{parts}");
+    // More of them, when the first have been tried in vain.
+    drop(Lot::next(&postponed, NOW, Lsn(all)));
+    assert!(postponed.lock().load().1 <= parts + 3);
+    let mut numbers = Vec::new();
+    while numbers.len() < 100_000 {
+        let mut lot = Lot::next(&postponed, NOW, Lsn(all));
+        numbers.extend(lot.deaths.drain(..).map(|death| death.entry.lsn().0));
+    }
+    assert!(numbers.into_iter().eq(0..all), "in their order");
+    assert_eq!(postponed.lock().load().0, 0);
+    // What the journal has not written yet keeps its messages.
+    drop(Lot::of(&postponed, deaths(1, 0..all), Lsn(10)));
+    assert!(postponed.lock().load().0 > 200 * (all - 10_000));
+}
+
+#[test]
+fn queues_that_cannot_be_read_hold_up_no_others() {
+    let postponed = Mutex::new(Postponed::default());
+    let numbers = |lot: &Lot<'_>| -> Vec<(u64, u64)> {
+        lot.deaths.iter().map(|death| (death.source.queue.0, death.entry.lsn().0)).collect()
+    };
+    let error = || ReadError { path: "1.seg".into(), source: std::io::ErrorKind::Other.into() };
+    let dead = [deaths(1, 0..1), deaths(2, 0..1), deaths(1, 1..3), deaths(2, 1..2)].concat();
+    let mut lot = Lot::of(&postponed, dead, Lsn(0));
+    let unread = vec![lot.deaths.pop_front().unwrap()];
+    lot.rest(unread, &error(), NOW);
+    assert_eq!(numbers(&lot), [(2, 0), (2, 1)]);
+    lot.add(deaths(1, 3..4));
+    assert_eq!(numbers(&lot), [(2, 0), (2, 1)]);
+    lot.deaths.clear();
+    drop(lot);
+    let later = Millis(NOW.0 + 999);
+    assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 4..5), Lsn(0))), []);
+    assert_eq!(numbers(&Lot::next(&postponed, later, Lsn(0))), []);
+    let later = Millis(NOW.0 + 1000);
+    let all = [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4)];
+    assert_eq!(numbers(&Lot::next(&postponed, later, Lsn(0))), all);
+    assert_eq!(numbers(&Lot::next(&postponed, NOW, Lsn(0))), all, "it rests no more");
 }
 
 /// The reference's first row: a message with an expiration, a `CC` and a `BCC`.

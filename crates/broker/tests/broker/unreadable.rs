@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leveret_broker::Settlement;
 use leveret_codec::Value;
 use leveret_store::Disk;
 use leveret_store::simulation::SimDisk;
@@ -82,6 +83,47 @@ fn a_dead_letter_that_can_never_be_read_holds_up_no_other() {
     world.pass(2000);
     let bodies = world.drain("dead");
     assert_others(&bodies);
+}
+
+/// Nor what dies later in its queue, once the disk can be read again.
+#[test]
+fn dead_letters_wait_for_the_disk_but_not_for_those_of_other_queues() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::MAX);
+    for (queue, dead) in [("q", "dead"), ("other", "other dead")] {
+        world.declare(dead, &[]);
+        let arguments = [
+            ("x-dead-letter-exchange", Value::text("")),
+            ("x-dead-letter-routing-key", Value::text(dead)),
+        ];
+        world.declare(queue, &arguments);
+    }
+    for number in 0..=COUNT {
+        let _ = world.publish("", "q", &body(number));
+    }
+    world.await_readable();
+    let mut rejected: Vec<_> = (0..COUNT).map(|_| world.get("q").unwrap().paged_out()).collect();
+    let bad = break_disk(&disk);
+    for later in [false, true] {
+        let _ = world.publish("", "other", "body");
+        let other = world.get("other").unwrap();
+        if later {
+            let last = world.get("q").unwrap();
+            world.settle_unfinished(Settlement::Discard, [last]);
+        } else {
+            world.settle_unfinished(Settlement::Discard, std::mem::take(&mut rejected));
+        }
+        world.settle_unfinished(Settlement::Discard, [other]);
+        world.session.finish();
+        world.pass(2000);
+        assert_eq!((world.ready("dead"), world.drain("other dead").len()), (0, 1));
+    }
+    assert!(disk.mend_block(Path::new(SEGMENT), bad));
+    while world.ready("dead") == 0 {
+        world.pass(1000);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(world.drain("dead").into_iter().eq((0..=COUNT).map(body)), "in their order");
 }
 
 /// Those that their queue keeps, too, which are tried together.

@@ -1,0 +1,112 @@
+//! The deaths of one queue that wait, those on disk only folded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use leveret_engine::{AnyEntry, Folded};
+
+use super::{DeadLettering, Death, Reason};
+
+/// Deaths in the order in which they happened.
+///
+/// Nobody knows how many will wait, nor how long. One that is on disk only takes a byte or two, as it
+/// did in its queue.
+#[derive(Default)]
+pub(super) struct Line {
+    parts: VecDeque<Part>,
+}
+
+enum Part {
+    One(Death<AnyEntry>),
+    Page(Page),
+}
+
+/// Deaths on disk only that follow each other.
+struct Page {
+    source: Arc<DeadLettering>,
+    deaths: Folded<Reason>,
+    len: usize,
+}
+
+/// Deaths on a page at most.
+const PAGE: usize = 256;
+
+impl Line {
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Adds a death behind all others.
+    pub(super) fn push(&mut self, death: Death<AnyEntry>) {
+        let (AnyEntry::Paged(entry), None) = (&death.entry, &death.past) else {
+            self.parts.push_back(Part::One(death));
+            return;
+        };
+        let page = match self.parts.back_mut() {
+            Some(Part::Page(page)) if page.has_room_for(&death) => page,
+            _ => {
+                let source = Arc::clone(&death.source);
+                let page = Page { source, deaths: Folded::default(), len: 0 };
+                self.parts.push_back(Part::Page(page));
+                let Some(Part::Page(page)) = self.parts.back_mut() else { return };
+                page
+            }
+        };
+        page.deaths.push(Some(entry), death.reason);
+        page.len += 1;
+        if page.len == PAGE {
+            page.deaths.seal();
+        }
+    }
+
+    /// Takes the first.
+    pub(super) fn pop(&mut self) -> Option<Death<AnyEntry>> {
+        if let Some(Part::Page(page)) =
+            self.parts.pop_front_if(|part| matches!(part, Part::Page(_)))
+        {
+            let mut deaths: Vec<_> = page.deaths().collect();
+            while let Some(last) = deaths.pop() {
+                self.parts.push_front(Part::One(last));
+            }
+        }
+        match self.parts.pop_front()? {
+            Part::One(death) => Some(death),
+            Part::Page(_) => None,
+        }
+    }
+
+    /// Adds those of another line behind all others.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.parts.append(&mut other.parts);
+    }
+
+    /// All of them, as they are.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Death<AnyEntry>> + '_ {
+        self.parts.iter().flat_map(|part| {
+            let (one, page) = match part {
+                Part::One(death) => (Some(death.clone()), None),
+                Part::Page(page) => (None, Some(page)),
+            };
+            one.into_iter().chain(page.into_iter().flat_map(Page::deaths))
+        })
+    }
+
+    /// In how many parts it is in memory.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+}
+
+impl Page {
+    fn has_room_for(&self, death: &Death<AnyEntry>) -> bool {
+        self.len < PAGE && Arc::ptr_eq(&self.source, &death.source)
+    }
+
+    fn deaths(&self) -> impl Iterator<Item = Death<AnyEntry>> + '_ {
+        self.deaths.iter().filter_map(|(entry, reason)| {
+            let (source, entry) = (Arc::clone(&self.source), entry?.into());
+            Some(Death { source, entry, reason, past: None })
+        })
+    }
+}
