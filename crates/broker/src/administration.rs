@@ -150,10 +150,7 @@ impl<'a> Administration<'a> {
             let _ = queue.delete(DeleteIf::default(), turn);
             deletions.extend(queue.forget_offsets());
         }
-        if !keepers.is_empty() {
-            self.broker.store().forget_queues(&keepers);
-        }
-        let commit = define(self.broker, &deletions);
+        let commit = self.broker.forget(&keepers, &deletions);
         vhost.changed();
         drop(directory);
         let before = json!(*vhost.metadata.read());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::HashMap;
-use leveret_engine::{ConsumerId, Millis, QueueId, Removed};
-use leveret_store::{Definition, Disk, Lsn, Store, StoreOptions, Table};
+use leveret_engine::{ConsumerId, Millis, QueueId};
+use leveret_store::{Batch, Definition, Disk, Lsn, Store, StoreOptions, Table};
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use thiserror::Error;
@@ -375,7 +375,9 @@ impl Broker {
         let mut removed = Vec::new();
         self.count_out(queue);
         directory.remove_queue(queue, &mut removed);
-        self.drop_keepers(directory, &removed);
+        for keeper in directory.remove_keepers(&removed) {
+            turn.records.drop_queue(keeper);
+        }
         let mut changes = definitions::deletions(vhost.name(), &removed);
         if queue.durable {
             let key = definitions::key(&[vhost.name().as_bytes(), queue.name.as_bytes()]);
@@ -391,12 +393,17 @@ impl Broker {
         Some(self.store.append(&mut turn.records).last)
     }
 
-    /// Drops what removed exchanges kept.
-    pub(crate) fn drop_keepers(&self, directory: &mut Directory, removed: &[Removed]) {
-        let gone = directory.remove_keepers(removed);
-        if !gone.is_empty() {
-            self.store.forget_queues(&gone);
+    /// Takes stored definitions away, and with them what exchanges kept: after a crash both are gone or
+    /// neither. Answers what has to be waited for.
+    pub(crate) fn forget(&self, keepers: &[u64], deletions: &[Definition]) -> Option<Lsn> {
+        let mut records = Batch::new();
+        keepers.iter().for_each(|keeper| records.drop_queue(*keeper));
+        records.define(deletions);
+        if records.is_empty() {
+            return None;
         }
+        let last = self.store.append(&mut records).last;
+        (!deletions.is_empty()).then_some(last)
     }
 
     pub(crate) fn next_session(&self) -> SessionId {

@@ -123,8 +123,8 @@ impl Session {
         if removed.is_empty() {
             return Ok(None);
         }
-        self.broker.drop_keepers(&mut directory, &removed);
-        let commit = self.define(&definitions::deletions(vhost.name(), &removed));
+        let keepers = directory.remove_keepers(&removed);
+        let commit = self.broker.forget(&keepers, &definitions::deletions(vhost.name(), &removed));
         vhost.changed();
         drop(directory);
         self.record("binding.deleted", |vhost| {

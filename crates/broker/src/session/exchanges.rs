@@ -147,8 +147,8 @@ impl Session {
         }
         let mut removed: Vec<Removed> = Vec::new();
         directory.topology.remove_exchange(name, &mut removed);
-        self.broker.drop_keepers(&mut directory, &removed);
-        let commit = self.define(&definitions::deletions(vhost.name(), &removed));
+        let keepers = directory.remove_keepers(&removed);
+        let commit = self.broker.forget(&keepers, &definitions::deletions(vhost.name(), &removed));
         vhost.changed();
         drop(directory);
         self.record("exchange.deleted", |vhost| {

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{Outcome, Settlement};
-use leveret_codec::Value;
+use leveret_codec::{Properties, Value};
 use leveret_engine::Return;
 use leveret_store::Lsn;
 use leveret_store::simulation::SimDisk;
@@ -13,7 +14,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::world::{Got, START, World, histories};
+use crate::world::{Got, START, World, histories, table};
 
 /// In a circle: what expires in `a`, has no room in `b` or is rejected in `c` goes on to the next.
 const QUEUES: [&str; 3] = ["a", "b", "c"];
@@ -220,4 +221,43 @@ fn of_a_transaction_all_is_there_or_nothing() {
         }
         Ok(())
     });
+}
+
+/// The deletion of an exchange with all its bindings is written to the disk, in part.
+#[test]
+fn delayed_messages_are_there_as_long_as_their_exchange() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..24 {
+        let disk = SimDisk::new(seed);
+        let mut world = World::open(Arc::new(disk.clone()), START);
+        let kind = [("x-delayed-type", Value::text("direct"))];
+        world.declare_exchange_with("later", "x-delayed-message", &kind);
+        world.declare("q", &[]);
+        for number in 0..40 {
+            world.bind("q", "later", &format!("{number:0100}"));
+        }
+        let headers = table(&[("x-delay", Value::I32(1000))]);
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        let key = format!("{:0100}", 0);
+        let _ = world.offer("later", &key, properties, "body");
+        let Outcome::DurableAt(lsn) = world.confirmation() else {
+            panic!("it waits in the journal")
+        };
+        world.wait(lsn);
+        disk.crash_after(1);
+        let commit = world.session.delete_exchange("later", false).unwrap().unwrap();
+        while !disk.is_down() && world.broker.store().durable_lsn() < commit {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        let disk = disk.reboot();
+        drop(world);
+
+        let mut world = World::open(Arc::new(disk), START + 2000);
+        world.pass(0);
+        let is_there = world.session.vhost().topology(|all| all.exchange("later").is_some());
+        assert_eq!(world.drain("q").len(), usize::from(is_there), "seed {seed}");
+        outcomes.insert(is_there);
+    }
+    assert!(outcomes.contains(&true), "the power went before it was on disk");
 }
