@@ -19,6 +19,7 @@
 
 mod departed;
 mod ledger;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
