@@ -311,6 +311,10 @@ impl Broker {
         let tracing = Tracing::new(self.spans.clone());
         let mut vhost = Vhost::new(name.into());
         vhost.tracing = tracing;
+        if let Some(steps) = self.limits.routing_steps {
+            let steps_max = usize::try_from(steps).unwrap_or(usize::MAX);
+            vhost.directory.get_mut().topology.set_steps_max(steps_max);
+        }
         *vhost.metadata.write() = metadata;
         self.vhosts.write().insert(Arc::clone(vhost.name()), Arc::new(vhost));
     }

@@ -510,7 +510,8 @@ impl Router {
         let directory = vhost.directory.read();
         let (source, now) = (&death.source, letter.message.timestamp());
         let known = (source.onward == Onward::Delayed).then_some(&*source.exchange);
-        directory.route_onward(&source.exchange, known, message, now, &mut self.set);
+        // One whose queues take too long to find has none, as if no binding matched.
+        let _ = directory.route_onward(&source.exchange, known, message, now, &mut self.set);
         let queues = self.set.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
         let queues = queues.filter(|queue| {
             queue.purpose != Purpose::Clients || !letter.would_cycle(death.reason, &queue.name)

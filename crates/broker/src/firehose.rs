@@ -168,7 +168,7 @@ impl Sighting<'_> {
         });
         let mut routes = RouteSet::default();
         let routable = Routable { keys: &[message.routing_key()], properties: &properties, drawn };
-        directory.route(TRACE_EXCHANGE, routable, now, &mut routes);
+        directory.route(TRACE_EXCHANGE, routable, now, &mut routes).ok()?;
         let queues = routes.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
         let queues = queues.cloned().collect();
         Some((message, queues))

@@ -71,7 +71,7 @@ pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use fixed_limit::{Figure, FixedLimit};
 pub use held_memory::{HeldMemory, HeldShare, Holder};
-pub use limits::{DefaultVhostLimits, NodeLimits, UserLimits, VhostLimits};
+pub use limits::{DefaultVhostLimits, NodeLimits, ROUTING_STEPS_MAX, UserLimits, VhostLimits};
 pub use pager::{Paging, ReliefListener};
 pub use queue::{
     Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,

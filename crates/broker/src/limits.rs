@@ -30,7 +30,14 @@ pub struct NodeLimits {
     pub exchanges: Option<u32>,
     /// Bindings, those to the default exchange not included. RabbitMQ has no limit of them.
     pub bindings: Option<u32>,
+    /// Steps to find the queues of one message; see
+    /// [`set_steps_max`](leveret_engine::Topology::set_steps_max). RabbitMQ has no limit of them.
+    pub routing_steps: Option<u32>,
 }
+
+/// The default of [`routing_steps`](NodeLimits::routing_steps): what ordinary patterns take for thousands of
+/// matching bindings, and some milliseconds at most.
+pub const ROUTING_STEPS_MAX: u32 = 50_000;
 
 /// What a vhost may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use leveret_codec::AmqpError;
+use leveret_engine::TooManySteps;
 
 use crate::queue_type::QueueType;
 
@@ -480,6 +481,15 @@ pub fn node_exchange_limit(exchange: &str, vhost: &str, limit: u64) -> AmqpError
 pub fn node_binding_limit(destination: Resource<'_>, vhost: &str, limit: u64) -> AmqpError {
     AmqpError::precondition_failed(format!(
         "cannot bind {destination} in vhost '{vhost}': binding limit of {limit} is reached"
+    ))
+}
+
+/// 406: it takes too long to find the queues of a message. RabbitMQ has no such limit.
+pub fn routing_steps(exchange: &str, vhost: &str, too_many: TooManySteps) -> AmqpError {
+    let TooManySteps(limit) = too_many;
+    AmqpError::precondition_failed(format!(
+        "finding queues for a message to exchange '{exchange}' in vhost '{vhost}' takes more than \
+         {limit} steps (amqp.routing_steps_max)"
     ))
 }
 

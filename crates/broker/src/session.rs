@@ -254,8 +254,9 @@ impl Session {
         self.placed = 0;
     }
 
-    /// How many places in queues the messages take that were staged since [`begin`](Self::begin):
-    /// what a turn costs, which its bytes don't say, as one message may go to thousands of queues.
+    /// How many places in queues the messages take that were staged since [`begin`](Self::begin), and
+    /// what it took to find them: what a turn costs, which its bytes don't say, as one message may go to
+    /// thousands of queues.
     pub fn placed(&self) -> usize {
         self.placed
     }

@@ -7,7 +7,7 @@ use ahash::HashMap;
 use leveret_codec::{AmqpError, TableBuf};
 use leveret_engine::{
     Deduplication, Deduplicator, Exchange, ExchangeKind, ExchangeSpec, Millis, QueueId, Removed,
-    Routable, RouteSet, Topology,
+    Routable, RouteSet, TooManySteps, Topology,
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
@@ -236,8 +236,8 @@ impl Directory {
         message: Routable<'_>,
         now: Millis,
         routes: &mut RouteSet,
-    ) {
-        self.route_onward(exchange, None, message, now, routes);
+    ) -> Result<(), TooManySteps> {
+        self.route_onward(exchange, None, message, now, routes)
     }
 
     /// As [`route`](Self::route), for a message that has been at the exchange `known` before.
@@ -248,7 +248,7 @@ impl Directory {
         message: Routable<'_>,
         now: Millis,
         routes: &mut RouteSet,
-    ) {
+    ) -> Result<(), TooManySteps> {
         let is_new = |exchange: &Exchange, settings: &Deduplication| {
             if known == Some(exchange.name()) {
                 return true;
@@ -259,7 +259,7 @@ impl Directory {
                 .or_insert_with(|| Deduplicator::new(settings.clone()));
             seen.admits(message.properties, now)
         };
-        self.topology.route_new(exchange, message, is_new, routes);
+        self.topology.route_new(exchange, message, is_new, routes)
     }
 
     /// Takes away what kept messages for removed exchanges; what that was.

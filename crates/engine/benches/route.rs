@@ -53,12 +53,12 @@ fn routing(c: &mut Criterion) {
     let mut run = |name: &str, topology: &Topology, exchange: &str, key: &str| {
         let (keys, properties) = ([key], Properties::default());
         let message = Routable { keys: &keys, properties: &properties, drawn: 0 };
-        topology.route(exchange, message, &mut routes);
+        assert!(topology.route(exchange, message, &mut routes).is_ok(), "{name}");
         assert!(!routes.is_empty(), "{name}");
         group.bench_function(name, |b| {
             b.iter(|| {
-                topology.route(black_box(exchange), black_box(message), &mut routes);
-                routes.len()
+                let found = topology.route(black_box(exchange), black_box(message), &mut routes);
+                (found, routes.len())
             });
         });
     };
@@ -76,6 +76,25 @@ fn routing(c: &mut Criterion) {
     group.finish();
 }
 
+/// A message refused because its keys lead to more and more nodes.
+fn too_many_steps(c: &mut Criterion) {
+    const STEPS_MAX: usize = 50_000;
+    let mut topology = topology(ExchangeKind::Topic, 10_000, |number| {
+        // Which words are `*` is as good as random.
+        let bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let words = (0..60).map(|word| if bits >> word & 1 == 0 { "#.a" } else { "#.*" });
+        words.collect::<Vec<_>>().join(".")
+    });
+    topology.set_steps_max(STEPS_MAX);
+    let (key, properties) = (vec!["a"; 127].join("."), Properties::default());
+    let message = Routable { keys: &[&*key], properties: &properties, drawn: 0 };
+    let mut routes = RouteSet::new();
+    c.bench_function("route/topic too many steps", |b| {
+        assert!(topology.route("x", message, &mut routes).is_err());
+        b.iter(|| topology.route("x", black_box(message), &mut routes));
+    });
+}
+
 fn headers(c: &mut Criterion) {
     let mut topology = topology(ExchangeKind::Headers, 0, queue);
     for number in 0..BINDINGS {
@@ -90,8 +109,8 @@ fn headers(c: &mut Criterion) {
     let mut routes = RouteSet::new();
     c.bench_function("route/headers 1000", |b| {
         b.iter(|| {
-            topology.route("x", black_box(message), &mut routes);
-            routes.len()
+            let found = topology.route("x", black_box(message), &mut routes);
+            (found, routes.len())
         });
     });
 }
@@ -109,5 +128,5 @@ fn changes(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, routing, headers, changes);
+criterion_group!(benches, routing, too_many_steps, headers, changes);
 criterion_main!(benches);

@@ -30,7 +30,7 @@
 //!
 //! let mut routes = RouteSet::new();
 //! let message = Routable { keys: &["berlin.cold"], properties: &Properties::default(), drawn: 0 };
-//! topology.route("weather", message, &mut routes);
+//! topology.route("weather", message, &mut routes).unwrap();
 //! assert_eq!(routes.as_slice(), [QueueId(7)]);
 //!
 //! let (now, properties) = (Millis(0), Properties::default());
@@ -73,5 +73,6 @@ pub use topology::{
     BindError, BindingRef, Bound, DELAY_HEADER, Deduplication, Deduplicator, Destination,
     DestinationName, Exchange, ExchangeKind, ExchangeSpec, ExchangeTraffic, Explanation,
     InvalidBinding, InvalidExchange, InvalidJmsBinding, InvalidMatch, Keeper, Removed,
-    RemovedBinding, RemovedDestination, Routable, RouteSet, Topology, UnknownKind, Visit, delay,
+    RemovedBinding, RemovedDestination, Routable, RouteSet, TooManySteps, Topology, UnknownKind,
+    Visit, delay,
 };

@@ -14,6 +14,7 @@ mod kind;
 mod removed;
 mod route;
 mod route_set;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -34,6 +35,7 @@ pub use keeper::{DELAY_HEADER, Keeper, delay};
 pub use kind::{ExchangeKind, InvalidExchange, UnknownKind};
 pub use removed::{Removed, RemovedBinding, RemovedDestination};
 pub use route_set::RouteSet;
+pub use steps::TooManySteps;
 pub use traffic::ExchangeTraffic;
 
 use binding::{Binding, BindingId, BindingList, Bindings, Identity, Listed, normalized};
@@ -48,7 +50,7 @@ use crate::ids::{ExchangeId, QueueId};
 /// names, and it is neither listed nor declared nor bound. Whatever else is special about names,
 /// permissions and exclusive queues is the caller's; changes to durable things are persisted by
 /// the caller too, who learns from [`Removed`] what a change took with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Topology {
     exchange_ids: AHashMap<Arc<str>, ExchangeId>,
     exchanges: AHashMap<ExchangeId, Exchange>,
@@ -57,6 +59,7 @@ pub struct Topology {
     bindings: Bindings,
     next_exchange: u64,
     default_traffic: Arc<ExchangeTraffic>,
+    steps_max: usize,
 }
 
 /// What a topology knows about a queue.
@@ -131,11 +134,32 @@ pub enum BindError {
     Invalid(#[from] InvalidBinding),
 }
 
+impl Default for Topology {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Topology {
     /// A virtual host with nothing but the default exchange.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            exchange_ids: AHashMap::default(),
+            exchanges: AHashMap::default(),
+            queue_ids: AHashMap::default(),
+            queues: AHashMap::default(),
+            bindings: Bindings::default(),
+            next_exchange: 0,
+            default_traffic: Arc::default(),
+            steps_max: usize::MAX,
+        }
+    }
+
+    /// Finding the queues of a message may take so many steps; any number, unless this is called. A
+    /// step is a look with one of its keys at an exchange, or at a node of a topic exchange's patterns.
+    pub const fn set_steps_max(&mut self, steps_max: usize) {
+        self.steps_max = steps_max;
     }
 
     /// The exchange of that name.

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use leveret_broker::access::Secret;
 use leveret_broker::access::{HashingAlgorithm, ThrottleLimits};
-use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY};
+use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY, ROUTING_STEPS_MAX};
 use leveret_codec::TableLimits;
 use leveret_store::SyncPolicy;
 
@@ -168,6 +168,8 @@ pub struct AmqpConfig {
     pub exchange_max: Option<u32>,
     /// Most bindings, over all vhosts, those to the default exchange not included.
     pub binding_max: Option<u32>,
+    /// Most steps to find the queues of a message.
+    pub routing_steps_max: Option<u32>,
     /// Most consumers of a channel.
     pub consumer_max_per_channel: Option<u32>,
     /// How long a delivery may wait for its acknowledgement before its channel is closed.
@@ -347,6 +349,7 @@ impl Default for Config {
                 queue_max: None,
                 exchange_max: None,
                 binding_max: None,
+                routing_steps_max: Some(ROUTING_STEPS_MAX),
                 consumer_max_per_channel: None,
                 consumer_timeout: None,
                 proxies: Networks::default(),

@@ -479,6 +479,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
             queues: config.amqp.queue_max,
             exchanges: config.amqp.exchange_max,
             bindings: config.amqp.binding_max,
+            routing_steps: config.amqp.routing_steps_max,
         },
         default_vhost_limits: config.amqp.default_vhost_limits.clone(),
         audit: None,

@@ -1,19 +1,22 @@
 //! Patterns that are meant to take forever.
 
-use leveret_tests::codec::queue;
-use leveret_tests::{Login, bind, confirm_select, declare};
+use leveret_tests::codec::{ArrayBuilder, Properties, Value, queue};
+use leveret_tests::{Channel, Login, bind, confirm_select, declare, publish, table};
 use serde_json::json;
 
 use crate::scene::Attack;
 
-/// Bindings with as many `#` as a key has room for, each on a path of its own through the index, and
-/// messages whose keys match each of them in as many ways as there are.
+/// As many as a header has room for, about.
+const COPIES: usize = 400;
+
+/// Bindings with as many `#` as a key has room for, which part from each other again and again, and messages
+/// whose many keys lead through all of them in as many ways as there are.
 #[test]
 fn pathological_topics() {
     let attack = Attack {
         name: "topics of nothing but `#` and `*`",
         config: "",
-        rounds: 40,
+        rounds: 3,
         memory_max: 32.0,
         descriptors_max: 50.0,
     };
@@ -21,21 +24,35 @@ fn pathological_topics() {
         let connection = target.connect();
         let channel = connection.channel(1);
         channel.call(&queue::Declare { exclusive: true, ..declare("q") });
-        channel.call(&confirm_select());
-        for number in 0..100 {
-            let key = format!("{number}.{}", "#.*.".repeat(60));
-            channel.call(&bind("q", "amq.topic", key.trim_end_matches('.')));
-            let key = format!("#.a{number}.{}", "#.a.".repeat(60));
-            channel.call(&bind("q", "amq.topic", key.trim_end_matches('.')));
+        for number in 0..500_u64 {
+            // Which words are `*` is as good as random.
+            let bits = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let words = (0..60).map(|word| if bits >> word & 1 == 0 { "#.a" } else { "#.*" });
+            let key = words.collect::<Vec<_>>().join(".");
+            assert_eq!(channel.call(&bind("q", "amq.topic", &key)), "queue.bind-ok");
         }
+        let long = "a.".repeat(120);
         for round in target.rounds() {
-            // Another key each time, for what was found once is remembered.
-            let key = format!("{}{round}", "a.".repeat(120));
-            channel.publish("amq.topic", &key, "");
-            assert_eq!(channel.recv(), format!("basic.ack {}", round + 1));
+            channel.call(&confirm_select());
+            // Other keys each time, for what was found once is remembered.
+            publish_copies(&channel, &format!("a.{round}"));
+            assert_eq!(channel.recv(), "basic.ack 1");
+            publish_copies(&channel, &format!("{long}{round}"));
+            let refused = "channel.close 406 basic.publish PRECONDITION_FAILED - finding queues";
+            let answer = channel.recv();
+            assert!(answer.starts_with(refused), "{answer}");
+            channel.reopen();
         }
         connection
     });
+}
+
+fn publish_copies(channel: &Channel, key: &str) {
+    let copies = (0..COPIES).map(|copy| format!("{key}.{copy}"));
+    let copies = copies.fold(ArrayBuilder::new(), |keys, key| keys.push(&*key)).build();
+    let headers = table([("CC", Value::Array(copies.as_array()))]);
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("amq.topic", key), &properties, b"");
 }
 
 /// Policies and permissions, which are searched for in each name.

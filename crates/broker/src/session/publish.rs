@@ -25,6 +25,8 @@ use crate::vhost::Directory;
 
 /// Messages that are written and synced as fast as one.
 const FEW_MESSAGES: usize = 4;
+/// Looks at bindings and exchanges that take as long as putting a message into a queue, about.
+const LOOKS_PER_PLACE: usize = 8;
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
@@ -145,7 +147,8 @@ impl Session {
     ///
     /// # Errors
     /// As RabbitMQ, in its order: no write permission 403, no exchange 404, internal exchange 403,
-    /// bad expiration 406, bad CC or BCC 406, no topic permission 403, foreign user-id 406.
+    /// bad expiration 406, bad CC or BCC 406, no topic permission 403, foreign user-id 406. And 406 when
+    /// it takes too long to find its queues.
     pub fn publish(
         &mut self,
         publish: Publish<'_>,
@@ -198,7 +201,7 @@ impl Session {
             Some(routes) if copies.is_empty() => (routes, ReplyTargets::new(), true),
             _ => {
                 let (routes, replies) =
-                    self.route(generations, exchange, routing_key, &copies, properties);
+                    self.route(generations, exchange, routing_key, &copies, properties)?;
                 (routes, replies, false)
             }
         };
@@ -294,7 +297,13 @@ impl Session {
                 staging.routed = staging.routed.wrapping_add(1);
                 let drawn = self.id.0.rotate_left(32) ^ staging.routed;
                 let routable = Routable { keys: &[message.routing_key()], properties, drawn };
-                directory.route(name, routable, self.turn.now(), &mut staging.route_set);
+                let now = self.turn.now();
+                if let Err(many) = directory.route(name, routable, now, &mut staging.route_set) {
+                    let vhost = self.vhost.name();
+                    tracing::warn!(
+                        "exchange '{name}' in vhost '{vhost}' gets none of a message: {many}"
+                    );
+                }
                 let found = staging.route_set.as_slice().iter();
                 queues.extend(found.filter_map(|id| directory.queue_by_id(*id)).cloned());
             }
@@ -418,7 +427,7 @@ impl Session {
         routing_key: &str,
         copies: &[&str],
         properties: &Properties<'_>,
-    ) -> (Routes, ReplyTargets) {
+    ) -> Result<(Routes, ReplyTargets), AmqpError> {
         let mut keys: SmallVec<[&str; 4]> = SmallVec::new();
         keys.push(routing_key);
         keys.extend(copies.iter().copied());
@@ -430,7 +439,9 @@ impl Session {
         let route_set = &mut staging.route_set;
         let directory = self.vhost.directory.read();
         let message = Routable { keys: &keys, properties, drawn };
-        directory.route(exchange, message, now, route_set);
+        let found = directory.route(exchange, message, now, route_set);
+        self.placed += route_set.work() / LOOKS_PER_PLACE;
+        found.map_err(|many| refusal::routing_steps(exchange, self.vhost.name(), many))?;
         self.routes.set_exchange(directory.topology.traffic(exchange));
         let queues = route_set.as_slice().iter();
         let routes: Routes = queues.filter_map(|id| directory.queue_by_id(*id)).cloned().collect();
@@ -443,7 +454,7 @@ impl Session {
         } else if copies.is_empty() && directory.topology.routes_by_keys(exchange) {
             self.routes.keep(generations, exchange, routing_key, &routes);
         }
-        (routes, replies)
+        Ok((routes, replies))
     }
 }
 

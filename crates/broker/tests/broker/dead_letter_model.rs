@@ -434,7 +434,7 @@ fn ordered(
         let mut routes = RouteSet::new();
         let properties = Properties::default();
         let message = Routable { keys, properties: &properties, drawn: 0 };
-        vhost.topology(|topology| topology.route(exchange, message, &mut routes));
+        vhost.topology(|topology| topology.route(exchange, message, &mut routes)).unwrap();
         let names = QUEUES.map(|name| (vhost.queue(name).map(|queue| queue.id()), name));
         let name = |id| names.iter().find(|(known, _)| *known == Some(id)).unwrap().1;
         let order: Vec<_> = routes.as_slice().iter().map(|id| name(*id)).collect();

@@ -48,10 +48,12 @@ impl<T: Copy + Eq + Hash> Distinct<T> {
     }
 }
 
+/// So many values have their memory kept when they go.
+pub(super) const KEPT: usize = 4096;
+
 /// Clears a set, which takes time in proportion to its capacity: one that was huge once gives its
 /// memory back.
 pub(super) fn empty<T>(set: &mut AHashSet<T>) {
-    const KEPT: usize = 4096;
     if set.capacity() > KEPT {
         *set = AHashSet::default();
     } else {

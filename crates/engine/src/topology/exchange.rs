@@ -14,6 +14,7 @@ use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
 use super::jms_topic::{InvalidJmsBinding, JmsTopicIndex, selector};
 use super::keeper::Keeper;
 use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
+use super::steps::{Steps, TooManySteps};
 use super::topic::{Scratch, TopicIndex};
 use super::traffic::ExchangeTraffic;
 use crate::ids::{ExchangeId, QueueId};
@@ -361,13 +362,18 @@ impl Index {
 
 impl Exchange {
     /// Calls `found` for every binding that matches; for some perhaps more than once.
+    ///
+    /// # Errors
+    /// [`TooManySteps`] when the bound of `steps` is met. Some bindings may have been found by then.
     pub(super) fn for_each_match(
         &self,
         message: &mut Routed<'_>,
         scratch: &mut Scratch,
+        steps: &mut Steps,
         mut found: impl FnMut(BindingId),
-    ) {
+    ) -> Result<(), TooManySteps> {
         let Routable { keys, properties, drawn } = message.message;
+        steps.take(keys.len())?;
         let mut all = |ids: &[BindingId]| ids.iter().copied().for_each(&mut found);
         match &self.index {
             Index::Direct(index) => {
@@ -377,10 +383,18 @@ impl Exchange {
             }
             Index::Fanout => all(self.outgoing.as_slice()),
             Index::Topic(topic) => {
-                keys.iter().for_each(|key| topic.for_each_match(key, scratch, &mut all));
+                for key in keys {
+                    topic.for_each_match(key, scratch, steps, &mut all)?;
+                }
             }
-            Index::Headers(headers) => headers.for_each_match(message.headers(), found),
-            Index::JmsTopic(index) => index.for_each_match(message.headers(), found),
+            Index::Headers(index) => {
+                steps.try_each(index.len());
+                index.for_each_match(message.headers(), found);
+            }
+            Index::JmsTopic(index) => {
+                steps.try_each(index.len());
+                index.for_each_match(message.headers(), found);
+            }
             Index::Consistent(index) => index.choose(keys, properties).into_iter().for_each(found),
             Index::Modulus(index) => index.choose(keys).into_iter().for_each(found),
             Index::Random | Index::LocalRandom => {
@@ -388,6 +402,7 @@ impl Exchange {
                 chosen.into_iter().for_each(found);
             }
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::binding::BindingId;
 use super::exchange::{Exchange, Routable, Routed};
 use super::keeper::Keep;
+use super::steps::{Steps, TooManySteps};
 use super::topic::Scratch;
 use super::{BindingRef, RouteSet, Topology};
 
@@ -31,24 +32,37 @@ pub struct Visit<'a> {
 impl Topology {
     /// The way that [`route`](Self::route) takes with such a message, and the bindings on it that
     /// it does not take.
-    pub fn explain(&self, exchange: &str, message: Routable<'_>) -> Explanation<'_> {
+    ///
+    /// # Errors
+    /// As for [`route`](Self::route).
+    pub fn explain(
+        &self,
+        exchange: &str,
+        message: Routable<'_>,
+    ) -> Result<Explanation<'_>, TooManySteps> {
         let mut routes = RouteSet::new();
-        self.route(exchange, message, &mut routes);
+        self.route(exchange, message, &mut routes)?;
         let visited = routes.exchanges.as_slice().iter();
         let exchanges = visited.filter_map(|id| self.exchanges.get(id));
         let queues = routes.as_slice().iter().filter_map(|id| self.queues.get(id));
-        Explanation {
-            visits: exchanges.map(|exchange| self.visit(exchange, message)).collect(),
+        let visits = exchanges.map(|exchange| self.visit(exchange, message));
+        Ok(Explanation {
+            visits: visits.collect::<Result<_, _>>()?,
             queues: queues.map(|queue| &*queue.name).collect(),
-        }
+        })
     }
 
-    fn visit<'a>(&'a self, exchange: &'a Exchange, message: Routable<'_>) -> Visit<'a> {
+    fn visit<'a>(
+        &'a self,
+        exchange: &'a Exchange,
+        message: Routable<'_>,
+    ) -> Result<Visit<'a>, TooManySteps> {
         let is_delayed = matches!(exchange.keep(&message), Keep::Only(_));
         let mut taken: Vec<BindingId> = Vec::new();
         if !is_delayed {
-            let mut scratch = Scratch::default();
-            exchange.for_each_match(&mut Routed::new(message), &mut scratch, |id| taken.push(id));
+            let (mut scratch, mut steps) = (Scratch::default(), Steps::up_to(self.steps_max));
+            let message = &mut Routed::new(message);
+            exchange.for_each_match(message, &mut scratch, &mut steps, |id| taken.push(id))?;
         }
         taken.sort_unstable();
         let all = exchange.outgoing.as_slice().iter();
@@ -57,12 +71,12 @@ impl Topology {
             Some((binding, taken.binary_search(id).is_ok()))
         });
         let is_passed_on = taken.is_empty() && !is_delayed;
-        Visit {
+        Ok(Visit {
             exchange,
             bindings: bindings.collect(),
             alternate: exchange.alternate().filter(|_| is_passed_on),
             is_delayed,
-        }
+        })
     }
 }
 
@@ -110,7 +124,7 @@ mod tests {
         let topology = topology();
         let properties = Properties::default();
         let message = Routable { keys: &[key], properties: &properties, drawn: 0 };
-        let explanation = topology.explain(exchange, message);
+        let explanation = topology.explain(exchange, message).unwrap();
         let visits = explanation.visits.iter().map(|visit| {
             let taken = visit.bindings.iter().map(|(binding, is_taken)| {
                 format!("{}{}", if *is_taken { "+" } else { "-" }, binding.key)

@@ -110,6 +110,10 @@ impl HeadersIndex {
         self.bindings.remove(place)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.matchers.len()
+    }
+
     pub(super) fn for_each_match(
         &self,
         headers: &MessageHeaders<'_>,

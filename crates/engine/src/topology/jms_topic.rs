@@ -60,6 +60,10 @@ impl JmsTopicIndex {
         self.bindings.remove(place)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.selectors.len()
+    }
+
     pub(super) fn for_each_match(
         &self,
         headers: &MessageHeaders<'_>,

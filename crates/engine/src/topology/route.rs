@@ -5,6 +5,7 @@ use super::deduplication::Deduplication;
 use super::distinct::Distinct;
 use super::exchange::{Exchange, Routable, Routed};
 use super::keeper::Keep;
+use super::steps::{Steps, TooManySteps};
 use super::{RouteSet, Topology};
 use crate::ids::ExchangeId;
 
@@ -18,20 +19,47 @@ impl Topology {
     ///
     /// Exchanges that deduplicate let every message through; see
     /// [`route_new`](Self::route_new).
-    pub fn route(&self, exchange: &str, message: Routable<'_>, routes: &mut RouteSet) {
-        self.route_new(exchange, message, |_, _| true, routes);
+    ///
+    /// # Errors
+    /// As [`route_new`](Self::route_new).
+    pub fn route(
+        &self,
+        exchange: &str,
+        message: Routable<'_>,
+        routes: &mut RouteSet,
+    ) -> Result<(), TooManySteps> {
+        self.route_new(exchange, message, |_, _| true, routes)
     }
 
     /// As [`route`](Self::route), but asks `is_new` at each exchange on the way that deduplicates
     /// whether the message was not seen there before. One that was goes nowhere from there.
+    ///
+    /// # Errors
+    /// [`TooManySteps`], and no routes at all, if finding them takes more than
+    /// [may be taken](Self::set_steps_max).
     pub fn route_new(
+        &self,
+        exchange: &str,
+        message: Routable<'_>,
+        is_new: impl FnMut(&Exchange, &Deduplication) -> bool,
+        routes: &mut RouteSet,
+    ) -> Result<(), TooManySteps> {
+        routes.clear();
+        routes.steps = Steps::up_to(self.steps_max);
+        let found = self.find_routes(exchange, message, is_new, routes);
+        if found.is_err() {
+            routes.clear();
+        }
+        found
+    }
+
+    fn find_routes(
         &self,
         exchange: &str,
         message: Routable<'_>,
         mut is_new: impl FnMut(&Exchange, &Deduplication) -> bool,
         routes: &mut RouteSet,
-    ) {
-        routes.clear();
+    ) -> Result<(), TooManySteps> {
         let routing_keys = message.keys;
         let mut message = Routed::new(message);
         self.enter(exchange, routing_keys, routes);
@@ -50,12 +78,13 @@ impl Topology {
                     continue;
                 }
             }
-            if !self.follow(exchange, &mut message, routes)
+            if !self.follow(exchange, &mut message, routes)?
                 && let Some(alternate) = exchange.alternate()
             {
                 self.enter(alternate, routing_keys, routes);
             }
         }
+        Ok(())
     }
 
     /// Whether the queues a message to `exchange` reaches depend on nothing but its routing keys,
@@ -94,17 +123,22 @@ impl Topology {
     }
 
     /// Adds the destinations of all matching bindings. Returns whether there are any.
-    fn follow(&self, exchange: &Exchange, message: &mut Routed<'_>, routes: &mut RouteSet) -> bool {
-        let RouteSet { queues, exchanges, topic } = routes;
+    fn follow(
+        &self,
+        exchange: &Exchange,
+        message: &mut Routed<'_>,
+        routes: &mut RouteSet,
+    ) -> Result<bool, TooManySteps> {
+        let RouteSet { queues, exchanges, topic, steps } = routes;
         let mut any = false;
-        exchange.for_each_match(message, topic, |id| {
+        exchange.for_each_match(message, topic, steps, |id| {
             any = true;
             match self.bindings.get(id).map(|row| row.destination) {
                 Some(Destination::Queue(queue)) => queues.insert(queue),
                 Some(Destination::Exchange(next)) => exchanges.insert(next),
                 None => {}
             }
-        });
-        any
+        })?;
+        Ok(any)
     }
 }

@@ -1,6 +1,7 @@
 //! Where a message goes, and the memory for finding out.
 
 use super::distinct::Distinct;
+use super::steps::Steps;
 use super::topic::Scratch;
 use crate::ids::{ExchangeId, QueueId};
 
@@ -14,6 +15,7 @@ pub struct RouteSet {
     /// The exchanges the message came by.
     pub(super) exchanges: Distinct<ExchangeId>,
     pub(super) topic: Scratch,
+    pub(super) steps: Steps,
 }
 
 impl RouteSet {
@@ -45,6 +47,12 @@ impl RouteSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
+    }
+
+    /// What finding them took: steps, and bindings that were tried one by one.
+    #[must_use]
+    pub const fn work(&self) -> usize {
+        self.steps.work()
     }
 
     /// Adds a queue unless it is there.

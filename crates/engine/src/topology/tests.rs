@@ -47,7 +47,7 @@ fn bind_exchange(topology: &mut Topology, source: &str, exchange: &str, key: &st
 fn routed(topology: &Topology, exchange: &str, keys: &[&str]) -> Vec<u64> {
     let mut routes = RouteSet::new();
     let message = Routable { keys, properties: &Properties::default(), drawn: 0 };
-    topology.route(exchange, message, &mut routes);
+    topology.route(exchange, message, &mut routes).unwrap();
     let mut queues: Vec<_> = routes.as_slice().iter().map(|queue| queue.0).collect();
     queues.sort_unstable();
     queues

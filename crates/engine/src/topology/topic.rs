@@ -2,10 +2,10 @@
 
 use ahash::{AHashSet, RandomState};
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use super::binding::{BindingId, BindingList, number};
-use super::distinct::empty;
+use super::distinct::{KEPT, empty};
+use super::steps::{Steps, TooManySteps};
 
 /// All bindings of a topic exchange by their keys.
 ///
@@ -35,7 +35,7 @@ struct Node {
     many: u32,
     /// Number of children by ordinary words.
     literals: u32,
-    /// Whether there is another `#` above this one.
+    /// Whether there is another `#` above this one, so that there may be many ways to it.
     repeated: bool,
     bindings: BindingList,
 }
@@ -51,9 +51,25 @@ enum Word {
 /// Memory for walking the trie, kept between messages.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Nodes to be looked at, each with the number of words already matched.
-    stack: Vec<(u32, u32)>,
-    seen: AHashSet<(u32, u32)>,
+    /// Nodes that the words so far lead to, other than those of `#`.
+    reached: Vec<u32>,
+    /// Those with the next word.
+    next: Vec<u32>,
+    /// Nodes of `#` that were reached, as far as something is below them.
+    many: Vec<u32>,
+    /// Of these, those that there is more than one way to.
+    repeated: AHashSet<u32>,
+}
+
+impl Scratch {
+    /// Forgets the message before. One that led to very many nodes gives their memory back.
+    fn clear(&mut self) {
+        for nodes in [&mut self.reached, &mut self.next, &mut self.many] {
+            nodes.clear();
+            nodes.shrink_to(KEPT);
+        }
+        empty(&mut self.repeated);
+    }
 }
 
 impl Default for TopicIndex {
@@ -80,8 +96,13 @@ impl Node {
         }
     }
 
+    /// Whether a word may lead from it to another.
+    const fn leads_on(&self) -> bool {
+        self.one != 0 || self.literals != 0
+    }
+
     fn is_needless(&self) -> bool {
-        self.bindings.is_empty() && self.one == 0 && self.many == 0 && self.literals == 0
+        self.bindings.is_empty() && !self.leads_on() && self.many == 0
     }
 }
 
@@ -130,46 +151,76 @@ impl TopicIndex {
 
     /// Calls `found` for the bindings of every key that matches, key by key.
     ///
-    /// Every pair of a node and a number of matched words is looked at once. Up to the first `#`
-    /// on a path there is only one way to each pair anyway; from the second one on the ways
-    /// multiply, and pairs reached before are remembered. So the work is at most the number of
-    /// nodes times the number of words, whatever the keys.
+    /// Goes through the words with all nodes that those so far lead to. A `#` that was reached stays for
+    /// the rest of the key. Any other node is reached from its parent alone, so that each is there once,
+    /// however many ways lead to it. A step is a look at one of them with one word.
+    ///
+    /// # Errors
+    /// [`TooManySteps`] when the bound of `steps` is met. Some bindings may have been found by then.
     pub(super) fn for_each_match(
         &self,
         key: &str,
         scratch: &mut Scratch,
+        steps: &mut Steps,
         mut found: impl FnMut(&[BindingId]),
-    ) {
-        let words: SmallVec<[&str; 32]> = words(key).collect();
-        let Scratch { stack, seen } = scratch;
-        stack.clear();
-        empty(seen);
-        stack.push((ROOT, 0));
-        while let Some((id, matched)) = stack.pop() {
+    ) -> Result<(), TooManySteps> {
+        scratch.clear();
+        let Scratch { reached, next, many, repeated } = scratch;
+        reached.push(ROOT);
+        for word in words(key) {
+            next.clear();
+            steps.take(reached.len())?;
+            for &id in reached.iter() {
+                let node = self.node(id);
+                self.enter_many(node, many, repeated, &mut found);
+                self.follow(id, node, word, next);
+            }
+            steps.take(many.len())?;
+            for &id in many.iter() {
+                self.follow(id, self.node(id), word, next);
+            }
+            std::mem::swap(reached, next);
+            if reached.is_empty() && many.is_empty() {
+                break;
+            }
+        }
+        for &id in reached.iter() {
             let node = self.node(id);
-            if node.repeated && !seen.insert((id, matched)) {
-                continue;
-            }
-            if node.many != 0 {
-                stack.push((node.many, matched));
-            }
-            let Some(word) = words.get(matched as usize) else {
-                if !node.bindings.is_empty() {
-                    found(node.bindings.as_slice());
-                }
-                continue;
-            };
-            if id != ROOT && node.word == Word::Many {
-                stack.push((id, matched + 1));
-            }
-            if node.one != 0 {
-                stack.push((node.one, matched + 1));
-            }
-            if node.literals != 0
-                && let Some(child) = self.literal(id, word)
-            {
-                stack.push((child, matched + 1));
-            }
+            self.enter_many(node, many, repeated, &mut found);
+            found(node.bindings.as_slice());
+        }
+        Ok(())
+    }
+
+    /// Goes from a node to its `#`, which takes all words to come, whatever they are.
+    fn enter_many(
+        &self,
+        node: &Node,
+        many: &mut Vec<u32>,
+        repeated: &mut AHashSet<u32>,
+        found: &mut impl FnMut(&[BindingId]),
+    ) {
+        let id = node.many;
+        if id == 0 {
+            return;
+        }
+        let node = self.node(id);
+        if node.repeated && !repeated.insert(id) {
+            return;
+        }
+        found(node.bindings.as_slice());
+        if node.leads_on() {
+            many.push(id);
+        }
+    }
+
+    /// Goes from a node to those that the next word leads to.
+    fn follow(&self, id: u32, node: &Node, word: &str, next: &mut Vec<u32>) {
+        if node.one != 0 {
+            next.push(node.one);
+        }
+        if node.literals != 0 {
+            next.extend(self.literal(id, word));
         }
     }
 

@@ -1,5 +1,6 @@
 //! `/api/leveret/route`: where a message would go, and why. RabbitMQ has no such endpoint.
 
+use leveret_broker::refusal;
 use leveret_codec::{Properties, Value as Field};
 use leveret_engine::{DestinationName, ExchangeKind, Explanation, Routable, Visit};
 use serde_json::{Value, json};
@@ -17,7 +18,8 @@ const BINDINGS_MAX: usize = 1000;
 /// has seen such a message.
 ///
 /// # Errors
-/// 404 for an exchange that is not there, 400 for a body that is no message.
+/// 404 for an exchange that is not there, 400 for a body that is no message or whose way takes too long
+/// to find.
 pub(crate) fn explain(call: &Call) -> Outcome {
     let body = call.object_with(&["routing_key"])?;
     let key = text(&body, "routing_key")?;
@@ -39,7 +41,9 @@ pub(crate) fn explain(call: &Call) -> Outcome {
             return Err(Failure::NotFound);
         }
         let message = Routable { keys: &keys, properties: &properties, drawn: call.now.0 };
-        let Explanation { visits, queues } = topology.explain(&exchange, message);
+        let Explanation { visits, queues } = topology
+            .explain(&exchange, message)
+            .map_err(|many| refusal::routing_steps(&exchange, vhost.name(), many))?;
         let exchanges: Vec<Value> = visits.iter().map(visit).collect();
         Ok(Answer::json(&json!({ "queues": queues, "exchanges": exchanges })))
     })

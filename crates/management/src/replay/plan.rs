@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use leveret_broker::refusal;
 use leveret_codec::{Properties, TableLimits};
-use leveret_engine::Routable;
+use leveret_engine::{Routable, TooManySteps};
 use serde_json::{Value, json};
 
 use super::Order;
@@ -82,12 +83,15 @@ fn way(call: &Call, origin: Origin) -> Result<Way, Failure> {
     let Origin { exchange, routing_key, properties } = origin;
     let properties = Properties::parse(&properties, &TableLimits::ACCEPTED)?;
     let vhost = call.vhost()?;
-    let (queues, is_missing) = vhost.topology(|topology| {
+    let found: Result<(Vec<String>, bool), TooManySteps> = vhost.topology(|topology| {
         let message =
             Routable { keys: &[&*routing_key], properties: &properties, drawn: call.now.0 };
         let is_missing = !exchange.is_empty() && topology.exchange(&exchange).is_none();
-        let explained = topology.explain(&exchange, message);
-        (explained.queues.iter().map(ToString::to_string).collect(), is_missing)
+        let explained = topology.explain(&exchange, message)?;
+        let queues = explained.queues.iter().map(ToString::to_string).collect();
+        Ok((queues, is_missing))
     });
+    let (queues, is_missing) =
+        found.map_err(|many| refusal::routing_steps(&exchange, vhost.name(), many))?;
     Ok(Way { exchange, routing_key, queues, is_missing })
 }

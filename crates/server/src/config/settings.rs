@@ -398,6 +398,19 @@ static SETTINGS: &[Setting] = &[
         show: |config| show_limit(config.amqp.binding_max),
     },
     Setting {
+        key: "amqp.routing_steps_max",
+        about: "Most steps to find the queues of a message: looks with one of its keys at an exchange, or \
+                with a word of one at a node of a topic exchange's patterns. Beyond that a publish is \
+                refused with 406, and a dead letter has no queue",
+        live: false,
+        allowed: "a number of steps from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.routing_steps_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.routing_steps_max),
+    },
+    Setting {
         key: "amqp.consumer_max_per_channel",
         about: "Most consumers of a channel",
         live: true,

@@ -107,6 +107,7 @@ fn a_file_sets_everything() {
             queue_max: Some(2000),
             exchange_max: Some(3000),
             binding_max: Some(4000),
+            routing_steps_max: Some(5000),
             consumer_max_per_channel: Some(10),
             consumer_timeout: Some(Duration::from_secs(1800)),
             proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),

@@ -3,7 +3,7 @@
 use leveret_broker::{Actor, UserLimits, VhostLimits};
 use leveret_tests::codec::{channel, tx};
 use leveret_tests::{
-    Account, Broker, Channel, bind, consume, declare, declare_exchange, get, publish,
+    Account, Broker, Channel, bind, consume, declare, declare_exchange, get, publish, unbind,
 };
 
 use super::{Row, provoke};
@@ -194,6 +194,21 @@ pub(super) const CONFIGURED: &[Row] = &[
          of this connection than its share of amqp.uncommitted_max_per_node",
     ),
     (
+        "routing_steps",
+        |stage| {
+            // A look at the exchange, and one with each word at the node of `#`, and at those that it
+            // and the words before led to.
+            stage.channel.call(&unbind("q", "amq.direct", "the-one"));
+            assert_eq!(stage.channel.call(&bind("q", "amq.topic", "#.a.b")), "queue.bind-ok");
+            stage.channel.publish("amq.topic", "a.a.a.a", "");
+            assert_eq!(stage.channel.call(&get("q")), "basic.get-empty");
+            stage.channel.publish("amq.topic", "a.a.a.a.a.a.a.a", "");
+            stage.channel.recv()
+        },
+        "channel.close 406 basic.publish PRECONDITION_FAILED - finding queues for a message to \
+         exchange 'amq.topic' in vhost '/' takes more than 9 steps (amqp.routing_steps_max)",
+    ),
+    (
         "delivery_timed_out",
         |stage| {
             stage.channel.publish("", "q", "x");
@@ -218,7 +233,7 @@ pub(super) const CONFIGURED: &[Row] = &[
 const CONFIG: &str = "node_name = \"rabbit@test\"\n[amqp]\nconnection_max = 3\n\
                       connection_max_per_address = 2\nbinding_max = 1\n\
                       channel_max_per_node = 4\nqueue_max = 1\nexchange_max = 7\n\
-                      consumer_max_per_channel = 1\nconsumer_timeout = \"1s\"\n\
+                      consumer_max_per_channel = 1\nrouting_steps_max = 9\nconsumer_timeout = \"1s\"\n\
                       unfinished_messages_max = \"64KiB\"\n\
                       unfinished_messages_max_per_node = \"1MiB\"\n\
                       uncommitted_max = \"64KiB\"\nuncommitted_max_per_node = \"1MiB\"\n";

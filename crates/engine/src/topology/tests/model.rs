@@ -381,7 +381,7 @@ fn check_routes(
                 let headers = headers.map(TableBuf::as_table);
                 let properties = Properties { headers, ..Properties::default() };
                 let message = Routable { keys: &keys, properties: &properties, drawn: 0 };
-                topology.route(exchange, message, routes);
+                topology.route(exchange, message, routes).unwrap();
                 let found: BTreeSet<_> = routes.as_slice().iter().map(|queue| queue.0).collect();
                 prop_assert_eq!(found.len(), routes.len(), "a queue came twice");
                 let expected = model.route(exchange, &keys, headers);

@@ -51,13 +51,30 @@ fn the_trie_is_empty_again_after_all_bindings_went() {
     assert!(index.children.is_empty());
 }
 
-/// Without the memory of visited states this takes longer than the universe has existed.
+/// If each way to a node were gone, this would take longer than the universe has existed.
 #[test]
 fn many_hashes_do_not_explode() {
     let pattern = vec!["#.a"; 60].join(".");
     let (index, _) = index_of(&[&pattern, &format!("{pattern}.b")]);
     let key = vec!["a"; 120].join(".");
     assert_eq!(matching(&index, &key).len(), 1);
+    let (mut scratch, words, nodes) = (Scratch::default(), 120, 122);
+    let mut steps = Steps::up_to(words * nodes);
+    index.for_each_match(&key, &mut scratch, &mut steps, |_| {}).unwrap();
+    assert!(scratch.many.len() + scratch.reached.len() <= nodes, "{scratch:?}");
+    assert!(scratch.repeated.len() <= nodes, "{scratch:?}");
+}
+
+#[test]
+fn steps_have_a_bound() {
+    let (index, _) = index_of(&["a.b", "a.*", "#"]);
+    let walk = |steps_max| {
+        let mut steps = Steps::up_to(steps_max);
+        index.for_each_match("a.b", &mut Scratch::default(), &mut steps, |_| {})
+    };
+    // The root with `a`, its child with `b`.
+    assert_eq!(walk(2), Ok(()));
+    assert_eq!(walk(1), Err(TooManySteps(1)));
 }
 
 proptest! {
@@ -128,7 +145,9 @@ fn index_of(patterns: &[impl AsRef<str>]) -> (TopicIndex, Vec<u32>) {
 /// The matching bindings; each may be reported once only.
 fn matching(index: &TopicIndex, key: &str) -> Vec<BindingId> {
     let mut found = Vec::new();
-    index.for_each_match(key, &mut Scratch::default(), |ids| found.extend_from_slice(ids));
+    let (mut scratch, mut steps) = (Scratch::default(), Steps::up_to(usize::MAX));
+    let collect = |ids: &[BindingId]| found.extend_from_slice(ids);
+    index.for_each_match(key, &mut scratch, &mut steps, collect).unwrap();
     found.sort_unstable();
     found
 }
