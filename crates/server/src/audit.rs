@@ -8,7 +8,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use leveret_broker::{Action, Actor, AuditLog};
@@ -124,8 +124,18 @@ impl State {
 }
 
 fn open(path: &Path) -> io::Result<Open> {
-    let file = OpenOptions::new().append(true).create(true).mode(OWNER_ONLY).open(path)?;
-    let bytes = file.metadata()?.len();
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).append(true).create(true).mode(OWNER_ONLY).open(path)?;
+    let mut bytes = file.metadata()?.len();
+    // A line that a full disk or a crash cut off ends where it was cut.
+    if let Some(last) = bytes.checked_sub(1) {
+        let mut end = [0];
+        file.read_exact_at(&mut end, last)?;
+        if end != *b"\n" {
+            file.write_all(b"\n")?;
+            bytes += 1;
+        }
+    }
     Ok(Open { file, bytes })
 }
 
@@ -239,6 +249,21 @@ mod tests {
         audit.reopen(config(&folder, 1 << 20, 2));
         record(&audit, "d");
         assert_eq!(names(&path), ["d"]);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_is_not_continued() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        fs::write(&path, "{\"time\":\"20").unwrap();
+        let audit = AuditFile::new(config(&folder, 1 << 20, 2));
+        record(&audit, "a");
+        record(&audit, "b");
+        let text = fs::read_to_string(&path).unwrap();
+        let (cut_off, rest) = text.split_once('\n').unwrap();
+        assert_eq!(cut_off, "{\"time\":\"20");
+        fs::write(&path, rest).unwrap();
+        assert_eq!(names(&path), ["a", "b"]);
     }
 
     #[test]
