@@ -87,6 +87,21 @@ impl Tls {
         Ok(())
     }
 
+    /// Reads the files of what was served anew. Nothing changes, and `false` is returned, if something
+    /// else is served by now: other settings may have come meanwhile.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    fn renew(&self, old: &Arc<Served>) -> Result<bool, TlsError> {
+        let new = Served::read(old.config.clone(), self.application)?;
+        let mut served = self.served.write();
+        let is_still = Arc::ptr_eq(&served, old);
+        if is_still {
+            *served = Arc::new(new);
+        }
+        Ok(is_still)
+    }
+
     fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served.read())
     }

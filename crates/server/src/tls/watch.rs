@@ -53,12 +53,42 @@ impl Watched {
         if stamps == served.stamps || stamps == self.refused {
             return;
         }
-        match self.tls.reload(served.config.clone()) {
-            Ok(()) => tracing::info!("certificates for {} are new and were read", self.name),
+        match self.tls.renew(&served) {
+            Ok(true) => tracing::info!("certificates for {} are new and were read", self.name),
+            Ok(false) => {}
             Err(error) => {
                 tracing::error!("TLS for {} stays as it was: {error}", self.name);
                 self.refused = stamps;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::{TlsConfig, TlsVersion};
+
+    #[test]
+    fn settings_that_come_while_files_are_read_stay() {
+        let folder = TempDir::new().unwrap();
+        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&cert, identity.cert.pem()).unwrap();
+        fs::write(&key, identity.signing_key.serialize_pem()).unwrap();
+        let before =
+            TlsConfig { cert_files: vec![cert], key_files: vec![key], ..TlsConfig::default() };
+        let after = TlsConfig { versions: vec![TlsVersion::Tls13], ..before.clone() };
+        let tls = Tls::new(before, None).unwrap();
+        let looked_at = tls.served();
+        assert!(tls.renew(&looked_at).unwrap());
+        let looked_at = tls.served();
+        tls.reload(after.clone()).unwrap();
+        assert!(!tls.renew(&looked_at).unwrap());
+        assert_eq!(tls.served().config, after);
     }
 }
