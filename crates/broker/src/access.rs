@@ -26,9 +26,10 @@ mod user;
 mod verified;
 mod wildcard;
 
+use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ahash::{AHashMap, AHashSet};
 use parking_lot::RwLock;
@@ -66,6 +67,17 @@ pub struct AccessControl {
     verified: Option<VerifiedLogins>,
     attempts: attempts::Attempts,
     throttle: Throttle,
+    listener: Listener,
+}
+
+/// Is told of each change of users and permissions, when it holds already.
+#[derive(Default)]
+struct Listener(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Listener").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// A user and what it was granted; deleting the user deletes its permissions with it.
@@ -94,7 +106,13 @@ impl AccessControl {
             verified: VerifiedLogins::new(),
             attempts: attempts::Attempts::default(),
             throttle: Throttle::default(),
+            listener: Listener::default(),
         }
+    }
+
+    /// Has this called after each change of users and permissions. Only the first that asks is told.
+    pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
+        let _ = self.listener.0.set(Box::new(listener));
     }
 
     /// Has new passwords hashed like that.
@@ -437,6 +455,10 @@ impl AccessControl {
         let mut accounts = self.accounts.write();
         let result = change(&mut accounts);
         self.generation.fetch_add(1, Ordering::Release);
+        drop(accounts);
+        if let Some(listener) = self.listener.0.get() {
+            listener();
+        }
         result
     }
 }

@@ -65,6 +65,8 @@ pub struct Session {
     client: Arc<Client>,
     vhost: Arc<Vhost>,
     rights: SessionRights,
+    /// Whether the broker's own user of that name has the client's tags.
+    has_own_tags: bool,
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
@@ -93,14 +95,15 @@ impl Session {
         entry: Option<Decision>,
     ) -> Result<Self, AmqpError> {
         let principal = principal.into();
-        let user = Arc::clone(&principal.user);
+        let (user, has_own_tags) = (Arc::clone(&principal.user), principal.has_own_tags());
         let find = || broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost));
         let limits = broker.access().user_limits(&user.name);
         let (vhost, presence) = broker.occupancy.enter(broker.limits, &user, limits, find)?;
         let id = broker.next_session();
         let rights = SessionRights::new(broker.access(), &principal, vhost.name(), false);
         let client = Client { connection, user };
-        Self::new(broker, id, client, vhost, rights, Some(presence), entry)
+        let session = Self::new(broker, id, client, vhost, rights, Some(presence), entry)?;
+        Ok(Self { has_own_tags, ..session })
     }
 
     /// Opens a session for one request of an operator, which is no connection: no limit stands
@@ -117,9 +120,10 @@ impl Session {
         let principal = principal.into();
         let found = broker.vhost(vhost).ok_or_else(|| refusal::vhost_not_found(vhost))?;
         let rights = SessionRights::new(broker.access(), &principal, vhost, true);
+        let has_own_tags = principal.has_own_tags();
         let (id, client) = Self::unconnected(broker, principal.user);
         let session = Self::new(broker, id, client, found, rights, None, None)?;
-        Ok(Self { actor: Some(actor), ..session })
+        Ok(Self { actor: Some(actor), has_own_tags, ..session })
     }
 
     /// Opens a session of the broker itself, which may do everything, also what `amq.` in front of a
@@ -184,6 +188,7 @@ impl Session {
         Self {
             id,
             rights,
+            has_own_tags: false,
             broker: Arc::clone(broker),
             client: Arc::new(client),
             vhost,

@@ -72,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) long_work: Arc<Semaphore>,
     /// Notified when the disk has taken enough of what waits to be written that the journal does not have.
     pub(crate) paging_relief: Arc<Notify>,
+    /// Changes with users and permissions.
+    pub(crate) permissions: watch::Receiver<()>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
     /// What all of them may take of memory.
@@ -116,6 +118,8 @@ pub(crate) struct Connection {
     check_interval: Option<Duration>,
     /// The policies that is by.
     policy_generation: u64,
+    /// The permissions its consumers were last looked at with.
+    own_permissions: Option<u64>,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
@@ -234,6 +238,7 @@ impl Connection {
             gate: None,
             check_interval: None,
             policy_generation: 0,
+            own_permissions: None,
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,
@@ -249,6 +254,7 @@ impl Connection {
         }
         self.has_published = false;
         self.check_expiry(now);
+        self.cancel_unreadable();
         let is_short = !self.context.broker.alarms().shortage().is_none();
         let mut consumed = 0;
         let mut next = self.publish_postponed();

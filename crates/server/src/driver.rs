@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use leveret_broker::UNWRITTEN_JOURNAL_MAX;
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -84,6 +84,7 @@ struct Driver {
     /// When the handshake, or the client's agreement to a close, is overdue.
     deadline: Option<Instant>,
     started: Instant,
+    permissions: watch::Receiver<()>,
     /// When deliveries are looked at that may wait too long for their settlement.
     next_check: Option<Instant>,
 }
@@ -146,10 +147,12 @@ impl Driver {
             }
         }));
         let handshake_timeout = context.amqp.handshake_timeout;
+        let permissions = context.permissions.clone();
         let driver = Self {
             connection,
             control,
             context,
+            permissions,
             outbox,
             reader,
             buffer: BytesMut::new(),
@@ -324,6 +327,9 @@ impl Driver {
                 () = self.outbox.drained() => return Room::Found,
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.told.cancelled() => return Room::Never,
+                Ok(()) = self.permissions.changed() => {
+                    self.connection.check_permissions(clock::now());
+                }
                 () = until(expiry) => {}
             }
         }
@@ -403,6 +409,7 @@ impl Driver {
         let Some(reason) = shortage.borrow_and_update().reason() else { return Resources::Found };
         self.connection.block(reason);
         while !self.expire_login() {
+            let expiry = self.expiry();
             tokio::select! {
                 biased;
                 over = shortage.wait_for(|shortage| shortage.is_none()) => match over {
@@ -414,7 +421,10 @@ impl Driver {
                 },
                 () = self.writer_gone.cancelled() => return Resources::Never,
                 () = self.told.cancelled() => return Resources::Stop,
-                () = until(self.expiry()) => {}
+                Ok(()) = self.permissions.changed() => {
+                    self.connection.check_permissions(clock::now());
+                }
+                () = until(expiry) => {}
             }
         }
         Resources::Stop
@@ -441,6 +451,10 @@ impl Driver {
                 }
                 read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
                 () = self.writer_gone.cancelled() => return Ok(Input::End),
+                Ok(()) = self.permissions.changed() => {
+                    self.connection.check_permissions(clock::now());
+                    continue;
+                }
             };
             match read {
                 Ok(Ok(0)) => return Ok(Input::End),

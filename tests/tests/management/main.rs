@@ -24,6 +24,7 @@ mod passwords;
 mod permissions;
 mod protection;
 mod recorded;
+mod rights_taken;
 mod route;
 mod stats;
 mod streams;

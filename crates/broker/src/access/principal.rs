@@ -32,8 +32,12 @@ pub enum Rights {
 impl Principal {
     /// Whether nobody but the broker had a part in the login.
     pub fn is_own(&self) -> bool {
+        self.has_own_tags() && matches!(self.rights, Rights::Internal)
+    }
+
+    /// Whether the tags are those of the broker's own user.
+    pub fn has_own_tags(&self) -> bool {
         self.own.as_ref().is_some_and(|own| Arc::ptr_eq(own, &self.user))
-            && matches!(self.rights, Rights::Internal)
     }
 
     /// When the login ends, in seconds since 1970, if it does.

@@ -118,6 +118,11 @@ impl SessionRights {
         self.access.generation() + self.own_generation
     }
 
+    /// A number that changes whenever the broker's own permissions do; `None` if others decide.
+    pub(crate) fn own_permissions(&self) -> Option<u64> {
+        matches!(self.source, Source::Internal(_)).then(|| self.access.generation())
+    }
+
     /// Answers from outside that are too old are forgotten.
     pub(crate) fn begin(&mut self, now: Millis) {
         match &mut self.source {

@@ -160,6 +160,12 @@ impl Session {
         }
     }
 
+    /// A number that changes whenever somebody may have lost a permission that the broker itself gave;
+    /// `None` if others decide what this user may do.
+    pub fn own_permissions(&self) -> Option<u64> {
+        self.rights.own_permissions()
+    }
+
     /// Removes a consumer.
     pub fn cancel(&mut self, queue: &Arc<SharedQueue>, consumer: ConsumerId) {
         queue.remove_consumer(consumer, &mut self.turn);

@@ -407,11 +407,21 @@ impl Session {
         found.is_some_and(|found| found.spec().kind == ExchangeKind::Topic)
     }
 
+    /// Whether it may publish in others' names, by the tags that the broker's own user has now where
+    /// these counted at the login.
+    fn is_impersonator(&self) -> bool {
+        let user = &self.client.user;
+        if !self.has_own_tags {
+            return user.has_tag(tag::IMPERSONATOR);
+        }
+        let now = self.broker.access().user(&user.name);
+        now.is_some_and(|now| now.has_tag(tag::IMPERSONATOR))
+    }
+
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
         match properties.user_id {
             Some(claimed)
-                if claimed != self.client.user.name.as_bytes()
-                    && !self.client.user.has_tag(tag::IMPERSONATOR) =>
+                if claimed != self.client.user.name.as_bytes() && !self.is_impersonator() =>
             {
                 let claimed = String::from_utf8_lossy(claimed);
                 Err(refusal::user_id_mismatch(&claimed, &self.client.user.name))

@@ -6,6 +6,7 @@ use leveret_broker::{
     Consume, DIRECT_REPLY_TO, DeprecatedFeature, NewConsumer, Session, generated_name, refusal,
 };
 use leveret_codec::{AmqpError, basic};
+use leveret_engine::Millis;
 
 use super::Connection;
 use super::topology::saturated;
@@ -170,6 +171,26 @@ impl Connection {
             }
         }
         Some(unreadable)
+    }
+
+    /// Users or permissions have changed.
+    pub(crate) fn check_permissions(&mut self, now: Millis) {
+        if let Some(session) = &mut self.session {
+            session.begin(now);
+            self.cancel_unreadable();
+            self.end_turn();
+        }
+    }
+
+    /// Cancels the consumers of queues that the user may no longer read by the broker's own
+    /// permissions, if these have changed.
+    pub(super) fn cancel_unreadable(&mut self) {
+        let permissions = self.session.as_ref().and_then(Session::own_permissions);
+        if permissions != self.own_permissions {
+            self.own_permissions = permissions;
+            let unreadable = self.unreadable().unwrap_or_default();
+            self.cancel_all(unreadable);
+        }
     }
 
     /// Cancels these.
