@@ -186,7 +186,7 @@ impl Reading {
         }
         let Some(header) = self.header(rest) else {
             stretch.has_gaps = true;
-            return self.skip(bytes, at, stretch).filter(|_| self.goes_past_damage);
+            return if self.goes_past_damage { self.skip(bytes, at, stretch) } else { None };
         };
         let length = usize::try_from(header.length).ok()?.checked_add(unit::HEADER)?;
         // The first one is there as a whole.
