@@ -11,20 +11,37 @@ use leveret_tests::{
     passive, publish, purge, qos, reject, table, unbind, unbind_exchange,
 };
 
-/// Users by what they may, in every way with all names or with none; the last may not even enter.
-const USERS: [Account<'_>; 6] = [
+/// Users by what they may, in every way with all names or with none, and with all keys of a topic
+/// exchange or with none; the last may not even enter.
+const USERS: [Account<'_>; 10] = [
     account("entry", Some([NO, NO, NO])),
     account("configure", Some([ALL, NO, NO])),
     account("write", Some([NO, ALL, NO])),
     account("read", Some([NO, NO, ALL])),
     account("all", Some([ALL, ALL, ALL])),
+    // Keys come after the exchange.
+    with_keys("entry-with-keys", [NO, NO, NO], [ALL, ALL]),
+    with_keys("all-but-keys", [ALL, ALL, ALL], [NO, NO]),
+    with_keys("all-but-reading-keys", [ALL, ALL, ALL], [ALL, NO]),
+    with_keys("all-but-writing-keys", [ALL, ALL, ALL], [NO, ALL]),
     account("out", None),
 ];
 const ALL: &str = ".*";
 const NO: &str = "^$";
+const KINDS: [&str; 3] = ["configure", "write", "read"];
+const TOPIC: &str = "topic 'k' in exchange 'amq.topic'";
 
 const fn account<'a>(name: &'a str, permissions: Option<[&'a str; 3]>) -> Account<'a> {
     Account { name, tag: "", permissions, topic: None }
+}
+
+const fn with_keys<'a>(
+    name: &'a str,
+    permissions: [&'a str; 3],
+    [write, read]: [&'a str; 2],
+) -> Account<'a> {
+    let topic = Some(["amq.topic", write, read]);
+    Account { topic, ..account(name, Some(permissions)) }
 }
 
 /// What a method needs.
@@ -37,21 +54,33 @@ enum Needs {
 
 use Needs::{All, Any};
 
-/// A method, how it is sent, and what comes back.
-type Row = (&'static str, fn(&Channel) -> Answer, Needs);
+/// A method, how it is sent, what comes back to whoever may, and what they need.
+type Row = (&'static str, fn(&Channel) -> Answer, &'static str, Needs);
 
 const ROWS: &[Row] = &[
-    ("channel.open", |channel| channel.call(&channel::Open {}), All(&[])),
-    ("channel.flow", |channel| channel.call(&channel::Flow { active: true }), All(&[])),
+    (
+        "channel.open",
+        |channel| channel.call(&channel::Open {}),
+        "connection.close 504 channel.open CHANNEL_ERROR - second 'channel.open' seen",
+        All(&[]),
+    ),
+    (
+        "channel.flow",
+        |channel| channel.call(&channel::Flow { active: true }),
+        "channel.flow-ok true",
+        All(&[]),
+    ),
     (
         "channel.flow-ok",
         |channel| channel.call(&Method::ChannelFlowOk(channel::FlowOk { active: true })),
+        "connection.close 503 channel.flow-ok COMMAND_INVALID - unimplemented method",
         All(&[]),
     ),
-    ("channel.close", |channel| channel.call(&CLOSE), All(&[])),
+    ("channel.close", |channel| channel.call(&CLOSE), "channel.close-ok", All(&[])),
     (
         "channel.close-ok",
         |channel| channel.call(&Method::ChannelCloseOk(channel::CloseOk {})),
+        "connection.close 503 channel.close-ok COMMAND_INVALID - unimplemented method",
         All(&[]),
     ),
     (
@@ -66,11 +95,13 @@ const ROWS: &[Row] = &[
                 read: true,
             })
         },
+        "access.request-ok 1",
         All(&[]),
     ),
     (
         "exchange.declare",
         |channel| channel.call(&declare_exchange("x", "direct")),
+        "exchange.declare-ok",
         All(&[("configure", "exchange 'x'")]),
     ),
     (
@@ -80,6 +111,7 @@ const ROWS: &[Row] = &[
             let declare = declare_exchange("with-alternate", "direct");
             channel.call(&exchange::Declare { arguments: arguments.as_table(), ..declare })
         },
+        "exchange.declare-ok",
         All(&[
             ("configure", "exchange 'with-alternate'"),
             ("read", "exchange 'with-alternate'"),
@@ -91,24 +123,45 @@ const ROWS: &[Row] = &[
         |channel| {
             channel.call(&exchange::Declare { passive: true, ..declare_exchange("x", "direct") })
         },
+        "exchange.declare-ok",
         Any("exchange 'x'"),
     ),
     (
         "exchange.delete",
         |channel| channel.call(&delete_exchange("gone")),
+        "exchange.delete-ok",
         All(&[("configure", "exchange 'gone'")]),
     ),
     (
         "exchange.bind",
         |channel| channel.call(&bind_exchange("x", "amq.fanout", "k")),
+        "exchange.bind-ok",
         All(&[("write", "exchange 'x'"), ("read", "exchange 'amq.fanout'")]),
+    ),
+    (
+        "exchange.bind",
+        |channel| channel.call(&bind_exchange("x", "amq.topic", "k")),
+        "exchange.bind-ok",
+        All(&[("write", "exchange 'x'"), ("read", "exchange 'amq.topic'"), ("read", TOPIC)]),
     ),
     (
         "exchange.unbind",
         |channel| channel.call(&unbind_exchange("x", "amq.fanout", "k")),
+        "exchange.unbind-ok",
         All(&[("write", "exchange 'x'"), ("read", "exchange 'amq.fanout'")]),
     ),
-    ("queue.declare", |channel| channel.call(&declare("q")), All(&[("configure", "queue 'q'")])),
+    (
+        "exchange.unbind",
+        |channel| channel.call(&unbind_exchange("x", "amq.topic", "k")),
+        "exchange.unbind-ok",
+        All(&[("write", "exchange 'x'"), ("read", "exchange 'amq.topic'"), ("read", TOPIC)]),
+    ),
+    (
+        "queue.declare",
+        |channel| channel.call(&declare("q")),
+        "queue.declare-ok q 0 0",
+        All(&[("configure", "queue 'q'")]),
+    ),
     (
         "queue.declare",
         |channel| {
@@ -116,38 +169,70 @@ const ROWS: &[Row] = &[
             let declare = declare("with-letters");
             channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare })
         },
+        "queue.declare-ok with-letters 0 0",
         All(&[
             ("configure", "queue 'with-letters'"),
             ("read", "queue 'with-letters'"),
             ("write", "exchange 'dead'"),
         ]),
     ),
-    ("queue.declare", |channel| channel.call(&passive("q")), Any("queue 'q'")),
+    (
+        "queue.declare",
+        |channel| channel.call(&passive("q")),
+        "queue.declare-ok q 0 0",
+        Any("queue 'q'"),
+    ),
     (
         "queue.bind",
         |channel| channel.call(&bind("q", "amq.fanout", "k")),
+        "queue.bind-ok",
         All(&[("write", "queue 'q'"), ("read", "exchange 'amq.fanout'")]),
+    ),
+    (
+        "queue.bind",
+        |channel| channel.call(&bind("q", "amq.topic", "k")),
+        "queue.bind-ok",
+        All(&[("write", "queue 'q'"), ("read", "exchange 'amq.topic'"), ("read", TOPIC)]),
     ),
     (
         "queue.unbind",
         |channel| channel.call(&unbind("q", "amq.fanout", "k")),
+        "queue.unbind-ok",
         All(&[("write", "queue 'q'"), ("read", "exchange 'amq.fanout'")]),
     ),
-    ("queue.purge", |channel| channel.call(&purge("q")), All(&[("read", "queue 'q'")])),
+    (
+        "queue.unbind",
+        |channel| channel.call(&unbind("q", "amq.topic", "k")),
+        "queue.unbind-ok",
+        All(&[("write", "queue 'q'"), ("read", "exchange 'amq.topic'"), ("read", TOPIC)]),
+    ),
+    (
+        "queue.purge",
+        |channel| channel.call(&purge("q")),
+        "queue.purge-ok 0",
+        All(&[("read", "queue 'q'")]),
+    ),
     (
         "queue.delete",
         |channel| channel.call(&delete("gone")),
+        "queue.delete-ok 0",
         All(&[("configure", "queue 'gone'")]),
     ),
-    ("basic.qos", |channel| channel.call(&qos(1)), All(&[])),
-    ("basic.consume", |channel| channel.call(&consume("q", "c")), All(&[("read", "queue 'q'")])),
-    ("basic.cancel", |channel| channel.call(&cancel("c")), All(&[])),
+    ("basic.qos", |channel| channel.call(&qos(1)), "basic.qos-ok", All(&[])),
+    (
+        "basic.consume",
+        |channel| channel.call(&consume("q", "c")),
+        "basic.consume-ok c",
+        All(&[("read", "queue 'q'")]),
+    ),
+    ("basic.cancel", |channel| channel.call(&cancel("c")), "basic.cancel-ok c", All(&[])),
     (
         "basic.cancel-ok",
         |channel| {
             channel.send(&Method::BasicCancelOk(basic::CancelOk { consumer_tag: "c" }));
             channel.call(&qos(1))
         },
+        "basic.qos-ok",
         All(&[]),
     ),
     (
@@ -156,6 +241,7 @@ const ROWS: &[Row] = &[
             channel.publish("x", "k", "body");
             channel.call(&qos(1))
         },
+        "basic.qos-ok",
         All(&[("write", "exchange 'x'")]),
     ),
     (
@@ -164,25 +250,71 @@ const ROWS: &[Row] = &[
             channel.publish("", "nobody", "body");
             channel.call(&qos(1))
         },
+        "basic.qos-ok",
         All(&[("write", "exchange 'amq.default'")]),
     ),
-    ("basic.get", |channel| channel.call(&get("q")), All(&[("read", "queue 'q'")])),
-    ("basic.ack", |channel| channel.call(&ack(7)), All(&[])),
-    ("basic.nack", |channel| channel.call(&nack(7)), All(&[])),
-    ("basic.reject", |channel| channel.call(&reject(7)), All(&[])),
-    ("basic.recover", |channel| channel.call(&basic::Recover { requeue: true }), All(&[])),
+    (
+        "basic.publish",
+        |channel| {
+            channel.publish("amq.topic", "k", "body");
+            channel.call(&qos(1))
+        },
+        "basic.qos-ok",
+        All(&[("write", "exchange 'amq.topic'"), ("write", TOPIC)]),
+    ),
+    (
+        "basic.get",
+        |channel| channel.call(&get("q")),
+        "basic.get-empty",
+        All(&[("read", "queue 'q'")]),
+    ),
+    (
+        "basic.ack",
+        |channel| channel.call(&ack(7)),
+        "channel.close 406 basic.ack PRECONDITION_FAILED - unknown delivery tag 7",
+        All(&[]),
+    ),
+    (
+        "basic.nack",
+        |channel| channel.call(&nack(7)),
+        "channel.close 406 basic.nack PRECONDITION_FAILED - unknown delivery tag 7",
+        All(&[]),
+    ),
+    (
+        "basic.reject",
+        |channel| channel.call(&reject(7)),
+        "channel.close 406 basic.reject PRECONDITION_FAILED - unknown delivery tag 7",
+        All(&[]),
+    ),
+    (
+        "basic.recover",
+        |channel| channel.call(&basic::Recover { requeue: true }),
+        "basic.recover-ok",
+        All(&[]),
+    ),
     (
         "basic.recover-async",
         |channel| {
             channel.send(&Method::BasicRecoverAsync(basic::RecoverAsync { requeue: true }));
             channel.call(&qos(1))
         },
+        "basic.qos-ok",
         All(&[]),
     ),
-    ("confirm.select", |channel| channel.call(&confirm_select()), All(&[])),
-    ("tx.select", |channel| channel.call(&tx::Select {}), All(&[])),
-    ("tx.commit", |channel| channel.call(&tx::Commit {}), All(&[])),
-    ("tx.rollback", |channel| channel.call(&tx::Rollback {}), All(&[])),
+    ("confirm.select", |channel| channel.call(&confirm_select()), "confirm.select-ok", All(&[])),
+    ("tx.select", |channel| channel.call(&tx::Select {}), "tx.select-ok", All(&[])),
+    (
+        "tx.commit",
+        |channel| channel.call(&tx::Commit {}),
+        "channel.close 406 tx.commit PRECONDITION_FAILED - channel is not transactional",
+        All(&[]),
+    ),
+    (
+        "tx.rollback",
+        |channel| channel.call(&tx::Rollback {}),
+        "channel.close 406 tx.rollback PRECONDITION_FAILED - channel is not transactional",
+        All(&[]),
+    ),
 ];
 
 /// What everybody goes through who logs in, and how connections end: `a_user_without_permission_...`
@@ -208,7 +340,7 @@ fn each_method_needs_what_it_needs_of_each_kind_of_user() {
     assert_eq!(admin.call(&declare_exchange("x", "direct")), "exchange.declare-ok");
     for user in USERS.iter().filter(|user| user.permissions.is_some()) {
         for (index, row) in (1..).zip(ROWS) {
-            let (method, send, _) = row;
+            let (method, send, done, _) = row;
             let connection = enter(&broker, user.name).unwrap();
             let answer = send(&connection.channel(index));
             match refusal(row, user) {
@@ -220,11 +352,11 @@ fn each_method_needs_what_it_needs_of_each_kind_of_user() {
                     );
                     assert_eq!(answer, text);
                 }
-                None => assert!(
-                    !answer.to_string().contains("ACCESS_REFUSED"),
-                    "{method} by {}: {answer}",
-                    user.name
-                ),
+                None => assert_eq!(answer, *done, "{method} by {}", user.name),
+            }
+            // Its consumer has left the queue then.
+            if !answer.ends_connection() {
+                connection.close();
             }
         }
     }
@@ -304,18 +436,20 @@ fn no_method_is_left_out() {
 }
 
 /// The first thing that the user lacks.
-fn refusal((_, _, needs): &Row, user: &Account<'_>) -> Option<String> {
-    let kinds = ["configure", "write", "read"];
-    let patterns = user.permissions.unwrap_or([NO; 3]);
-    let may = |access: &str| {
-        kinds.iter().zip(patterns).any(|(kind, pattern)| *kind == access && pattern == ALL)
+fn refusal((.., needs): &Row, user: &Account<'_>) -> Option<String> {
+    let names = user.permissions.unwrap_or([NO; 3]);
+    // Who has no permission for keys of an exchange may use all.
+    let keys = user.topic.map_or([ALL; 3], |[_, write, read]| [NO, write, read]);
+    let may = |access: &str, what: &str| {
+        let patterns = if what == TOPIC { keys } else { names };
+        KINDS.iter().zip(patterns).any(|(kind, pattern)| *kind == access && pattern == ALL)
     };
     match needs {
         All(needs) => {
-            let lacking = needs.iter().find(|(access, _)| !may(access))?;
-            Some(format!("{} access to {}", lacking.0, lacking.1))
+            let (access, what) = needs.iter().find(|(access, what)| !may(access, what))?;
+            Some(format!("{access} access to {what}"))
         }
-        Any(what) if !kinds.iter().any(|kind| may(kind)) => {
+        Any(what) if !KINDS.iter().any(|kind| may(kind, what)) => {
             Some(format!("configure access to {what}"))
         }
         Any(_) => None,
