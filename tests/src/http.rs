@@ -18,7 +18,7 @@ pub struct Reply {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The body as it came; nothing of events, which go on.
     pub text: String,
 }
 
@@ -71,7 +71,10 @@ impl Api {
         let request = request.body(body.to_owned()).expect("a request");
         let response = self.agent.run(request).unwrap_or_else(|error| panic!("{path}: {error}"));
         let (parts, mut body) = response.into_parts();
-        let text = body.read_to_string().expect("a body of text");
+        let is_endless =
+            parts.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let text =
+            if is_endless { String::new() } else { body.read_to_string().expect("a body of text") };
         Reply { status: parts.status.as_u16(), headers: parts.headers, text }
     }
 
