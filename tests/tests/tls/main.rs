@@ -14,6 +14,7 @@ mod listeners;
 mod openssl;
 mod reload;
 mod rotation;
+mod scanner;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
