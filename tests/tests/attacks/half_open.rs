@@ -7,6 +7,9 @@ use crate::scene::{Attack, metrics};
 
 /// So many may wait, the well-behaved client's among them.
 const WAITING: f64 = 50.0;
+/// How many were turned away for that.
+const REFUSED: &str = "leveret_connections_refused_total{limit=\"handshake_max\"}";
+const REFUSED_MIN: f64 = 400.0;
 
 /// However many come, so many wait; the well-behaved client finds a place among them, and again.
 #[test]
@@ -34,13 +37,13 @@ fn half_open_sockets() {
                 held.remove(0);
             }
         }
+        target.await_count(REFUSED, REFUSED_MIN);
         held
     });
     let Some(aftermath) = aftermath else { return };
     let metrics_of = &aftermath.metrics;
     assert!(metrics_of["leveret_connections_in_handshake"] <= WAITING);
-    let refused = metrics_of["leveret_connections_refused_total{limit=\"handshake_max\"}"];
-    assert!(refused >= 400.0, "{refused}");
+    assert!(metrics_of[REFUSED] >= REFUSED_MIN);
     // It has been said once what is up.
     let log = aftermath.broker.log();
     assert_eq!(log.matches("turning AMQP connections away: 50 have not opened yet").count(), 1);

@@ -9,6 +9,9 @@ const PLACES: f64 = 50.0;
 const LISTENERS: f64 = 2.0;
 /// The attackers hold three times as many.
 const HELD: usize = 300;
+/// So many of them were turned away.
+const REFUSED: &str = "leveret_http_connections_refused_total";
+const REFUSED_MIN: f64 = 1800.0;
 /// Of the newest of them, some send a byte more with each round.
 const TRICKLING: usize = 50;
 
@@ -65,11 +68,11 @@ fn half_open_http_connections() {
                 assert!(target.api().get("/overview")["node"].is_string());
             }
         }
+        target.await_count(REFUSED, REFUSED_MIN);
         held
     });
     let Some(aftermath) = aftermath else { return };
-    let refused = aftermath.metrics["leveret_http_connections_refused_total"];
-    assert!(refused >= 1800.0, "{refused}");
+    assert!(aftermath.metrics[REFUSED] >= REFUSED_MIN);
     let log = aftermath.broker.log();
     assert!(log.contains("50 HTTP connections of a listener are open"), "{log}");
     let name = "rabbitmq_process_open_fds";

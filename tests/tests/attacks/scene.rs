@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use leveret_tests::{Api, Broker, Connection, Login, SetOnDrop};
+use leveret_tests::{Api, Broker, Connection, Login, SetOnDrop, eventually};
 
 use crate::worker::{Work, Worker};
 
@@ -99,6 +99,11 @@ impl Target {
     /// The HTTP API, as an administrator.
     pub(crate) fn api(&self) -> Api {
         Api::new(self.management)
+    }
+
+    /// Waits until the broker has counted so many: attackers may be done before it has seen all of them.
+    pub(crate) fn await_count(&self, metric: &str, min: f64) {
+        eventually(|| metrics_at(self.metrics)[metric] >= min);
     }
 }
 
@@ -214,7 +219,11 @@ impl Attack<'_> {
 
 /// What the broker says of itself.
 pub(crate) fn metrics(broker: &Broker) -> Metrics {
-    let reply = Api::new(broker.metrics_address()).send("GET", "/metrics", &[], "");
+    metrics_at(broker.metrics_address())
+}
+
+fn metrics_at(address: SocketAddr) -> Metrics {
+    let reply = Api::new(address).send("GET", "/metrics", &[], "");
     let samples = reply.text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
