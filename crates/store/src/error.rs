@@ -88,6 +88,18 @@ pub enum OpenError {
         /// How far the journal was known to be durable.
         durable: Lsn,
     },
+    /// What a process wrote first behind a clean stop is damaged, what it wrote then is there.
+    #[error(
+        "{path} is damaged at byte {offset}: more was written there after a clean stop, whose beginning cannot be read; \
+         restore the data directory from a backup, or `leveret store repair` keeps all that can be read",
+        path = .path.display()
+    )]
+    DamagedMark {
+        /// The segment file.
+        path: PathBuf,
+        /// Where the clean stop ends.
+        offset: u64,
+    },
     /// A segment whose header is damaged.
     #[error(
         "{path} does not start with a valid segment header ({reason}): restore the data directory from a backup, \

@@ -127,6 +127,11 @@ impl Live {
         self.crashed_at = self.crashed_at.max(last);
     }
 
+    /// Whether all messages up to `last` may have been delivered by a process that crashed.
+    pub(crate) const fn has_crashed(&self, last: u64) -> bool {
+        self.crashed_at >= last
+    }
+
     /// The segment being written.
     pub(crate) fn tail(&self) -> Option<&LiveSegment> {
         self.segments.back()

@@ -66,17 +66,15 @@ pub(crate) fn recover(
         reading = Reading::new(applied);
         reading.read(&found, options, false)?;
     }
-    let Reading { mut taken, mut summary, summaries, unwritten } = reading;
-    if taken.chain.clean_stop && has_lost_mark(&found, &taken)? {
-        taken.chain.clean_stop = false;
-    }
+    let Reading { taken, mut summary, summaries, unwritten } = reading;
+    let goes_on = taken.chain.clean_stop && goes_on(&found, &taken)?;
     let segments: Vec<Segment> = found.into_iter().map(|found| found.segment).collect();
     let Taken { mut chain, mut fold, mut live, mut map, records, bytes, .. } = taken;
     let found = live.len();
     let largest = segments.iter().map(|segment| segment.capacity).max().unwrap_or_default();
 
     let mut torn_bytes = 0;
-    if !segments.is_empty() && !chain.clean_stop {
+    if !segments.is_empty() && (goes_on || !chain.clean_stop) {
         let at = found.saturating_sub(1);
         let end = live.tail().map_or(HEADER, |tail| tail.used);
         torn_bytes = check_rest(segments.get(at..).unwrap_or_default(), end, &mut chain)?;
@@ -84,10 +82,14 @@ pub(crate) fn recover(
     if applied > chain.last() {
         return Err(lost_end(dir, &segments, &live, &chain, applied));
     }
+    if let Some(tail) = live.tail().filter(|_| goes_on) {
+        let path = tail.segment.path.clone();
+        return Err(OpenError::DamagedMark { path, offset: tail.used });
+    }
     if let Some(tail) = live.tail().filter(|_| !chain.clean_stop) {
         // Units a killed process left to the system count from now on, so they must not get
         // lost any more.
-        let start = map.unit_before(chain.durable + 1);
+        let start = map.unit_before(chain.durable);
         rewrite::rewrite(&tail.segment, start, tail.used)?;
     }
     if !segments.is_empty() {
@@ -158,9 +160,9 @@ fn lost_end(
     OpenError::Damaged { path, offset, after: Lsn(chain.last()), durable: Lsn(applied) }
 }
 
-/// Whether a process went on behind a clean stop, there or in the next segment, though the mark it began with
-/// is damaged.
-fn has_lost_mark(found: &[Found], taken: &Taken) -> Result<bool, OpenError> {
+/// Whether a process went on behind a clean stop, there or in the next segment. It began with a mark, and synced it
+/// before anything else: where what follows is there and the mark is not, that is damaged.
+fn goes_on(found: &[Found], taken: &Taken) -> Result<bool, OpenError> {
     let Some(tail) = taken.live.tail() else { return Ok(false) };
     let next = found.get(taken.live.len()).and_then(|next| next.first);
     if next.is_some_and(|next| next.session > taken.chain.session) {

@@ -167,7 +167,9 @@ impl Writer {
     /// Ends the journal with the mark of a clean stop: nothing has failed, and nothing will be written
     /// any more, to the tables of definitions neither.
     pub(crate) fn finish(&mut self) {
-        if self.shared.failed() {
+        // Where nothing was written the mark of the stop before still ends the journal. Perhaps it could not be
+        // synced: nothing may come behind it before it was written once more.
+        if self.shared.failed() || self.end.must_mark {
             return;
         }
         if let Err(Some(error)) = self.end.mark(unit::CLEAN_STOP) {

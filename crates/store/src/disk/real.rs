@@ -95,9 +95,11 @@ impl Disk for RealDisk {
             Err(errno) => return Err(failed(errno.into())),
         }
         let write_pid = |file: &mut File| {
-            file.set_len(0)?;
+            // What is there is overwritten, so that a full disk need not give a block back and another one out.
             file.rewind()?;
-            writeln!(file, "{}", process::id())
+            let text = format!("{}\n", process::id());
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)
         };
         write_pid(&mut file).map_err(failed)?;
         Ok(DiskLock::new(file))

@@ -271,13 +271,15 @@ impl Reader {
         };
         self.acknowledged = Some(acknowledged);
         let (last, session) = (self.last(), self.chain.session);
+        // Whoever went on behind a clean stop synced a mark first: where that is gone the rest may be in use.
+        let is_resumed = |header: &UnitHeader| self.chain.clean_stop && header.session > session;
         let fits = |header: &UnitHeader| {
             header.salt == segment.salt
                 && header.session >= session
                 && header.first > header.previous
                 && header.first > last
                 && header.previous >= last
-                && header.last() <= acknowledged
+                && (header.last() <= acknowledged || is_resumed(header))
         };
         headers(segment, at, |at, header| fits(&header).then_some(Found { at, header }))
             .map_err(refused("read", &segment.path))

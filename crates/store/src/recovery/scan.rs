@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::{
+    disk::read_around,
     segment::{HEADER, Segment},
     summary::Sealed,
     unit::{self, CLEAN_STOP, MAGIC, REOPENED, UnitHeader},
@@ -94,13 +95,24 @@ impl<'a> Window<'a> {
         };
         if at < self.start || end > self.start + self.buffer.len() as u64 {
             let size = length.max(PIECE).min(capacity - at);
-            self.buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
-            self.segment.file.read_exact_at(&mut self.buffer, at)?;
-            self.start = at;
+            if self.read(at, size).is_err() {
+                // What is not asked for need not be readable.
+                self.read(at, length)?;
+            }
         }
         let from = usize::try_from(at - self.start).map_err(io::Error::other)?;
         let to = usize::try_from(end - self.start).map_err(io::Error::other)?;
         Ok(self.buffer.get(from..to))
+    }
+
+    fn read(&mut self, at: u64, size: u64) -> io::Result<()> {
+        self.buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
+        self.start = at;
+        let read = self.segment.file.read_exact_at(&mut self.buffer, at);
+        if read.is_err() {
+            self.buffer.clear();
+        }
+        read
     }
 }
 
@@ -129,17 +141,24 @@ impl Leftovers {
 
     fn find_before(segment: &Segment, start: u64, limit: u64) -> io::Result<Self> {
         let mut found = Self { durable: 0, session: 0, end: start };
-        let mut window = Window::new(segment);
+        let mut buffer = Vec::new();
         let mut at = start.max(HEADER);
         loop {
             // Each piece overlaps the next by a header, less the 8 bytes it was already tried at.
             let size = (limit - at.min(limit)).min(PIECE);
-            let Some(bytes) = window.bytes(at, size)? else { return Ok(found) };
-            for (index, word) in bytes.chunks_exact(8).enumerate() {
+            buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
+            // There is perhaps nothing where it can't be read, and other units tell of those that are there.
+            if let Some(error) = read_around(&*segment.file, &mut buffer, at) {
+                let path = segment.path.display();
+                tracing::warn!(
+                    "{path} cannot be read everywhere behind the end of the journal: {error}"
+                );
+            }
+            for (index, word) in buffer.chunks_exact(8).enumerate() {
                 if !word.starts_with(&MAGIC) {
                     continue;
                 }
-                let header = bytes.get(index * 8..).and_then(UnitHeader::decode);
+                let header = buffer.get(index * 8..).and_then(UnitHeader::decode);
                 if let Some(header) = header.filter(|header| header.salt == segment.salt) {
                     let end = at + index as u64 * 8 + unit::HEADER as u64;
                     found.durable = found.durable.max(header.durable);

@@ -41,7 +41,7 @@ pub(crate) struct JournalEnd {
     /// A segment was begun and nothing in it is durable yet.
     pub(super) has_rolled: bool,
     /// The journal ends with the mark of a clean stop.
-    must_mark: bool,
+    pub(super) must_mark: bool,
     /// It ends with a mark that took the place of such a one.
     ends_reopened: bool,
 }
@@ -114,7 +114,9 @@ impl JournalEnd {
     /// which a full disk has none of.
     fn replace_mark(&mut self, flags: u32) -> Result<(), Stop> {
         let Some(tail) = self.live.tail() else { return Err(None) };
-        let header = self.mark_header(flags | unit::REOPENED);
+        // Where the process before crashed as well, nothing but this mark tells of that.
+        let reopened = if self.live.has_crashed(self.written) { 0 } else { unit::REOPENED };
+        let header = self.mark_header(flags | reopened);
         let at = tail.used.saturating_sub(unit::HEADER as u64);
         let written = tail.segment.file.write_all_at(&[&header.encode()], at);
         written.tried("writing", &tail.segment.path)?;
