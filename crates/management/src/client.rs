@@ -1,6 +1,7 @@
 //! Who is at the other end of a request: the peer of its connection, or whom a proxy names.
 
-use std::net::{IpAddr, SocketAddr};
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName};
 use leveret_server::config::Networks;
@@ -29,7 +30,8 @@ impl Client {
     /// The client of a request that came over a connection of `peer`.
     ///
     /// The right end of `X-Forwarded-For` is what the nearest proxy saw; what is left of the first
-    /// address that is no proxy's could be anybody's invention.
+    /// address that is no proxy's could be anybody's invention. Where a proxy names somebody by something
+    /// else than an address the client's is [`UNKNOWN`]: it is not the proxy, and not at home.
     pub(crate) fn of(
         peer: IpAddr,
         is_secure: bool,
@@ -40,11 +42,14 @@ impl Client {
         if !proxies.contain(address) {
             return Self { address, is_secure };
         }
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-        let named: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+        // A stranger may have begun the line with bytes of any kind.
+        let lines = headers.get_all(X_FORWARDED_FOR).iter();
+        let lines: Vec<Cow<'_, str>> =
+            lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let named = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
+        let named: Vec<&str> = named.filter(|name| !name.is_empty()).collect();
         for name in named.into_iter().rev() {
-            let Some(before) = parse(name) else { break };
-            address = before;
+            address = parse(name).unwrap_or(UNKNOWN);
             if !proxies.contain(address) {
                 break;
             }
@@ -54,6 +59,9 @@ impl Client {
         Self { address, is_secure }
     }
 }
+
+/// The address of a client that a proxy doesn't know.
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// An address, with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
@@ -99,12 +107,25 @@ mod tests {
             ("10.0.0.3,10.0.0.2", "10.0.0.3"),
             ("198.51.100.7:4711", "198.51.100.7"),
             ("[2001:db8::1]:4711", "2001:db8::1"),
-            ("127.0.0.1, nonsense", "10.0.0.1"),
-            ("127.0.0.1, nonsense, 10.0.0.2", "10.0.0.2"),
+            ("127.0.0.1, nonsense", "0.0.0.0"),
+            ("127.0.0.1, nonsense, 10.0.0.2", "0.0.0.0"),
+            ("unix:", "0.0.0.0"),
             ("", "10.0.0.1"),
+            (",", "10.0.0.1"),
         ] {
             let header = [("x-forwarded-for", named)];
             assert_eq!(client("10.0.0.1", &header).0, expected, "{named}");
+        }
+    }
+
+    /// Proxies write behind what they were given, whatever that is.
+    #[test]
+    fn bytes_that_are_no_text_hide_nobody() {
+        for stranger in [&b"\xe9, 198.51.100.7"[..], b"127.0.0.1, \xff\xfe,198.51.100.7"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_FOR, HeaderValue::from_bytes(stranger).unwrap());
+            let client = Client::of([10, 0, 0, 1].into(), false, &headers, &proxies("10.0.0.0/8"));
+            assert_eq!(client.address.to_string(), "198.51.100.7");
         }
     }
 }
