@@ -12,6 +12,7 @@ mod attempts;
 mod authority;
 mod cache;
 mod fixed_limits;
+mod known_logins;
 mod password;
 mod pattern;
 mod permission;
@@ -23,7 +24,6 @@ mod throttle;
 mod token;
 mod topic_permission;
 mod user;
-mod verified;
 mod wildcard;
 
 use std::fmt;
@@ -39,6 +39,7 @@ pub use self::attempts::{Entrance, LoginAttempts};
 pub use self::authority::{Authority, Decision, Question, ResourceKind};
 pub use self::cache::PermissionCache;
 pub use self::fixed_limits::FIXED_LIMITS;
+use self::known_logins::{KnownLogins, Whose};
 pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
 pub use self::pattern::{Pattern, PatternError};
 pub use self::permission::{Permission, PermissionKind};
@@ -50,7 +51,6 @@ pub use self::throttle::{Throttle, ThrottleLimits, network};
 pub use self::token::{PatternSyntax, TokenRights};
 pub use self::topic_permission::{TopicGrant, TopicPermission, TopicPermissionKind};
 pub use self::user::{User, tag};
-use self::verified::VerifiedLogins;
 use crate::limits::UserLimits;
 
 /// Every user of the node with its permissions, behind one lock.
@@ -64,7 +64,10 @@ pub struct AccessControl {
     generation: AtomicU64,
     loopback_users: AHashSet<Box<str>>,
     hashing: HashingAlgorithm,
-    verified: Option<VerifiedLogins>,
+    /// Logins whose hashes were verified at a cost.
+    right: Option<KnownLogins>,
+    /// And those that were refused at one.
+    wrong: Option<KnownLogins>,
     attempts: attempts::Attempts,
     throttle: Throttle,
     listener: Listener,
@@ -103,7 +106,8 @@ impl AccessControl {
             generation: AtomicU64::new(0),
             loopback_users: loopback_users.into_iter().map(Into::into).collect(),
             hashing: HashingAlgorithm::default(),
-            verified: VerifiedLogins::new(),
+            right: KnownLogins::new(),
+            wrong: KnownLogins::new(),
             attempts: attempts::Attempts::default(),
             throttle: Throttle::default(),
             listener: Listener::default(),
@@ -132,14 +136,16 @@ impl AccessControl {
         if user.is_empty() {
             return false;
         }
-        let (user, are_costly) = (self.user(user), self.hashing == HashingAlgorithm::Argon2id);
-        match user.as_ref().and_then(|user| user.password_hash.as_ref()) {
-            None => are_costly,
-            Some(hash) if hash.algorithm() == HashingAlgorithm::Argon2id => {
-                !self.is_verified(hash, password)
-            }
-            Some(hash) => are_costly && !hash.verify(password),
-        }
+        let (name, are_costly) = (user, self.hashing == HashingAlgorithm::Argon2id);
+        let user = self.user(name);
+        let Some(hash) = user.as_ref().and_then(|user| user.password_hash.as_ref()) else {
+            return are_costly && !self.is_wrong(Whose::Nobody(name), password);
+        };
+        let is_costly = match hash.algorithm() {
+            HashingAlgorithm::Argon2id => !self.is_right(hash, password),
+            _ => are_costly && !hash.verify(password),
+        };
+        is_costly && !self.is_wrong(Whose::Of(hash), password)
     }
 
     /// Whether the user's password is hashed otherwise than new ones are.
@@ -148,8 +154,14 @@ impl AccessControl {
         user.is_some_and(|it| it.password_hash.is_some() && it.hashing_algorithm() != self.hashing)
     }
 
-    fn is_verified(&self, hash: &PasswordHash, password: &[u8]) -> bool {
-        self.verified.as_ref().is_some_and(|verified| verified.contains(hash, password))
+    /// Whether it is known to be the hash's password.
+    fn is_right(&self, hash: &PasswordHash, password: &[u8]) -> bool {
+        self.right.as_ref().is_some_and(|right| right.contains(Whose::Of(hash), password))
+    }
+
+    /// Whether it is known not to be.
+    fn is_wrong(&self, whose: Whose<'_>, password: &[u8]) -> bool {
+        self.wrong.as_ref().is_some_and(|wrong| wrong.contains(whose, password))
     }
 
     /// Whether it is the hash's password. What cost much is remembered.
@@ -157,14 +169,28 @@ impl AccessControl {
         if hash.algorithm() != HashingAlgorithm::Argon2id {
             return hash.verify(password);
         }
-        if self.is_verified(hash, password) {
+        if self.is_right(hash, password) {
             return true;
         }
         let is_right = hash.verify(password);
-        if let Some(verified) = self.verified.as_ref().filter(|_| is_right) {
-            verified.remember(hash, password);
+        if let Some(right) = self.right.as_ref().filter(|_| is_right) {
+            right.remember(Whose::Of(hash), password);
         }
         is_right
+    }
+
+    /// Does the work of a verification with the algorithm of new passwords, unless it `was_done`, for a login that
+    /// fails: once. Whoever comes back with the same costs nothing more.
+    fn refuse(&self, whose: Whose<'_>, password: &[u8], was_done: bool) {
+        if self.is_wrong(whose, password) {
+            return;
+        }
+        if !was_done {
+            password::verify_nothing(self.hashing, password);
+        }
+        if let Some(wrong) = &self.wrong {
+            wrong.remember(whose, password);
+        }
     }
 
     /// A number that changes with every change of users or permissions.
@@ -176,7 +202,7 @@ impl AccessControl {
     ///
     /// An unknown user and a user without a password cost one hash like a wrong password does, and
     /// that as much as one of a new password, so the time of the answer does not tell which names
-    /// exist. An empty name is nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's address.
+    /// exist. The same wrong password again costs nothing, whoever's it is said to be. An empty name is nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.
@@ -189,18 +215,17 @@ impl AccessControl {
         if user.is_empty() {
             return Err(AuthFailure::UnknownUser);
         }
-        let Some(user) = self.user(user) else {
-            password::verify_nothing(self.hashing, password);
+        let name = user;
+        let Some(user) = self.user(name) else {
+            self.refuse(Whose::Nobody(name), password, false);
             return Err(AuthFailure::UnknownUser);
         };
         let Some(hash) = &user.password_hash else {
-            password::verify_nothing(self.hashing, password);
+            self.refuse(Whose::Nobody(name), password, false);
             return Err(AuthFailure::NoPassword);
         };
-        if !self.verify(hash, password) {
-            if hash.algorithm() != self.hashing {
-                password::verify_nothing(self.hashing, password);
-            }
+        if self.is_wrong(Whose::Of(hash), password) || !self.verify(hash, password) {
+            self.refuse(Whose::Of(hash), password, hash.algorithm() == self.hashing);
             return Err(AuthFailure::WrongPassword);
         }
         self.check_origin(&user.name, peer_is_loopback)?;

@@ -175,3 +175,28 @@ fn a_wrong_password_takes_as_long_for_everybody() {
     assert!(access.authenticate("anna", b"anna", true).is_ok());
     assert_eq!(access.authenticate("anna", b"wrong", true), Err(AuthFailure::WrongPassword));
 }
+
+/// It is no guess, so it must not be worth a hash either.
+#[test]
+fn the_same_wrong_password_again_takes_no_time() {
+    let access = directory().hashing_with(HashingAlgorithm::Argon2id);
+    let limits = UserLimits::default();
+    let password_hash = Some(PasswordHash::with(HashingAlgorithm::Argon2id, b"right").unwrap());
+    access.put_user(User { name: "new".into(), password_hash, tags: vec![], limits });
+    for name in ["anna", "new", "nobody"] {
+        for wrong in [&b"wrong"[..], b"old"] {
+            assert!(access.takes_time(name, wrong), "{name}");
+            assert!(access.authenticate(name, wrong, true).is_err());
+            assert!(!access.takes_time(name, wrong), "{name}");
+            assert!(access.authenticate(name, wrong, true).is_err());
+        }
+        assert!(access.takes_time(name, b"another"), "{name}");
+    }
+    // It may be right one day.
+    for name in ["new", "nobody"] {
+        let password_hash = Some(PasswordHash::with(HashingAlgorithm::Argon2id, b"old").unwrap());
+        access.put_user(User { name: name.into(), password_hash, tags: vec![], limits });
+        assert!(access.authenticate(name, b"old", true).is_ok(), "{name}");
+        assert_eq!(access.authenticate(name, b"wrong", true), Err(AuthFailure::WrongPassword));
+    }
+}
