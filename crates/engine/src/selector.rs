@@ -9,6 +9,7 @@
 //! breaks down (a sum of texts, say) and takes the publisher's connection with it, the part that
 //! can't be evaluated has the value `error`, which is neither true nor false.
 
+mod effort;
 mod expression;
 mod like;
 mod term;
@@ -18,6 +19,7 @@ mod value;
 
 use leveret_codec::Value as HeaderValue;
 
+pub(crate) use effort::Effort;
 use expression::Expression;
 use like::InvalidPattern;
 use term::{InvalidTerm, Term};
@@ -58,11 +60,13 @@ impl Selector {
         Ok(Self(Expression::of(term)))
     }
 
-    /// Whether it holds for the headers that `header` looks up.
+    /// Whether it holds for the headers that `header` looks up. What it says once the bound of `effort` is met counts
+    /// for nothing.
     pub(crate) fn matches<'h>(
         &self,
         header: impl Fn(&[u8]) -> Option<HeaderValue<'h>> + Copy,
+        effort: &Effort,
     ) -> bool {
-        self.0.evaluate(&header) == Value::TRUE
+        self.0.evaluate(&header, effort) == Value::TRUE
     }
 }

@@ -1,7 +1,9 @@
 //! Patterns that are meant to take forever.
 
-use leveret_tests::codec::{ArrayBuilder, Properties, Value, queue};
-use leveret_tests::{Channel, Login, bind, confirm_select, declare, publish, table};
+use leveret_tests::codec::{ArrayBuilder, Properties, Value, exchange, queue};
+use leveret_tests::{
+    Channel, Login, bind, confirm_select, declare, declare_exchange, publish, table,
+};
 use serde_json::json;
 
 use crate::scene::Attack;
@@ -53,6 +55,51 @@ fn publish_copies(channel: &Channel, key: &str) {
     let headers = table([("CC", Value::Array(copies.as_array()))]);
     let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
     channel.publish_with(&publish("amq.topic", key), &properties, b"");
+}
+
+/// As many alternatives as a selector has room for, each of which is tried at each byte of a header and nearly
+/// holds everywhere.
+#[test]
+fn pathological_selectors() {
+    let attack = Attack {
+        name: "selectors of many patterns",
+        config: "",
+        rounds: 3,
+        memory_max: 32.0,
+        descriptors_max: 50.0,
+    };
+    attack.run(|target| {
+        let connection = target.connect();
+        let channel = connection.channel(1);
+        let selecting = declare_exchange("selecting", "x-jms-topic");
+        channel.call(&exchange::Declare { auto_delete: true, ..selecting });
+        channel.call(&queue::Declare { exclusive: true, ..declare("q") });
+        let mut terms: Vec<String> = (0..64).map(nearly_everywhere).collect();
+        while let [_, _, ..] = &*terms {
+            terms = terms.chunks(2).map(|two| format!("{{'or',{}}}", two.join(","))).collect();
+        }
+        let selector = format!("{}.", terms[0]);
+        let arguments = table([("rjms_erlang_selector", Value::LongStr(selector.as_bytes()))]);
+        let arguments = arguments.as_table();
+        let bound = channel.call(&queue::Bind { arguments, ..bind("q", "selecting", "") });
+        assert_eq!(bound, "queue.bind-ok");
+        let text = "a".repeat(100_000);
+        let headers = table([("h", Value::LongStr(text.as_bytes()))]);
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        for _ in target.rounds() {
+            channel.publish_with(&publish("selecting", ""), &properties, b"");
+            let refused = "channel.close 406 basic.publish PRECONDITION_FAILED - finding queues";
+            let answer = channel.recv();
+            assert!(answer.starts_with(refused), "{answer}");
+            channel.reopen();
+        }
+        connection
+    });
+}
+
+fn nearly_everywhere(number: usize) -> String {
+    let many = "a".repeat(1000 + number % 20);
+    format!("{{like,{{ident,<<\"h\">>}},<<\"%{many}b\">>,no_escape}}")
 }
 
 /// Policies and permissions, which are searched for in each name.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use leveret_codec::Value as HeaderValue;
 
+use super::effort::Effort;
 use super::like::Pattern;
 use super::term::Term;
 use super::value::Value;
@@ -176,10 +177,11 @@ impl Expression {
         Self::Binary(Operator::of(operator), operands)
     }
 
-    /// Its value for the headers that `header` looks up.
+    /// Its value for the headers that `header` looks up. It is none once the bound of `effort` is met.
     pub(super) fn evaluate<'a, 'h: 'a>(
         &'a self,
         header: &impl Fn(&[u8]) -> Option<HeaderValue<'h>>,
+        effort: &Effort,
     ) -> Value<'a> {
         match self {
             Self::Literal(term) => Value::of_term(term),
@@ -187,31 +189,33 @@ impl Expression {
             Self::Undefined => Value::UNDEFINED,
             Self::Error => Value::ERROR,
             Self::IsNull(name) => Value::of_bool(header(name).is_none()),
-            Self::Not(operand) => not(operand.evaluate(header)),
+            Self::Not(operand) => not(operand.evaluate(header, effort)),
             Self::And(operands) => {
-                let [left, right] = operands.each_ref().map(|operand| operand.evaluate(header));
+                let [left, right] =
+                    operands.each_ref().map(|operand| operand.evaluate(header, effort));
                 and(left, right)
             }
             // One holds if not both don't.
             Self::Or(operands) => {
-                let [left, right] = operands.each_ref().map(|operand| operand.evaluate(header));
+                let [left, right] =
+                    operands.each_ref().map(|operand| operand.evaluate(header, effort));
                 not(and(not(left), not(right)))
             }
             Self::Between(operands) => {
-                let values = operands.each_ref().map(|operand| operand.evaluate(header));
+                let values = operands.each_ref().map(|operand| operand.evaluate(header, effort));
                 if values.iter().any(|value| value.is_undefined()) {
                     return Value::UNDEFINED;
                 }
                 let [value, from, to] = values;
                 Value::of_bool(from.compare(value).is_le() && value.compare(to).is_le())
             }
-            Self::Like(operand, pattern) => match operand.evaluate(header) {
-                Value::Binary(text) => Value::of_bool(pattern.matches(text)),
+            Self::Like(operand, pattern) => match operand.evaluate(header, effort) {
+                Value::Binary(text) => Value::of_bool(pattern.matches(text, effort)),
                 value if value.is_undefined() => value,
                 _ => Value::ERROR,
             },
             Self::Signed(sign, operand) => {
-                let value = operand.evaluate(header);
+                let value = operand.evaluate(header, effort);
                 match (sign, value) {
                     _ if value.is_undefined() => value,
                     (Sign::Plus, Value::Number(_)) => value,
@@ -220,7 +224,8 @@ impl Expression {
                 }
             }
             Self::Binary(operator, operands) => {
-                let [left, right] = operands.each_ref().map(|operand| operand.evaluate(header));
+                let [left, right] =
+                    operands.each_ref().map(|operand| operand.evaluate(header, effort));
                 if left.is_undefined() || right.is_undefined() {
                     return Value::UNDEFINED;
                 }

@@ -1,5 +1,6 @@
 //! The patterns of `like`.
 
+use super::effort::Effort;
 use super::term::Term;
 
 /// A pattern: `%` stands for any number of bytes, `_` for one, neither for a line feed. RabbitMQ
@@ -78,14 +79,14 @@ impl Pattern {
         Ok(Self(tokens.into()))
     }
 
-    /// Whether it stands for all of `text`.
+    /// Whether it stands for all of `text`. When the bound of `effort` is met the answer is no.
     ///
     /// What a `%` stands for grows only while no later one has been reached: the shortest run
     /// before the last `%` leaves it the most choices.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, text: &[u8], effort: &Effort) -> bool {
         let (mut tokens, mut rest) = (&*self.0, text);
         let mut last_many: Option<(&[Token], &[u8])> = None;
-        loop {
+        while effort.compare() {
             match (tokens, rest) {
                 ([], []) => return true,
                 ([Token::Many, after @ ..], _) => {
@@ -111,5 +112,6 @@ impl Pattern {
                 _ => return false,
             }
         }
+        false
     }
 }

@@ -29,7 +29,7 @@ fn header(name: &[u8]) -> Option<HeaderValue<'static>> {
 fn value(text: &str) -> String {
     let selector =
         Selector::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
-    match selector.0.evaluate(&header) {
+    match selector.0.evaluate(&header, &free()) {
         Value::Atom(name) => name.to_owned(),
         other => format!("{other:?}"),
     }
@@ -119,13 +119,35 @@ fn truth_has_three_values() {
     assert_eq!(value("{'not',7}"), "undefined");
 }
 
+/// Room for whatever these take.
+fn free() -> Effort {
+    Effort::up_to(usize::MAX)
+}
+
 #[test]
 fn only_true_matches() {
-    let matches = |text: &str| Selector::parse(text.as_bytes()).unwrap().matches(header);
+    let matches = |text: &str| Selector::parse(text.as_bytes()).unwrap().matches(header, &free());
     assert!(matches("{'=',1,1}."));
     for text in ["false.", "1.", "{ident,<<\"colour\">>}.", "{ident,<<\"none\">>}.", "{}.", "[]."] {
         assert!(!matches(text), "{text}");
     }
+}
+
+/// However it ends: a pattern is tried at each byte of the text.
+#[test]
+fn comparing_with_patterns_has_a_bound() {
+    let text = vec![b'a'; 100_000];
+    let header = |_: &[u8]| Some(HeaderValue::LongStr(&text));
+    let like = format!("{{like,{{ident,<<\"h\">>}},<<\"%{}b\">>,no_escape}}", "a".repeat(1000));
+    let selector = Selector::parse(format!("{{'not',{like}}}.").as_bytes()).unwrap();
+    let effort = Effort::up_to(10_000);
+    selector.matches(header, &effort);
+    assert_eq!((effort.compared(), effort.is_over()), (10_001, true));
+    // A text that is long takes as much as it is.
+    let effort = Effort::up_to(200_100);
+    let selector = "{like,{ident,<<\"h\">>},<<\"%b\">>,no_escape}.";
+    assert!(!Selector::parse(selector.as_bytes()).unwrap().matches(header, &effort));
+    assert!(!effort.is_over());
 }
 
 #[test]
@@ -265,7 +287,7 @@ proptest! {
     #[test]
     fn no_text_does_harm(text in vec(prop::sample::select(b"{}[]<>\"'\\,.+-12eidnotlkrange_ ".to_vec()), 0..60)) {
         if let Ok(selector) = Selector::parse(&text) {
-            selector.matches(header);
+            selector.matches(header, &free());
         }
     }
 
@@ -278,7 +300,7 @@ proptest! {
         let escape = if escapes { Term::Binary(b"!"[..].into()) } else { Term::Atom("no_escape") };
         let compiled = like::Pattern::compile(&Term::Binary(pattern.clone().into()), &escape).unwrap();
         let expected = naive_like(&pattern, escapes.then_some(b'!'), &text);
-        prop_assert_eq!(compiled.matches(&text), expected);
+        prop_assert_eq!(compiled.matches(&text, &free()), expected);
     }
 
     #[test]
@@ -291,7 +313,7 @@ proptest! {
                 let word = if name == b"a" { a } else { b };
                 word.map(HeaderValue::Bool)
             };
-            prop_assert_eq!(selector.matches(header), expected == Some(true), "{} {:?} {:?}", text, a, b);
+            prop_assert_eq!(selector.matches(header, &free()), expected == Some(true), "{} {:?} {:?}", text, a, b);
         }
     }
 

@@ -392,8 +392,7 @@ impl Exchange {
                 index.for_each_match(message.headers(), found);
             }
             Index::JmsTopic(index) => {
-                steps.try_each(index.len());
-                index.for_each_match(message.headers(), found);
+                index.for_each_match(message.headers(), steps, found)?;
             }
             Index::Consistent(index) => index.choose(keys, properties).into_iter().for_each(found),
             Index::Modulus(index) => index.choose(keys).into_iter().for_each(found),

@@ -1,7 +1,7 @@
 //! What finding the queues of a message takes.
 
 /// Counts steps on the way of a message: looks with one of its keys at an exchange, or at a node of a
-/// topic exchange's patterns. They can be made to be many more than there are bindings, and so
+/// topic exchange's patterns, or at a stretch of a text that a selector's pattern is compared with. They can be made to be many more than there are bindings, and so
 /// have a bound.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
@@ -24,6 +24,11 @@ impl Steps {
     /// All that was looked at.
     pub(super) const fn work(&self) -> usize {
         self.taken.saturating_add(self.tried)
+    }
+
+    /// How many may be taken yet.
+    pub(super) const fn left(&self) -> usize {
+        self.max.saturating_sub(self.taken)
     }
 
     /// Counts steps that are about to be taken.
