@@ -3,7 +3,11 @@
 use leveret_codec::{Array, Properties, Table};
 use leveret_engine::Message;
 
+use crate::answer::Failure;
 use crate::properties;
+
+/// Bytes of a text that messages are told by.
+const TEXT_MAX: usize = 1024;
 
 /// What a message has to have; nothing at all stands for every message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +43,18 @@ impl Filter {
         };
         says("reason", &self.reason) && says("queue", &self.died_in)
     }
+}
+
+/// A text that messages are told by, which a request names so; an empty one tells none apart.
+///
+/// # Errors
+/// 400 for one that is too long.
+pub(crate) fn text(name: &str, text: &str) -> Result<Option<String>, Failure> {
+    if text.len() > TEXT_MAX {
+        let reason = format!("{name} should have at most {TEXT_MAX} bytes");
+        return Err(Failure::bad_request(reason));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
 /// What the `x-death` header tells, the latest death first.

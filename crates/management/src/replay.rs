@@ -30,16 +30,27 @@ const RUNNING_MAX: usize = 8;
 /// Replays that are remembered when they have ended.
 const ENDED_MAX: usize = 100;
 
-/// What is to be replayed.
+/// From where a replay is to bring messages to where.
 pub(crate) struct Order {
     pub(crate) vhost: String,
     pub(crate) queue: String,
-    pub(crate) filter: Filter,
-    /// Only those with these ids.
-    pub(crate) ids: Option<BTreeSet<u64>>,
     pub(crate) target: Target,
     /// Messages a second.
     pub(crate) rate: u32,
+}
+
+/// Which messages of its queue a replay is to bring. It takes far more than all else of a replay, and is
+/// kept for as long as that runs.
+pub(crate) struct Wanted {
+    pub(crate) filter: Filter,
+    /// Only those with these ids.
+    pub(crate) ids: Option<BTreeSet<u64>>,
+}
+
+impl Wanted {
+    fn names(&self, id: u64) -> bool {
+        self.ids.as_ref().is_none_or(|ids| ids.contains(&id))
+    }
 }
 
 /// A replay that somebody has asked for.
@@ -113,6 +124,7 @@ impl Replays {
         principal: Principal,
         actor: Arc<Actor>,
         order: Order,
+        wanted: Arc<Wanted>,
         now: Millis,
     ) -> Result<Arc<Replay>, Failure> {
         let mut all = self.all.lock();
@@ -137,7 +149,7 @@ impl Replays {
         });
         all.insert(replay.id, Arc::clone(&replay));
         drop(all);
-        tokio::spawn(running::run(Arc::clone(&replay), Arc::clone(node)));
+        tokio::spawn(running::run(Arc::clone(&replay), Arc::clone(node), wanted));
         Ok(replay)
     }
 
@@ -174,7 +186,7 @@ impl Replay {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let Order { vhost, queue, target, rate, .. } = &self.order;
+        let Order { vhost, queue, target, rate } = &self.order;
         let progress = self.progress.lock().clone();
         json!({
             "id": self.id,
@@ -213,4 +225,38 @@ fn session(
     };
     session.begin(now);
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_server::Server;
+    use leveret_server::config::{Config, Storage};
+
+    use super::*;
+    use crate::login;
+    use crate::node::now;
+
+    /// A hundred of those that have ended are remembered, of any number of users.
+    #[tokio::test]
+    async fn a_replay_that_has_ended_keeps_nothing_of_what_it_looked_for() {
+        let config =
+            Config { listen: Vec::new(), storage: Storage::Ephemeral, ..Config::default() };
+        let server = Server::start(config).await.unwrap();
+        let node = Arc::new(Node::new(&server, Vec::new(), None, CancellationToken::new()));
+        let (vhost, queue) = ("/".to_owned(), "nowhere".to_owned());
+        let order = Order { vhost, queue, target: Target::Exchange, rate: 1 };
+        let wanted = Arc::new(Wanted { filter: Filter::default(), ids: Some([1].into()) });
+        let kept = Arc::downgrade(&wanted);
+        let (operator, actor) = (login::operator().into(), Actor::at(Place::ControlSocket).into());
+        let replay = node.replays.start(&node, operator, actor, order, wanted, now());
+        let replay = replay.ok().unwrap();
+        assert!(replay.is_running() && kept.strong_count() > 0);
+        while replay.is_running() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(replay.to_json()["error"], "no queue 'nowhere' in vhost '/'");
+        assert_eq!(kept.strong_count(), 0);
+        assert!(node.replays.get(replay.id()).is_some());
+        server.stop().await;
+    }
 }

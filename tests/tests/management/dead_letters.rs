@@ -372,3 +372,33 @@ fn a_replay_may_what_its_user_may() {
     assert_eq!(api.call("POST", "/leveret/replays/%2F/nope", &json!({})).status, 404);
     assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 1 0");
 }
+
+/// They are kept for as long as a replay runs, beside what requests may take.
+#[test]
+fn a_replay_that_looks_for_too_much_is_refused() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    kill(&channel, numbers(0..1));
+    let texts =
+        |length: usize| ["contains", "reason", "died_in"].map(|key| (key, "x".repeat(length)));
+    let ids = |count: u64| json!({ "ids": (0..count).collect::<Vec<_>>() });
+    let answer = |order: &Value| {
+        let reply = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), order);
+        (reply.status, reply.json()["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    for (key, text) in texts(1025) {
+        let reason = format!("{key} should have at most 1024 bytes");
+        assert_eq!(answer(&json!({ key: text })), (400, reason.clone()));
+        let path = format!("/leveret/messages/%2F/{DEAD}?{key}={text}");
+        let found = api.call("GET", &path, &Value::Null);
+        assert_eq!((found.status, &found.json()["reason"]), (400, &json!(reason)));
+    }
+    assert_eq!(answer(&ids(10_001)), (400, "ids should be 10000 at most".to_owned()));
+    assert_eq!(api.get("/leveret/replays"), json!([]));
+    for (key, text) in texts(1024) {
+        assert_eq!(counts(&replay(&api, &json!({ key: text }))), [0, 0, 0, 0]);
+        let found = api.get(&format!("/leveret/messages/%2F/{DEAD}?{key}={text}"));
+        assert_eq!((&found["looked_at"], &found["messages"]), (&json!(1), &json!([])));
+    }
+    assert_eq!(counts(&replay(&api, &ids(10_000))), [0, 0, 0, 0]);
+}

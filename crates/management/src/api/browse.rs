@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::queues::{self, Encoding, payload};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
-use crate::message_filter::Filter;
+use crate::message_filter::{self, Filter};
 use crate::properties;
 use crate::room::Room;
 
@@ -71,15 +71,18 @@ impl Wanted {
             let wrong = |_| Failure::BadRequest(json!(["not_a_size", name]));
             call.parameter(name).map(str::parse::<usize>).transpose().map_err(wrong)
         };
-        let text = |name| call.parameter(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let text = |name| {
+            let text = call.parameter(name).map(|text| message_filter::text(name, text));
+            text.transpose().map(Option::flatten)
+        };
         Ok(Self {
             offset: number("offset")?.unwrap_or_default(),
             count: size("count")?.unwrap_or(COUNT).min(COUNT_MAX),
             filter: Filter {
-                contains: text("contains"),
+                contains: text("contains")?,
                 is_dead: call.flag("dead"),
-                reason: text("reason"),
-                died_in: text("died_in"),
+                reason: text("reason")?,
+                died_in: text("died_in")?,
             },
             encoding: call.parameter("encoding").map_or(Ok(Encoding::Auto), Encoding::parse)?,
             truncate: size("truncate")?,

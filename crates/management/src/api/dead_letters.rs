@@ -1,7 +1,6 @@
 //! `/api/leveret/dead-letters` and `/api/leveret/replays`: where messages are that have died, and their way
 //! back. RabbitMQ has no such endpoints.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +14,8 @@ use crate::call::{Call, flag};
 use crate::json_table;
 use crate::login;
 use crate::looked_through::Sorted;
-use crate::message_filter::{Filter, deaths};
-use crate::replay::{Order, Replay, Target, plan};
+use crate::message_filter::{self, Filter, deaths};
+use crate::replay::{Order, Replay, Target, Wanted, plan};
 
 /// Messages in front of a queue that say whether it has dead letters.
 const LOOKED_AT: usize = 10;
@@ -30,6 +29,8 @@ const QUEUES_MAX: usize = 1000;
 /// Messages a second, unless the request says otherwise, and at most.
 const RATE: u32 = 100;
 const RATE_MAX: u32 = 100_000;
+/// Messages that a replay names.
+const IDS_MAX: usize = 10_000;
 
 /// The queues that have dead letters in front, of those the user may read. Queues that have changed
 /// are looked through for a moment only; the answer says how many are left for the next request.
@@ -105,31 +106,19 @@ fn dead_letters(queue: &SharedQueue, browsed: &Browsed) -> Option<Value> {
 pub(crate) fn replay(call: &Call) -> Outcome {
     let body = call.object()?;
     queues::named(call)?;
-    let order = order(call, &body)?;
+    let (order, wanted) = (order(call, &body)?, wanted(&body)?);
     if flag(&body, "dry_run", false)? {
-        return Ok(Answer::json(&plan(call, &order)?));
+        return Ok(Answer::json(&plan(call, &order, &wanted)?));
     }
     // What the user may not is said at once.
     call.session()?.browse(&order.queue, 0, 0, 0)?;
     let (node, principal) = (&call.node, call.principal()?.clone());
-    let replay = node.replays.start(node, principal, Arc::clone(&call.actor), order, call.now)?;
+    let actor = Arc::clone(&call.actor);
+    let replay = node.replays.start(node, principal, actor, order, wanted.into(), call.now)?;
     Ok(Answer::created_with(&replay.to_json(), format!("/api/leveret/replays/{}", replay.id())))
 }
 
 fn order(call: &Call, body: &Map<String, Value>) -> Result<Order, Failure> {
-    let text = |key: &str| match body.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-        Some(_) => Err(Failure::bad_request(format!("{key} should be a string"))),
-    };
-    let ids = match body.get("ids") {
-        None | Some(Value::Null) => None,
-        Some(Value::Array(ids)) => {
-            let ids: Option<BTreeSet<u64>> = ids.iter().map(Value::as_u64).collect();
-            Some(ids.ok_or_else(|| Failure::bad_request("ids should be numbers"))?)
-        }
-        Some(_) => return Err(Failure::bad_request("ids should be a list")),
-    };
     let rate = match body.get("rate") {
         None | Some(Value::Null) => RATE,
         Some(rate) => {
@@ -139,24 +128,42 @@ fn order(call: &Call, body: &Map<String, Value>) -> Result<Order, Failure> {
             })?
         }
     };
-    let target = match text("to")?.as_deref() {
+    let target = match text(body, "to")?.as_deref() {
         None | Some("exchange") => Target::Exchange,
         Some("queue") => Target::Queue,
         Some(_) => return Err(Failure::bad_request("to should be exchange or queue")),
     };
-    Ok(Order {
-        vhost: call.part("vhost").to_owned(),
-        queue: call.part("queue").to_owned(),
-        filter: Filter {
-            contains: text("contains")?,
-            is_dead: true,
-            reason: text("reason")?,
-            died_in: text("died_in")?,
-        },
-        ids,
-        target,
-        rate,
-    })
+    let (vhost, queue) = (call.part("vhost").to_owned(), call.part("queue").to_owned());
+    Ok(Order { vhost, queue, target, rate })
+}
+
+fn wanted(body: &Map<String, Value>) -> Result<Wanted, Failure> {
+    let ids = match body.get("ids") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(ids)) if ids.len() > IDS_MAX => {
+            return Err(Failure::bad_request(format!("ids should be {IDS_MAX} at most")));
+        }
+        Some(Value::Array(ids)) => {
+            let ids: Option<_> = ids.iter().map(Value::as_u64).collect();
+            Some(ids.ok_or_else(|| Failure::bad_request("ids should be numbers"))?)
+        }
+        Some(_) => return Err(Failure::bad_request("ids should be a list")),
+    };
+    let filter = Filter {
+        contains: text(body, "contains")?,
+        is_dead: true,
+        reason: text(body, "reason")?,
+        died_in: text(body, "died_in")?,
+    };
+    Ok(Wanted { filter, ids })
+}
+
+fn text(body: &Map<String, Value>, key: &str) -> Result<Option<String>, Failure> {
+    match body.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => message_filter::text(key, text),
+        Some(_) => Err(Failure::bad_request(format!("{key} should be a string"))),
+    }
 }
 
 /// # Errors

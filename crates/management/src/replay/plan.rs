@@ -7,8 +7,8 @@ use leveret_codec::{Properties, TableLimits};
 use leveret_engine::{Routable, TooManySteps};
 use serde_json::{Value, json};
 
-use super::Order;
 use super::origin::Origin;
+use super::{Order, Wanted};
 use crate::answer::Failure;
 use crate::call::Call;
 
@@ -33,7 +33,7 @@ struct Way {
 ///
 /// # Errors
 /// What the session says.
-pub(crate) fn plan(call: &Call, order: &Order) -> Result<Value, Failure> {
+pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value, Failure> {
     let mut session = call.session()?;
     let mut ways: BTreeMap<Way, u64> = BTreeMap::new();
     let (mut position, mut end, mut looked_at, mut bytes) = (0, 0, 0, 0);
@@ -47,10 +47,9 @@ pub(crate) fn plan(call: &Call, order: &Order) -> Result<Value, Failure> {
         for (_, entry) in browsed.messages {
             looked_at += 1;
             bytes += entry.message.head_len() + entry.message.size();
-            let is_named = order.ids.as_ref().is_none_or(|ids| ids.contains(&entry.lsn.0));
             let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
             let properties = properties.unwrap_or_default();
-            if !is_named || !order.filter.matches(&entry.message, &properties) {
+            if !wanted.names(entry.lsn.0) || !wanted.filter.matches(&entry.message, &properties) {
                 continue;
             }
             let Some(origin) = Origin::of(&properties, order.target) else { continue };

@@ -11,7 +11,7 @@ use leveret_store::Lsn;
 use tokio::time::timeout;
 
 use super::origin::Origin;
-use super::{Replay, State};
+use super::{Replay, State, Wanted};
 use crate::answer::Failure;
 use crate::call::CHANNEL;
 use crate::node::{Node, now};
@@ -44,47 +44,8 @@ struct Step {
 }
 
 /// Runs until nothing is left to replay, or it is cancelled.
-pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>) {
-    let mut cursor = Cursor::default();
-    let ended = loop {
-        if replay.cancelled.is_cancelled() {
-            break State::Cancelled;
-        }
-        // It publishes, and so waits for what publishers wait for.
-        let held = node.holds_publishers();
-        replay.progress.lock().held = held;
-        if held.is_some() {
-            replay.pause(HELD_PAUSE).await;
-            continue;
-        }
-        let began = Instant::now();
-        let (this, its_node) = (Arc::clone(&replay), Arc::clone(&node));
-        let stepped = tokio::task::spawn_blocking(move || {
-            let step = this.step(&its_node, &mut cursor);
-            (cursor, step)
-        });
-        let step = match stepped.await {
-            Ok((then, step)) => {
-                cursor = then;
-                step
-            }
-            Err(_) => break State::Failed,
-        };
-        let Ok(Step { replayed, commit, is_last }) =
-            step.inspect_err(|failure| replay.progress.lock().error = Some(failure.to_string()))
-        else {
-            break State::Failed;
-        };
-        if let Some(lsn) = commit {
-            node.broker.store().durable(lsn).await;
-        }
-        replay.progress.lock().replayed += replayed;
-        if is_last {
-            break State::Done;
-        }
-        let takes = Duration::from_secs(replayed) / replay.order.rate;
-        replay.pause(takes.saturating_sub(began.elapsed())).await;
-    };
+pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>, wanted: Arc<Wanted>) {
+    let ended = replay.steps(&node, wanted).await;
     let mut progress = replay.progress.lock();
     progress.held = None;
     progress.state = ended;
@@ -92,13 +53,53 @@ pub(super) async fn run(replay: Arc<Replay>, node: Arc<Node>) {
 }
 
 impl Replay {
+    /// Takes them all, and says how that ended.
+    async fn steps(self: &Arc<Self>, node: &Arc<Node>, wanted: Arc<Wanted>) -> State {
+        let mut cursor = Cursor::default();
+        loop {
+            if self.cancelled.is_cancelled() {
+                return State::Cancelled;
+            }
+            // It publishes, and so waits for what publishers wait for.
+            let held = node.holds_publishers();
+            self.progress.lock().held = held;
+            if held.is_some() {
+                self.pause(HELD_PAUSE).await;
+                continue;
+            }
+            let began = Instant::now();
+            let (this, its_node) = (Arc::clone(self), Arc::clone(node));
+            let its_wanted = Arc::clone(&wanted);
+            let stepped = tokio::task::spawn_blocking(move || {
+                let step = this.step(&its_node, &its_wanted, &mut cursor);
+                (cursor, step)
+            });
+            let Ok((then, step)) = stepped.await else { return State::Failed };
+            cursor = then;
+            let Ok(Step { replayed, commit, is_last }) =
+                step.inspect_err(|failure| self.progress.lock().error = Some(failure.to_string()))
+            else {
+                return State::Failed;
+            };
+            if let Some(lsn) = commit {
+                node.broker.store().durable(lsn).await;
+            }
+            self.progress.lock().replayed += replayed;
+            if is_last {
+                return State::Done;
+            }
+            let takes = Duration::from_secs(replayed) / self.order.rate;
+            self.pause(takes.saturating_sub(began.elapsed())).await;
+        }
+    }
+
     /// Waits, unless it is cancelled meanwhile.
     async fn pause(&self, time: Duration) {
         let _ = timeout(time, self.cancelled.cancelled()).await;
     }
 
     /// Looks at the next messages and moves those that are meant.
-    fn step(&self, node: &Node, cursor: &mut Cursor) -> Result<Step, Failure> {
+    fn step(&self, node: &Node, wanted: &Wanted, cursor: &mut Cursor) -> Result<Step, Failure> {
         let queue = &self.order.queue;
         let most = (self.order.rate / STEPS_PER_SECOND).max(1) as usize;
         let mut session = self.session(node, now())?;
@@ -109,7 +110,7 @@ impl Replay {
         let (mut looked_at, mut refused, mut last_refusal) = (0, 0, None);
         for (at, entry) in &browsed.messages {
             looked_at += 1;
-            let Some(origin) = self.meant(entry, cursor) else { continue };
+            let Some(origin) = self.meant(entry, wanted, cursor) else { continue };
             let Origin { exchange, routing_key, properties: raw_properties } = origin;
             let properties = Properties::parse(&raw_properties, &TableLimits::ACCEPTED)?;
             let publish = Publish {
@@ -147,7 +148,7 @@ impl Replay {
         }
         cursor.position = position.saturating_sub(replayed + gone);
         cursor.moved += replayed;
-        let is_last = match &self.order.ids {
+        let is_last = match &wanted.ids {
             Some(ids) if cursor.dealt_with >= ids.len() => true,
             // Those that others have taken meanwhile have brought it forward past some.
             _ if is_end && cursor.moved > 0 => {
@@ -166,15 +167,14 @@ impl Replay {
     }
 
     /// What a message was, if it is one of those to be replayed.
-    fn meant(&self, entry: &Entry, cursor: &Cursor) -> Option<Origin> {
+    fn meant(&self, entry: &Entry, wanted: &Wanted, cursor: &Cursor) -> Option<Origin> {
         let id = entry.lsn.0;
-        let is_named = self.order.ids.as_ref().is_none_or(|ids| ids.contains(&id));
-        if id > self.until || !is_named || cursor.left.contains(&id) {
+        if id > self.until || !wanted.names(id) || cursor.left.contains(&id) {
             return None;
         }
         let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
         let properties = properties.unwrap_or_default();
-        if !self.order.filter.matches(&entry.message, &properties) {
+        if !wanted.filter.matches(&entry.message, &properties) {
             return None;
         }
         Origin::of(&properties, self.order.target)
