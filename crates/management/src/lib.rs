@@ -45,6 +45,7 @@ mod seldom;
 mod service;
 mod sessions;
 mod stalled;
+mod text_search;
 mod traces;
 mod web;
 

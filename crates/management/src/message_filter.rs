@@ -5,16 +5,17 @@ use leveret_engine::Message;
 
 use crate::answer::Failure;
 use crate::properties;
+use crate::text_search::TextSearch;
 
 /// Bytes of a text that messages are told by.
 const TEXT_MAX: usize = 1024;
 
 /// What a message has to have; nothing at all stands for every message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
     /// A text in its body, its properties, its routing key or the name of its exchange, whether in
     /// capitals or not.
-    pub(crate) contains: Option<String>,
+    pub(crate) contains: Option<TextSearch>,
     /// It has died.
     pub(crate) is_dead: bool,
     /// It has died for this reason.
@@ -26,14 +27,17 @@ pub(crate) struct Filter {
 impl Filter {
     /// Whether every message is meant.
     pub(crate) fn is_open(&self) -> bool {
-        *self == Self::default()
+        self.contains.is_none() && !self.is_about_deaths()
     }
 
     pub(crate) fn matches(&self, message: &Message, properties: &Properties<'_>) -> bool {
-        let is_dead = self.is_dead || self.reason.is_some() || self.died_in.is_some();
         let dies_so = |death: Table<'_>| self.is_of(death);
-        (!is_dead || deaths(properties).any(dies_so))
+        (!self.is_about_deaths() || deaths(properties).any(dies_so))
             && self.contains.as_ref().is_none_or(|text| contains(message, properties, text))
+    }
+
+    fn is_about_deaths(&self) -> bool {
+        self.is_dead || self.reason.is_some() || self.died_in.is_some()
     }
 
     fn is_of(&self, death: Table<'_>) -> bool {
@@ -64,15 +68,11 @@ pub(crate) fn deaths<'a>(properties: &Properties<'a>) -> impl Iterator<Item = Ta
     deaths.iter().filter_map(|death| death.as_table())
 }
 
-fn contains(message: &Message, properties: &Properties<'_>, text: &str) -> bool {
-    let has = |bytes: &[u8]| {
-        let mut places = bytes.windows(text.len().max(1));
-        text.is_empty() || places.any(|place| place.eq_ignore_ascii_case(text.as_bytes()))
-    };
-    has(message.routing_key_bytes())
-        || has(message.exchange_bytes())
-        || has(message.body())
-        || has(properties::to_json(properties).to_string().as_bytes())
+fn contains(message: &Message, properties: &Properties<'_>, text: &TextSearch) -> bool {
+    text.is_in(message.routing_key_bytes())
+        || text.is_in(message.exchange_bytes())
+        || text.is_in(message.body())
+        || text.is_in(properties::to_json(properties).to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -94,8 +94,9 @@ mod tests {
         let body = Body::Copy(b"a \xff Body");
         let message = MessageArena::new().message(Millis(0), "ex", "key", &properties, &raw, body);
         let meant = |filter: Filter| filter.matches(&message, &properties);
-        let contains =
-            |text: &str| meant(Filter { contains: Some(text.to_owned()), ..Filter::default() });
+        let contains = |text: &str| {
+            meant(Filter { contains: Some(TextSearch::new(text)), ..Filter::default() })
+        };
         for text in ["", "body", "ACME", "tenant", "417", "ke", "eX"] {
             assert!(contains(text), "{text}");
         }

@@ -236,13 +236,19 @@ mod tests {
     use crate::login;
     use crate::node::now;
 
-    /// A hundred of those that have ended are remembered, of any number of users.
-    #[tokio::test]
-    async fn a_replay_that_has_ended_keeps_nothing_of_what_it_looked_for() {
+    /// One whose broker listens nowhere.
+    pub(super) async fn node() -> (Server, Arc<Node>) {
         let config =
             Config { listen: Vec::new(), storage: Storage::Ephemeral, ..Config::default() };
         let server = Server::start(config).await.unwrap();
-        let node = Arc::new(Node::new(&server, Vec::new(), None, CancellationToken::new()));
+        let node = Node::new(&server, Vec::new(), None, CancellationToken::new());
+        (server, Arc::new(node))
+    }
+
+    /// A hundred of those that have ended are remembered, of any number of users.
+    #[tokio::test]
+    async fn a_replay_that_has_ended_keeps_nothing_of_what_it_looked_for() {
+        let (server, node) = node().await;
         let (vhost, queue) = ("/".to_owned(), "nowhere".to_owned());
         let order = Order { vhost, queue, target: Target::Exchange, rate: 1 };
         let wanted = Arc::new(Wanted { filter: Filter::default(), ids: Some([1].into()) });

@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::message_filter::{self, Filter};
 use crate::properties;
 use crate::room::Room;
+use crate::text_search::TextSearch;
 
 /// Messages that one request shows, unless it says how many, and at most.
 const COUNT: usize = 20;
@@ -79,7 +80,7 @@ impl Wanted {
             offset: number("offset")?.unwrap_or_default(),
             count: size("count")?.unwrap_or(COUNT).min(COUNT_MAX),
             filter: Filter {
-                contains: text("contains")?,
+                contains: text("contains")?.as_deref().map(TextSearch::new),
                 is_dead: call.flag("dead"),
                 reason: text("reason")?,
                 died_in: text("died_in")?,

@@ -16,6 +16,7 @@ use crate::login;
 use crate::looked_through::Sorted;
 use crate::message_filter::{self, Filter, deaths};
 use crate::replay::{Order, Replay, Target, Wanted, plan};
+use crate::text_search::TextSearch;
 
 /// Messages in front of a queue that say whether it has dead letters.
 const LOOKED_AT: usize = 10;
@@ -150,7 +151,7 @@ fn wanted(body: &Map<String, Value>) -> Result<Wanted, Failure> {
         Some(_) => return Err(Failure::bad_request("ids should be a list")),
     };
     let filter = Filter {
-        contains: text(body, "contains")?,
+        contains: text(body, "contains")?.as_deref().map(TextSearch::new),
         is_dead: true,
         reason: text(body, "reason")?,
         died_in: text(body, "died_in")?,

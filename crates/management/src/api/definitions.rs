@@ -1,5 +1,6 @@
 //! `/api/definitions`.
 
+use memchr::memmem::find;
 use serde_json::{Map, Value};
 
 use crate::answer::{Answer, Failure, Outcome};
@@ -91,10 +92,6 @@ fn file_of_form<'a>(body: &'a [u8], boundary: &str) -> Option<&'a [u8]> {
             return Some(content.strip_suffix(b"\r\n").unwrap_or(content));
         }
     }
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 #[cfg(test)]

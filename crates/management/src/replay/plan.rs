@@ -1,10 +1,11 @@
 //! What a replay would do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use leveret_broker::refusal;
+use leveret_broker::{Vhost, refusal};
 use leveret_codec::{Properties, TableLimits};
-use leveret_engine::{Routable, TooManySteps};
+use leveret_engine::{Millis, QueueId, Routable, RouteSet, TooManySteps};
 use serde_json::{Value, json};
 
 use super::origin::Origin;
@@ -25,7 +26,7 @@ const WAYS_MAX: usize = 100;
 struct Way {
     exchange: String,
     routing_key: String,
-    queues: Vec<String>,
+    queues: Vec<QueueId>,
     is_missing: bool,
 }
 
@@ -35,7 +36,8 @@ struct Way {
 /// What the session says.
 pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value, Failure> {
     let mut session = call.session()?;
-    let mut ways: BTreeMap<Way, u64> = BTreeMap::new();
+    let vhost = call.vhost()?;
+    let (mut ways, mut routes) = (BTreeMap::<Way, u64>::new(), RouteSet::new());
     let (mut position, mut end, mut looked_at, mut bytes) = (0, 0, 0, 0);
     while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
         let browsed = session.browse(&order.queue, position, AT_ONCE, AT_ONCE_BYTES)?;
@@ -53,18 +55,26 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
                 continue;
             }
             let Some(origin) = Origin::of(&properties, order.target) else { continue };
-            *ways.entry(way(call, origin)?).or_default() += 1;
+            let way = way(&vhost, origin, call.now, &mut routes)?;
+            // What is noted of it stays in memory with what has been looked at.
+            if !ways.contains_key(&way) {
+                bytes += size_of_val(&*way.queues);
+            }
+            *ways.entry(way).or_default() += 1;
         }
     }
     let messages: u64 = ways.values().sum();
     let ways_total = ways.len();
     let mut ways: Vec<(Way, u64)> = ways.into_iter().collect();
     ways.sort_by_key(|(_, messages)| std::cmp::Reverse(*messages));
-    let ways = ways.into_iter().take(WAYS_MAX).map(|(way, messages)| {
+    ways.truncate(WAYS_MAX);
+    let names = names(&vhost, ways.iter().flat_map(|(way, _)| &way.queues));
+    let ways = ways.into_iter().map(|(way, messages)| {
+        let queues = way.queues.iter().filter_map(|id| names.get(id));
         json!({
             "exchange": way.exchange,
             "routing_key": way.routing_key,
-            "queues": way.queues,
+            "queues": queues.map(|name| &**name).collect::<Vec<&str>>(),
             "exchange_is_missing": way.is_missing,
             "messages": messages,
         })
@@ -78,19 +88,25 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
     }))
 }
 
-fn way(call: &Call, origin: Origin) -> Result<Way, Failure> {
+fn way(vhost: &Vhost, origin: Origin, now: Millis, routes: &mut RouteSet) -> Result<Way, Failure> {
     let Origin { exchange, routing_key, properties } = origin;
     let properties = Properties::parse(&properties, &TableLimits::ACCEPTED)?;
-    let vhost = call.vhost()?;
-    let found: Result<(Vec<String>, bool), TooManySteps> = vhost.topology(|topology| {
-        let message =
-            Routable { keys: &[&*routing_key], properties: &properties, drawn: call.now.0 };
-        let is_missing = !exchange.is_empty() && topology.exchange(&exchange).is_none();
-        let explained = topology.explain(&exchange, message)?;
-        let queues = explained.queues.iter().map(ToString::to_string).collect();
-        Ok((queues, is_missing))
+    let is_missing: Result<bool, TooManySteps> = vhost.topology(|topology| {
+        let message = Routable { keys: &[&*routing_key], properties: &properties, drawn: now.0 };
+        topology.route(&exchange, message, routes)?;
+        Ok(!exchange.is_empty() && topology.exchange(&exchange).is_none())
     });
-    let (queues, is_missing) =
-        found.map_err(|many| refusal::routing_steps(&exchange, vhost.name(), many))?;
-    Ok(Way { exchange, routing_key, queues, is_missing })
+    let is_missing =
+        is_missing.map_err(|many| refusal::routing_steps(&exchange, vhost.name(), many))?;
+    Ok(Way { exchange, routing_key, queues: routes.as_slice().to_vec(), is_missing })
+}
+
+/// The names of these queues. What an exchange keeps messages in has none.
+fn names<'a>(
+    vhost: &Vhost,
+    queues: impl Iterator<Item = &'a QueueId>,
+) -> HashMap<QueueId, Arc<str>> {
+    let wanted: HashSet<&QueueId> = queues.collect();
+    let all = vhost.queues().into_iter().map(|queue| (queue.id(), Arc::clone(queue.name())));
+    all.filter(|(id, _)| wanted.contains(id)).collect()
 }

@@ -109,6 +109,11 @@ impl Replay {
         let mut prepared = Vec::new();
         let (mut looked_at, mut refused, mut last_refusal) = (0, 0, None);
         for (at, entry) in &browsed.messages {
+            // It may have far to go, and the broker waits for it when it stops.
+            if self.cancelled.is_cancelled() {
+                (position, is_end) = (*at, false);
+                break;
+            }
             looked_at += 1;
             let Some(origin) = self.meant(entry, wanted, cursor) else { continue };
             let Origin { exchange, routing_key, properties: raw_properties } = origin;
@@ -185,5 +190,77 @@ impl Cursor {
     fn stays(&mut self, id: u64) {
         self.left.insert(id);
         self.dealt_with += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leveret_broker::{Actor, DeclareQueue, Imported, Place, Session};
+    use leveret_codec::{ArrayBuilder, TableBuilder};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{Order, Progress, Target};
+    use super::*;
+    use crate::login;
+    use crate::message_filter::Filter;
+
+    /// Letters that another broker had, which died in `orders`.
+    fn set_up(node: &Node, actor: &Arc<Actor>, letters: usize) {
+        let mut session = Session::of_system(&node.broker, "/", Arc::clone(actor)).unwrap();
+        session.begin(now());
+        for name in ["orders", "dead"] {
+            let queue = DeclareQueue {
+                name,
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                arguments: Default::default(),
+            };
+            session.declare_queue(queue).unwrap();
+        }
+        let death = TableBuilder::new().put("queue", "orders").put("reason", "rejected").build();
+        let deaths = ArrayBuilder::new().push(death.as_table()).build();
+        let headers = TableBuilder::new().put("x-death", deaths.as_array()).build();
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        let mut raw_properties = Vec::new();
+        properties.encode(&mut raw_properties);
+        let letter = Imported {
+            redelivered: false,
+            exchange: "",
+            routing_key: "dead",
+            raw_properties: &raw_properties,
+            body: b"b",
+        };
+        session.import("dead", &vec![letter; letters], None, &TableLimits::ACCEPTED).unwrap();
+        session.finish();
+    }
+
+    #[tokio::test]
+    async fn a_step_ends_where_its_replay_is_cancelled() {
+        let (server, node) = super::super::tests::node().await;
+        let actor = Arc::new(Actor::at(Place::ControlSocket));
+        set_up(&node, &actor, 3);
+        let (vhost, queue) = ("/".to_owned(), "dead".to_owned());
+        let mut replay = Replay {
+            id: 1,
+            principal: login::operator().into(),
+            actor,
+            order: Order { vhost, queue, target: Target::Queue, rate: 1000 },
+            started_at: now(),
+            until: u64::MAX,
+            progress: Progress::default().into(),
+            cancelled: CancellationToken::new(),
+        };
+        let filter = Filter { is_dead: true, ..Filter::default() };
+        let (wanted, mut cursor) = (Wanted { filter, ids: None }, Cursor::default());
+        replay.cancel();
+        let step = replay.step(&node, &wanted, &mut cursor).ok().unwrap();
+        assert_eq!((step.replayed, step.is_last, cursor.position), (0, false, 0));
+        assert_eq!(replay.to_json()["looked_at"], 0);
+        replay.cancelled = CancellationToken::new();
+        let step = replay.step(&node, &wanted, &mut cursor).ok().unwrap();
+        assert_eq!((step.replayed, cursor.moved), (3, 3));
+        assert_eq!(replay.to_json()["looked_at"], 3);
+        server.stop().await;
     }
 }
