@@ -50,6 +50,13 @@ impl Traced {
     }
 }
 
+/// Whether a message has been dead-lettered, by this broker or by the one it was taken over from. If
+/// not, an `x-death` header it has is its publisher's word.
+#[must_use]
+pub fn has_died(message: &Message) -> bool {
+    message.annotations().first().is_some_and(|flags| flags & DIED != 0)
+}
+
 /// The trace a message is followed by, if it is.
 pub(crate) fn traced(message: &Message) -> Option<Traced> {
     let (flags, rest) = message.annotations().split_first()?;
@@ -128,7 +135,22 @@ pub(crate) fn routing_keys(message: &Message) -> Keys<'_> {
 
 #[cfg(test)]
 mod tests {
+    use leveret_codec::Properties;
+    use leveret_engine::{Body, MessageArena, Millis, NewMessage};
+
     use super::*;
+
+    fn message(annotations: &[u8]) -> Message {
+        MessageArena::new().make(NewMessage {
+            now: Millis(0),
+            exchange: "",
+            routing_key: "q",
+            properties: &Properties::default(),
+            raw_properties: &[0, 0],
+            annotations,
+            body: Body::Copy(b""),
+        })
+    }
 
     #[test]
     fn annotations_come_back() {
@@ -142,6 +164,7 @@ mod tests {
                         let read = Annotations::read(&bytes);
                         assert_eq!(read, all());
                         assert_eq!(bytes.is_empty(), read == Annotations::default());
+                        assert_eq!(has_died(&message(&bytes)), died);
                     }
                 }
             }

@@ -57,6 +57,7 @@ mod vhost_metadata;
 
 pub use administration::{Administration, Changed, TooManyVhosts, VhostNotDeleted};
 pub use alarms::{AlarmListener, AlarmStatus, Alarms, Resource, Shortage};
+pub use annotations::has_died;
 pub use audit::{Action, Actor, AuditLog, Place};
 pub use broker::{Broker, BrokerOptions, MESSAGE_MEMORY, OpenError};
 pub use churn::ChurnTotals;

@@ -1,5 +1,6 @@
 //! Which messages of a queue are meant.
 
+use leveret_broker::has_died;
 use leveret_codec::{Array, Properties, Table};
 use leveret_engine::Message;
 
@@ -32,7 +33,7 @@ impl Filter {
 
     pub(crate) fn matches(&self, message: &Message, properties: &Properties<'_>) -> bool {
         let dies_so = |death: Table<'_>| self.is_of(death);
-        (!self.is_about_deaths() || deaths(properties).any(dies_so))
+        (!self.is_about_deaths() || deaths(message, properties).any(dies_so))
             && self.contains.as_ref().is_none_or(|text| contains(message, properties, text))
     }
 
@@ -61,9 +62,14 @@ pub(crate) fn text(name: &str, text: &str) -> Result<Option<String>, Failure> {
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
-/// What the `x-death` header tells, the latest death first.
-pub(crate) fn deaths<'a>(properties: &Properties<'a>) -> impl Iterator<Item = Table<'a>> + use<'a> {
-    let header = properties.headers.and_then(|headers| headers.get("x-death"));
+/// What the `x-death` header tells, the latest death first. Nothing if its publisher wrote it: a replay
+/// goes by it, with the rights of whoever asks for that.
+pub(crate) fn deaths<'a>(
+    message: &Message,
+    properties: &Properties<'a>,
+) -> impl Iterator<Item = Table<'a>> + use<'a> {
+    let headers = properties.headers.filter(|_| has_died(message));
+    let header = headers.and_then(|headers| headers.get("x-death"));
     let deaths: Array<'a> = header.and_then(|value| value.as_array()).unwrap_or_default();
     deaths.iter().filter_map(|death| death.as_table())
 }
@@ -76,11 +82,28 @@ fn contains(message: &Message, properties: &Properties<'_>, text: &TextSearch) -
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use leveret_codec::{ArrayBuilder, TableBuilder};
-    use leveret_engine::{Body, MessageArena, Millis};
+    use leveret_engine::{Body, MessageArena, Millis, NewMessage};
 
     use super::*;
+
+    /// A message with the broker's note that it has died, or without.
+    pub(crate) fn message(properties: &Properties<'_>, is_dead: bool) -> Message {
+        let mut raw_properties = Vec::new();
+        properties.encode(&mut raw_properties);
+        let message = MessageArena::new().make(NewMessage {
+            now: Millis(0),
+            exchange: "ex",
+            routing_key: "key",
+            properties,
+            raw_properties: &raw_properties,
+            annotations: if is_dead { &[1] } else { &[] },
+            body: Body::Copy(b"a \xff Body"),
+        });
+        assert_eq!(has_died(&message), is_dead);
+        message
+    }
 
     #[test]
     fn messages_are_told_by_what_they_have() {
@@ -89,10 +112,7 @@ mod tests {
         let headers = TableBuilder::new().put("tenant", "Acme").put("n", 417_i64);
         let headers = headers.put("x-death", deaths.as_array()).build();
         let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
-        let mut raw = Vec::new();
-        properties.encode(&mut raw);
-        let body = Body::Copy(b"a \xff Body");
-        let message = MessageArena::new().message(Millis(0), "ex", "key", &properties, &raw, body);
+        let message = message(&properties, true);
         let meant = |filter: Filter| filter.matches(&message, &properties);
         let contains = |text: &str| {
             meant(Filter { contains: Some(TextSearch::new(text)), ..Filter::default() })
@@ -110,5 +130,6 @@ mod tests {
         assert!(!died("expired", "") && !died("rejected", "other"));
         let filter = Filter { is_dead: true, ..Filter::default() };
         assert!(!filter.matches(&message, &Properties::default()));
+        assert!(!filter.matches(&self::message(&properties, false), &properties), "says who?");
     }
 }

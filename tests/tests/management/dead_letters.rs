@@ -1,6 +1,8 @@
 //! Dead letters over HTTP, and their way back.
 
-use leveret_tests::codec::{Method, Properties, TableBuilder, Value as Field, basic, queue};
+use leveret_tests::codec::{
+    ArrayBuilder, Method, Properties, TableBuilder, Value as Field, basic, queue,
+};
 use leveret_tests::{
     Answer, Api, Broker, Channel, ack, bind, confirm_select, declare, declare_exchange,
     delete_exchange, eventually, get, passive, publish, purge, reject, table, unbind,
@@ -371,6 +373,63 @@ fn a_replay_may_what_its_user_may() {
     }
     assert_eq!(api.call("POST", "/leveret/replays/%2F/nope", &json!({})).status, 404);
     assert_eq!(channel.call(&passive(DEAD)), "queue.declare-ok dead 1 0");
+}
+
+/// Whoever may only publish to a queue with dead letters would have whoever replays them publish anywhere.
+#[test]
+fn what_a_publisher_says_of_deaths_is_no_dead_letter() {
+    let Some((mut broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    let keys = ArrayBuilder::new().push("order.new").build();
+    let death = TableBuilder::new().put("queue", ORDERS).put("reason", "rejected");
+    let death = death.put("exchange", "shop").put("routing-keys", keys.as_array()).build();
+    let deaths = ArrayBuilder::new().push(death.as_table()).build();
+    let headers = TableBuilder::new().put("x-death", deaths.as_array());
+    let headers = headers.put("x-first-death-queue", ORDERS);
+    let headers = headers.put("x-first-death-reason", "rejected").build();
+    let headers = Some(headers.as_table());
+    let properties = Properties { headers, delivery_mode: Some(2), ..Properties::default() };
+    channel.publish_with(&publish("", DEAD), &properties, b"of a liar");
+    assert!(channel.recv().starts_with("basic.ack"));
+    let dead = format!("/leveret/messages/%2F/{DEAD}?dead=true");
+    let plan = || {
+        let plan = json!({ "dry_run": true });
+        api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &plan).json()["messages"].clone()
+    };
+    assert_eq!(api.get("/leveret/dead-letters"), json!([]));
+    assert_eq!((&api.get(&dead)["messages"], plan()), (&json!([]), json!(0)));
+    for order in [json!({}), json!({ "to": "queue" })] {
+        assert_eq!(counts(&replay(&api, &order)), [0, 0, 0, 0]);
+    }
+    kill(&channel, numbers(0..1));
+    broker.kill9();
+    broker.restart();
+    let api = Api::new(broker.management_address());
+    let channel = broker.connect().channel(1);
+    assert_eq!(api.get("/leveret/dead-letters")[0]["first_death"]["queue"], ORDERS);
+    assert_eq!(api.get(&dead)["messages"][0]["payload"], "order 0.");
+    assert_eq!(counts(&replay(&api, &json!({}))), [1, 0, 0, 0]);
+    assert_eq!(bodies(&all(&channel, ORDERS)), ["order 0."]);
+    assert_eq!(bodies(&all(&channel, DEAD)), ["of a liar"]);
+}
+
+/// Its publisher may have been allowed to publish to that one's exchange only.
+#[test]
+fn a_dead_letter_goes_back_to_its_queue_alone() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    assert_eq!(channel.call(&declare("other")), "queue.declare-ok other 0 0");
+    let copies = ArrayBuilder::new().push("other").build();
+    let headers = TableBuilder::new().put("CC", copies.as_array()).build();
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("shop", "order.new"), &properties, b"with a copy");
+    assert!(channel.recv().starts_with("basic.ack"));
+    let got = channel.call(&get(ORDERS));
+    channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    eventually(|| channel.call(&passive(DEAD)) == format!("queue.declare-ok {DEAD} 1 0"));
+    assert_eq!(counts(&replay(&api, &json!({ "to": "queue" }))), [1, 0, 0, 0]);
+    assert_eq!(bodies(&all(&channel, ORDERS)), ["with a copy"]);
+    assert_eq!(channel.call(&passive("other")), "queue.declare-ok other 0 0");
 }
 
 /// They are kept for as long as a replay runs, beside what requests may take.

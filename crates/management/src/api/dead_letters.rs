@@ -85,7 +85,7 @@ fn first(
 fn dead_letters(queue: &SharedQueue, browsed: &Browsed) -> Option<Value> {
     let first = browsed.messages.iter().find_map(|(_, entry)| {
         let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
-        let death = deaths(&properties.ok()?).next().map(json_table::to_json)?;
+        let death = deaths(&entry.message, &properties.ok()?).next().map(json_table::to_json)?;
         Some((death, entry.message.timestamp().0))
     });
     let (death, arrived_at) = first?;

@@ -1,6 +1,7 @@
 //! Where a dead letter came from, and what it was.
 
 use leveret_codec::{Properties, Table, TableBuilder};
+use leveret_engine::Message;
 
 use crate::message_filter::deaths;
 
@@ -33,10 +34,14 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Nothing for a message that does not tell of its deaths.
-    pub(crate) fn of(properties: &Properties<'_>, target: Target) -> Option<Self> {
+    /// Nothing for a message that has not died.
+    pub(crate) fn of(
+        message: &Message,
+        properties: &Properties<'_>,
+        target: Target,
+    ) -> Option<Self> {
         let headers = properties.headers?;
-        let first = first_death(headers, properties)?;
+        let first = first_death(message, headers, properties)?;
         let text = |key: &str| first.get(key).and_then(|value| value.as_str());
         let (exchange, routing_key) = match target {
             Target::Queue => ("", text("queue")?),
@@ -46,15 +51,18 @@ impl Origin {
                 (text("exchange")?, key.unwrap_or_default())
             }
         };
-        let is_of_deaths = |name: &str| {
+        // To one queue it goes past what is in its `CC` header, where its publisher need not have been
+        // allowed to send it by name.
+        let is_of_no_use = |name: &str| {
             name == "x-death"
+                || name == "CC" && target == Target::Queue
                 || name.starts_with("x-first-death-")
                 || name.starts_with("x-last-death-")
         };
         let mut kept = TableBuilder::from_table(headers);
         for (name, _) in headers.iter() {
             match str::from_utf8(name) {
-                Ok(name) if is_of_deaths(name) => kept = kept.remove(name),
+                Ok(name) if is_of_no_use(name) => kept = kept.remove(name),
                 _ => {}
             }
         }
@@ -73,7 +81,11 @@ impl Origin {
 }
 
 /// The death that `x-first-death-*` tell of, or else the earliest in `x-death`.
-fn first_death<'a>(headers: Table<'_>, properties: &Properties<'a>) -> Option<Table<'a>> {
+fn first_death<'a>(
+    message: &Message,
+    headers: Table<'_>,
+    properties: &Properties<'a>,
+) -> Option<Table<'a>> {
     let says = |header, death: &Table<'_>, key| {
         let first = headers.get(header).and_then(|value| value.as_bytes());
         first.is_some() && first == death.get(key).and_then(|value| value.as_bytes())
@@ -81,7 +93,8 @@ fn first_death<'a>(headers: Table<'_>, properties: &Properties<'a>) -> Option<Ta
     let is_first = |death: &Table<'_>| {
         says("x-first-death-queue", death, "queue") && says("x-first-death-reason", death, "reason")
     };
-    deaths(properties).find(is_first).or_else(|| deaths(properties).last())
+    let deaths = || deaths(message, properties);
+    deaths().find(is_first).or_else(|| deaths().last())
 }
 
 #[cfg(test)]
@@ -89,6 +102,7 @@ mod tests {
     use leveret_codec::{ArrayBuilder, TableBuf, TableLimits};
 
     use super::*;
+    use crate::message_filter::tests::message;
 
     fn death(queue: &str, reason: &str, exchange: &str, key: &str) -> TableBuf {
         let keys = ArrayBuilder::new().push(key).build();
@@ -114,7 +128,7 @@ mod tests {
             message_id: Some(b"m"),
             ..Properties::default()
         };
-        let origin = Origin::of(&given, Target::Exchange).unwrap();
+        let origin = Origin::of(&message(&given, true), &given, Target::Exchange).unwrap();
         assert_eq!((&*origin.exchange, &*origin.routing_key), ("shop", "new"));
         let properties = Properties::parse(&origin.properties, &TableLimits::default()).unwrap();
         let expected = TableBuilder::new().put("tenant", "acme").build();
@@ -125,7 +139,7 @@ mod tests {
             ..Properties::default()
         };
         assert_eq!(properties, expected);
-        let origin = Origin::of(&given, Target::Queue).unwrap();
+        let origin = Origin::of(&message(&given, true), &given, Target::Queue).unwrap();
         assert_eq!((&*origin.exchange, &*origin.routing_key), ("", "orders"));
     }
 
@@ -135,8 +149,10 @@ mod tests {
         let deaths = ArrayBuilder::new().push(last.as_table()).push(first.as_table()).build();
         let headers = TableBuilder::new().put("x-death", deaths.as_array()).build();
         let given = Properties { headers: Some(headers.as_table()), ..Properties::default() };
-        let origin = Origin::of(&given, Target::Exchange).unwrap();
+        let origin = Origin::of(&message(&given, true), &given, Target::Exchange).unwrap();
         assert_eq!((&*origin.exchange, &*origin.routing_key), ("x", "k"));
-        assert_eq!(Origin::of(&Properties::default(), Target::Exchange), None);
+        assert_eq!(Origin::of(&message(&given, false), &given, Target::Exchange), None);
+        let none = Properties::default();
+        assert_eq!(Origin::of(&message(&none, true), &none, Target::Exchange), None);
     }
 }

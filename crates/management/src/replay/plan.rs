@@ -54,7 +54,9 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
             if !wanted.names(entry.lsn.0) || !wanted.filter.matches(&entry.message, &properties) {
                 continue;
             }
-            let Some(origin) = Origin::of(&properties, order.target) else { continue };
+            let Some(origin) = Origin::of(&entry.message, &properties, order.target) else {
+                continue;
+            };
             let way = way(&vhost, origin, call.now, &mut routes)?;
             // What is noted of it stays in memory with what has been looked at.
             if !ways.contains_key(&way) {

@@ -182,7 +182,7 @@ impl Replay {
         if !wanted.filter.matches(&entry.message, &properties) {
             return None;
         }
-        Origin::of(&properties, self.order.target)
+        Origin::of(&entry.message, &properties, self.order.target)
     }
 }
 
