@@ -3,8 +3,8 @@
 use leveret_broker::Resource;
 use leveret_tests::codec::{Method, basic, connection};
 use leveret_tests::{
-    Broker, Channel, Login, ack, confirm_select, consume, declare, eventually, get, passive, purge,
-    qos,
+    Broker, Channel, Login, ack, bind, confirm_select, consume, declare, declare_exchange,
+    eventually, get, passive, purge, qos,
 };
 
 const BECAUSE: &str = "sets alarms inside the broker";
@@ -101,6 +101,22 @@ fn consumers_and_their_acknowledgements_go_on() {
     pretend(&broker, Resource::Memory, Some(0));
     assert_eq!(channel.recv(), "basic.ack 21");
     assert_eq!(consumer.recv(), "basic.deliver c 21 '' q: 21");
+}
+
+/// What an exchange repeats to a new binding fills memory as publishes do.
+#[test]
+fn a_new_binding_gets_no_history_under_an_alarm() {
+    let Some(broker) = start() else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare_exchange("x", "x-recent-history"));
+    channel.publish("x", "k", "m");
+    for (queue, memory, repeated) in [("held", ALL, 0), ("late", Some(0), 1)] {
+        channel.call(&declare(queue));
+        pretend(&broker, Resource::Memory, memory);
+        assert_eq!(channel.call(&bind(queue, "x", "")), "queue.bind-ok");
+        let expected = format!("queue.declare-ok {queue} {repeated} 0");
+        assert_eq!(channel.call(&passive(queue)), expected);
+    }
 }
 
 #[test]

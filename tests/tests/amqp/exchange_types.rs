@@ -33,6 +33,11 @@ fn bad_arguments_and_keys_are_refused() {
             "Invalid argument -1, 'x-recent-history-length' must be a positive integer",
         ),
         (
+            "x-recent-history",
+            table([("x-recent-history-length", Value::I32(10_001))]),
+            "Invalid argument, 'x-recent-history-length' must be an integer not greater than 10000",
+        ),
+        (
             "x-delayed-message",
             table([]),
             "Invalid argument, 'x-delayed-type' must be an existing exchange type",

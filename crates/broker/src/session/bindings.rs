@@ -78,7 +78,8 @@ impl Session {
         Ok(commit)
     }
 
-    /// A new binding of a recent history exchange gets what the exchange has kept.
+    /// A new binding of a recent history exchange gets what the exchange has kept, but not while an
+    /// alarm has publishers wait: it is as good as publishing.
     fn repeat_history(
         &mut self,
         directory: &Directory,
@@ -87,7 +88,8 @@ impl Session {
     ) {
         let keeper = directory.topology.exchange(source).and_then(Exchange::keeper);
         let Some(keeper) = keeper.and_then(|id| directory.queue_by_id(id)) else { return };
-        if keeper.purpose != Purpose::History {
+        let is_short = !self.broker.alarms().shortage().is_none();
+        if keeper.purpose != Purpose::History || is_short {
             return;
         }
         for message in keeper.ready_messages() {

@@ -298,7 +298,9 @@ impl Session {
                 let drawn = self.id.0.rotate_left(32) ^ staging.routed;
                 let routable = Routable { keys: &[message.routing_key()], properties, drawn };
                 let now = self.turn.now();
-                if let Err(many) = directory.route(name, routable, now, &mut staging.route_set) {
+                let found = directory.route(name, routable, now, &mut staging.route_set);
+                self.placed += staging.route_set.work() / LOOKS_PER_PLACE;
+                if let Err(many) = found {
                     let vhost = self.vhost.name();
                     tracing::warn!(
                         "exchange '{name}' in vhost '{vhost}' gets none of a message: {many}"
@@ -308,6 +310,8 @@ impl Session {
                 queues.extend(found.filter_map(|id| directory.queue_by_id(*id)).cloned());
             }
         }
+        // One that goes nowhere takes its time as well.
+        self.placed += queues.len().max(1);
         staging.buckets.add(message, &queues, Origin::default(), &mut staging.records);
     }
 

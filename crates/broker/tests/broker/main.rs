@@ -16,6 +16,7 @@ mod dead_letters;
 mod delayed_retry;
 mod departed;
 mod expiry;
+mod history;
 mod limits;
 mod order;
 mod paging;

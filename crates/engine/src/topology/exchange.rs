@@ -13,7 +13,7 @@ use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_r
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
 use super::jms_topic::{InvalidJmsBinding, JmsTopicIndex, selector};
 use super::keeper::Keeper;
-use super::kind::{ExchangeKind, InvalidExchange, KindSettings};
+use super::kind::{ExchangeKind, InvalidExchange, KindSettings, is_history_too_long};
 use super::steps::{Steps, TooManySteps};
 use super::topic::{Scratch, TopicIndex};
 use super::traffic::ExchangeTraffic;
@@ -50,6 +50,9 @@ impl ExchangeSpec {
         let settings = KindSettings::read(self.kind, arguments)?;
         if settings.deduplication.is_some() && Deduplication::excess(arguments).is_some() {
             return Err(InvalidExchange::CacheTooLarge);
+        }
+        if self.kind == ExchangeKind::RecentHistory && is_history_too_long(arguments) {
+            return Err(InvalidExchange::HistoryTooLong);
         }
         Ok(())
     }

@@ -19,6 +19,12 @@ pub enum Keeper {
     History(u64),
 }
 
+impl Keeper {
+    /// The most messages of history, all of which one binding has put into queues. What was declared
+    /// before there was a bound keeps as many as that.
+    pub const HISTORY_MAX: u64 = 10_000;
+}
+
 /// The header that delays a message.
 pub const DELAY_HEADER: &str = "x-delay";
 
@@ -70,7 +76,25 @@ impl Exchange {
 mod tests {
     use leveret_codec::TableBuilder;
 
+    use super::super::ExchangeSpec;
+    use super::super::kind::InvalidExchange;
     use super::*;
+
+    #[test]
+    fn more_history_is_not_kept_than_may_be() {
+        let asked = |length: i64| ExchangeSpec {
+            name: "x".into(),
+            kind: ExchangeKind::RecentHistory,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            arguments: TableBuilder::new().put("x-recent-history-length", length).build(),
+        };
+        let (most, more) = (asked(10_000), asked(1 << 60));
+        assert_eq!(most.check(), Ok(()));
+        assert_eq!(more.check(), Err(InvalidExchange::HistoryTooLong));
+        assert_eq!(more.keeper(), Some(Keeper::History(10_000)), "as before there was a bound");
+    }
 
     #[test]
     fn delays_are_whole_milliseconds_above_zero() {

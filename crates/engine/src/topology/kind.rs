@@ -112,6 +112,12 @@ pub enum InvalidExchange {
     /// No number of messages to keep.
     #[error("Invalid argument {0}, 'x-recent-history-length' must be a positive integer")]
     HistoryLength(String),
+    /// It is to keep too many.
+    #[error(
+        "Invalid argument, 'x-recent-history-length' must be an integer not greater than {}",
+        Keeper::HISTORY_MAX
+    )]
+    HistoryTooLong,
     /// A delayed exchange has to be of some other kind as well.
     #[error("Invalid argument, 'x-delayed-type' must be an existing exchange type")]
     NoDelayedKind,
@@ -156,7 +162,7 @@ impl KindSettings {
         match kind {
             ExchangeKind::ConsistentHash => Ok(Self { hash_on: hash_on(arguments)?, ..settings }),
             ExchangeKind::RecentHistory => {
-                let length = history_length(arguments)?;
+                let length = history_length(arguments)?.min(Keeper::HISTORY_MAX);
                 Ok(Self { keeper: Some(Keeper::History(length)), ..settings })
             }
             ExchangeKind::Delayed => {
@@ -181,6 +187,11 @@ impl KindSettings {
 
 /// What history keeps without being told.
 const HISTORY_LENGTH: u64 = 20;
+
+/// Whether arguments ask for more history than there may be.
+pub(super) fn is_history_too_long(arguments: Table<'_>) -> bool {
+    history_length(arguments).is_ok_and(|length| length > Keeper::HISTORY_MAX)
+}
 
 fn history_length(arguments: Table<'_>) -> Result<u64, InvalidExchange> {
     let Some(value) = arguments.get("x-recent-history-length") else { return Ok(HISTORY_LENGTH) };
