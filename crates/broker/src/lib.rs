@@ -36,6 +36,7 @@ mod global_parameters;
 mod held_memory;
 mod keeper;
 mod limits;
+mod name_in_log;
 mod pager;
 pub mod policy;
 mod queue;
@@ -73,6 +74,7 @@ pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use fixed_limit::{Figure, FixedLimit};
 pub use held_memory::{HeldMemory, HeldShare, Holder};
 pub use limits::{DefaultVhostLimits, NodeLimits, ROUTING_STEPS_MAX, UserLimits, VhostLimits};
+pub use name_in_log::name_in_log;
 pub use pager::{Paging, ReliefListener};
 pub use queue::{
     Browsed, ConsumerAbout, DeleteIf, QueueConsumer, QueueCounts, QueueStatus, QueueTotals,

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use leveret_auth::Credentials;
 use leveret_broker::access::{Entrance, Principal, Question, Rights, User, is_loopback, tag};
-use leveret_broker::{Broker, UserLimits};
+use leveret_broker::{Broker, UserLimits, name_in_log};
 use leveret_server::config::MetricsLogin;
 
 use crate::answer::Failure;
@@ -133,7 +133,7 @@ pub(crate) async fn by_password(
         wait.map_or(Ok(()), |wait| {
             access.count_throttled(Entrance::Http);
             if let Some(count) = node.throttled.count(Instant::now()) {
-                let user = user.escape_debug();
+                let user = name_in_log(&user);
                 tracing::warn!(
                     "HTTP login refused: user '{user}' from {address}: too many wrong passwords, no \
                      further one is looked at for a while; {count} such since the start"
@@ -173,7 +173,7 @@ pub(crate) async fn by_password(
             if counts {
                 access.throttle().failed(&user, &password, address, Instant::now());
             }
-            let user = user.escape_debug();
+            let user = name_in_log(&user);
             tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}");
             Err(Failure::WrongLogin)
         }

@@ -7,6 +7,7 @@
 //! attacker keeps out itself and whoever shares its address, and a crowd of clients that come back
 //! at once from one machine doesn't throw its own members out again.
 
+mod strangers;
 mod turned_away;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use leveret_engine::Millis;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+pub(crate) use self::strangers::LINES_MAX;
+use self::strangers::Strangers;
 use self::turned_away::{Reason, TurnedAway};
 use crate::config::AmqpConfig;
 use crate::{clock, resources};
@@ -43,6 +46,8 @@ const DESCRIPTORS_KEPT_MIN: u64 = 64;
 #[derive(Debug)]
 pub struct Admission {
     table: Mutex<Table>,
+    /// What the log says of those who have not logged in.
+    pub(crate) strangers: Strangers,
     /// Connections that descriptors allow.
     places: u64,
     /// Guests that memory allows.
@@ -115,6 +120,7 @@ impl Admission {
         let memory = resources::memory_available().unwrap_or(u64::MAX);
         Self {
             table: Mutex::default(),
+            strangers: Strangers::default(),
             places: connections_of(resources::descriptors_max().unwrap_or(u64::MAX)),
             guests_auto: guests_of(memory),
         }
@@ -126,12 +132,18 @@ impl Admission {
         Admissions { guests: table.guests.len() as u64, ..table.refused }
     }
 
-    /// Logs how many were turned away, when it is time to.
+    /// Logs how many were turned away or not let in, when it is time to.
     pub(crate) fn tick(&self, now: Millis) {
+        self.strangers.tick(now);
         let line = self.table.lock().turned_away.tick(now);
         if let Some(line) = line {
             line.log();
         }
+    }
+
+    /// Logs what there would be to log later.
+    pub(crate) fn stop(&self) {
+        self.strangers.stop();
     }
 
     /// A place for a new connection, if there is one. It may be that of another guest.
@@ -303,7 +315,8 @@ mod tests {
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn admission(places: u64) -> Arc<Admission> {
-        Arc::new(Admission { table: Mutex::default(), places, guests_auto: 4 })
+        let (table, strangers) = Default::default();
+        Arc::new(Admission { table, strangers, places, guests_auto: 4 })
     }
 
     fn amqp() -> AmqpConfig {

@@ -25,7 +25,8 @@ use ahash::HashMap;
 use leveret_auth::Backends;
 use leveret_broker::access::Principal;
 use leveret_broker::{
-    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, TlsAbout, refusal,
+    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, TlsAbout,
+    name_in_log, refusal,
 };
 use leveret_codec::{
     AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, basic, connection, split,
@@ -41,6 +42,7 @@ use self::settle::{PendingSettlement, Settling};
 use crate::admission::{Admission, Guest};
 use crate::budgets::Budgets;
 use crate::channel::Channel;
+use crate::clock;
 use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
 use crate::frame_trace;
@@ -480,9 +482,15 @@ impl Connection {
     /// What log lines call it.
     pub(crate) fn label(&self) -> String {
         match &self.client.name {
-            Some(name) => format!("{} - {name}", self.peer),
+            Some(name) => format!("{} - {}", self.peer, name_in_log(name)),
             None => self.peer.to_string(),
         }
+    }
+
+    /// Whether a line of the log may be about it: before its login there are so many only.
+    pub(crate) fn may_log(&self) -> bool {
+        let strangers = &self.context.admission.strangers;
+        self.principal.is_some() || strangers.handshakes.have_room(clock::now())
     }
 
     fn greet(&mut self, greeting: Greeting) -> Next {
@@ -493,11 +501,13 @@ impl Connection {
                 Next::Read
             }
             Greeting::Refused => {
-                tracing::warn!(
-                    "closing connection ({}): the client did not start with the AMQP 0-9-1 \
-                     protocol header",
-                    self.peer
-                );
+                if self.may_log() {
+                    tracing::warn!(
+                        "closing connection ({}): the client did not start with the AMQP 0-9-1 \
+                         protocol header",
+                        self.peer
+                    );
+                }
                 self.outbox.write(|out| out.extend_from_slice(&PROTOCOL_HEADER));
                 self.phase = Phase::Closed;
                 Next::Close
@@ -565,7 +575,9 @@ impl Connection {
             (_, Method::ConnectionClose(_)) => {
                 self.tear_down();
                 self.reply(|out| connection::CloseOk {}.encode_frame(0, out));
-                tracing::info!("closing AMQP connection ({})", self.label());
+                if self.may_log() {
+                    tracing::info!("closing AMQP connection ({})", self.label());
+                }
                 self.phase = Phase::Closed;
                 Ok(Next::Close)
             }
@@ -579,13 +591,15 @@ impl Connection {
 
     /// Ends the connection for an error of its own.
     fn fail(&mut self, error: AmqpError) {
-        tracing::error!(
-            "error on AMQP connection ({}): operation {} caused a connection exception {}: {}",
-            self.label(),
-            error.method(),
-            error.code().name().to_ascii_lowercase(),
-            error.text()
-        );
+        if self.may_log() {
+            tracing::error!(
+                "error on AMQP connection ({}): operation {} caused a connection exception {}: {}",
+                self.label(),
+                error.method(),
+                error.code().name().to_ascii_lowercase(),
+                error.text()
+            );
+        }
         self.tear_down();
         self.reply(|out| error.encode_close(0, out));
         self.phase = match self.phase {

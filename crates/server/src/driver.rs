@@ -545,7 +545,7 @@ impl Driver {
                 "closing AMQP connection ({label}): missed heartbeats from client, timeout: {}s",
                 self.connection.heartbeat_seconds()
             );
-        } else {
+        } else if self.connection.may_log() {
             tracing::warn!("closing AMQP connection ({label}): handshake timeout");
         }
     }

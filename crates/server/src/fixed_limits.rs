@@ -3,6 +3,7 @@
 use leveret_broker::{Figure, FixedLimit};
 use leveret_codec::TableLimits;
 
+use crate::admission::LINES_MAX;
 use crate::connection::{FRAME_MAX_MIN, INITIAL_FRAME_MAX};
 use crate::driver::{CLOSE_TIMEOUT, LOGIN_PENALTY};
 
@@ -34,6 +35,13 @@ pub(crate) const FIXED_LIMITS: &[FixedLimit] = &[
         value: "{}",
         figures: &[Figure::Time(LOGIN_PENALTY)],
         why: "RabbitMQ's: it makes guessing slow on each connection",
+    },
+    FixedLimit {
+        limit: "lines of the log about those who have not logged in over AMQP",
+        value: "{} a minute of refused logins, of throttled ones, of connections without a login \
+                and of TLS handshakes each",
+        figures: &[Figure::Count(LINES_MAX)],
+        why: "anybody can cause them; a further line says how many more there were",
     },
     FixedLimit {
         limit: "a client's agreement to a close",

@@ -312,6 +312,7 @@ impl Server {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.admission.stop();
         let broker = self.broker;
         if tokio::task::spawn_blocking(move || broker.close(clock::now())).await.is_err() {
             tracing::error!("the store was not closed in order; it recovers at the next start");
@@ -393,7 +394,9 @@ async fn serve_proxy(
             return;
         }
         Err(error) => {
-            tracing::warn!("closing connection of the proxy ({peer}): {error}");
+            if context.admission.strangers.handshakes.have_room(clock::now()) {
+                tracing::warn!("closing connection of the proxy ({peer}): {error}");
+            }
             return;
         }
     }
@@ -426,7 +429,11 @@ async fn serve_tls(
         Err(error) if error.is_silent() => {
             tracing::debug!("closing connection ({peer}): TLS handshake: {error}");
         }
-        Err(error) => tracing::warn!("closing connection ({peer}): TLS handshake: {error}"),
+        Err(error) => {
+            if context.admission.strangers.tls.have_room(clock::now()) {
+                tracing::warn!("closing connection ({peer}): TLS handshake: {error}");
+            }
+        }
     }
 }
 

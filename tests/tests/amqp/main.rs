@@ -54,6 +54,7 @@ mod refusals;
 mod repeated_publishes;
 mod routing;
 mod slow_readers;
+mod strangers;
 mod streams;
 mod transactions;
 mod uncommitted;

@@ -273,3 +273,16 @@ fn wrong_tokens_cost_time() {
     assert_eq!(status(there, "Bearer another"), 401);
     assert!(broker.log().contains("HTTP login refused: user '' from 192.0.2.1"));
 }
+
+#[test]
+fn a_name_that_lets_nobody_in_is_cut_in_the_log() {
+    let Some(broker) = Broker::configured("management = \"127.0.0.1:0\"\n", "reads its log") else {
+        return;
+    };
+    let api = Api::new(broker.management_address());
+    let name = "\u{1}".repeat(10_000);
+    let login = api.with_login(Some(&format!("{name}:secret")));
+    assert_eq!(login.call("GET", "/whoami", &Value::Null).status, 401);
+    let line = broker.await_line("HTTP login refused: user '");
+    assert!(line.len() < 1000 && line.ends_with("no such user"), "{line}");
+}

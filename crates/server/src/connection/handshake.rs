@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use leveret_auth::{Credentials, LoginRefused};
 use leveret_broker::access::{AuthFailure, Entrance, Principal, Rights, is_loopback};
-use leveret_broker::{ConnectionAbout, ConnectionControl, Session, refusal};
+use leveret_broker::{ConnectionAbout, ConnectionControl, Session, name_in_log, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
 use super::asking::Pending;
@@ -136,15 +136,17 @@ impl Connection {
             }
             Err(refused) => {
                 self.count_login(credentials.as_ref().ok(), Some(&refused));
-                let user =
-                    credentials.ok().map(|one| format!("user '{}': ", one.user.escape_debug()));
-                tracing::error!(
-                    "error on AMQP connection ({}): {} login refused: {}{}",
-                    self.label(),
-                    mechanism.escape_debug(),
-                    user.unwrap_or_default(),
-                    refused.reason
-                );
+                if self.may_log_refusal(&refused) {
+                    let user = credentials.ok();
+                    let user = user.map(|one| format!("user '{}': ", name_in_log(&one.user)));
+                    tracing::error!(
+                        "error on AMQP connection ({}): {} login refused: {}{}",
+                        self.label(),
+                        mechanism.escape_debug(),
+                        user.unwrap_or_default(),
+                        refused.reason
+                    );
+                }
                 // RabbitMQ tells a failed login to those who can hear it, and a malformed one to
                 // nobody.
                 if refused.is_told && self.client.authentication_failure_close {
@@ -155,6 +157,15 @@ impl Connection {
                 Ok(Next::Refused)
             }
         }
+    }
+
+    fn may_log_refusal(&self, refused: &Refused) -> bool {
+        let strangers = &self.context.admission.strangers;
+        let lines = match refused.because {
+            Because::Throttled => &strangers.throttled,
+            Because::Wrong | Because::Unknown => &strangers.refused,
+        };
+        lines.have_room(clock::now())
     }
 
     fn authenticate(&self, credentials: &Credentials) -> Result<Principal, AuthFailure> {
