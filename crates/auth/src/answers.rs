@@ -35,6 +35,7 @@ type Remembered<K, V> = AHashMap<K, (Instant, V)>;
 struct LoginKey {
     backend: (Backend, Backend),
     address: IpAddr,
+    is_local: bool,
     /// What is shown, and the vhost: as a digest, for a stranger's may be long.
     shown: [u8; 32],
 }
@@ -74,7 +75,8 @@ impl Answers {
         ask: impl Future<Output = Result<Principal, LoginRefused>>,
     ) -> Result<Principal, LoginRefused> {
         let shown = self.digest(credentials);
-        let key = LoginKey { backend, address: credentials.address, shown };
+        let Credentials { address, is_local, .. } = *credentials;
+        let key = LoginKey { backend, address, is_local, shown };
         let known = find(&self.logins, &key, self.ttl);
         if let Some(known) = known
             && known.as_ref().ok().is_none_or(|principal| self.goes_on(principal))
@@ -203,6 +205,7 @@ mod tests {
             user: user.to_owned(),
             password: password.map(|text: &str| text.as_bytes().to_vec()),
             address: Ipv4Addr::LOCALHOST.into(),
+            is_local: true,
             vhost: vhost.map(str::to_owned),
         });
         let digests: HashSet<_> = logins.iter().map(|one| answers.digest(one)).collect();

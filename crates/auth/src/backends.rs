@@ -156,7 +156,7 @@ impl Backends {
         found: Principal,
         credentials: &Credentials,
     ) -> Result<Principal, LoginRefused> {
-        match self.access.check_origin(&found.user.name, credentials.are_local()) {
+        match self.access.check_origin(&found.user.name, credentials.is_local) {
             Ok(()) => Ok(found),
             Err(failure) => Err(LoginRefused::new(failure.to_string())),
         }
@@ -199,7 +199,7 @@ impl Backends {
         credentials: &Credentials,
     ) -> Result<Found, LoginRefused> {
         match backend {
-            Backend::InternalLoopback if !credentials.are_local() => {
+            Backend::InternalLoopback if !credentials.is_local => {
                 Err(LoginRefused::new("internal users can only connect via localhost"))
             }
             Backend::Internal | Backend::InternalLoopback => {
@@ -254,7 +254,7 @@ impl Backends {
     /// The broker's own users. A hash that takes its time is verified by a thread of its own, a few
     /// at a time: who floods the broker with logins waits for the others' of the flood.
     async fn internal(&self, credentials: &Credentials) -> Result<Principal, LoginRefused> {
-        let (user, is_local) = (&credentials.user, credentials.are_local());
+        let (user, is_local) = (&credentials.user, credentials.is_local);
         let found = match &credentials.password {
             None => self.access.admit(user, is_local),
             Some(password) if !self.takes_time(user, password) => {
@@ -382,7 +382,7 @@ mod tests {
         let backends = Backends::new(&Settings::default(), &access);
         let address = Ipv4Addr::LOCALHOST.into();
         let (user, password) = ("anna".to_owned(), Some(b"guess".to_vec()));
-        let credentials = Credentials { user, password, address, vhost: None };
+        let credentials = Credentials { user, password, address, is_local: true, vhost: None };
         let refused = backends.log_in(&credentials).await.unwrap_err();
         assert!(refused.is_guess(), "{refused}");
         for guess in 0..20_u8 {
@@ -400,7 +400,7 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         for guess in 0..20_u8 {
             let (user, password) = ("anna".to_owned(), Some(vec![guess]));
-            let credentials = Credentials { user, password, address, vhost: None };
+            let credentials = Credentials { user, password, address, is_local: true, vhost: None };
             let mut login = Box::pin(backends.log_in(&credentials));
             let _ = login.as_mut().poll(&mut context);
         }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use leveret_broker::access::is_loopback;
-
 /// What somebody logs in with.
 #[derive(Clone)]
 pub struct Credentials {
@@ -14,14 +12,10 @@ pub struct Credentials {
     pub password: Option<Vec<u8>>,
     /// Where they come from.
     pub address: IpAddr,
+    /// Whether they are at the broker's own machine.
+    pub is_local: bool,
     /// The vhost it is about, if that is known.
     pub vhost: Option<String>,
-}
-
-impl Credentials {
-    pub(crate) fn are_local(&self) -> bool {
-        is_loopback(self.address)
-    }
 }
 
 /// Passwords are nobody's business.

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName};
-use leveret_server::config::Networks;
+use leveret_broker::access::is_loopback;
+use leveret_server::config::{Networks, WebConfig};
+
+use crate::host;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -24,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// Whether nobody on the way can read or change what is sent.
     pub(crate) is_secure: bool,
+    /// Whether it is at this machine, and calls it by a name of its own ([`host`]).
+    pub(crate) is_local: bool,
 }
 
 impl Client {
@@ -32,36 +37,40 @@ impl Client {
     /// The right end of `X-Forwarded-For` is what the nearest proxy saw; what is left of the first
     /// address that is no proxy's could be anybody's invention. Where a proxy names somebody by something
     /// else than an address the client's is [`UNKNOWN`]: it is not the proxy, and not at home.
-    pub(crate) fn of(
-        peer: IpAddr,
-        is_secure: bool,
-        headers: &HeaderMap,
-        proxies: &Networks,
-    ) -> Self {
-        let mut address = peer.to_canonical();
-        if !proxies.contain(address) {
-            return Self { address, is_secure };
-        }
-        // A stranger may have begun the line with bytes of any kind.
-        let lines = headers.get_all(X_FORWARDED_FOR).iter();
-        let lines: Vec<Cow<'_, str>> =
-            lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
-        let named = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
-        let named: Vec<&str> = named.filter(|name| !name.is_empty()).collect();
-        for name in named.into_iter().rev() {
-            address = parse(name).unwrap_or(UNKNOWN);
-            if !proxies.contain(address) {
-                break;
-            }
-        }
+    pub(crate) fn of(peer: IpAddr, is_secure: bool, headers: &HeaderMap, web: &WebConfig) -> Self {
+        let peer = peer.to_canonical();
+        let is_proxy = web.proxies.contain(peer);
+        let address = if is_proxy { forwarded_for(peer, headers, &web.proxies) } else { peer };
         let proto = headers.get(X_FORWARDED_PROTO).and_then(|value| value.to_str().ok());
-        let is_secure = is_secure || proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        Self { address, is_secure }
+        let was_secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        Self {
+            address,
+            is_secure: is_secure || (is_proxy && was_secure),
+            is_local: is_loopback(address) && host::is_own(headers, &web.hosts),
+        }
     }
 }
 
 /// The address of a client that a proxy doesn't know.
 const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Whose request a proxy passes on.
+fn forwarded_for(proxy: IpAddr, headers: &HeaderMap, proxies: &Networks) -> IpAddr {
+    let mut address = proxy;
+    // A stranger may have begun the line with bytes of any kind.
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    let lines: Vec<Cow<'_, str>> =
+        lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    let named = lines.iter().flat_map(|line| line.split(',')).map(str::trim);
+    let named: Vec<&str> = named.filter(|name| !name.is_empty()).collect();
+    for name in named.into_iter().rev() {
+        address = parse(name).unwrap_or(UNKNOWN);
+        if !proxies.contain(address) {
+            break;
+        }
+    }
+    address
+}
 
 /// An address, with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
@@ -77,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn proxies(text: &str) -> Networks {
-        let sources = Sources::new().flag("-", "web.proxies", Some(text.to_owned()));
-        Config::load(&sources).unwrap().0.web.proxies
+    fn web(proxies: &str) -> WebConfig {
+        let sources = Sources::new().flag("-", "web.proxies", Some(proxies.to_owned()));
+        Config::load(&sources).unwrap().0.web
     }
 
     fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> (String, bool) {
@@ -87,7 +96,7 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let headers = headers.iter().map(header).collect();
-        let client = Client::of(peer.parse().unwrap(), false, &headers, &proxies("10.0.0.0/8"));
+        let client = Client::of(peer.parse().unwrap(), false, &headers, &web("10.0.0.0/8"));
         (client.address.to_string(), client.is_secure)
     }
 
@@ -124,7 +133,7 @@ mod tests {
         for stranger in [&b"\xe9, 198.51.100.7"[..], b"127.0.0.1, \xff\xfe,198.51.100.7"] {
             let mut headers = HeaderMap::new();
             headers.insert(X_FORWARDED_FOR, HeaderValue::from_bytes(stranger).unwrap());
-            let client = Client::of([10, 0, 0, 1].into(), false, &headers, &proxies("10.0.0.0/8"));
+            let client = Client::of([10, 0, 0, 1].into(), false, &headers, &web("10.0.0.0/8"));
             assert_eq!(client.address.to_string(), "198.51.100.7");
         }
     }

@@ -22,6 +22,7 @@ mod dispatch;
 mod fixed_limits;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod host;
 mod json_table;
 mod list;
 mod login;

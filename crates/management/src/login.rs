@@ -1,6 +1,5 @@
 //! Who makes a request, and what they may.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,7 +97,7 @@ pub(crate) async fn authenticate(
     }
     if let Some(header) = headers.get(AUTHORIZATION) {
         let shown = shown(header.as_bytes()).ok_or(Failure::WrongLogin)?;
-        let principal = by_password(node, shown, client.address, vhost).await?;
+        let principal = by_password(node, shown, client, vhost).await?;
         return Ok(Login { principal, session: None });
     }
     match of_session(node, headers, client) {
@@ -121,11 +120,12 @@ pub(crate) struct Shown {
 pub(crate) async fn by_password(
     node: &Node,
     shown: Shown,
-    address: IpAddr,
+    client: Client,
     vhost: Option<&str>,
 ) -> Result<Principal, Failure> {
     let access = node.broker.access();
     let Shown { user, password } = shown;
+    let Client { address, is_local, .. } = client;
     // A token names no user before it has been verified.
     let is_token = user.is_empty();
     let check_throttle = || {
@@ -145,13 +145,14 @@ pub(crate) async fn by_password(
     check_throttle()?;
     let password = password.into_bytes();
     let found = if node.backends.know_at_once(&user, Some(&password)) {
-        let found = access.authenticate(&user, &password, is_loopback(address));
+        let found = access.authenticate(&user, &password, is_local);
         found.map(Principal::from).map_err(|failure| (failure.to_string(), true))
     } else {
         let credentials = Credentials {
             user: user.clone(),
             password: Some(password.clone()),
             address,
+            is_local,
             // Others may have no answer to a name that no vhost has, as to one of any length.
             vhost: vhost.filter(|name| node.broker.vhost(name).is_some()).map(str::to_owned),
         };
@@ -174,7 +175,11 @@ pub(crate) async fn by_password(
                 access.throttle().failed(&user, &password, address, Instant::now());
             }
             let user = name_in_log(&user);
-            tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}");
+            let called = match is_loopback(address) && !is_local {
+                true => "; the host that it asked is not known to be this machine (web.hosts)",
+                false => "",
+            };
+            tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}{called}");
             Err(Failure::WrongLogin)
         }
     }
@@ -190,7 +195,7 @@ pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Op
     let now = (Instant::now(), crate::node::now());
     let (key, principal) =
         node.sessions.find((headers, client.is_secure), access, lasting(node), now)?;
-    access.check_origin(&principal.user.name, is_loopback(client.address)).ok()?;
+    access.check_origin(&principal.user.name, client.is_local).ok()?;
     Some(Login { principal, session: Some(key) })
 }
 

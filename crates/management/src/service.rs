@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use leveret_server::config::{Config, Networks, Storage, WebConfig};
+use leveret_server::config::{Config, Storage, WebConfig};
 use leveret_server::{BoundListener, Server, StartError, Tls, steadily};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -375,7 +375,7 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
     let service = service_fn(move |request: Request<Incoming>| {
         let config = node.config();
         let mut request = trimmed(request);
-        let peer = connected.peer(request.headers(), &config.web.proxies);
+        let peer = connected.peer(request.headers(), &config.web);
         request.extensions_mut().insert(peer);
         let is_secure = matches!(peer, Peer::Client(client) if client.is_secure);
         let protection = Protection::of(config, request.method(), request.headers(), is_secure);
@@ -423,10 +423,10 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
 
 impl Connected {
     /// Who makes a request over the connection.
-    fn peer(self, headers: &HeaderMap, proxies: &Networks) -> Peer {
+    fn peer(self, headers: &HeaderMap, web: &WebConfig) -> Peer {
         match self {
             Self::From { address, is_secure } => {
-                Peer::Client(Client::of(address.ip(), is_secure, headers, proxies))
+                Peer::Client(Client::of(address.ip(), is_secure, headers, web))
             }
             Self::Operator => Peer::Operator,
         }

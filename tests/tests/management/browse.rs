@@ -53,7 +53,7 @@ fn all_fresh(channel: &Channel, queue: &str) -> Vec<String> {
 fn length_of_answer(broker: &Broker, request: &str, body: &str) -> usize {
     let connection = Connection::dial(broker.management_address());
     let head = format!(
-        "{request} HTTP/1.1\r\nhost: broker\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+        "{request} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

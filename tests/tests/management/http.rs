@@ -116,7 +116,7 @@ fn a_body_that_nobody_looks_at_may_not_be_long() {
         for (length, is_refused) in [(64 << 10, false), ((64 << 10) + 1, true)] {
             let connection = Connection::dial(address);
             let head = format!(
-                "{request} HTTP/1.1\r\nhost: broker\r\n{header}content-length: {length}\r\n\r\n"
+                "{request} HTTP/1.1\r\nhost: localhost\r\n{header}content-length: {length}\r\n\r\n"
             );
             connection.send_bytes(head.as_bytes());
             connection.send_bytes(&vec![b' '; length]);
@@ -148,7 +148,7 @@ fn bodies_of_those_who_have_logged_in_count_while_they_are_there() {
     assert_eq!(bytes(), 0);
     let connection = Connection::dial(broker.management_address());
     connection.send_bytes(
-        b"PUT /api/vhosts/v HTTP/1.1\r\nhost: broker\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+        b"PUT /api/vhosts/v HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
           content-length: 1000000\r\n\r\n",
     );
     connection.send_bytes(&[b' '; 900_000]);
@@ -171,7 +171,7 @@ fn an_answer_counts_until_it_is_read() {
     let connection = Connection::dial(broker.management_address());
     let order = r#"{"ackmode":"ack_requeue_false","count":30,"encoding":"auto"}"#;
     let head = format!(
-        "POST /api/queues/%2F/q/get HTTP/1.1\r\nhost: broker\r\n\
+        "POST /api/queues/%2F/q/get HTTP/1.1\r\nhost: localhost\r\n\
          authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\ncontent-length: {}\r\n\r\n{order}",
         order.len()
     );
@@ -234,7 +234,7 @@ fn a_request_takes_no_longer_than_it_may() {
         answer
     };
     assert_eq!(answered(""), "");
-    let head = "PUT /api/vhosts/v HTTP/1.1\r\nHost: broker\r\n";
+    let head = "PUT /api/vhosts/v HTTP/1.1\r\nHost: localhost\r\n";
     let cut = answered(head);
     assert!(cut.is_empty() || cut.starts_with("HTTP/1.1 408"), "{cut}");
     let login = "Authorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\nContent-Length: 10\r\n\r\n{";

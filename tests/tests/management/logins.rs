@@ -96,7 +96,8 @@ fn ask(address: SocketAddr, request: &str, body: &str) -> String {
 }
 
 fn send(client: &mut TcpStream, request: &str, body: &str) {
-    let head = format!("{request} HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n{}: 1", OWN.0);
+    let head =
+        format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{}: 1", OWN.0);
     write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
 }
 

@@ -23,6 +23,7 @@ mod metrics;
 mod passwords;
 mod permissions;
 mod protection;
+mod rebinding;
 mod recorded;
 mod rights_taken;
 mod route;

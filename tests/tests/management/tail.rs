@@ -27,7 +27,7 @@ impl Watcher {
         let mut stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let request = format!(
-            "GET /api/leveret/tail{path} HTTP/1.1\r\nhost: leveret\r\n\
+            "GET /api/leveret/tail{path} HTTP/1.1\r\nhost: localhost\r\n\
              authorization: Basic {login}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).expect("a request");

@@ -88,6 +88,7 @@ pub(crate) fn authenticate(call: &Call) -> Outcome {
         user: user.to_owned(),
         password: Some(password.as_bytes().to_vec()),
         address: Ipv4Addr::LOCALHOST.into(),
+        is_local: true,
         vhost: None,
     };
     let found = Handle::current().block_on(call.node.backends.log_in(&credentials));

@@ -31,7 +31,7 @@ pub(crate) async fn log_in(call: &Call) -> Result<Principal, Failure> {
     let body = call.object_with(&["name", "password"])?;
     let (name, password) = (text(&body, "name")?, text(&body, "password")?);
     let shown = Shown { user: name.to_owned(), password: password.to_owned() };
-    let principal = login::by_password(&call.node, shown, client.address, None).await?;
+    let principal = login::by_password(&call.node, shown, client, None).await?;
     login::check_tags(Access::Management, &principal.user)?;
     Ok(principal)
 }

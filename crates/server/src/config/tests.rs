@@ -257,6 +257,7 @@ fn a_file_sets_everything() {
             content_security_policy: "default-src 'self'".into(),
             strict_transport_security: Some("max-age=31536000".into()),
             allowed_origins: vec!["https://console.example".into(), "http://localhost:8080".into()],
+            hosts: vec!["broker.example".into(), "broker".into()],
             preflight_max_age: Duration::from_mins(1),
             proxies: Networks::parse(&["10.1.0.0/16".to_owned()]).unwrap(),
             metrics_login: MetricsLogin::Always,

@@ -21,6 +21,8 @@ pub struct WebConfig {
     pub strict_transport_security: Option<String>,
     /// Origins other than the broker's own whose pages may use the API; `*` stands for all.
     pub allowed_origins: Vec<String>,
+    /// Names of this machine besides `localhost`, by which users call it that may come from it only.
+    pub hosts: Vec<String>,
     /// How long a browser may remember what such a page may do.
     pub preflight_max_age: Duration,
     /// Proxies that say whose request they pass on, in `X-Forwarded-For` and `X-Forwarded-Proto`.
@@ -65,6 +67,7 @@ impl Default for WebConfig {
                 .to_owned(),
             strict_transport_security: None,
             allowed_origins: Vec::new(),
+            hosts: Vec::new(),
             preflight_max_age: Duration::from_secs(HOUR / 2),
             proxies: Networks::default(),
             metrics_login: MetricsLogin::Names,

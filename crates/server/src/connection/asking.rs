@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use leveret_auth::{Backends, Credentials, LoginRefused};
-use leveret_broker::access::{Authority, Decision, Principal, Question, Rights};
+use leveret_broker::access::{Authority, Decision, Principal, Question, Rights, is_loopback};
 use leveret_broker::refusal;
 use leveret_codec::{AmqpError, connection};
 use leveret_engine::{Body, Millis};
@@ -165,10 +165,12 @@ impl Connection {
         match renewed {
             Some(renewed) => self.renew(renewed).map_err(|error| error.with_method(id))?,
             None if has_token && !self.has_asked => {
+                let address = self.peer.address.ip();
                 let credentials = Credentials {
                     user: principal.map(|one| one.user.name.clone()).unwrap_or_default(),
                     password: Some(update.new_secret.to_vec()),
-                    address: self.peer.address.ip(),
+                    address,
+                    is_local: is_loopback(address),
                     vhost: None,
                 };
                 return Ok(self.wait_for(Pending::Renewal(credentials)));

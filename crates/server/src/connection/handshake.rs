@@ -170,11 +170,10 @@ impl Connection {
 
     fn authenticate(&self, credentials: &Credentials) -> Result<Principal, AuthFailure> {
         let access = self.context.broker.access();
-        let Credentials { user, password, .. } = credentials;
-        let is_local = is_loopback(credentials.address);
+        let Credentials { user, password, is_local, .. } = credentials;
         let found = match password {
-            Some(password) => access.authenticate(user, password, is_local),
-            None => access.admit(user, is_local),
+            Some(password) => access.authenticate(user, password, *is_local),
+            None => access.admit(user, *is_local),
         };
         found.map(Principal::from)
     }
@@ -219,7 +218,8 @@ impl Connection {
             Identity::Password { user, password } => (user.to_owned(), Some(password.to_vec())),
             Identity::Certificate { user } => (user, None),
         };
-        Ok(Credentials { user, password, address: self.peer.address.ip(), vhost: None })
+        let address = self.peer.address.ip();
+        Ok(Credentials { user, password, address, is_local: is_loopback(address), vhost: None })
     }
 
     fn offer_limits(&mut self) {

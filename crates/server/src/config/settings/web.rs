@@ -7,7 +7,7 @@ use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
 use crate::config::{MetricsLogin, Networks};
 
-pub(super) static WEB: [Setting; 16] = [
+pub(super) static WEB: [Setting; 17] = [
     Setting {
         key: "web.session_idle",
         about: "How long a session of the web interface lasts without a request",
@@ -91,6 +91,24 @@ pub(super) static WEB: [Setting; 16] = [
         show: |config| match config.web.allowed_origins.as_slice() {
             [] => "none".into(),
             origins => texts(origins),
+        },
+    },
+    Setting {
+        key: "web.hosts",
+        about: "Names of this machine besides localhost, by which users that may come from it only can call it over HTTP",
+        live: true,
+        allowed: "names such as \"broker.example\", without a port, or \"none\"",
+        apply: |config, value| {
+            let hosts = value.texts()?;
+            if !hosts.iter().all(|host| is_host(host)) {
+                return Err(Refused::NotAllowed);
+            }
+            config.web.hosts = hosts;
+            Ok(())
+        },
+        show: |config| match config.web.hosts.as_slice() {
+            [] => "none".into(),
+            hosts => texts(hosts),
         },
     },
     Setting {
@@ -231,4 +249,10 @@ fn header(value: &Value) -> Result<String, Refused> {
 fn is_origin(text: &str) -> bool {
     let host = text.split_once("://").map_or("", |(_, host)| host);
     text == "*" || (!host.is_empty() && !host.contains(['/', ' ', '@']))
+}
+
+/// Whether it is a name that a host may have.
+fn is_host(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    !text.is_empty() && text.bytes().all(fits)
 }
