@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use regex::{Regex, RegexBuilder};
 
 use super::permission::PermissionKind;
-use super::wildcard::Wildcard;
+use super::wildcard::{self, Wildcard};
 
 /// Longest regular expression in a scope, in bytes, as in RabbitMQ.
 const REGEX_MAX: usize = 2048;
@@ -84,7 +84,8 @@ impl TokenRights {
         VhostRights(scopes.collect())
     }
 
-    /// With the values of its variables. An unknown one stands for its own name; one that doesn't end
+    /// With the values of its variables, which are no patterns: whoever chooses their own name is not to
+    /// have what a pattern allows. An unknown one stands for its own name; one that doesn't end
     /// makes the scope worthless.
     fn filled(&self, scope: &str, vhost: &str) -> Option<String> {
         let mut filled = String::new();
@@ -97,8 +98,11 @@ impl TokenRights {
             };
             filled += before;
             match self.syntax {
-                PatternSyntax::Wildcard => filled += value,
-                PatternSyntax::Regex => filled += &regex::escape(value),
+                PatternSyntax::Wildcard => filled += &wildcard::literal(value),
+                // What separates the parts of a scope separates none within a value.
+                PatternSyntax::Regex => {
+                    filled += &regex::escape(value).replace('/', r"\x2F").replace(':', r"\x3A");
+                }
             }
             rest = behind;
         }
@@ -194,8 +198,27 @@ mod tests {
     #[test]
     fn variables_stand_for_claims_and_the_vhost() {
         let rights = in_vhost(&["read:{vhost}/{sub}-{nothing}"], PatternSyntax::Wildcard, "v");
-        assert!(rights.allows(Read, "a1b-nothing"), "an asterisk in a claim is one");
-        assert!(!rights.allows(Read, "x-nothing"));
+        assert!(rights.allows(Read, "a*b-nothing"));
+        assert!(!rights.allows(Read, "a1b-nothing") && !rights.allows(Read, "x-nothing"));
+    }
+
+    #[test]
+    fn what_a_claim_says_is_no_pattern() {
+        for syntax in [PatternSyntax::Wildcard, PatternSyntax::Regex] {
+            for value in
+                ["*", "a*", "/", "a/b", "%2A", "%", "a+b", ".*", "read:x", "ü", "anna@example.com"]
+            {
+                let claims = [("sub".to_owned(), value.to_owned())].into();
+                let scopes = vec!["read:{vhost}/{sub}".to_owned()];
+                let rights = TokenRights { scopes, claims, syntax, expires_at: None }.in_vhost("/");
+                assert!(rights.allows(Read, value), "{syntax:?} {value}");
+                for other in ["queue", "a", "ab", "a b", "", "%"] {
+                    assert_eq!(rights.allows(Read, other), other == value, "{value} {other}");
+                }
+                assert!(!rights.allows_topic(Read, "a", "b"), "{value}");
+            }
+            assert!(!in_vhost(&["read:{vhost}/q"], syntax, "*").0.is_empty());
+        }
     }
 
     #[test]

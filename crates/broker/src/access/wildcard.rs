@@ -33,6 +33,18 @@ impl Wildcard {
     }
 }
 
+/// A pattern for nothing but this text, as one part of a scope.
+pub(super) fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    for one in text.chars() {
+        match one {
+            '*' | '%' | '+' | '/' | ':' => literal += &format!("%{:02X}", u32::from(one)),
+            one => literal.push(one),
+        }
+    }
+    literal
+}
+
 /// What follows the part where it first occurs.
 fn find<'a>(text: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
     (0..=text.len()).find_map(|start| text.get(start..)?.strip_prefix(part))
