@@ -26,11 +26,18 @@ pub(crate) use self::strangers::LINES_MAX;
 use self::strangers::Strangers;
 use self::turned_away::{Reason, TurnedAway};
 use crate::config::AmqpConfig;
+use crate::tls::Tls;
 use crate::{clock, resources};
 
 /// What a guest may hold in memory at worst: two frames of 8 KiB being read, the properties it sent,
 /// its tasks. RabbitMQ has no such bound.
 const GUEST_BYTES: u64 = 32 * 1024;
+/// And if it comes over TLS: the part that has come of a message of the handshake, which rustls takes up
+/// to 64 KiB of, before the handshake's end and after it, and a record of 16 KiB that has been decrypted.
+const TLS_BYTES: u64 = 80 * 1024;
+/// And if it is asked for a certificate: all that was said, until it has shown that the certificate is
+/// its own. That is a message of 64 KiB with the broker's own behind it, for which the room is doubled.
+const TRANSCRIPT_BYTES: u64 = 128 * 1024;
 /// Guests may take this part of the memory at worst, unless the configuration says how many may come.
 const MEMORY_PART: u64 = 16;
 /// More than comes at once to the largest broker.
@@ -50,8 +57,8 @@ pub struct Admission {
     pub(crate) strangers: Strangers,
     /// Connections that descriptors allow.
     places: u64,
-    /// Guests that memory allows.
-    guests_auto: u64,
+    /// Bytes that there are for everything.
+    memory: u64,
 }
 
 /// How many connections were turned away, and how many guests there are.
@@ -71,6 +78,8 @@ pub struct Admissions {
 struct Table {
     /// By the order they came in.
     guests: BTreeMap<u64, Seat>,
+    /// Guests that memory allows.
+    guests_auto: u64,
     /// Those without a connection are taken out.
     addresses: AHashMap<IpAddr, Address>,
     connections: u64,
@@ -118,12 +127,19 @@ enum Stage {
 impl Admission {
     pub(crate) fn new() -> Self {
         let memory = resources::memory_available().unwrap_or(u64::MAX);
+        let guests_auto = guests_of(memory, GUEST_BYTES);
         Self {
-            table: Mutex::default(),
+            table: Mutex::new(Table { guests_auto, ..Table::default() }),
             strangers: Strangers::default(),
             places: connections_of(resources::descriptors_max().unwrap_or(u64::MAX)),
-            guests_auto: guests_of(memory),
+            memory,
         }
+    }
+
+    /// Guests may come over this TLS from now on, if there is any. All are taken for such then.
+    pub(crate) fn set_tls(&self, tls: Option<&Tls>) {
+        let bytes = guest_bytes(tls.map(Tls::asks_for_certificates));
+        self.table.lock().guests_auto = guests_of(self.memory, bytes);
     }
 
     /// What there is, and what was turned away.
@@ -149,8 +165,8 @@ impl Admission {
     /// A place for a new connection, if there is one. It may be that of another guest.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, amqp: &AmqpConfig) -> Option<Guest> {
         let address = network(address);
-        let guests_max = amqp.handshake_max.map_or(self.guests_auto, u64::from);
         let mut table = self.table.lock();
+        let guests_max = amqp.handshake_max.map_or(table.guests_auto, u64::from);
         let guests = table.guests.len() as u64;
         if table.connections >= self.places {
             table.refused.refused_descriptors += 1;
@@ -287,15 +303,25 @@ impl Drop for Guest {
     }
 }
 
-/// How many guests may come to a machine with this much memory.
-fn guests_of(memory: u64) -> u64 {
-    (memory / MEMORY_PART / GUEST_BYTES).clamp(GUESTS_MIN, GUESTS_MAX)
+/// What a guest may hold, where there is TLS that asks for certificates or does not.
+fn guest_bytes(asks_for_certificates: Option<bool>) -> u64 {
+    match asks_for_certificates {
+        None => GUEST_BYTES,
+        Some(false) => GUEST_BYTES + TLS_BYTES,
+        Some(true) => GUEST_BYTES + TLS_BYTES + TRANSCRIPT_BYTES,
+    }
 }
 
-/// What they may take of so much memory by default, in bytes.
+/// How many guests of so many bytes may come to a machine with this much memory.
+fn guests_of(memory: u64, bytes: u64) -> u64 {
+    (memory / MEMORY_PART / bytes).clamp(GUESTS_MIN, GUESTS_MAX)
+}
+
+/// What they may take of so much memory by default, in bytes, whatever they come over.
 #[cfg(test)]
 pub(crate) fn most_of_guests(memory: u64) -> u64 {
-    guests_of(memory) * GUEST_BYTES
+    let all = [None, Some(false), Some(true)].map(guest_bytes);
+    all.map(|bytes| guests_of(memory, bytes) * bytes).into_iter().max().unwrap_or_default()
 }
 
 /// How many connections there may be with this many descriptors.
@@ -306,17 +332,23 @@ fn connections_of(descriptors: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::net::SocketAddr;
+
+    use tempfile::TempDir;
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::config::Config;
+    use crate::Server;
+    use crate::config::{Config, Storage, TlsConfig};
 
     const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn admission(places: u64) -> Arc<Admission> {
-        let (table, strangers) = Default::default();
-        Arc::new(Admission { table, strangers, places, guests_auto: 4 })
+        let table = Table { guests_auto: 4, ..Table::default() };
+        let strangers = Strangers::default();
+        Arc::new(Admission { table: Mutex::new(table), strangers, places, memory: 0 })
     }
 
     fn amqp() -> AmqpConfig {
@@ -400,8 +432,46 @@ mod tests {
 
     #[test]
     fn guests_take_a_part_of_the_memory() {
-        assert_eq!(guests_of(1 << 30), 2048);
-        assert_eq!(guests_of(0), GUESTS_MIN);
-        assert_eq!(guests_of(u64::MAX), GUESTS_MAX);
+        let of = |memory| {
+            [None, Some(false), Some(true)].map(|asks| guests_of(memory, guest_bytes(asks)))
+        };
+        assert_eq!(of(1 << 30), [2048, 585, 273]);
+        assert_eq!(of(0), [GUESTS_MIN; 3]);
+        assert_eq!(of(u64::MAX), [GUESTS_MAX; 3]);
+    }
+
+    #[tokio::test]
+    async fn guests_count_for_what_the_tls_of_the_settings_has_them_hold() {
+        let folder = TempDir::new().unwrap();
+        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let identity = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&cert, identity.cert.pem()).unwrap();
+        fs::write(&key, identity.signing_key.serialize_pem()).unwrap();
+        let somewhere = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let mut config = Config {
+            listen: somewhere.clone(),
+            storage: Storage::Ephemeral,
+            tls: TlsConfig {
+                cert_files: vec![cert.clone()],
+                key_files: vec![key],
+                ca_file: Some(cert),
+                ..TlsConfig::default()
+            },
+            ..Config::default()
+        };
+        let counts_for = |server: &Server, bytes| {
+            let admission = server.admission();
+            admission.table.lock().guests_auto == guests_of(admission.memory, bytes)
+        };
+        let server = Server::start(config.clone()).await.unwrap();
+        assert!(counts_for(&server, GUEST_BYTES));
+        server.stop().await;
+        config.listen_tls = somewhere;
+        let server = Server::start(config.clone()).await.unwrap();
+        assert!(counts_for(&server, GUEST_BYTES + TLS_BYTES));
+        config.tls.verify = true;
+        server.reload(&config);
+        assert!(counts_for(&server, GUEST_BYTES + TLS_BYTES + TRANSCRIPT_BYTES));
+        server.stop().await;
     }
 }

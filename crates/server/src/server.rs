@@ -172,6 +172,7 @@ impl Opened {
         });
         let context = context(&broker, &config, &backends, shortage);
         let admission = Arc::clone(&context.admission);
+        admission.set_tls(tls.amqp.as_deref());
         let budgets = context.budgets.clone();
         let (context, connecting) = watch::channel(Arc::new(context));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -289,6 +290,7 @@ impl Server {
         alarms::set_limits(&self.broker, &config.alarms);
         self.broker.access().throttle().set_limits(config.auth.throttle);
         self.tls.reload(&config);
+        self.admission.set_tls(self.tls.amqp.as_deref());
         self.audit.reopen(config.audit.clone());
         let shortage = self.context.borrow().shortage.clone();
         let long_work = Arc::clone(&self.context.borrow().long_work);

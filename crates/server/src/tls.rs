@@ -102,6 +102,11 @@ impl Tls {
         Ok(is_still)
     }
 
+    /// Whether clients are asked for a certificate.
+    pub(crate) fn asks_for_certificates(&self) -> bool {
+        self.served().config.verify
+    }
+
     fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served.read())
     }
