@@ -9,13 +9,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
-pub use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+pub use rustls::{ClientConfig, ServerConfig};
 use rustls::{
-    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, ServerConnection, StreamOwned,
-    WantsVerifier,
+    ClientConnection, ConfigBuilder, RootCertStore, ServerConnection, StreamOwned, WantsVerifier,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -253,7 +252,20 @@ pub fn der(pem: &str) -> Vec<u8> {
     certificates(pem)[0].to_vec()
 }
 
-/// Connects and shakes hands, as a client that wants to talk to that host.
+/// The first thing a client says that wants to talk to that host.
+///
+/// # Panics
+/// If that is no host.
+#[must_use]
+pub fn hello(client: &Arc<ClientConfig>, host: &str) -> Vec<u8> {
+    let host = ServerName::try_from(host.to_owned()).expect("a host");
+    let mut connection = ClientConnection::new(Arc::clone(client), host).expect("a client");
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).expect("room");
+    hello
+}
+
+/// Connects and shakes hands, as such a client.
 ///
 /// # Errors
 /// When one of the sides wants none of it.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
+use leveret_tests::tls::{self, Authority, Wanted};
 use leveret_tests::{Api, Broker, Connection, Login, SetOnDrop, eventually};
+use tempfile::TempDir;
 
 use crate::worker::{Work, Worker};
 
@@ -37,6 +40,9 @@ pub(crate) struct Attack<'a> {
 /// What attackers know.
 pub(crate) struct Target {
     address: SocketAddr,
+    pub(crate) tls: SocketAddr,
+    /// A client of TLS that trusts the broker.
+    pub(crate) trusting: Arc<tls::ClientConfig>,
     /// Of the HTTP API.
     pub(crate) management: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -70,6 +76,14 @@ impl Target {
     /// An open connection.
     pub(crate) fn connect(&self) -> Connection {
         let connection = self.dial();
+        connection.open(&Login::default()).unwrap_or_else(|refused| panic!("{refused}"));
+        connection
+    }
+
+    /// An open connection of somebody who means well, over TLS.
+    pub(crate) fn connect_within_tls(&self) -> Connection {
+        let stream = tls::connect(self.tls, &self.trusting, "localhost").expect("a handshake");
+        let connection = Connection::within(stream);
         connection.open(&Login::default()).unwrap_or_else(|refused| panic!("{refused}"));
         connection
     }
@@ -121,8 +135,16 @@ impl Attack<'_> {
     /// Has the attackers at it, whose spoils are held until all is measured; `None` if the tests are
     /// to use a given broker.
     pub(crate) fn run<Spoils>(self, attack: fn(&Target) -> Spoils) -> Option<Aftermath> {
-        let listeners = "management = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n";
-        let config = format!("{listeners}[log]\nlevel = \"warning\"\n{}", self.config);
+        let (home, authority) = (TempDir::new().expect("a directory"), Authority::new("root"));
+        let wanted = Wanted { name: "localhost", hosts: &["localhost"], days: 1 };
+        let (certificate, key) = authority.sign(&wanted).write(home.path(), "server");
+        let listeners = ["listen", "listen_tls", "management", "metrics"];
+        let listeners = listeners.map(|name| format!("{name} = \"127.0.0.1:0\"\n")).concat();
+        let config = format!(
+            "{listeners}[tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n\
+             [log]\nlevel = \"warning\"\n{}",
+            self.config
+        );
         let broker = Broker::configured(&config, "is attacked, and watched by its metrics")?;
         let seconds = std::env::var(SECONDS).ok().map(|text| text.parse().expect("seconds"));
         let seconds = seconds.map(Duration::from_secs);
@@ -130,6 +152,8 @@ impl Attack<'_> {
         let before = metrics(&broker);
         let target = Target {
             address: broker.address(),
+            tls: broker.address_of("AMQP over TLS"),
+            trusting: tls::client(&authority.pem(), None),
             management: broker.management_address(),
             metrics: broker.metrics_address(),
             rounds: self.rounds,
