@@ -83,6 +83,8 @@ pub(crate) enum Failure {
     Unhealthy(Value),
 }
 
+/// From this length on an answer takes room.
+const FREE: usize = 16 * 1024;
 /// Says how many queues have not been looked through yet.
 const LEFT: HeaderName = HeaderName::from_static("leveret-queues-left");
 const JSON: &str = "application/json";
@@ -152,6 +154,21 @@ impl Answer {
         Self { room: Some(room), ..self }
     }
 
+    /// The same for an answer that is there already, and can be asked for again. Short ones are free: a
+    /// probe is to be answered whoever takes how much.
+    ///
+    /// # Errors
+    /// 503 when others leave no room for it.
+    pub(crate) fn if_within(mut self, mut room: Room) -> Result<Self, Failure> {
+        if self.room.is_some() || self.body.len() < FREE {
+            return Ok(self);
+        }
+        // It grew to as much as twice its length.
+        self.body.shrink_to_fit();
+        room.hold(self.body.capacity() as u64);
+        if room.is_enough() { Ok(self.within(room)) } else { Err(Failure::no_room()) }
+    }
+
     /// To be kept as a file of this name.
     pub(crate) fn attached_as(self, name: &str) -> Self {
         Self { attachment: Some(name.to_owned()), ..self }
@@ -215,6 +232,12 @@ impl Failure {
     /// 400 with a reason.
     pub(crate) fn bad_request(reason: impl Into<String>) -> Self {
         Self::BadRequest(Value::String(reason.into()))
+    }
+
+    /// 503: others take what memory there is for requests and answers.
+    pub(crate) fn no_room() -> Self {
+        let reason = "requests and answers take more memory than they may, try again";
+        Self::Unhealthy(json!({ "error": "service_unavailable", "reason": reason }))
     }
 
     /// What the broker refused over AMQP, as RabbitMQ shows it here.

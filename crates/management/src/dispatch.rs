@@ -22,7 +22,7 @@ use crate::client::Peer;
 use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
 use crate::room::Room;
-use crate::routes::{Endpoint, Route};
+use crate::routes::{Endpoint, Route, Verb};
 
 /// Longest body of somebody who has not logged in, which is to do that, with a password or a token.
 const LOGIN_BODY_MAX: usize = 16 * 1024;
@@ -113,7 +113,10 @@ async fn answer(
     if endpoint.access == Access::Login {
         call.principal = Some(session::log_in(&call).await?);
     }
-    let answer = carry_out(shared, route, endpoint, call).await?;
+    let mut answer = carry_out(shared, route, endpoint, call).await?;
+    if let (Peer::Client(_), Verb::Get) = (peer, endpoint.method) {
+        answer = answer.if_within(Room::of(&shared.node.budgets.requests))?;
+    }
     if let Some(lsn) = answer.commit() {
         shared.node.broker.store().durable(lsn).await;
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leveret_server::{Budget, Part};
-use serde_json::json;
 
 use crate::answer::Failure;
 
@@ -25,21 +24,24 @@ impl Room {
         if bytes > self.0.budget().max() {
             return Err(Failure::TooLarge);
         }
-        if self.0.is_within_share() {
-            return Ok(());
-        }
-        let reason = "requests take more memory than they may, try again";
-        Err(Failure::Unhealthy(json!({ "error": "service_unavailable", "reason": reason })))
+        if self.is_enough() { Ok(()) } else { Err(Failure::no_room()) }
     }
 
     /// So many bytes are there already, whether there is room or not.
     pub(crate) fn hold(&mut self, bytes: u64) {
         self.0.set(bytes);
     }
+
+    /// Whether it may keep what it takes.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.0.is_within_share()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use axum::Router;
     use axum::body::{Body, to_bytes};
     use axum::extract::Request;
@@ -48,11 +50,11 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use leveret_server::Server;
     use leveret_server::config::{Config, Storage};
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::client::Peer;
+    use crate::client::{Client, Peer};
     use crate::dispatch;
     use crate::node::Node;
     use crate::routes::ROUTES;
@@ -80,6 +82,15 @@ mod tests {
             let request = Request::builder().method(method).uri(path).extension(Peer::Operator);
             let request = request.body(Body::from(body.to_string())).unwrap();
             self.router.call(request).await.unwrap()
+        }
+
+        /// From a client, as `guest`.
+        async fn ask(&self, path: &str) -> Response<Body> {
+            let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let peer = Peer::Client(Client { address, is_secure: false });
+            let request = Request::get(path).extension(peer);
+            let request = request.header("authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
+            self.router.call(request.body(Body::empty()).unwrap()).await.unwrap()
         }
 
         async fn publish(&self, payload: &str) {
@@ -145,6 +156,26 @@ mod tests {
         assert!(budget.taken() > 0);
         drop(looked_at);
         assert_eq!(budget.taken(), 0);
+        bench.server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn answers_take_room_until_the_client_has_them() {
+        let budget = Arc::new(Budget::new(1000 * KIB as u64));
+        let bench = Bench::new(&budget).await;
+        let value = json!({ "value": "x".repeat(800 * KIB) });
+        assert_eq!(bench.send("PUT", "/api/global-parameters/long", &value).await.status(), 201);
+        let long = "/api/global-parameters";
+        let unread = bench.ask(long).await;
+        assert_eq!(unread.status(), 200);
+        assert!((800 * KIB as u64..1000 * KIB as u64).contains(&budget.taken()));
+        let refused = bench.ask(long).await;
+        assert_eq!(refused.status(), 503);
+        assert_eq!(json_of(refused).await["error"], "service_unavailable");
+        assert_eq!(bench.ask("/api/whoami").await.status(), 200, "short ones are answered");
+        assert_eq!(json_of(unread).await[0]["name"], "cluster_name");
+        assert_eq!(budget.taken(), 0);
+        assert_eq!(bench.ask(long).await.status(), 200);
         bench.server.stop().await;
     }
 }

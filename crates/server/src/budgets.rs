@@ -19,7 +19,7 @@ pub struct Budgets {
     pub uncommitted: Arc<Budget>,
     /// For what clients have not read yet: answers and deliveries.
     pub unread: Arc<Budget>,
-    /// For what requests over HTTP bring, and what is made of it.
+    /// For what requests over HTTP bring, what is made of it, and answers until their clients have them.
     pub requests: Arc<Budget>,
 }
 
@@ -54,7 +54,9 @@ impl Sizes {
             uncommitted: uncommitted.unwrap_or_else(|| for_messages(16)),
             unread: unread.unwrap_or_else(|| part(8)),
             // What comes over HTTP is small, but for definitions.
-            requests: part(16).max(longest_bodies).min(part(8)).max(web.body_max),
+            requests: web
+                .memory_max
+                .unwrap_or_else(|| part(16).max(longest_bodies).min(part(8)).max(web.body_max)),
         }
     }
 
@@ -121,6 +123,7 @@ mod tests {
         config.amqp.unfinished_messages_max_per_node = Some(1);
         config.amqp.uncommitted_max_per_node = Some(2);
         config.amqp.unread_max_per_node = Some(3);
-        assert_eq!(sizes(Some(8192 * MIB), &config)[..3], [1, 2, 3]);
+        config.web.memory_max = Some(4);
+        assert_eq!(sizes(Some(8192 * MIB), &config), [1, 2, 3, 4]);
     }
 }

@@ -29,5 +29,6 @@ mod tiny_bodies;
 mod unacked;
 mod uncommitted;
 mod unfinished_messages;
+mod unread_http_answers;
 mod worker;
 mod wrong_passwords;

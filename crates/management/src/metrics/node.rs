@@ -225,7 +225,7 @@ fn admissions(call: &Call, out: &mut Exposition) {
     out.metric_named(name, Kind::Gauge, "Bytes that clients have not read, about");
     out.sample_named(name, &[], unread.taken());
     let name = "leveret_http_request_bytes";
-    let help = "Bytes that requests over HTTP have brought, what is made of them, and messages that leave, about";
+    let help = "Bytes that requests over HTTP have brought, what is made of them, and answers that have not left, about";
     out.metric_named(name, Kind::Gauge, help);
     out.sample_named(name, &[], requests.taken());
     let name = "leveret_panics_total";

@@ -250,6 +250,7 @@ fn a_file_sets_everything() {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
             body_max: 1 << 20,
+            memory_max: Some(64 << 20),
             request_rate: Some(50),
             connection_max: Some(200),
             session_idle: Duration::from_mins(10),

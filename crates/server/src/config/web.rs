@@ -37,6 +37,9 @@ pub struct WebConfig {
     pub body_timeout: Duration,
     /// Longest body of a request in bytes.
     pub body_max: u64,
+    /// Bytes that requests and their answers may take together, above which each may an even share;
+    /// without it a sixteenth of the memory.
+    pub memory_max: Option<u64>,
     /// Requests a second that an address may make, with IPv6 a network of 64 bits.
     pub request_rate: Option<u32>,
     /// Most connections of a listener; without it as many as a part of the descriptors bears.
@@ -75,6 +78,7 @@ impl Default for WebConfig {
             head_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_mins(1),
             body_max: 20_000_000,
+            memory_max: None,
             request_rate: None,
             connection_max: None,
         }

@@ -109,11 +109,11 @@ fn show_size(bytes: usize) -> Shown {
     show_bytes(bytes as u64).into()
 }
 
-fn budget(value: &Value) -> Result<Option<u64>, Refused> {
+pub(super) fn budget(value: &Value) -> Result<Option<u64>, Refused> {
     let auto = value.word(&[("auto", None)]);
     auto.or_else(|_| value.bytes(1 << 20..=1 << 40).map(Some))
 }
 
-fn show_budget(bytes: Option<u64>) -> Shown {
+pub(super) fn show_budget(bytes: Option<u64>) -> Shown {
     bytes.map_or_else(|| "auto".into(), |bytes| show_bytes(bytes).into())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::memory::{budget, show_budget};
 use super::{Refused, Setting, limit, show_limit, texts, word};
 use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
@@ -191,6 +192,17 @@ pub(super) static WEB: [Setting; 17] = [
             Ok(())
         },
         show: |config| show_bytes(config.web.body_max).into(),
+    },
+    Setting {
+        key: "web.memory_max",
+        about: "What requests over HTTP and their answers may take before each may an even share only; twice that is the most",
+        live: true,
+        allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a sixteenth of the memory, and eight times web.body_max if that is no more than an eighth",
+        apply: |config, value| {
+            config.web.memory_max = budget(value)?;
+            Ok(())
+        },
+        show: |config| show_budget(config.web.memory_max),
     },
     Setting {
         key: "web.request_rate",
