@@ -384,12 +384,12 @@ mod tests {
         let (user, password) = ("anna".to_owned(), Some(b"guess".to_vec()));
         let credentials = Credentials { user, password, address, is_local: true, vhost: None };
         let refused = backends.log_in(&credentials).await.unwrap_err();
-        assert!(refused.is_guess(), "{refused}");
+        assert!(refused.is_wrong("anna"), "{refused}");
         for guess in 0..20_u8 {
             access.throttle().failed("anna", &[guess], address, Instant::now());
         }
         let refused = backends.log_in(&credentials).await.unwrap_err();
-        assert!(!refused.is_guess(), "{refused}");
+        assert!(!refused.is_wrong("anna"), "{refused}");
     }
     #[tokio::test]
     async fn who_does_not_wait_for_the_answer_has_tried_a_password() {

@@ -34,16 +34,18 @@ impl fmt::Debug for Credentials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginRefused {
     reasons: Vec<String>,
-    /// Somebody who was asked has said no.
+    /// Somebody who was asked about a password has said no.
     is_denied: bool,
+    /// The password is a token, and no good one.
+    is_bad_token: bool,
     /// Somebody can't be asked.
     is_fault: bool,
-    is_token: bool,
 }
 
 impl LoginRefused {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reasons: vec![reason.into()], is_denied: true, is_fault: false, is_token: false }
+        let reasons = vec![reason.into()];
+        Self { reasons, is_denied: true, is_bad_token: false, is_fault: false }
     }
 
     pub(crate) fn fault(reason: impl Into<String>) -> Self {
@@ -52,19 +54,15 @@ impl LoginRefused {
 
     /// The password was a token.
     pub(crate) fn of_token(self) -> Self {
-        Self { is_token: true, ..self }
+        Self { is_denied: false, is_bad_token: self.is_denied, ..self }
     }
 
-    /// Whether a wrong password was tried. Nobody guesses tokens, and where nobody can be asked
-    /// nobody has said that it is wrong. One that has said so is enough, or guessing the passwords
-    /// that it knows would cost nothing while another is out of reach.
-    pub fn is_guess(&self) -> bool {
-        self.is_denied && !self.is_token
-    }
-
-    /// Whether a token is known to be wrong that came without a name: everybody could be asked.
-    pub fn is_wrong_token(&self) -> bool {
-        self.is_denied && !self.is_fault
+    /// Whether what was tried for this user is known to be wrong. Of a password one who says so is enough,
+    /// or guessing those that it knows would cost nothing while another is out of reach, or if they look
+    /// like tokens. Of a token, and where nobody is named, it is not: another may take it.
+    pub fn is_wrong(&self, user: &str) -> bool {
+        let is_wrong_password = self.is_denied && !user.is_empty();
+        is_wrong_password || (self.is_denied || self.is_bad_token) && !self.is_fault
     }
 
     /// Whether somebody can't be asked.
@@ -77,7 +75,7 @@ impl LoginRefused {
         self.reasons.extend(next.reasons);
         self.is_denied |= next.is_denied;
         self.is_fault |= next.is_fault;
-        self.is_token |= next.is_token;
+        self.is_bad_token |= next.is_bad_token;
         self
     }
 }
@@ -93,13 +91,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_says_no_makes_a_guess_whoever_else_cant_be_asked() {
+    fn one_that_says_no_to_a_password_is_enough_whoever_else_cant_be_asked() {
         let (no, fault) = (LoginRefused::new("no"), LoginRefused::fault("nobody there"));
-        assert!(no.is_guess());
-        assert!(!fault.is_guess());
-        assert!(fault.clone().and(no.clone()).is_guess());
-        assert!(no.clone().and(fault.clone()).is_guess());
-        assert!(!fault.clone().and(fault.clone()).is_guess());
-        assert!(!fault.of_token().and(no).is_guess(), "nobody guesses tokens");
+        let both = [fault.clone().and(no.clone()), no.clone().and(fault.clone())];
+        assert!(no.is_wrong("anna"));
+        assert!(!fault.is_wrong("anna"));
+        assert!(both.iter().all(|refused| refused.is_wrong("anna")));
+        assert!(!fault.clone().and(fault.clone()).is_wrong("anna"));
+        // Nobody knows a password of nobody: it is a token.
+        assert!(no.is_wrong(""));
+        assert!(!both.iter().any(|refused| refused.is_wrong("")));
+    }
+
+    #[test]
+    fn what_looks_like_a_token_may_be_a_password() {
+        let (no, fault) = (LoginRefused::new("no"), LoginRefused::fault("nobody there"));
+        let (bad, unknown) = (no.clone().of_token(), fault.clone().of_token());
+        for user in ["anna", ""] {
+            assert!(bad.is_wrong(user));
+            assert!(!bad.clone().and(fault.clone()).is_wrong(user), "the other may take it");
+            assert!(bad.clone().and(no.clone()).is_wrong(user));
+            assert!(!unknown.is_wrong(user));
+        }
+        assert!(unknown.clone().and(no.clone()).is_wrong("anna"));
+        assert!(!unknown.and(no).is_wrong(""), "it may be good");
     }
 }

@@ -126,8 +126,6 @@ pub(crate) async fn by_password(
     let access = node.broker.access();
     let Shown { user, password } = shown;
     let Client { address, is_local, .. } = client;
-    // A token names no user before it has been verified.
-    let is_token = user.is_empty();
     let check_throttle = || {
         let wait = access.throttle().wait(&user, address, Instant::now());
         wait.map_or(Ok(()), |wait| {
@@ -159,15 +157,13 @@ pub(crate) async fn by_password(
         let asked = node.backends.log_in(&credentials).await;
         // The others of many that are tried at a time were wrong meanwhile.
         check_throttle()?;
-        asked.map_err(|refused| {
-            let counts = if is_token { refused.is_wrong_token() } else { refused.is_guess() };
-            (refused.to_string(), counts)
-        })
+        asked.map_err(|refused| (refused.to_string(), refused.is_wrong(&user)))
     };
     access.count_attempt(Entrance::Http, found.is_ok());
     match found {
         Ok(found) => {
-            access.throttle().succeeded(&user, address);
+            // A token lets in whom it names: nothing is forgotten of another.
+            access.throttle().succeeded(&found.user.name, address);
             Ok(found)
         }
         Err((why, counts)) => {

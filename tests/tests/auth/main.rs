@@ -10,6 +10,7 @@
 mod cache;
 mod chain;
 mod directory;
+mod guessed_tokens;
 mod guesses;
 mod http_api;
 mod http_logins;

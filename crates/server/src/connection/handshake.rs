@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leveret_auth::{Credentials, LoginRefused};
-use leveret_broker::access::{AuthFailure, Entrance, Principal, Rights, is_loopback};
+use leveret_broker::access::{AuthFailure, Entrance, Principal, Rights, User, is_loopback};
 use leveret_broker::{ConnectionAbout, ConnectionControl, Session, name_in_log, refusal};
 use leveret_codec::{AmqpError, Table, TableBuf, connection};
 
@@ -75,8 +75,8 @@ impl Refused {
         Self { reason: failure.to_string(), because: Because::Wrong, is_told: true }
     }
 
-    fn by_backends(refused: LoginRefused) -> Self {
-        let because = if refused.is_guess() { Because::Wrong } else { Because::Unknown };
+    fn by_backends(refused: &LoginRefused, user: &str) -> Self {
+        let because = if refused.is_wrong(user) { Because::Wrong } else { Because::Unknown };
         Self { reason: refused.to_string(), because, is_told: true }
     }
 
@@ -116,7 +116,10 @@ impl Connection {
         let pending = self.pending.take().map(|pending| *pending);
         let login = match (throttled, pending, &credentials) {
             (Some(refused), ..) => Err(refused),
-            (_, Some(Pending::LoggedIn(login)), _) => login.map_err(Refused::by_backends),
+            (_, Some(Pending::LoggedIn(login)), _) => {
+                let user = credentials.as_ref().map_or("", |one| &one.user);
+                login.map_err(|refused| Refused::by_backends(&refused, user))
+            }
             (_, _, Err(error)) => Err(Refused::unread(error)),
             (_, _, Ok(credentials)) if self.knows_at_once(credentials) => {
                 self.authenticate(credentials).map_err(Refused::by_broker)
@@ -128,14 +131,14 @@ impl Connection {
         self.peer.certificate = None;
         match login {
             Ok(principal) => {
-                self.count_login(credentials.as_ref().ok(), None);
+                self.count_login(credentials.as_ref().ok(), Ok(&principal.user));
                 self.offer_limits();
                 self.principal = Some(principal);
                 self.phase = Phase::Tuning;
                 Ok(Next::Read)
             }
             Err(refused) => {
-                self.count_login(credentials.as_ref().ok(), Some(&refused));
+                self.count_login(credentials.as_ref().ok(), Err(refused.because));
                 if self.may_log_refusal(&refused) {
                     let user = credentials.ok();
                     let user = user.map(|one| format!("user '{}': ", name_in_log(&one.user)));
@@ -186,22 +189,23 @@ impl Connection {
         Some(Refused::throttled(wait))
     }
 
-    /// Counts a login, and remembers wrong passwords.
-    fn count_login(&self, credentials: Option<&Credentials>, refused: Option<&Refused>) {
+    /// Counts a login, and remembers wrong passwords. With a token one is let in as whom it names: nothing is
+    /// forgotten of another.
+    fn count_login(&self, credentials: Option<&Credentials>, login: Result<&User, Because>) {
         let access = self.context.broker.access();
-        match refused.map(|refused| refused.because) {
-            Some(Because::Throttled) => access.count_throttled(Entrance::Amqp091),
-            because => access.count_attempt(Entrance::Amqp091, because.is_none()),
+        match login {
+            Err(Because::Throttled) => access.count_throttled(Entrance::Amqp091),
+            _ => access.count_attempt(Entrance::Amqp091, login.is_ok()),
         }
         let Some(Credentials { user, password: Some(password), address, .. }) = credentials else {
             return;
         };
-        match refused.map(|refused| refused.because) {
-            None => access.throttle().succeeded(user, *address),
-            Some(Because::Wrong) => {
+        match login {
+            Ok(found) => access.throttle().succeeded(&found.name, *address),
+            Err(Because::Wrong) => {
                 access.throttle().failed(user, password, *address, Instant::now());
             }
-            Some(Because::Throttled | Because::Unknown) => {}
+            Err(Because::Throttled | Because::Unknown) => {}
         }
     }
 
