@@ -27,7 +27,10 @@ use value::Value;
 
 /// A compiled selector.
 #[derive(Debug)]
-pub(crate) struct Selector(Expression);
+pub(crate) struct Selector {
+    expression: Expression,
+    len: usize,
+}
 
 /// Why a text is no selector. Displays as RabbitMQ's explanation of the channel error 406.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +60,12 @@ impl Selector {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, InvalidSelector> {
         let term = Term::parse(text)?;
         like::check_patterns(&term)?;
-        Ok(Self(Expression::of(term)))
+        Ok(Self { expression: Expression::of(term), len: text.len() })
+    }
+
+    /// The length of its text.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether it holds for the headers that `header` looks up. What it says once the bound of `effort` is met counts
@@ -67,6 +75,6 @@ impl Selector {
         header: impl Fn(&[u8]) -> Option<HeaderValue<'h>> + Copy,
         effort: &Effort,
     ) -> bool {
-        self.0.evaluate(&header, effort) == Value::TRUE
+        self.expression.evaluate(&header, effort) == Value::TRUE
     }
 }

@@ -29,7 +29,7 @@ fn header(name: &[u8]) -> Option<HeaderValue<'static>> {
 fn value(text: &str) -> String {
     let selector =
         Selector::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
-    match selector.0.evaluate(&header, &free()) {
+    match selector.expression.evaluate(&header, &free()) {
         Value::Atom(name) => name.to_owned(),
         other => format!("{other:?}"),
     }

@@ -391,8 +391,7 @@ impl Exchange {
                 }
             }
             Index::Headers(index) => {
-                steps.try_each(index.len());
-                index.for_each_match(message.headers(), found);
+                index.for_each_match(message.headers(), steps, found)?;
             }
             Index::JmsTopic(index) => {
                 index.for_each_match(message.headers(), steps, found)?;

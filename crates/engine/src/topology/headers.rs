@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::binding::{BindingId, BindingList};
 use super::erlang::ErlangBinary;
+use super::steps::{Steps, TooManySteps};
 
 /// All bindings of a headers exchange, each with its compiled arguments. They are tried one by
 /// one; a bloom word of header names turns most of them away at once.
@@ -53,6 +54,8 @@ pub enum InvalidMatch {
 }
 
 const X_MATCH: &str = "x-match";
+/// Bytes that could be compared in the time that a header is looked up in, about.
+const LOOK: usize = 16;
 
 impl Matcher {
     /// Compiles binding arguments; without `x-match` they mean `all`.
@@ -74,25 +77,45 @@ impl Matcher {
         };
         let mut matcher =
             Self { mode, scope, names: NameSet::default(), arguments: arguments.clone() };
-        matcher.names = matcher.tests().map(|(name, _)| NameSet::of(name)).collect();
+        let names = table.into_iter().map(|(name, _)| name).filter(|name| scope.has(name));
+        matcher.names = names.map(NameSet::of).collect();
         Ok(matcher)
     }
 
-    fn matches(&self, headers: &MessageHeaders<'_>) -> bool {
-        let holds = |(name, expected): (&[u8], Value<'_>)| {
-            headers.get(name).is_some_and(|value| agrees(&expected, &value))
+    fn matches(
+        &self,
+        headers: &MessageHeaders<'_>,
+        steps: &mut Steps,
+    ) -> Result<bool, TooManySteps> {
+        let may_match = match self.mode {
+            Mode::All => headers.names.contains(self.names),
+            Mode::Any => headers.names.meets(self.names),
         };
-        match self.mode {
-            Mode::All => headers.names.contains(self.names) && self.tests().all(holds),
-            Mode::Any => headers.names.meets(self.names) && self.tests().any(holds),
+        if !may_match {
+            return Ok(false);
         }
+        for (name, expected) in self.arguments.as_table() {
+            steps.compare(LOOK + length(&expected))?;
+            if !self.scope.has(name) {
+                continue;
+            }
+            let holds = headers.get(name).is_some_and(|value| agrees(&expected, &value));
+            match (self.mode, holds) {
+                (Mode::All, false) => return Ok(false),
+                (Mode::Any, true) => return Ok(true),
+                (Mode::All, true) | (Mode::Any, false) => {}
+            }
+        }
+        Ok(self.mode == Mode::All)
     }
+}
 
-    fn tests(&self) -> impl Iterator<Item = (&[u8], Value<'_>)> {
-        self.arguments.as_table().into_iter().filter(|(name, _)| match self.scope {
-            Scope::WithoutX => !name.starts_with(b"x-"),
-            Scope::WithX => *name != X_MATCH.as_bytes(),
-        })
+impl Scope {
+    fn has(self, name: &[u8]) -> bool {
+        match self {
+            Self::WithoutX => !name.starts_with(b"x-"),
+            Self::WithX => name != X_MATCH.as_bytes(),
+        }
     }
 }
 
@@ -110,20 +133,23 @@ impl HeadersIndex {
         self.bindings.remove(place)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.matchers.len()
-    }
-
+    /// Calls `found` for every binding that matches.
+    ///
+    /// # Errors
+    /// [`TooManySteps`] when the bound of `steps` is met. Some bindings may have been found by then.
     pub(super) fn for_each_match(
         &self,
         headers: &MessageHeaders<'_>,
+        steps: &mut Steps,
         mut found: impl FnMut(BindingId),
-    ) {
+    ) -> Result<(), TooManySteps> {
+        steps.try_each(self.matchers.len());
         for (matcher, &id) in self.matchers.iter().zip(self.bindings.as_slice()) {
-            if matcher.matches(headers) {
+            if matcher.matches(headers, steps)? {
                 found(id);
             }
         }
+        Ok(())
     }
 }
 
@@ -198,6 +224,16 @@ fn agrees(expected: &Value<'_>, value: &Value<'_>) -> bool {
         _ => return false,
     }
     expected.loosely_equals(value)
+}
+
+/// The bytes of a value that there may be many of.
+fn length(value: &Value<'_>) -> usize {
+    match value {
+        Value::LongStr(bytes) | Value::Binary(bytes) => bytes.len(),
+        Value::Table(table) => table.as_bytes().len(),
+        Value::Array(array) => array.as_bytes().len(),
+        _ => 0,
+    }
 }
 
 fn text<'a>(value: &Value<'a>) -> Option<&'a [u8]> {

@@ -12,10 +12,6 @@ use crate::selector::{Effort, InvalidSelector, Selector};
 /// The binding argument that holds the compiled selector.
 const SELECTOR: &str = "rjms_erlang_selector";
 
-/// Bytes that are compared with patterns in about the time of a step elsewhere, with room for selectors that
-/// look at long texts.
-const COMPARED_PER_STEP: usize = 256;
-
 /// All bindings of a JMS topic exchange, each with its selector. They are tried one by one.
 #[derive(Debug, Default)]
 pub(super) struct JmsTopicIndex {
@@ -68,8 +64,7 @@ impl JmsTopicIndex {
     /// Calls `found` for every binding that matches.
     ///
     /// # Errors
-    /// [`TooManySteps`] when comparing with patterns takes more than `steps` allow. Some bindings may have been found
-    /// by then.
+    /// [`TooManySteps`] when the bound of `steps` is met. Some bindings may have been found by then.
     pub(super) fn for_each_match(
         &self,
         headers: &MessageHeaders<'_>,
@@ -77,15 +72,14 @@ impl JmsTopicIndex {
         mut found: impl FnMut(BindingId),
     ) -> Result<(), TooManySteps> {
         steps.try_each(self.selectors.len());
-        let effort = Effort::up_to(steps.left().saturating_mul(COMPARED_PER_STEP));
         for (selector, &id) in self.selectors.iter().zip(self.bindings.as_slice()) {
+            steps.compare(selector.len())?;
+            let effort = Effort::up_to(steps.comparable());
             if selector.matches(|name| headers.get(name), &effort) {
                 found(id);
             }
-            if effort.is_over() {
-                break;
-            }
+            steps.compare(effort.compared())?;
         }
-        steps.take(effort.compared().div_ceil(COMPARED_PER_STEP))
+        Ok(())
     }
 }

@@ -1,14 +1,19 @@
 //! What finding the queues of a message takes.
 
+/// Bytes that are compared with a message's headers in about the time that other steps take.
+const COMPARED_PER_STEP: usize = 256;
+
 /// Counts steps on the way of a message: looks with one of its keys at an exchange, or at a node of a
-/// topic exchange's patterns, or at a stretch of a text that a selector's pattern is compared with. They can be made to be many more than there are bindings, and so
-/// have a bound.
+/// topic exchange's patterns, or comparisons of its headers with bindings. They can be made to be many
+/// more than there are bindings, and so have a bound.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     taken: usize,
     max: usize,
     /// Bindings tried one by one, as many as there are for each exchange: these have none.
     tried: usize,
+    /// Bytes compared that make no step yet.
+    compared: usize,
 }
 
 /// Finding the queues of a message takes more steps than it may.
@@ -18,7 +23,7 @@ pub struct TooManySteps(pub usize);
 
 impl Steps {
     pub(super) const fn up_to(max: usize) -> Self {
-        Self { taken: 0, max, tried: 0 }
+        Self { taken: 0, max, tried: 0, compared: 0 }
     }
 
     /// All that was looked at.
@@ -26,9 +31,19 @@ impl Steps {
         self.taken.saturating_add(self.tried)
     }
 
-    /// How many may be taken yet.
-    pub(super) const fn left(&self) -> usize {
-        self.max.saturating_sub(self.taken)
+    /// How many bytes may be compared yet.
+    pub(super) const fn comparable(&self) -> usize {
+        self.max.saturating_sub(self.taken).saturating_mul(COMPARED_PER_STEP)
+    }
+
+    /// Counts bytes that are about to be compared with the message's headers.
+    ///
+    /// # Errors
+    /// [`TooManySteps`] if they are too many together with what was done before.
+    pub(super) const fn compare(&mut self, bytes: usize) -> Result<(), TooManySteps> {
+        let compared = self.compared.saturating_add(bytes);
+        self.compared = compared % COMPARED_PER_STEP;
+        self.take(compared / COMPARED_PER_STEP)
     }
 
     /// Counts steps that are about to be taken.

@@ -26,7 +26,8 @@ fn arguments_are_matched_as_by_rabbitmq() {
         let matcher = Matcher::compile(&arguments).unwrap();
         let got = messages().map(|headers| {
             let headers = headers.as_ref().map(TableBuf::as_table);
-            if matcher.matches(&MessageHeaders::new(headers)) { "#" } else { "." }
+            let matched = matcher.matches(&MessageHeaders::new(headers), &mut Steps::up_to(9));
+            if matched.unwrap() { "#" } else { "." }
         });
         assert_eq!(got.join(" "), answer, "{arguments:?}");
     }
@@ -99,4 +100,45 @@ fn invalid_arguments_are_explained_as_by_rabbitmq() {
         explanation(Value::I32(1)),
         "Invalid x-match field type signedint (value 1); expected longstr"
     );
+}
+
+/// An index of so many bindings with these arguments.
+fn index_of(bindings: u32, arguments: &TableBuf) -> HeadersIndex {
+    let mut index = HeadersIndex::default();
+    (0..bindings).for_each(|number| {
+        index.insert(Matcher::compile(arguments).unwrap(), BindingId::of(number));
+    });
+    index
+}
+
+#[test]
+fn comparing_arguments_takes_steps() {
+    let long = "x".repeat(256 - LOOK);
+    let order = TableBuilder::new().put("kind", "order");
+    let headers = TableBuilder::new().put("kind", "order").put("text", &*long).build();
+    // Bytes compared by each of 160 bindings: of names nothing but the look counts.
+    for (arguments, bytes) in [
+        (order, LOOK + 5),
+        // The first that doesn't hold is the last that is looked at.
+        (TableBuilder::new().put("kind", "bill").put("text", "y"), LOOK + 4),
+        (TableBuilder::new().put("kind", "order").put("text", "y"), 2 * LOOK + 6),
+        (TableBuilder::new().put("kind", "order").put("x-not-looked-for", "y"), 2 * LOOK + 6),
+        (TableBuilder::new().put("x-match", "any").put("kind", "a").put("text", "b"), 3 * LOOK + 5),
+        (TableBuilder::new().put("text", &*long), 256),
+        // The message has no header of the name.
+        (TableBuilder::new().put("kind", "order").put("none-such", 1), 0),
+    ] {
+        let arguments = arguments.build();
+        let index = index_of(160, &arguments);
+        let look = |steps_max| {
+            let mut steps = Steps::up_to(steps_max);
+            let headers = MessageHeaders::new(Some(headers.as_table()));
+            index.for_each_match(&headers, &mut steps, |_| {})
+        };
+        let steps = 160 * bytes / 256;
+        assert_eq!(look(steps), Ok(()), "{arguments:?}");
+        if let Some(too_few) = steps.checked_sub(1) {
+            assert_eq!(look(too_few), Err(TooManySteps(too_few)), "{arguments:?}");
+        }
+    }
 }
