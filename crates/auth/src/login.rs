@@ -97,7 +97,7 @@ mod tests {
         assert!(no.is_wrong("anna"));
         assert!(!fault.is_wrong("anna"));
         assert!(both.iter().all(|refused| refused.is_wrong("anna")));
-        assert!(!fault.clone().and(fault.clone()).is_wrong("anna"));
+        assert!(!fault.clone().and(fault).is_wrong("anna"));
         // Nobody knows a password of nobody: it is a token.
         assert!(no.is_wrong(""));
         assert!(!both.iter().any(|refused| refused.is_wrong("")));

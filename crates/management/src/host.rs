@@ -2,8 +2,9 @@
 //!
 //! A page can have the name it came from lead to this machine (DNS rebinding). Its requests then come
 //! from the machine of the browser, and to the browser they are those of the broker's own page; but
-//! they name that host. So somebody is at this machine only who calls it by an address, by the name
-//! every machine has for itself, or by one that an operator says is its own.
+//! they name that host. So somebody is at this machine only who calls it by an address, by a name without
+//! a dot, as `localhost`, which no stranger has in the public DNS, or by one that an operator says is its
+//! own.
 
 use std::net::IpAddr;
 
@@ -22,7 +23,7 @@ pub(crate) fn is_own(headers: &HeaderMap, hosts: &[String]) -> bool {
 fn is_known(host: &str, hosts: &[String]) -> bool {
     let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     in_brackets.unwrap_or(host).parse::<IpAddr>().is_ok()
-        || host.eq_ignore_ascii_case("localhost")
+        || (!host.is_empty() && !host.contains('.'))
         || hosts.iter().any(|one| one.eq_ignore_ascii_case(host))
 }
 
@@ -42,7 +43,9 @@ mod tests {
         for host in ["127.0.0.1", "127.0.0.1:15672", "[::1]", "[::1]:15672", "10.0.0.1:80"] {
             assert!(own(&[host]), "{host}");
         }
-        for host in ["localhost", "LocalHost:15672", "broker.example", "broker.example:443"] {
+        for host in
+            ["localhost", "LocalHost:15672", "rabbit", "broker.example", "broker.example:443"]
+        {
             assert!(own(&[host]), "{host}");
         }
         assert!(own(&[]));

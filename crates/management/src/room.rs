@@ -87,7 +87,7 @@ mod tests {
         /// From a client, as `guest`.
         async fn ask(&self, path: &str) -> Response<Body> {
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let peer = Peer::Client(Client { address, is_secure: false });
+            let peer = Peer::Client(Client { address, is_secure: false, is_local: true });
             let request = Request::get(path).extension(peer);
             let request = request.header("authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
             self.router.call(request.body(Body::empty()).unwrap()).await.unwrap()

@@ -17,7 +17,14 @@ fn who_comes_from_this_machine_only_calls_it_by_its_name() {
         let headers = [("host", host), ("sec-fetch-site", "same-origin")];
         api.send("GET", "/api/whoami", &headers, "").status
     };
-    let own = ["localhost:15672", "127.0.0.1:15672", "[::1]:15672", "localhost", "broker.example"];
+    let own = [
+        "localhost:15672",
+        "127.0.0.1:15672",
+        "[::1]:15672",
+        "localhost",
+        "rabbit",
+        "broker.example",
+    ];
     for host in own {
         assert_eq!(status(&api, host), 200, "{host}");
     }

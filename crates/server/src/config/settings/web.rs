@@ -8,7 +8,7 @@ use crate::config::units::{show_bytes, show_duration};
 use crate::config::value::Value;
 use crate::config::{MetricsLogin, Networks};
 
-pub(super) static WEB: [Setting; 17] = [
+pub(super) static WEB: [Setting; 18] = [
     Setting {
         key: "web.session_idle",
         about: "How long a session of the web interface lasts without a request",
@@ -96,7 +96,7 @@ pub(super) static WEB: [Setting; 17] = [
     },
     Setting {
         key: "web.hosts",
-        about: "Names of this machine besides localhost, by which users that may come from it only can call it over HTTP",
+        about: "Names of this machine with a dot in them, by which users that may come from it only can call it over HTTP",
         live: true,
         allowed: "names such as \"broker.example\", without a port, or \"none\"",
         apply: |config, value| {
