@@ -172,7 +172,9 @@ impl Writer {
         if self.shared.failed() || self.end.must_mark {
             return;
         }
-        if let Err(Some(error)) = self.end.mark(unit::CLEAN_STOP) {
+        // The mark is to say that all before it is durable, copies of messages too.
+        let synced = if self.end.unsynced() { self.end.sync() } else { Ok(()) };
+        if let Err(Some(error)) = synced.and_then(|()| self.end.mark(unit::CLEAN_STOP)) {
             self.shared.fatal(error);
         }
     }

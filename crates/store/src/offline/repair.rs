@@ -216,7 +216,9 @@ impl<'a> Writers<'a> {
             Some(_) => self.bridge_after(index),
             None => self.last,
         };
-        let needs_unit = current.at == HEADER && !(is_last && goal <= self.last);
+        // The next file comes after something; and without any unit the numbers would begin again.
+        let is_only = !self.plan.files.iter().take(index).any(|file| file.has_units);
+        let needs_unit = current.at == HEADER && (!is_last || (is_only && goal > 0));
         if goal > self.last || needs_unit {
             current.filler(self.last, goal.max(self.last))?;
             self.last = self.last.max(goal);

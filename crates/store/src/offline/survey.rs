@@ -4,12 +4,14 @@
 //! taking single records out of units that are not whole. What was never acknowledged is a torn end
 //! here as there.
 
+mod headers;
+
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use self::headers::{Found, header_at_start, headers, is_outdated, is_whole, newest_salt, read};
 use super::{Damage, Lost, tolerant::Tolerant};
 use crate::{
     Disk, Lsn, OpenError,
@@ -131,7 +133,22 @@ impl Reader {
             reader.add(path, number, Some(segment));
             next = number.saturating_add(1);
         }
+        reader.find_salts()?;
         Ok(reader)
+    }
+
+    /// Of a segment whose header is damaged the units tell the salt.
+    fn find_salts(&mut self) -> Result<(), OpenError> {
+        let salts: Vec<u64> = self.segments.iter().flatten().map(|one| one.salt).collect();
+        for (file, segment) in self.files.iter_mut().zip(&mut self.segments) {
+            let Some(segment) = segment.as_mut().filter(|segment| segment.salt == 0) else {
+                continue;
+            };
+            let found = newest_salt(segment, &salts).map_err(refused("read", &segment.path))?;
+            segment.salt = found.unwrap_or_default();
+            file.salt = segment.salt;
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: PathBuf, number: u64, segment: Option<Segment>) {
@@ -178,9 +195,6 @@ impl Reader {
                 return Err(OpenError::NewerFormat { path: segment.path, found, supported });
             }
             Err(HeaderError::Bad(reason)) => {
-                // Its units tell the salt; what older uses of the file left lies behind them.
-                let first = first_header(&segment).map_err(refused("read", &segment.path))?;
-                segment.salt = first.map_or(0, |first| first.salt);
                 self.damages.push(Damage {
                     path: segment.path.clone(),
                     offset: 0,
@@ -234,7 +248,8 @@ impl Reader {
                 at = next.at;
             } else if self.chain.previous.is_some_and(|last| last < next.header.previous) {
                 // Sound, but what came before it is gone.
-                self.lose(self.place_before(index), next.header.previous);
+                let place = if at == HEADER { self.place_before(index) } else { (index, at) };
+                self.lose(place, next.header.previous);
             } else {
                 at = self.salvage_unit(index, &segment, &next, each)?;
             }
@@ -271,18 +286,42 @@ impl Reader {
         };
         self.acknowledged = Some(acknowledged);
         let (last, session) = (self.last(), self.chain.session);
+        let after = self.first_of_next(index)?;
         // Whoever went on behind a clean stop synced a mark first: where that is gone the rest may be in use.
         let is_resumed = |header: &UnitHeader| self.chain.clean_stop && header.session > session;
-        let fits = |header: &UnitHeader| {
-            header.salt == segment.salt
+        let choose = |at, header: UnitHeader| {
+            let may_follow = header.salt == segment.salt
                 && header.session >= session
                 && header.first > header.previous
                 && header.first > last
                 && header.previous >= last
-                && (header.last() <= acknowledged || is_resumed(header))
+                && after.is_none_or(|after| !is_outdated(&header, &after));
+            if !may_follow {
+                return None;
+            }
+            if header.last() <= acknowledged || is_resumed(&header) {
+                return Some(Ok(Found { at, header }));
+            }
+            // Nothing vouches for it. But it is what came next, if that something is missing before it is certain.
+            if last >= acknowledged || header.previous > acknowledged {
+                return None;
+            }
+            match is_whole(segment, at, &header) {
+                Ok(true) => Some(Ok(Found { at, header })),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            }
         };
-        headers(segment, at, |at, header| fits(&header).then_some(Found { at, header }))
-            .map_err(refused("read", &segment.path))
+        let found = headers(segment, at, choose).and_then(Option::transpose);
+        found.map_err(refused("read", &segment.path))
+    }
+
+    /// The first unit's header in the next file, if it may come after what has been taken.
+    fn first_of_next(&self, index: usize) -> Result<Option<UnitHeader>, OpenError> {
+        let Some(Some(next)) = self.segments.get(index + 1) else { return Ok(None) };
+        Ok(header_at_start(next)?.filter(|header| {
+            header.session >= self.chain.session && header.previous >= self.last()
+        }))
     }
 
     /// Whether no file from the next on has a unit of this journal.
@@ -321,9 +360,11 @@ impl Reader {
     ) -> Result<(), E> {
         let after = self.last();
         let before = next.header.previous;
-        let start = at + unit::HEADER as u64;
-        let bytes = read(segment, start, next.at.saturating_sub(start))?;
-        let run = salvage::without_header(&bytes, before, after);
+        let bytes = read(segment, at, next.at.saturating_sub(at))?;
+        // Where another's header is, a block was written to the wrong place, and the records are others' as well.
+        let is_lost = UnitHeader::decode(&bytes).is_none();
+        let body = bytes.get(unit::HEADER..).filter(|_| is_lost);
+        let run = body.and_then(|body| salvage::without_header(body, before, after));
         let lost = match &run {
             // They fill the place: there was nothing else.
             Some(_) => Lost::Nothing { what: UNIT_HEADER },
@@ -361,12 +402,7 @@ impl Reader {
         each: &mut impl FnMut(&Piece<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
         let (after, session) = (self.last(), self.chain.session);
-        let Some(Some(next)) = self.segments.get(index + 1) else { return Ok(at) };
-        let first = headers(next, HEADER, |at, header| Some((at, header)));
-        let first = first.map_err(refused("read", &next.path))?;
-        let Some((HEADER, next)) =
-            first.filter(|(_, first)| first.salt == next.salt && first.previous > after)
-        else {
+        let Some(next) = self.first_of_next(index)?.filter(|next| next.previous > after) else {
             return Ok(at);
         };
         let bytes = read(segment, at, segment.capacity.saturating_sub(at))?;
@@ -518,58 +554,6 @@ fn lost_up_to(chain: &Chain, last: u64) -> Lost {
     Lost::Records { first: Lsn(after + 1), last: Lsn(last), count: last.saturating_sub(after) }
 }
 
-/// A unit's header and where it is.
-struct Found {
-    at: u64,
-    header: UnitHeader,
-}
-
-/// The first valid unit header in a file, of whatever use of it.
-fn first_header(segment: &Segment) -> io::Result<Option<UnitHeader>> {
-    headers(segment, HEADER, |_, header| Some(header))
-}
-
-/// Shows the valid unit headers from `start` on to `choose`, at every multiple of 8, until it takes
-/// one.
-fn headers<T>(
-    segment: &Segment,
-    start: u64,
-    mut choose: impl FnMut(u64, UnitHeader) -> Option<T>,
-) -> io::Result<Option<T>> {
-    let mut at = start;
-    let mut buffer = Vec::new();
-    while at + unit::HEADER as u64 <= segment.capacity {
-        let size = usize::try_from((segment.capacity - at).min(PIECE)).map_err(io::Error::other)?;
-        buffer.resize(size, 0);
-        segment.file.read_exact_at(&mut buffer, at)?;
-        for index in (0..size.saturating_sub(unit::HEADER - 1)).step_by(8) {
-            let bytes = buffer.get(index..).unwrap_or_default();
-            if !bytes.starts_with(&unit::MAGIC) {
-                continue;
-            }
-            if let Some(header) = UnitHeader::decode(bytes)
-                && let Some(chosen) = choose(at + index as u64, header)
-            {
-                return Ok(Some(chosen));
-            }
-        }
-        if (size as u64) < PIECE {
-            break;
-        }
-        at += PIECE - (unit::HEADER as u64 - 8);
-    }
-    Ok(None)
-}
-
-fn read(segment: &Segment, at: u64, length: u64) -> Result<Vec<u8>, OpenError> {
-    let failed = |error| refused("read", &segment.path)(error);
-    let length = usize::try_from(length).map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
-    let mut bytes = vec![0; length];
-    segment.file.read_exact_at(&mut bytes, at).map_err(failed)?;
-    Ok(bytes)
-}
-
-const PIECE: u64 = 1 << 20;
 /// Files that may be missing between two others: half a terabyte, if they are full-grown.
 const MISSING_MAX: u64 = 8192;
 const UNIT_HEADER: &str = "the header of a unit is damaged";
