@@ -194,3 +194,43 @@ fn a_backup_is_never_taken_for_a_clean_stop() {
     assert!(!recovered.report.clean_stop);
     assert_eq!(bodies(&copy, &recovered), [7]);
 }
+
+#[test]
+fn a_loss_of_power_leaves_a_whole_backup_or_one_that_is_refused() {
+    let copy = Path::new("/copy");
+    let mut refusals = 0;
+    for count in 0.. {
+        let disk = SimDisk::new(count);
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (store, _) = open(&shared, "/data");
+        let mut batch = Batch::new();
+        for number in 0..60_u64 {
+            batch.define(&[put(number)]);
+            batch.message(&[1], &[&number.to_le_bytes(), &[0; 500]]);
+            block_on(store.durable(store.append(&mut batch).last));
+        }
+        disk.crash_after(count);
+        let is_whole = store.backup(copy).is_ok();
+        let disk = disk.reboot();
+        drop(store);
+        let folders = [copy.to_owned(), copy.join("journal")];
+        let is_empty = folders.iter().all(|dir| disk.list(dir).expect("lists").is_empty());
+        match Store::open(Arc::new(disk), copy, options()) {
+            // There was not even a file yet.
+            Ok(_) if is_empty => assert!(!is_whole),
+            Ok((store, recovered)) => {
+                assert!(bodies(&store, &recovered).into_iter().eq(0..60));
+                assert_eq!(recovered.definitions.len(), 60);
+            }
+            Err(OpenError::UnfinishedBackup { .. }) => {
+                assert!(!is_whole);
+                refusals += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        if is_whole {
+            break;
+        }
+    }
+    assert!(refusals > 10, "{refusals}");
+}

@@ -336,6 +336,38 @@ fn a_segment_that_cannot_be_read_stays_and_nothing_else_suffers() {
     assert!(found.iter().any(|message| message.lsn == old));
 }
 
+/// So it takes what was confirmed in the last interval, and while the last sync ran.
+#[test]
+fn in_interval_mode_a_loss_of_power_takes_nothing_that_a_whole_sync_followed() {
+    each_seed(0..40, |seed| {
+        let disk = SimDisk::new(seed);
+        let fatal = Arc::new(AtomicBool::new(false));
+        let sync = SyncPolicy::Interval(Duration::from_micros(seed * 100));
+        let (store, _) =
+            Store::open(Arc::new(disk.clone()), dir(), StoreOptions { sync, ..options(&fatal) })
+                .expect("opens");
+        let mut batch = Batch::new();
+        let mut publish = || {
+            batch.message(&[1], &[&[5; 100]]);
+            let last = store.append(&mut batch).last;
+            wait_durable(&store, &disk, last);
+            last
+        };
+        let safe = publish();
+        // The first may have begun before.
+        let syncs = store.stats().syncs + 2;
+        let mut last = safe;
+        while store.stats().syncs < syncs {
+            last = publish();
+        }
+        let disk = disk.reboot();
+        drop(store);
+        let opened = Store::open(Arc::new(disk), dir(), options(&fatal)).expect("opens");
+        let found = opened.1.report.last_lsn;
+        assert!((safe..=last).contains(&found), "{safe} to {last}: {found}");
+    });
+}
+
 #[test]
 fn a_message_that_can_never_be_read_is_given_up_and_its_segment_kept() {
     let disk = SimDisk::new(1);
