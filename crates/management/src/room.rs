@@ -173,7 +173,8 @@ mod tests {
         assert_eq!(refused.status(), 503);
         assert_eq!(json_of(refused).await["error"], "service_unavailable");
         assert_eq!(bench.ask("/api/whoami").await.status(), 200, "short ones are answered");
-        assert_eq!(json_of(unread).await[0]["name"], "cluster_name");
+        let found = json_of(unread).await;
+        assert!(found.as_array().unwrap().iter().any(|one| one["name"] == "long"));
         assert_eq!(budget.taken(), 0);
         assert_eq!(bench.ask(long).await.status(), 200);
         bench.server.stop().await;

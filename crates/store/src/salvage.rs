@@ -149,10 +149,10 @@ mod tests {
                 let mut body = body.clone();
                 body[byte] ^= 0x10;
                 let runs = from_body(&header, &body);
-                let found = numbers(&runs);
-                if found.len() == 5 {
+                if header.vouches_for(&body) {
                     continue; // The padding, which belongs to nobody.
                 }
+                let found = numbers(&runs);
                 let expected: Vec<u64> =
                     (10..15).filter(|lsn| *lsn != 10 + damaged as u64).collect();
                 assert_eq!(found, expected, "byte {byte}");

@@ -252,6 +252,10 @@ fn a_block_that_is_written_over_is_harmless_or_refused_or_found_and_a_repair_kee
         let tail = dir().join("journal").join(format!("{:016x}.seg", journal.end.0));
         let mut files = journal_files(&disk);
         files.retain(|path| *path <= tail);
+        if files.is_empty() {
+            // Nothing was written that stayed.
+            return;
+        }
         let path = &files[rng.random_range(0..files.len())];
         let end = if *path == tail { journal.end.1 } else { length(&disk, path) };
         let size = if rng.random_bool(0.3) { 4096 } else { 512 };

@@ -83,3 +83,26 @@ impl JmsTopicIndex {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use leveret_codec::TableBuilder;
+
+    use super::*;
+
+    /// One binding is enough.
+    #[test]
+    fn a_pattern_that_is_tried_everywhere_meets_the_bound() {
+        let pattern = format!("%{}b", "a".repeat(1000));
+        let text = format!("{{like,{{ident,<<\"h\">>}},<<\"{pattern}\">>,no_escape}}.");
+        let mut index = JmsTopicIndex::default();
+        index.insert(Selector::parse(text.as_bytes()).unwrap(), BindingId::of(1));
+        let look = |length: usize| {
+            let headers = TableBuilder::new().put("h", &*"a".repeat(length)).build();
+            let headers = MessageHeaders::new(Some(headers.as_table()));
+            index.for_each_match(&headers, &mut Steps::up_to(50_000), |_| {})
+        };
+        assert_eq!(look(10_000), Ok(()));
+        assert_eq!(look(20_000), Err(TooManySteps(50_000)));
+    }
+}

@@ -31,9 +31,10 @@ impl Steps {
         self.taken.saturating_add(self.tried)
     }
 
-    /// How many bytes may be compared yet.
+    /// How many bytes may be compared yet: with more the bound is met.
     pub(super) const fn comparable(&self) -> usize {
-        self.max.saturating_sub(self.taken).saturating_mul(COMPARED_PER_STEP)
+        let left = self.max.saturating_sub(self.taken).saturating_add(1);
+        left.saturating_mul(COMPARED_PER_STEP).saturating_sub(1 + self.compared)
     }
 
     /// Counts bytes that are about to be compared with the message's headers.

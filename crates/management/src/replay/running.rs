@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(replay.to_json()["looked_at"], 0);
         replay.cancelled = CancellationToken::new();
         let step = replay.step(&node, &wanted, &mut cursor).ok().unwrap();
-        assert_eq!((step.replayed, cursor.moved), (3, 3));
+        assert_eq!(step.replayed, 3);
         assert_eq!(replay.to_json()["looked_at"], 3);
         server.stop().await;
     }
