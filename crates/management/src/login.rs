@@ -170,12 +170,14 @@ pub(crate) async fn by_password(
             if counts {
                 access.throttle().failed(&user, &password, address, Instant::now());
             }
-            let user = name_in_log(&user);
-            let called = match is_loopback(address) && !is_local {
-                true => "; the host that it asked is not known to be this machine (web.hosts)",
-                false => "",
-            };
-            tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}{called}");
+            if node.admission.may_log_http_login() {
+                let user = name_in_log(&user);
+                let called = match is_loopback(address) && !is_local {
+                    true => "; the host that it asked is not known to be this machine (web.hosts)",
+                    false => "",
+                };
+                tracing::warn!("HTTP login refused: user '{user}' from {address}: {why}{called}");
+            }
             Err(Failure::WrongLogin)
         }
     }

@@ -157,6 +157,12 @@ impl Admission {
         }
     }
 
+    /// Whether the log has room for a line about a login over HTTP that was refused: whoever can connect causes
+    /// them. One that it has none for is counted, and told of later.
+    pub fn may_log_http_login(&self) -> bool {
+        self.strangers.http.have_room(clock::now())
+    }
+
     /// Logs what there would be to log later.
     pub(crate) fn stop(&self) {
         self.strangers.stop();

@@ -287,3 +287,27 @@ fn a_name_that_lets_nobody_in_is_cut_in_the_log() {
     let line = broker.await_line("HTTP login refused: user '");
     assert!(line.len() < 1000 && line.ends_with("no such user"), "{line}");
 }
+
+/// The same wrong password again is never held back, and is not to fill the disk with lines.
+#[test]
+fn refused_logins_have_some_lines_in_the_log_and_their_number() {
+    let Some(mut broker) = Broker::configured("management = \"127.0.0.1:0\"\n", "reads its log")
+    else {
+        return;
+    };
+    let old = Api::new(broker.management_address()).with_login(Some("guest:old"));
+    for _ in 0..200 {
+        assert_eq!(old.call("GET", "/whoami", &Value::Null).status, 401);
+    }
+    broker.terminate();
+    let log = broker.log();
+    let lines = log.matches("HTTP login refused: user 'guest' from 127.0.0.1: ").count();
+    let more = log.lines().filter_map(|line| {
+        let (_, number) =
+            line.strip_suffix(" more logins refused within a minute")?.rsplit_once("HTTP: ")?;
+        number.parse::<usize>().ok()
+    });
+    let more: Vec<usize> = more.collect();
+    assert_eq!(lines + more.iter().sum::<usize>(), 200, "{log}");
+    assert!(lines <= 20 * more.len(), "{log}");
+}

@@ -21,6 +21,8 @@ pub(crate) struct Strangers {
     pub(crate) handshakes: Lines,
     /// TLS that no connection came of.
     pub(crate) tls: Lines,
+    /// Logins over HTTP that were refused.
+    pub(crate) http: Lines,
 }
 
 /// The lines of one kind.
@@ -66,16 +68,17 @@ impl Strangers {
     }
 
     fn tell(&self, left_out: impl Fn(&Lines) -> usize) {
-        let Self { refused, throttled, handshakes, tls } = self;
-        for (lines, what) in [
-            (refused, "logins refused"),
-            (throttled, "logins refused after too many wrong passwords"),
-            (handshakes, "connections that did not come to a login"),
-            (tls, "TLS handshakes that failed"),
+        let Self { refused, throttled, handshakes, tls, http } = self;
+        for (lines, protocol, what) in [
+            (refused, "AMQP", "logins refused"),
+            (throttled, "AMQP", "logins refused after too many wrong passwords"),
+            (handshakes, "AMQP", "connections that did not come to a login"),
+            (tls, "AMQP", "TLS handshakes that failed"),
+            (http, "HTTP", "logins refused"),
         ] {
             let more = left_out(lines);
             if more > 0 {
-                tracing::warn!("AMQP: {more} more {what} within a minute");
+                tracing::warn!("{protocol}: {more} more {what} within a minute");
             }
         }
     }
