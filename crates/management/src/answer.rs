@@ -155,7 +155,8 @@ impl Answer {
     }
 
     /// The same for an answer that is there already, and can be asked for again. Short ones are free: a
-    /// probe is to be answered whoever takes how much.
+    /// probe is to be answered whoever takes how much. And one that is longer than there is room for, as a list of
+    /// very many queues is, has its turn while there is no other.
     ///
     /// # Errors
     /// 503 when others leave no room for it.
@@ -166,7 +167,11 @@ impl Answer {
         // It grew to as much as twice its length.
         self.body.shrink_to_fit();
         room.hold(self.body.capacity() as u64);
-        if room.is_enough() { Ok(self.within(room)) } else { Err(Failure::no_room()) }
+        if room.is_enough() || room.is_alone() {
+            Ok(self.within(room))
+        } else {
+            Err(Failure::no_room())
+        }
     }
 
     /// To be kept as a file of this name.

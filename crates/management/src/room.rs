@@ -32,6 +32,11 @@ impl Room {
         self.0.set(bytes);
     }
 
+    /// Whether nobody else takes anything.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.is_alone()
+    }
+
     /// Whether it may keep what it takes.
     pub(crate) fn is_enough(&self) -> bool {
         self.0.is_within_share()
@@ -176,6 +181,14 @@ mod tests {
         let found = json_of(unread).await;
         assert!(found.as_array().unwrap().iter().any(|one| one["name"] == "long"));
         assert_eq!(budget.taken(), 0);
+        // More than there is room for is answered as well, to one at a time.
+        let value = json!({ "value": "x".repeat(800 * KIB) });
+        assert_eq!(bench.send("PUT", "/api/global-parameters/more", &value).await.status(), 201);
+        let unread = bench.ask(long).await;
+        assert_eq!(unread.status(), 200);
+        assert!(budget.taken() > budget.max());
+        assert_eq!(bench.ask(long).await.status(), 503);
+        drop(unread);
         assert_eq!(bench.ask(long).await.status(), 200);
         bench.server.stop().await;
     }

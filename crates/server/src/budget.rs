@@ -94,6 +94,11 @@ impl Part {
         self.budget.share().is_none_or(|share| self.taken <= share)
     }
 
+    /// Whether nobody else takes anything.
+    pub fn is_alone(&self) -> bool {
+        self.budget.taken() <= self.taken
+    }
+
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
