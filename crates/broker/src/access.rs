@@ -202,7 +202,9 @@ impl AccessControl {
     ///
     /// An unknown user and a user without a password cost one hash like a wrong password does, and
     /// that as much as one of a new password, so the time of the answer does not tell which names
-    /// exist. The same wrong password again costs nothing, whoever's it is said to be. An empty name is nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's address.
+    /// exist. The same wrong password again costs nothing, whoever's it is said to be. An empty name is
+    /// nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's
+    /// address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.

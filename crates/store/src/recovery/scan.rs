@@ -141,19 +141,14 @@ impl Leftovers {
 
     fn find_before(segment: &Segment, start: u64, limit: u64) -> io::Result<Self> {
         let mut found = Self { durable: 0, session: 0, end: start };
-        let mut buffer = Vec::new();
+        let (mut buffer, mut failed) = (Vec::new(), None);
         let mut at = start.max(HEADER);
         loop {
             // Each piece overlaps the next by a header, less the 8 bytes it was already tried at.
             let size = (limit - at.min(limit)).min(PIECE);
             buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
             // There is perhaps nothing where it can't be read, and other units tell of those that are there.
-            if let Some(error) = read_around(&*segment.file, &mut buffer, at) {
-                let path = segment.path.display();
-                tracing::warn!(
-                    "{path} cannot be read everywhere behind the end of the journal: {error}"
-                );
-            }
+            failed = read_around(&*segment.file, &mut buffer, at).or(failed);
             for (index, word) in buffer.chunks_exact(8).enumerate() {
                 if !word.starts_with(&MAGIC) {
                     continue;
@@ -167,10 +162,17 @@ impl Leftovers {
                 }
             }
             if size < PIECE {
-                return Ok(found);
+                break;
             }
             at += PIECE - (unit::HEADER as u64 - 8);
         }
+        if let Some(error) = failed {
+            let path = segment.path.display();
+            tracing::warn!(
+                "{path} cannot be read everywhere behind the end of the journal: {error}"
+            );
+        }
+        Ok(found)
     }
 }
 
