@@ -18,7 +18,8 @@ fn build() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
     let target = profile.parent().expect("a profile lies in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "leveret", "--bin", "leveret", "--target-dir"]);
+    // Of the workspace, or cargo builds most of what the tests have once more, with a few features less.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "leveret", "--target-dir"]);
     cargo.arg(target);
     if profile.ends_with("release") {
         cargo.arg("--release");
