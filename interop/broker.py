@@ -60,7 +60,7 @@ class Own:
     def __init__(self, data, settings):
         binary = os.environ.get("LEVERET_BIN")
         if not binary:
-            build = ["cargo", "build", "--quiet", "--package", "leveret"]
+            build = ["cargo", "build", "--quiet", "--workspace", "--bin", "leveret"]
             subprocess.run(build, cwd=ROOT, check=True)
             binary = TARGET / "debug" / "leveret"
         self.tool = [binary, "ctl", "--data-dir", data]

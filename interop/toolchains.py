@@ -50,8 +50,8 @@ def python():
 def rust():
     """The directory of the binaries: of the programs and of the examples."""
     need("cargo")
-    packages = ["--package", "leveret-interop", "--package", "leveret-examples"]
-    call("cargo", "build", "--quiet", *packages, cwd=ROOT)
+    # Of the whole workspace, as the broker is: with the features of some packages alone much would be built anew.
+    call("cargo", "build", "--quiet", "--workspace", "--bins", cwd=ROOT)
     return TARGET / "debug"
 
 

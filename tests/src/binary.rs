@@ -18,7 +18,7 @@ fn build() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
     let target = profile.parent().expect("a profile lies in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Of the workspace, or cargo builds most of what the tests have once more, with a few features less.
+    // Of the workspace, as `interop/` does: with the features of one package alone much would be built anew.
     cargo.args(["build", "--quiet", "--workspace", "--bin", "leveret", "--target-dir"]);
     cargo.arg(target);
     if profile.ends_with("release") {
