@@ -84,12 +84,16 @@ fn nothing_confirmed_is_lost() {
         ledger.add_consumed(drain(&channel, queue));
     }
     ledger.check();
+    channel.send(&basic::Ack { delivery_tag: 0, multiple: true });
     for number in 0..OLD_MESSAGES {
         let answer = channel.call(&get(OLD));
         assert_eq!(answer.body(), number.to_string().as_bytes(), "{answer}");
     }
-    // A few lives don't fill segments.
-    assert!(rounds < 50 || !first_segment.exists(), "what was in it was moved");
+    // A few lives don't fill segments. In more there may be so much that nobody took that none was worth emptying
+    // until now.
+    if rounds >= 50 {
+        eventually(|| !first_segment.exists());
+    }
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
