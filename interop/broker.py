@@ -13,6 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The user named in the client's certificate.
 CERTIFIED = "interop"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# As `cargo test` builds it: with the features of some packages alone, or without those of what only tests need, much
+# would be built anew.
+BUILD = ["cargo", "build", "--quiet", "--workspace", "--test", "cli"]
 
 
 @contextlib.contextmanager
@@ -60,7 +63,7 @@ class Own:
     def __init__(self, data, settings):
         binary = os.environ.get("LEVERET_BIN")
         if not binary:
-            build = ["cargo", "build", "--quiet", "--workspace", "--bin", "leveret"]
+            build = [*BUILD, "--bin", "leveret"]
             subprocess.run(build, cwd=ROOT, check=True)
             binary = TARGET / "debug" / "leveret"
         self.tool = [binary, "ctl", "--data-dir", data]

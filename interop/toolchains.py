@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from broker import ROOT, TARGET
+from broker import BUILD, ROOT, TARGET
 
 HERE = Path(__file__).resolve().parent
 BUILT = TARGET / "interop"
@@ -50,8 +50,7 @@ def python():
 def rust():
     """The directory of the binaries: of the programs and of the examples."""
     need("cargo")
-    # Of the whole workspace, as the broker is: with the features of some packages alone much would be built anew.
-    call("cargo", "build", "--quiet", "--workspace", "--bins", cwd=ROOT)
+    call(*BUILD, "--bins", cwd=ROOT)
     return TARGET / "debug"
 
 

@@ -18,8 +18,10 @@ fn build() -> PathBuf {
     let profile = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
     let target = profile.parent().expect("a profile lies in the target directory");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Of the workspace, as `interop/` does: with the features of one package alone much would be built anew.
-    cargo.args(["build", "--quiet", "--workspace", "--bin", "leveret", "--target-dir"]);
+    // As `cargo test` builds it, and as `interop/` does: with the features of one package alone, or without those of
+    // what only tests need, much would be built anew.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", "leveret", "--test", "cli"]);
+    cargo.arg("--target-dir");
     cargo.arg(target);
     if profile.ends_with("release") {
         cargo.arg("--release");
