@@ -2,10 +2,11 @@
 //!
 //! What is copied is the start of the journal up to a place that was durable, and the tables of
 //! definitions, which trail it. Meanwhile no segment is taken away or used again; the store goes on
-//! otherwise. A backup reads back as what a crash at that moment would have left.
+//! otherwise. A backup reads back as what a crash at that moment would have left. All that was copied is looked
+//! at: who needs it must not be the first to see that the disk had lost some of it.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -14,10 +15,13 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Disk, Lsn, Store, folders,
-    segment::{self, MARK_ROOM, Segment},
+    Disk, Lsn, Store,
+    disk::read_around,
+    folders,
+    recovery::scan::{Chain, Window},
+    segment::{self, HEADER, HEADER_SIZE, MARK_ROOM, Segment},
     store::JOURNAL,
-    tables,
+    tables, unit,
 };
 
 /// What was copied.
@@ -31,6 +35,23 @@ pub struct BackupReport {
     pub bytes: u64,
     /// How long it took.
     pub took: Duration,
+    /// Segments that are not what was written, in the store and so in the copy.
+    pub damages: Vec<BackupDamage>,
+}
+
+/// A segment of the store of which not all could be read as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupDamage {
+    /// The file in the store.
+    pub path: PathBuf,
+    /// Where in it what is damaged begins.
+    pub offset: u64,
+}
+
+impl fmt::Display for BackupDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is damaged at byte {}", self.path.display(), self.offset)
+    }
 }
 
 /// Why there is no backup. Each text is one line for the operator.
@@ -70,7 +91,8 @@ pub enum BackupError {
 
 impl Store {
     /// Copies everything that is durable to `target`, a folder that is empty or not there yet, from
-    /// which a store can be opened. Blocks for as long as reading and writing all segments takes.
+    /// which a store can be opened unless some of it is damaged here: then a repair of the copy keeps the rest.
+    /// Blocks for as long as reading and writing all segments takes.
     ///
     /// # Errors
     /// See [`BackupError`]; then `target` cannot be opened.
@@ -94,15 +116,17 @@ impl Store {
         // After the tables, so that nothing is in them that is not here.
         let last = self.shared.readable();
         let segments = self.shared.map.lock().written();
-        let mut bytes = 0;
+        let (mut bytes, mut damages, mut chain) = (0, Vec::new(), Chain::default());
         for (segment, end) in segments.values() {
-            target.copy(segment, *end, &|| self.may_go_on())?;
+            let offset = target.copy_whole(segment, *end, &mut chain, &|| self.may_go_on())?;
+            damages
+                .extend(offset.map(|offset| BackupDamage { path: segment.path.clone(), offset }));
             bytes += end;
         }
         drop(pin);
         target.finish()?;
         let took = start.elapsed();
-        Ok(BackupReport { last_lsn: Lsn(last), segments: segments.len(), bytes, took })
+        Ok(BackupReport { last_lsn: Lsn(last), segments: segments.len(), bytes, took, damages })
     }
 
     /// Waits until what is durable is on the map.
@@ -166,30 +190,57 @@ impl<'a> Target<'a> {
         Ok(target)
     }
 
+    /// Copies a segment whose units, up to `end`, continue `chain`. Answers where the first one is that does not.
+    fn copy_whole(
+        &self,
+        segment: &Segment,
+        end: u64,
+        chain: &mut Chain,
+        may_go_on: &dyn Fn() -> Result<(), BackupError>,
+    ) -> Result<Option<u64>, BackupError> {
+        let mut damage = None;
+        // What the disk read wrongly once it may read rightly.
+        for _ in 0..ATTEMPTS {
+            let copy = self.copy(segment, end, may_go_on)?;
+            let mut checked = *chain;
+            damage = first_damage(&copy, end, &mut checked).map_err(refused("read", &copy.path))?;
+            if damage.is_none() {
+                *chain = checked;
+                return Ok(None);
+            }
+        }
+        // Of the next one the first unit's word is taken.
+        *chain = Chain::default();
+        Ok(damage)
+    }
+
     /// Copies a segment up to `end`, with room for a mark behind it.
     fn copy(
         &self,
         segment: &Segment,
         end: u64,
         may_go_on: &dyn Fn() -> Result<(), BackupError>,
-    ) -> Result<(), BackupError> {
+    ) -> Result<Segment, BackupError> {
         let path = self.journal.join(segment::name(segment.number));
         let file = self.disk.create(&path).map_err(refused("create", &path))?;
-        file.set_len(end + MARK_ROOM).map_err(refused("enlarge", &path))?;
+        let capacity = end + MARK_ROOM;
+        file.set_len(capacity).map_err(refused("enlarge", &path))?;
         let mut buffer = Vec::new();
         let mut at = 0;
         while at < end {
             may_go_on()?;
             let length = PIECE.min(end - at);
             buffer.resize(usize::try_from(length).unwrap_or_default(), 0);
-            let read = segment.file.read_exact_at(&mut buffer, at);
-            read.map_err(refused("read", &segment.path))?;
+            if let Some(error) = read_around(&*segment.file, &mut buffer, at) {
+                let path = segment.path.display();
+                tracing::error!("{path} cannot be read everywhere after byte {at}: {error}");
+            }
             file.write_all_at(&[&buffer], at).map_err(refused("write", &path))?;
             // Piece by piece, since a sync of the journal may have to wait for this one.
             file.sync_data().map_err(refused("sync", &path))?;
             at += length;
         }
-        Ok(())
+        Ok(Segment { number: segment.number, salt: segment.salt, path, file, capacity })
     }
 
     fn finish(&self) -> Result<(), BackupError> {
@@ -206,6 +257,25 @@ impl<'a> Target<'a> {
     }
 }
 
+/// Where the first unit of `segment` up to `end` is that does not continue `chain`, or is not whole; its start if it
+/// is not that of a segment.
+fn first_damage(segment: &Segment, end: u64, chain: &mut Chain) -> io::Result<Option<u64>> {
+    let mut header = [0; HEADER_SIZE];
+    segment.file.read_exact_at(&mut header, 0)?;
+    if !matches!(segment::decode_header(&header, segment.number), Ok(salt) if salt == segment.salt)
+    {
+        return Ok(Some(0));
+    }
+    let mut window = Window::new(segment);
+    let mut at = HEADER;
+    while at < end {
+        let Some((unit, body)) = window.unit(at, chain)? else { return Ok(Some(at)) };
+        chain.accept(&unit);
+        at += (unit::HEADER + body.len()) as u64;
+    }
+    Ok(None)
+}
+
 /// Whether `dir` holds a backup that was not finished.
 pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> bool {
     disk.open(&dir.join(UNFINISHED)).is_ok()
@@ -220,6 +290,8 @@ fn refused<'a>(
 
 /// The file that marks a backup as unfinished.
 const UNFINISHED: &str = "backup.unfinished";
+/// How often a segment is copied in which something is damaged.
+const ATTEMPTS: u32 = 2;
 /// Bytes copied at a time.
 const PIECE: u64 = 4 << 20;
 /// How often it is looked whether what is durable is on the map.

@@ -55,8 +55,8 @@ pub(crate) struct Compaction {
     /// Where to read on, and where its units end.
     at: u64,
     end: u64,
-    /// The last number before what is read next.
-    after: u64,
+    /// The last number before what is read next; none at the start of the segment, whose first unit tells it.
+    after: Option<u64>,
     /// When, unless in a hurry.
     pub(crate) due: Instant,
     /// The writer has not yet dealt with what was read last.
@@ -77,7 +77,7 @@ pub(crate) struct Stretch {
     pub(crate) first: u64,
     /// Where the next stretch begins, and the last number before it.
     next: u64,
-    after: u64,
+    after: Option<u64>,
     /// There is no other.
     pub(crate) is_last: bool,
     /// Something damaged was passed over.
@@ -88,7 +88,7 @@ pub(crate) struct Stretch {
 
 impl Compaction {
     pub(crate) fn new(segment: Segment, end: u64) -> Self {
-        Self { segment, at: HEADER, end, after: 0, due: Instant::now(), is_waiting: false }
+        Self { segment, at: HEADER, end, after: None, due: Instant::now(), is_waiting: false }
     }
 
     /// What of a segment, whose units end at `end`, can be read in spite of damage: the numbers of its
@@ -144,7 +144,7 @@ pub(crate) struct Reading {
     segment: Segment,
     at: u64,
     end: u64,
-    after: u64,
+    after: Option<u64>,
     goes_past_damage: bool,
 }
 
@@ -184,7 +184,11 @@ impl Reading {
         if at > 0 && rest.len() < unit::HEADER && is_cut_off {
             return None;
         }
-        let Some(header) = self.header(rest) else {
+        let in_turn = |header: &UnitHeader| {
+            stretch.after.is_none_or(|after| after == header.previous)
+                && header.first > header.previous
+        };
+        let Some(header) = self.header(rest).filter(in_turn) else {
             stretch.has_gaps = true;
             return if self.goes_past_damage { self.skip(bytes, at, stretch) } else { None };
         };
@@ -200,20 +204,27 @@ impl Reading {
             }
             salvage::from_body(&header, body).iter().for_each(|run| stretch.add(bytes, run));
         }
-        stretch.after = header.last();
+        stretch.after = Some(header.last());
         Some(length)
     }
 
-    /// Passes over what has no header, which is at `at`. The records up to the next unit are taken if they
-    /// are all there.
+    /// Passes over what has no header, or another's, which is at `at`. The records up to the next unit are taken
+    /// if they are all there.
     fn skip(&self, bytes: &Bytes, at: usize, stretch: &mut Stretch) -> Option<usize> {
         let rest = bytes.get(at..)?;
         let mut starts = (8..rest.len().saturating_sub(unit::HEADER - 1)).step_by(8);
-        let next = starts.find_map(|start| Some((start, self.header(rest.get(start..)?)?)));
+        let after = stretch.after.unwrap_or_default();
+        let next = starts.find_map(|start| {
+            let header = self.header(rest.get(start..)?)?;
+            (header.previous >= after).then_some((start, header))
+        });
         if let Some((length, next)) = next {
-            let body = rest.get(unit::HEADER..length).unwrap_or_default();
-            let run = salvage::without_header(body, next.previous, stretch.after);
+            // Where another's header is the records are others' as well.
+            let is_lost = UnitHeader::decode(rest).is_none();
+            let body = rest.get(unit::HEADER..length).filter(|_| is_lost);
+            let run = body.and_then(|body| salvage::without_header(body, next.previous, after));
             run.iter().for_each(|run| stretch.add(bytes, run));
+            stretch.after = Some(next.previous);
             return Some(length);
         }
         if self.at + (at + rest.len()) as u64 >= self.end {
@@ -328,7 +339,7 @@ mod tests {
                 records: 1,
                 first: 1,
                 next: 4096,
-                after: 0,
+                after: None,
                 is_last: false,
                 has_gaps: false,
                 error: None,

@@ -46,7 +46,7 @@ mod upkeep;
 mod waiters;
 mod writer;
 
-pub use backup::{BackupError, BackupReport};
+pub use backup::{BackupDamage, BackupError, BackupReport};
 pub use batch::Batch;
 pub use definitions::{Definition, Table};
 pub use disk::{Disk, DiskFile, DiskLock, LockError, MemDisk, RealDisk};

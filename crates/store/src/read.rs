@@ -17,6 +17,7 @@ use crate::{
     map::{Map, Mark, MovedStretch, Stretch},
     read_buffer::ReadBuffers,
     record::{Entry, Record},
+    salvage,
     segment::Segment,
     unit::{self, UnitHeader},
     unreadable::Unreadable,
@@ -238,6 +239,8 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
     let mut walk = Walk { found: Vec::with_capacity(wanted.len()), is_damaged: true };
     let mut wanted = wanted.iter().copied().peekable();
     let (mut lsn, mut left) = (from.lsn, from.left);
+    // Of the unit before the first one nothing is known but that it has lower numbers.
+    let mut last = (left > 0).then(|| lsn.saturating_add(u64::from(left) - 1));
     let mut reader = Reader(bytes);
     loop {
         while wanted.next_if(|wanted| *wanted < lsn).is_some() {}
@@ -247,8 +250,29 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
                 break;
             }
             let header = UnitHeader::decode(reader.0).filter(|header| header.salt == salt);
-            let Some(header) = header.filter(|header| header.first >= lsn) else { return walk };
+            // A block that the disk has put in the wrong place, or left as it was, has sound units, too.
+            let in_turn = |header: &UnitHeader| match last {
+                Some(last) => header.previous == last && header.first > last,
+                None => header.first == from.lsn,
+            };
+            let Some(header) = header.filter(in_turn) else { return walk };
             let _ = reader.bytes(unit::HEADER as u64);
+            last = Some(header.last());
+            let body =
+                usize::try_from(header.length).ok().and_then(|length| reader.0.get(..length));
+            if header.last() < next {
+                // None of it is looked for.
+                if reader.bytes(header.length).is_none() {
+                    return walk;
+                }
+                lsn = header.last().saturating_add(1);
+                continue;
+            }
+            if body.is_some_and(|body| {
+                !header.counts(body) && salvage::from_body(&header, body).is_empty()
+            }) {
+                return walk;
+            }
             (lsn, left) = (header.first, header.count);
             continue;
         }

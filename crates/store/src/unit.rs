@@ -89,6 +89,17 @@ impl UnitHeader {
         })
     }
 
+    /// Whether the records of `body` are this unit's, if they are whole themselves.
+    pub(crate) fn counts(&self, body: &[u8]) -> bool {
+        let mut digest = crc32fast::Hasher::new();
+        let mut reader = Reader(body);
+        for _ in 0..self.count {
+            let Some(record) = Record::read_own(&mut reader) else { return false };
+            digest.update(&record.crc.to_le_bytes());
+        }
+        reader.0.is_empty() && digest.finalize() == self.digest
+    }
+
     /// Whether `body` holds this unit's records, whole.
     pub(crate) fn vouches_for(&self, body: &[u8]) -> bool {
         let mut digest = crc32fast::Hasher::new();

@@ -9,7 +9,7 @@ mod block_on;
 mod messages;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,9 +20,9 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{
-    Backlog, BackupError, Batch, Definition, Disk, Lsn, MemDisk, OpenError, Recovered, Store,
-    StoreOptions, Table, offline,
-    simulation::{Operation, SimDisk},
+    Backlog, BackupDamage, BackupError, Batch, Definition, Disk, Lsn, MemDisk, OpenError,
+    Recovered, Store, StoreOptions, Table, offline,
+    simulation::{Misread, Operation, SimDisk},
 };
 
 fn options() -> StoreOptions {
@@ -233,4 +233,45 @@ fn a_loss_of_power_leaves_a_whole_backup_or_one_that_is_refused() {
         }
     }
     assert!(refusals > 10, "{refusals}");
+}
+
+/// What a disk has lost of a store shows in a backup, not when that is needed.
+#[test]
+fn what_a_backup_cannot_copy_whole_is_named_and_the_rest_is_in_it() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (store, _) = open(&shared, "/data");
+    let mut batch = Batch::new();
+    for number in 0..60_u64 {
+        batch.message(&[1], &[&number.to_le_bytes(), &[7; 992]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    let journal = Path::new("/data/journal");
+    let mut files = disk.list(journal).expect("lists");
+    files.sort();
+    let files: Vec<PathBuf> = files.iter().map(|name| journal.join(name)).collect();
+    let unit = 64 + 16 + 16 + 1000;
+    let [flipped, broken] = [1, 2].map(|index| BackupDamage {
+        path: files.get(index).expect("there are more").clone(),
+        offset: 64 + 5 * unit,
+    });
+    disk.misread_after(3, Misread::FlippedBit);
+    let report = store.backup(Path::new("/first")).expect("copies");
+    assert!(disk.has_failed());
+    assert_eq!(report.damages, [], "it was read wrongly once");
+    assert!(disk.flip_bit(&flipped.path, flipped.offset + 500, 2));
+    assert!(disk.break_block(&broken.path, broken.offset + 500));
+
+    let report = store.backup(Path::new("/second")).expect("copies");
+    assert_eq!(report.damages, [flipped.clone(), broken]);
+    let text = format!("{} is damaged at byte {}", flipped.path.display(), flipped.offset);
+    assert_eq!(report.damages.first().map(ToString::to_string), Some(text));
+    let refused = Store::open(Arc::clone(&shared), Path::new("/second"), options()).map(drop);
+    assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{refused:?}");
+    let repaired = offline::repair(&disk, Path::new("/second"), false);
+    assert_eq!(repaired.expect("is repaired").damages.len(), 2);
+    for (dir, kept) in [("/first", 60), ("/second", 58)] {
+        let (copy, recovered) = open(&shared, dir);
+        assert_eq!(bodies(&copy, &recovered).len(), kept, "{dir}");
+    }
 }

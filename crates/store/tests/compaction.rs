@@ -190,6 +190,39 @@ fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
 }
 
 #[test]
+fn what_the_disk_put_in_the_wrong_place_is_not_moved_for_what_was_there() {
+    let patience = Duration::from_millis(1);
+    // Units of later messages, of earlier ones, and of another time.
+    for (from, salt) in [(15, 0), (1, 0), (15, 1)] {
+        let mut world = World::with(StoreOptions { read_patience: patience, ..options() });
+        let old: Vec<Lsn> = (0..20).map(|_| world.publish(1, 1000)).collect();
+        let journal = dir().join("journal");
+        let file = world.disk.open(&journal.join("0000000000000001.seg")).expect("opens");
+        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+        file.read_exact_at(&mut bytes, 0).expect("reads");
+        let unit = |lsn: &Lsn| {
+            let (_, body) = &world.waiting[lsn];
+            let body = bytes.windows(body.len()).position(|window| window == body);
+            let unit = &bytes[..body.expect("is there")];
+            unit.windows(4).rposition(|window| window == b"LVTU").expect("is there")
+        };
+        let [from, to, end] = [from, 9, 10].map(|index| unit(&old[index]));
+        let mut misplaced = bytes[from..from + (end - to)].to_vec();
+        misplaced[16] ^= salt;
+        let crc = crc32fast::hash(&misplaced[8..64]);
+        misplaced[4..8].copy_from_slice(&crc.to_le_bytes());
+        file.write_all_at(&[&misplaced], to as u64).expect("writes");
+        assert_eq!(world.store.read(&[old[9]]).expect("the disk is well"), []);
+        world.waiting.remove(&old[9]);
+        for _ in 0..1000 {
+            let lsn = world.publish(2, 1000);
+            world.ack(lsn);
+        }
+        world.finish();
+    }
+}
+
+#[test]
 fn the_rate_is_no_reason_to_take_twice_the_space() {
     // At this rate a stretch would wait for hours.
     let mut world = World::with(StoreOptions { compaction_bytes_per_second: 1, ..options() });

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Definition, Lsn, Store, StoreOptions, Table,
+    Batch, Definition, Disk, Lsn, Store, StoreOptions, Table,
     simulation::{Operation, SimDisk},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -118,6 +118,37 @@ fn a_damaged_message_costs_no_other() {
     let found = read(&store, &every);
     messages.remove(&every[5]);
     assert!(found == messages.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_disk_put_in_the_wrong_place_is_not_taken_for_what_was_there() {
+    let unit = 64 + 16 + 16 + 1000;
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    // A unit where a later one was, or an earlier one, or the first; and the records of one under the header of
+    // another.
+    for (from, to, skipped, costs_next) in [
+        (3, 70, 0, true),
+        (70, 3, 0, true),
+        (70, 0, 0, true),
+        (3, 70, 64, false),
+        (70, 0, 64, false),
+    ] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk);
+        let mut messages = BTreeMap::new();
+        fill(&store, &vec![vec![1000]; 100], &mut messages);
+        let every: Vec<Lsn> = messages.keys().copied().collect();
+        let file = disk.open(path).expect("opens");
+        let mut bytes = vec![0; unit - skipped];
+        let place = |index: usize| (64 + index * unit + skipped) as u64;
+        file.read_exact_at(&mut bytes, place(from)).expect("reads");
+        file.write_all_at(&[&bytes], place(to)).expect("writes");
+        let found = read(&store, &every);
+        assert!(found.iter().all(|(lsn, payload)| messages[lsn] == *payload), "{from} at {to}");
+        assert!(found.iter().all(|(lsn, _)| *lsn != every[to]));
+        assert!(costs_next || found.len() == 99, "{} of the others", found.len());
+        assert!(found.len() >= 65, "from the next mark on all is found");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Backups of a broker that runs.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 
 use leveret_tests::codec::queue;
-use leveret_tests::{Broker, confirm_select, declare, get};
+use leveret_tests::{Broker, binary, confirm_select, declare, get};
 
 use crate::tools::Tools;
 
@@ -60,6 +62,44 @@ fn a_broker_starts_from_a_backup_taken_while_messages_came() {
         assert_eq!(answer.body(), last.to_string().as_bytes(), "each once, in order");
     }
     assert!((before..=after).contains(&last), "{before} {last} {after}");
+}
+
+#[test]
+fn a_backup_of_what_the_disk_has_damaged_says_so_and_can_be_repaired() {
+    let Some(broker) = Broker::own("damages the data directory") else { return };
+    let tools = Tools::of(&broker.data_dir());
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("monday");
+    let path = backup.to_str().unwrap();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    for number in 0..9 {
+        channel.publish_persistent("q", format!("message {number}"));
+        assert!(channel.recv().starts_with("basic.ack"));
+    }
+    let segment = broker.data_dir().join("journal/0000000000000001.seg");
+    let bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"message 4").unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    file.write_at(b"M", at as u64).unwrap();
+
+    let printed = tools.run_with("rabbitmqctl", &["-q", "backup", path]);
+    assert_eq!(printed.code, 70, "{printed:?}");
+    let damaged = format!("the copy is not whole: {} is damaged at byte ", segment.display());
+    for part in [
+        damaged,
+        format!("leveret store check --data-dir {path}"),
+        "leveret store repair".to_owned(),
+    ] {
+        assert!(printed.stderr.contains(&part), "{part}: {printed:?}");
+    }
+    for (tool, code) in [("check", 3), ("repair", 0), ("check", 0)] {
+        let mut command = Command::new(binary());
+        let output = command.args(["store", tool, "--data-dir", path]).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{tool}: {output:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::at::At;
 use crate::call::Call;
 use crate::command::{Command, Run, Switch};
-use crate::failure::{Failure, TIMEOUT, UNAVAILABLE, USAGE};
+use crate::failure::{Failure, SOFTWARE, TIMEOUT, UNAVAILABLE, USAGE};
 use crate::http::part;
 use crate::output::Output;
 use crate::program::Program::{Ctl, Diagnostics};
@@ -199,6 +199,16 @@ fn back_up(call: &Call) -> Result<Output, Failure> {
         number("segments"),
         number("seconds")
     );
+    if let Some(damages) = copied.at("damages").as_array().filter(|damages| !damages.is_empty()) {
+        let damages: Vec<&str> = damages.iter().filter_map(Value::as_str).collect();
+        let text = format!(
+            "{text}, but the copy is not whole: {}. `leveret store check --data-dir {}` shows what is lost, \
+             `leveret store repair` of the copy keeps the rest",
+            damages.join("; "),
+            directory.display()
+        );
+        return Err(Failure::error(SOFTWARE, text));
+    }
     Ok(Output::Report(text, copied))
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn stop(call: &Call) -> Outcome {
     Ok(Answer::done())
 }
 
-/// Copies what is durable to `{"directory": "/path"}`, from which a broker can be started.
+/// Copies what is durable to `{"directory": "/path"}`, from which a broker can be started unless `damages` says that
+/// some of it is not what was written.
 pub(crate) fn back_up(call: &Call) -> Outcome {
     let body = call.object_with(&["directory"])?;
     let directory = text(&body, "directory")?;
@@ -32,11 +33,15 @@ pub(crate) fn back_up(call: &Call) -> Outcome {
     })?;
     let seconds = report.took.as_secs_f64();
     tracing::info!("backed up to {directory} in {seconds:.3} s");
+    for damage in &report.damages {
+        tracing::error!("{damage}, and so is what was backed up of it to {directory}");
+    }
     Ok(Answer::json(&json!({
         "segments": report.segments,
         "bytes": report.bytes,
         "last_lsn": report.last_lsn.0,
         "seconds": seconds,
+        "damages": report.damages.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })))
 }
 
