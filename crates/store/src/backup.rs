@@ -231,9 +231,9 @@ impl<'a> Target<'a> {
             may_go_on()?;
             let length = PIECE.min(end - at);
             buffer.resize(usize::try_from(length).unwrap_or_default(), 0);
-            if let Some(error) = read_around(&*segment.file, &mut buffer, at) {
+            if let Some((at, error)) = read_around(&*segment.file, &mut buffer, at) {
                 let path = segment.path.display();
-                tracing::error!("{path} cannot be read everywhere after byte {at}: {error}");
+                tracing::error!("{path} cannot be read at byte {at}: {error}");
             }
             file.write_all_at(&[&buffer], at).map_err(refused("write", &path))?;
             // Piece by piece, since a sync of the journal may have to wait for this one.

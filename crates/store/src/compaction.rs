@@ -248,7 +248,7 @@ impl Reading {
         let read = |length: u64| {
             let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
             let error = disk::read_around(&*segment.file, &mut bytes, *at);
-            (bytes, error)
+            (bytes, error.map(|(_, error)| error))
         };
         let (bytes, error) = read(size.min(end.saturating_sub(*at)));
         match self.header(&bytes).map(|header| unit::HEADER as u64 + header.length) {

@@ -78,14 +78,14 @@ pub trait DiskFile: Send + Sync {
 }
 
 /// Fills `buffer` from `offset`, with zeros where the disk gives an error: checksums tell them from what was
-/// there. Answers the last such error.
+/// there. Answers where the first of these is, and what the system said of it.
 pub(crate) fn read_around(
     file: &dyn DiskFile,
     buffer: &mut [u8],
     offset: u64,
-) -> Option<io::Error> {
+) -> Option<(u64, io::Error)> {
     file.read_exact_at(buffer, offset).err()?;
-    let mut error = None;
+    let mut first = None;
     let mut at = offset;
     let mut rest = buffer;
     while !rest.is_empty() {
@@ -94,12 +94,12 @@ pub(crate) fn read_around(
         let (block, after) = rest.split_at_mut(length);
         if let Err(source) = file.read_exact_at(block, at) {
             block.fill(0);
-            error = Some(source);
+            first.get_or_insert((at, source));
         }
         at += length as u64;
         rest = after;
     }
-    error
+    first
 }
 
 /// What disks lose at a time, at least.

@@ -204,7 +204,7 @@ fn read_all(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<Optio
 
 /// Fills a buffer but for what cannot be read; says why that could not be.
 fn read_rest(file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<Option<io::Error>> {
-    Ok(read_around(file, buffer, at))
+    Ok(read_around(file, buffer, at).map(|(_, error)| error))
 }
 
 fn keep_missing(wanted: &mut Vec<u64>, messages: &[(Lsn, Bytes)]) {

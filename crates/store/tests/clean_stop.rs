@@ -18,7 +18,8 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions, offline,
+    Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions,
+    offline::{self, Damage, Lost},
     simulation::{Operation, SimDisk},
 };
 
@@ -195,7 +196,25 @@ fn a_bad_block_behind_the_end_keeps_nobody_from_starting() {
         assert_eq!(recovered.report.clean_stop, is_clean);
         assert_eq!(found(&recovered), [(last, !is_clean)]);
         assert_eq!(store.read(&[last]).expect("reads").len(), 1);
+        store.close();
+        drop(store);
+        replace_bad_block(&disk, 128 << 10);
+        let (_, recovered) = open(&disk);
+        // A repair is no clean stop.
+        assert_eq!(found(&recovered), [(last, true)]);
     }
+}
+
+/// A check names the block, and a repair puts another file in the place of the one with it.
+fn replace_bad_block(disk: &SimDisk, at: u64) {
+    let check = || offline::check(disk, Path::new("/data")).expect("can be checked").damages;
+    let lost = Lost::Nothing { what: "a block cannot be read" };
+    let damages = [Damage { path: segment(), offset: at, lost }];
+    assert_eq!(check(), damages);
+    let report = offline::repair(disk, Path::new("/data"), false).expect("is repaired");
+    assert_eq!(report.damages, damages);
+    assert_eq!(report.files.len(), 1, "{report:?}");
+    assert_eq!(check(), []);
 }
 
 /// So they do where nothing but the summary of a segment is, which is not needed.
@@ -209,8 +228,11 @@ fn a_bad_block_in_a_summary_keeps_nobody_from_starting() {
     let disk = disk.restart();
     let end = disk.open(&segment()).expect("is there").len().expect("measures");
     assert!(disk.break_block(&segment(), end - 512));
-    let (_, recovered) = open_with(&disk, options()).expect("opens");
+    let (store, recovered) = open_with(&disk, options()).expect("opens");
     assert_eq!(found(&recovered).len(), lsns.len());
+    store.close();
+    drop(store);
+    replace_bad_block(&disk, end - 512);
     assert!(
         recovered.report.segments > 1 && recovered.report.summaries < recovered.report.segments - 1
     );

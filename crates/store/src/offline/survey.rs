@@ -7,8 +7,9 @@
 mod headers;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use self::headers::{Found, header_at_start, headers, is_outdated, is_whole, newest_salt, read};
@@ -96,6 +97,8 @@ struct Reader {
     /// Up to where everything was acknowledged; known once it had to be searched for.
     acknowledged: Option<u64>,
     torn_bytes: u64,
+    /// Where a file cannot be read, by its number.
+    unreadable: BTreeMap<u64, Arc<OnceLock<u64>>>,
 }
 
 impl Reader {
@@ -112,6 +115,7 @@ impl Reader {
             applied,
             acknowledged: None,
             torn_bytes: 0,
+            unreadable: BTreeMap::new(),
         };
         if numbers.is_empty() && applied > 0 {
             reader.add(dir.join(segment::name(1)), 1, None);
@@ -178,7 +182,8 @@ impl Reader {
     ) -> Result<Segment, OpenError> {
         let file = disk.open(&path).map_err(refused("open", &path))?;
         let capacity = file.len().map_err(refused("measure", &path))?;
-        let file: Arc<dyn crate::DiskFile> = Arc::new(Tolerant(file));
+        let unreadable = Arc::clone(self.unreadable.entry(number).or_default());
+        let file: Arc<dyn crate::DiskFile> = Arc::new(Tolerant { file, unreadable });
         let mut segment = Segment { number, salt: 0, path, file, capacity };
         let mut header = [0; HEADER_SIZE];
         let decoded = if capacity < HEADER {
@@ -480,6 +485,20 @@ impl Reader {
         }
     }
 
+    /// Notes blocks that cannot be read where there was nothing: the disk may lose more, and who writes there next must
+    /// not be the first to see it.
+    fn add_unreadable(&mut self) {
+        for index in 0..self.files.len() {
+            let Some(file) = self.files.get(index).filter(|file| !file.is_damaged) else {
+                continue;
+            };
+            let unreadable = self.unreadable.get(&file.number).and_then(|at| at.get()).copied();
+            if let Some(at) = unreadable {
+                self.add_damage((index, at), Lost::Nothing { what: "a block cannot be read" });
+            }
+        }
+    }
+
     fn note_end(&mut self, index: usize, end: u64, has_units: bool) {
         let last = self.last();
         if let Some(file) = self.files.get_mut(index) {
@@ -536,6 +555,7 @@ impl Reader {
                 self.damages.push(Damage { path: file.path.clone(), offset, lost });
             }
         }
+        self.add_unreadable();
         let Self { files, strays, damages, chain, torn_bytes, .. } = self;
         Survey { files, strays, damages, chain, torn_bytes }
     }

@@ -1,20 +1,28 @@
 //! A file of which some blocks can't be read.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{DiskFile, disk::read_around};
 
 /// Reads zeros where the disk gives an error. Takes no changes.
-pub(super) struct Tolerant(pub(super) Arc<dyn DiskFile>);
+pub(super) struct Tolerant {
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Where it gave one first.
+    pub(super) unreadable: Arc<OnceLock<u64>>,
+}
 
 impl DiskFile for Tolerant {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        // What is missing shows.
-        let _ = read_around(&*self.0, buffer, offset);
+        if let Some((at, _)) = read_around(&*self.file, buffer, offset) {
+            self.unreadable.get_or_init(|| at);
+        }
         Ok(())
     }
 

@@ -148,7 +148,8 @@ impl Leftovers {
             let size = (limit - at.min(limit)).min(PIECE);
             buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
             // There is perhaps nothing where it can't be read, and other units tell of those that are there.
-            failed = read_around(&*segment.file, &mut buffer, at).or(failed);
+            let unreadable = read_around(&*segment.file, &mut buffer, at);
+            failed = failed.or(unreadable);
             for (index, word) in buffer.chunks_exact(8).enumerate() {
                 if !word.starts_with(&MAGIC) {
                     continue;
@@ -166,10 +167,10 @@ impl Leftovers {
             }
             at += PIECE - (unit::HEADER as u64 - 8);
         }
-        if let Some(error) = failed {
+        if let Some((at, error)) = failed {
             let path = segment.path.display();
             tracing::warn!(
-                "{path} cannot be read everywhere behind the end of the journal: {error}"
+                "{path} cannot be read at byte {at}, which is behind the end of the journal: {error}"
             );
         }
         Ok(found)
