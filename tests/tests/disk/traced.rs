@@ -1,14 +1,17 @@
 //! System calls of the broker, watched and made to fail with `strace`.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use leveret_tests::codec::{Method, Properties, connection, encode_heartbeat, queue};
-use leveret_tests::{Login, SetOnDrop, confirm_select, declare, eventually, get, passive, publish};
+use leveret_tests::{
+    Login, SetOnDrop, confirm_select, consume, declare, eventually, get, passive, publish,
+};
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -215,6 +218,59 @@ fn a_failed_sync_or_write_ends_the_process_and_its_last_line_says_why() {
         let Method::QueueDeclareOk(left) = left.method() else { panic!("{left}") };
         assert!(left.message_count >= confirmed, "{} of {confirmed}", left.message_count);
     }
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_for_a_while_is_waited_for_and_keeps_nothing_else() {
+    if !can_trace() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (data, config) = (home.path().join("data"), home.path().join("leveret.toml"));
+    fs::write(&config, "store.message_memory = \"1MiB\"\n").unwrap();
+    let mut running = Running::start(&[], &data, &config).expect("starts");
+    let log = running.log();
+    let channel = running.channel();
+    channel.call(&queue::Declare { durable: true, ..declare("q") });
+    channel.call(&confirm_select());
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let body = |number: u8| vec![b'0' + number; 100_000];
+    for number in 0..40 {
+        channel.publish_with(&publish("", "q"), &properties, &body(number));
+        assert_eq!(channel.recv(), format!("basic.ack {}", number + 1));
+    }
+
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", "inject=pread64:error=EIO"]);
+    for file in fs::read_dir(data.join("journal")).unwrap() {
+        strace.arg("-P").arg(file.unwrap().path());
+    }
+    strace.args(["-p", &running.child.id().to_string()]).stderr(Stdio::piped());
+    let mut strace = strace.spawn().unwrap();
+    let mut attached = String::new();
+    let mut stderr = BufReader::new(strace.stderr.take().unwrap());
+    stderr.read_line(&mut attached).unwrap();
+    assert!(attached.contains("attached"), "{attached}");
+    channel.call(&consume("q", "c"));
+    let told = "[error] queue 'q' in vhost '/' waits for its messages: cannot read ";
+    eventually(|| log.lock().contains(told));
+    // Others are served, also from the disk in the other direction.
+    let other = running.channel();
+    other.call(&queue::Declare { durable: true, ..declare("other") });
+    other.call(&confirm_select());
+    other.publish_with(&publish("", "other"), &properties, b"body");
+    assert_eq!(other.recv(), "basic.ack 1");
+    assert_eq!(other.call(&get("other")).body(), b"body");
+
+    rustix::process::kill_process(Pid::from_child(&strace), Signal::TERM).unwrap();
+    strace.wait().unwrap();
+    for number in 0..40 {
+        let delivery = channel.recv();
+        assert!(delivery.body() == body(number), "{number}: {delivery}");
+    }
+    let log = log.lock();
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+    assert!(log.contains(".seg: Input/output error"), "{log}");
 }
 
 #[test]
