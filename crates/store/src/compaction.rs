@@ -8,8 +8,11 @@
 //! | bytes no message takes | what happens |
 //! | --- | --- |
 //! | up to half of what messages take, and half a segment | nothing |
-//! | up to as many as messages take, and a segment | segments are emptied at the rate of [`StoreOptions::compaction_bytes_per_second`] |
+//! | up to as many as messages take, and a segment | segments are emptied at the rate of [`StoreOptions::compaction_bytes_per_second`], or at [`answer`] to what is written if that is more |
 //! | more | as quickly as it can be done |
+//!
+//! What is emptied at `r` times the rate at which others write, with all that no message takes, keeps these bytes
+//! at `1 / (r - 1)` of those that messages take, however quickly others write: at two thirds.
 
 use std::{
     io,
@@ -57,6 +60,8 @@ pub(crate) struct Compaction {
     end: u64,
     /// The last number before what is read next; none at the start of the segment, whose first unit tells it.
     after: Option<u64>,
+    /// How many bytes.
+    step: u64,
     /// When, unless in a hurry.
     pub(crate) due: Instant,
     /// The writer has not yet dealt with what was read last.
@@ -68,7 +73,7 @@ pub(crate) struct Stretch {
     /// The segment's number.
     pub(crate) segment: u64,
     /// How many bytes of it that was.
-    length: u64,
+    pub(crate) length: u64,
     /// Whole records that follow each other, with the number of the first.
     pub(crate) runs: Vec<(u64, Bytes)>,
     /// Records in them, none of which need be needed.
@@ -87,17 +92,18 @@ pub(crate) struct Stretch {
 }
 
 impl Compaction {
-    pub(crate) fn new(segment: Segment, end: u64) -> Self {
-        Self { segment, at: HEADER, end, after: None, due: Instant::now(), is_waiting: false }
+    pub(crate) fn new(segment: Segment, end: u64, step: u64) -> Self {
+        let due = Instant::now();
+        Self { segment, at: HEADER, end, after: None, step, due, is_waiting: false }
     }
 
     /// What of a segment, whose units end at `end`, can be read in spite of damage: the numbers of its
     /// records, those of moved messages being their own, ascending.
     pub(crate) fn readable(segment: &Segment, end: u64, step: u64) -> Vec<u64> {
-        let mut compaction = Self::new(segment.clone(), end);
+        let mut compaction = Self::new(segment.clone(), end, step);
         let mut numbers = Vec::new();
         loop {
-            let stretch = compaction.next(true).read(step);
+            let stretch = compaction.next(true).read();
             for (first, records) in &stretch.runs {
                 let mut reader = Reader(records);
                 let mut own = *first;
@@ -120,8 +126,14 @@ impl Compaction {
     /// What is to be read next, to be done without a lock. Whether it goes past what is damaged: all
     /// messages there must have been given up.
     pub(crate) fn next(&self, goes_past_damage: bool) -> Reading {
-        let Self { segment, at, end, after, .. } = self;
-        Reading { segment: segment.clone(), at: *at, end: *end, after: *after, goes_past_damage }
+        let Self { segment, at, end, after, step, .. } = self;
+        let segment = segment.clone();
+        Reading { segment, at: *at, end: *end, after: *after, size: *step, goes_past_damage }
+    }
+
+    /// Reads so much at a time from now on.
+    pub(crate) const fn set_step(&mut self, step: u64) {
+        self.step = step;
     }
 
     /// Whether the next stretch may be read. Who is in a hurry does not wait for its time.
@@ -145,14 +157,15 @@ pub(crate) struct Reading {
     at: u64,
     end: u64,
     after: Option<u64>,
+    size: u64,
     goes_past_damage: bool,
 }
 
 impl Reading {
-    /// Reads `size` bytes, or the first unit if that has more, and takes the whole units in them. Ends at what
-    /// is damaged, or cannot be read, or takes what can be told from the rest of that and goes on.
-    pub(crate) fn read(&self, size: u64) -> Stretch {
-        let (bytes, error) = self.bytes(size);
+    /// Reads a step, or the first unit if that has more, and takes the whole units in it. Ends at what is damaged,
+    /// or cannot be read, or takes what can be told from the rest of that and goes on.
+    pub(crate) fn read(&self) -> Stretch {
+        let (bytes, error) = self.bytes();
         let bytes = Bytes::from(bytes);
         let mut stretch = Stretch {
             segment: self.segment.number,
@@ -243,14 +256,14 @@ impl Reading {
     }
 
     /// What could not be read is zeros.
-    fn bytes(&self, size: u64) -> (Vec<u8>, Option<io::Error>) {
-        let Self { segment, at, end, .. } = self;
+    fn bytes(&self) -> (Vec<u8>, Option<io::Error>) {
+        let Self { segment, at, end, size, .. } = self;
         let read = |length: u64| {
             let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
             let error = disk::read_around(&*segment.file, &mut bytes, *at);
             (bytes, error.map(|(_, error)| error))
         };
-        let (bytes, error) = read(size.min(end.saturating_sub(*at)));
+        let (bytes, error) = read((*size).min(end.saturating_sub(*at)));
         match self.header(&bytes).map(|header| unit::HEADER as u64 + header.length) {
             Some(first) if first > bytes.len() as u64 => read(first),
             _ => (bytes, error),
@@ -265,9 +278,20 @@ impl Stretch {
     }
 }
 
-/// Bytes read at a time, at most a part of a segment.
-pub(crate) fn step(options: &StoreOptions) -> u64 {
-    STEP.min(options.segment_bytes / 4).max(unit::HEADER as u64)
+/// Bytes read at a time, when so many were written meanwhile: at most a part of a segment.
+pub(crate) fn step(options: &StoreOptions, written: u64) -> u64 {
+    let most = options.segment_bytes / 4;
+    answer(written).max(STEP).min(most).max(unit::HEADER as u64)
+}
+
+/// How many bytes of old segments are to be read for so many that are written.
+pub(crate) const fn answer(written: u64) -> u64 {
+    written.saturating_mul(5) / 2
+}
+
+/// For how many written bytes the reading of so many is an answer.
+pub(crate) const fn answered(read: u64) -> u64 {
+    read / 5 * 2
 }
 
 const STEP: u64 = 1 << 20;
@@ -323,7 +347,7 @@ mod tests {
 
     #[test]
     fn stretches_follow_each_other_at_the_rate_but_in_a_hurry() {
-        let mut compaction = Compaction::new(segment(1), SEGMENT);
+        let mut compaction = Compaction::new(segment(1), SEGMENT, 1024);
         assert!(compaction.is_due(false, Instant::now()), "the first has nothing to wait for");
         for (bytes, rate, wait) in [
             (3 << 20, 1 << 20, Duration::from_secs(3)),

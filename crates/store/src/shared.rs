@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     readable: AtomicU64,
     /// Bytes appended and not yet written.
     buffered: AtomicUsize,
+    /// Written ones that count as such nonetheless, while segments are emptied and that falls behind.
+    unanswered: AtomicUsize,
     failed: AtomicBool,
 }
 
@@ -133,6 +135,7 @@ impl Shared {
             durable: AtomicU64::new(last),
             readable: AtomicU64::new(last),
             buffered: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         }
     }
@@ -210,7 +213,12 @@ impl Shared {
     }
 
     pub(crate) fn buffered(&self) -> usize {
-        self.buffered.load(Ordering::Acquire)
+        self.buffered.load(Ordering::Acquire) + self.unanswered.load(Ordering::Acquire)
+    }
+
+    /// Says how many of the bytes that were written count as if they were not. Answers whether there were more.
+    pub(crate) fn publish_unanswered(&self, bytes: usize) -> bool {
+        self.unanswered.swap(bytes, Ordering::AcqRel) > bytes
     }
 
     pub(crate) fn written(&self, size: usize) {

@@ -201,7 +201,8 @@ impl Store {
         self.spill.write(&*self.disk, &self.dir, payloads)
     }
 
-    /// Bytes appended but not yet handed to the disk.
+    /// Bytes appended but not yet handed to the disk, or handed to it more quickly than segments are emptied
+    /// that nobody needs most of.
     pub fn buffered_bytes(&self) -> usize {
         self.shared.buffered()
     }
@@ -250,6 +251,8 @@ impl Store {
         let Some(running) = self.running.lock().take() else { return };
         self.shared.pending.lock().closing = true;
         self.shared.writer_wake.notify_one();
+        // A backup ends as soon as it sees that. Until then it has the tables.
+        let _backup = self.backups.lock();
         // A thread that panicked has said so; there is nothing to add.
         let writer = running.writer.join();
         self.upkeep.close();

@@ -177,14 +177,15 @@ impl Upkeep {
     pub(crate) fn remove(&self, segment: Segment) {
         let mut work = self.work.lock();
         work.compaction.take_if(|compaction| compaction.segment.number == segment.number);
+        work.suspects.take_if(|suspects| suspects.segment.number == segment.number);
         work.dead.push_back(segment);
         drop(work);
         self.wake.notify_one();
     }
 
-    /// Begins to empty a segment whose units end at `end`.
-    pub(crate) fn compact(&self, segment: Segment, end: u64) {
-        self.work.lock().compaction = Some(Compaction::new(segment, end));
+    /// Begins to empty a segment whose units end at `end`, so many bytes at a time.
+    pub(crate) fn compact(&self, segment: Segment, end: u64, step: u64) {
+        self.work.lock().compaction = Some(Compaction::new(segment, end, step));
         self.wake.notify_one();
     }
 
@@ -199,9 +200,12 @@ impl Upkeep {
         self.work.lock().compaction = None;
     }
 
-    /// Says whether the budget for emptying segments counts.
-    pub(crate) fn hurry(&self, hurry: bool) {
+    /// Says whether the budget for emptying segments counts, and how many bytes are read at a time.
+    pub(crate) fn hurry(&self, hurry: bool, step: u64) {
         let mut work = self.work.lock();
+        if let Some(compaction) = &mut work.compaction {
+            compaction.set_step(step);
+        }
         if std::mem::replace(&mut work.hurry, hurry) != hurry {
             drop(work);
             self.wake.notify_one();
@@ -416,7 +420,7 @@ impl UpkeepThread {
     /// be moved out of it then.
     fn give_up(&mut self, suspects: &Suspects) {
         let Suspects { segment, end, unsettled } = suspects;
-        let step = compaction::step(&self.shared.options);
+        let step = compaction::step(&self.shared.options, 0);
         let readable = Compaction::readable(segment, *end, step);
         let mut batch = Batch::new();
         let mut count = 0;
@@ -485,7 +489,7 @@ impl UpkeepThread {
 
     /// Hands the writer the next stretch of a segment that is being emptied.
     fn compact(&self, reading: &Reading) {
-        let stretch = reading.read(compaction::step(&self.shared.options));
+        let stretch = reading.read();
         self.shared.pending.lock().stretch = Some(stretch);
         self.shared.writer_wake.notify_one();
     }

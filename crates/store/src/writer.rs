@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 pub(crate) use self::journal_end::JournalEnd;
 use crate::{
     Batch, FatalError, SyncPolicy,
-    compaction::{Pace, Stretch},
+    compaction::{self, Pace, Stretch},
     encoding::Reader,
     live::{Live, LiveSegment, Moves},
     record::{Entry, Record},
@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     compact_at: Option<Instant>,
     stretch: Option<Stretch>,
     moved: Batch,
+    /// Bytes written since there is reason to empty segments, for which nothing was read of these yet.
+    unanswered: u64,
     wakers: Vec<Waker>,
     /// For how many units written at once the last sync was.
     last_units: usize,
@@ -82,12 +84,15 @@ pub(crate) type Stop = Option<FatalError>;
 impl Writer {
     /// Goes on at the end of a journal.
     pub(crate) fn new(shared: Arc<Shared>, upkeep: Arc<Upkeep>, end: JournalEnd) -> Self {
+        // Nothing vouches yet for what was written last, unless it is the mark of a clean stop.
+        let must_vouch = end.written > 0 && !end.must_mark;
+        let mark_at = must_vouch.then(|| Instant::now() + shared.options.idle_mark);
         let writer = Self {
             shared,
             upkeep,
             end,
             unwritten_since: None,
-            mark_at: None,
+            mark_at,
             bytes: Vec::new(),
             units: Vec::new(),
             changes: Vec::new(),
@@ -98,6 +103,7 @@ impl Writer {
             compact_at: None,
             stretch: None,
             moved: Batch::new(),
+            unanswered: 0,
             wakers: Vec::new(),
             last_units: 0,
             has_stopped: false,
@@ -112,6 +118,8 @@ impl Writer {
         let mut held = writer.lock();
         let shared = Arc::clone(&held.shared);
         let _guard = FatalPanic { shared: &shared, thread: "journal" };
+        // The process before may have ended before it did.
+        held.free();
         held.compact();
         loop {
             if held.has_stopped {
@@ -288,6 +296,7 @@ impl Writer {
             from = to;
         }
         self.shared.written(size);
+        self.unanswered = self.unanswered.saturating_add(size as u64);
         // After a new segment also what could wait is synced: only then can those before it go, and a
         // flood that fills one each time would put that off forever.
         if (sync == Sync::Now || self.end.has_rolled) && self.end.unsynced() {
@@ -316,6 +325,10 @@ impl Writer {
         };
         self.shared.publish_durable(durable);
         self.shared.durable_waiters.wake(&mut self.wakers, |goal| goal <= durable);
+        self.tell_writable();
+    }
+
+    fn tell_writable(&mut self) {
         let buffered = self.shared.buffered() as u64;
         self.shared.writable_waiters.wake(&mut self.wakers, |limit| buffered < limit);
     }
@@ -408,8 +421,7 @@ impl Writer {
             }
             self.write_moved(&header, &mut batch)?;
         }
-        batch.clear();
-        self.moved = batch;
+        self.keep_for_moves(batch);
         if stretch.is_last || is_blocked {
             self.compacting = None;
             self.emptied(stretch.segment);
@@ -418,8 +430,18 @@ impl Writer {
             self.upkeep.cancel_compaction();
             return Ok(());
         }
+        let answered = compaction::answered(stretch.length);
+        self.unanswered = self.unanswered.saturating_sub(answered);
         self.upkeep.moved(&stretch, self.shared.options.compaction_bytes_per_second);
         Ok(())
+    }
+
+    /// Keeps a buffer for the messages moved next, unless a unit made it large.
+    fn keep_for_moves(&mut self, mut batch: Batch) {
+        batch.clear();
+        if batch.bytes.capacity() <= MAX_KEPT {
+            self.moved = batch;
+        }
     }
 
     /// Whether so much of what is needed of a segment may be written now. On a full disk half of what is left
@@ -437,9 +459,8 @@ impl Writer {
 
     /// Leaves the segment that is being emptied as it is: what is left of the space is for settlements,
     /// which free some.
-    fn put_off(&mut self, mut batch: Batch) {
-        batch.clear();
-        self.moved = batch;
+    fn put_off(&mut self, batch: Batch) {
+        self.keep_for_moves(batch);
         self.compacting = None;
         self.put_off_until = Some(Instant::now() + self.shared.options.full_disk_retry);
         self.compact_at = self.put_off_until;
@@ -492,17 +513,27 @@ impl Writer {
     fn compact(&mut self) {
         let pace = Pace::of(&self.end.live, &self.shared.options);
         let is_full = self.shared.counters.no_space.load(Relaxed);
-        let hurry = pace == Pace::Hurry || is_full;
+        if pace == Pace::Rest {
+            self.unanswered = 0;
+        }
+        let step = compaction::step(&self.shared.options, self.unanswered);
+        let hurry = pace == Pace::Hurry || is_full || compaction::answer(self.unanswered) >= step;
         if self.compacting.is_some() {
-            self.upkeep.hurry(hurry);
+            self.upkeep.hurry(hurry, step);
         } else if pace != Pace::Rest
             && let Some(oldest) = self.end.live.oldest_kept()
             && self.may_read(oldest.segment.number)
             && (!is_full || self.end.has_room_for_moves(oldest))
         {
             self.compacting = Some(oldest.segment.number);
-            self.upkeep.hurry(hurry);
-            self.upkeep.compact(oldest.segment.clone(), oldest.used);
+            self.upkeep.hurry(hurry, step);
+            self.upkeep.compact(oldest.segment.clone(), oldest.used, step);
+        }
+        // Where nothing can be emptied nobody need wait for it.
+        let unanswered = if self.compacting.is_some() { self.unanswered } else { 0 };
+        let unanswered = usize::try_from(unanswered).unwrap_or(usize::MAX / 2);
+        if self.shared.publish_unanswered(unanswered) {
+            self.tell_writable();
         }
     }
 

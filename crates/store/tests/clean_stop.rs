@@ -13,7 +13,8 @@ mod block_on;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use block_on::block_on;
@@ -236,4 +237,26 @@ fn a_bad_block_in_a_summary_keeps_nobody_from_starting() {
     assert!(
         recovered.report.segments > 1 && recovered.report.summaries < recovered.report.segments - 1
     );
+}
+
+/// Without it what was written last could be damaged and taken for a torn end.
+#[test]
+fn what_is_found_after_a_crash_is_vouched_for_before_anything_is_written() {
+    let disk = SimDisk::new(1);
+    let (store, _) = open(&disk);
+    publish(&store, b"message");
+    let disk = disk.reboot();
+    drop(store);
+    let vouching = StoreOptions { idle_mark: Duration::from_millis(1), ..options() };
+    let (store, recovered) = open_with(&disk, vouching).expect("opens");
+    assert_eq!(found(&recovered).len(), 1);
+    let begun = Instant::now();
+    while store.stats().syncs == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no mark is written");
+        thread::yield_now();
+    }
+    let disk = disk.restart();
+    assert!(disk.flip_bit(&segment(), 64 + 64 + 20, 3));
+    let refused = open_with(&disk, options()).map(drop).expect_err("it is damaged");
+    assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
 }

@@ -16,7 +16,10 @@ use std::{
 };
 
 use block_on::block_on;
-use leveret_store::{Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions, offline};
+use leveret_store::{
+    Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions, offline,
+    simulation::{Operation, SimDisk},
+};
 use messages::messages;
 
 const SEGMENT: u64 = 64 << 10;
@@ -336,4 +339,60 @@ fn moved_messages_keep_what_their_places_have_seen() {
         .collect();
     assert_eq!(places, [(1, 4, true, 77), (2, 0, true, 0)]);
     assert_eq!(found.len(), 1);
+}
+
+/// Who writes waits for what is emptied, as for the disk.
+#[test]
+fn what_is_written_without_end_is_no_reason_either() {
+    const OLD: u64 = 2000;
+    const LIMIT: usize = 16 << 10;
+    let options = StoreOptions { compaction_bytes_per_second: 1, ..options() };
+    let (store, _) = open_with(&MemDisk::new(), options);
+    let mut batch = Batch::new();
+    for _ in 0..OLD {
+        batch.message(&[1], &[&[1; 1000]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    let live = OLD * 1096;
+    let mut most = 0;
+    for _ in 0..6000 {
+        batch.message(&[2], &[&[2; 2000]]);
+        block_on(store.writable(LIMIT));
+        let last = store.append(&mut batch).last;
+        block_on(store.durable(last));
+        batch.ack(2, &[last]);
+        store.append(&mut batch);
+        most = most.max(store.stats().segment_bytes);
+    }
+    assert!(most <= 2 * live + ALLOWANCE, "{most} for {live}, {} moved", store.stats().moved_bytes);
+    assert!(store.stats().moved_bytes > live, "it was moved once at least");
+}
+
+/// Its acknowledgements are on disk, and nobody may write anything for long.
+#[test]
+fn what_a_process_did_not_get_to_give_back_goes_at_the_next_start() {
+    let options = || StoreOptions { on_fatal: Arc::new(|_| {}), ..options() };
+    let disk = SimDisk::new(1);
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir(), options()).expect("opens");
+    let mut batch = Batch::new();
+    for _ in 0..600 {
+        batch.message(&[1], &[&[1; 1000]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    let before = store.stats().segments;
+    assert!(before > 8, "{before}");
+    // The first file that is to go stays, and ends the process.
+    disk.fail_after(Operation::Name, 0);
+    batch.drop_queue(1);
+    block_on(store.durable(store.append(&mut batch).last));
+    store.close();
+    assert!(disk.has_failed());
+    let (store, recovered) =
+        Store::open(Arc::new(disk.restart()), dir(), options()).expect("opens");
+    assert!(!recovered.report.clean_stop);
+    let begun = Instant::now();
+    while store.stats().segments > 2 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", store.stats());
+        thread::sleep(Duration::from_millis(1));
+    }
 }
