@@ -6,8 +6,9 @@
 //!
 //! A dead letter takes space in the journal as a publish does, and nobody can be asked to wait with it.
 //! So it waits itself while the disk is full or behind: what is left of a full disk is for settlements,
-//! which free some.
+//! which free some. One that gets nowhere is but a settlement, and does not wait.
 
+mod aimless;
 mod counts;
 mod departed;
 mod history;
@@ -218,22 +219,28 @@ impl Broker {
 
     /// Answers how many deaths that was.
     fn dead_letter_next(&self, turn: &mut Turn) -> usize {
-        if self.is_journal_short() {
-            return 0;
-        }
-        let mut lot = Lot::next(&self.postponed, turn.now, self.readable_lsn());
+        let (now, readable) = (turn.now, self.readable_lsn());
+        let mut lot = if self.is_journal_short() {
+            let queues = self.aimless_queues();
+            Lot::next_of(&self.postponed, now, readable, |queue| queues.contains(&queue))
+        } else {
+            Lot::next_of(&self.postponed, now, readable, |_| true)
+        };
         self.dead_letter_some(&mut lot, turn)
     }
 
     /// Answers how many deaths that was; the others stay.
     fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> usize {
         let (mut count, mut bytes, mut unread_count) = (0, 0, 0);
-        while count < TURN
-            && bytes < TURN_BYTES
-            && !lot.deaths.is_empty()
-            && !self.is_journal_short()
-        {
-            let portion = take_portion(&mut lot.deaths);
+        while count < TURN && bytes < TURN_BYTES {
+            let portion = if self.is_journal_short() {
+                self.take_aimless(&mut lot.deaths)
+            } else {
+                take_portion(&mut lot.deaths)
+            };
+            if portion.is_empty() {
+                break;
+            }
             count += portion.len();
             bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
             let (found, unread) = with_messages(self.store(), portion);

@@ -75,6 +75,14 @@ impl Line {
         }
     }
 
+    /// How the first is dead-lettered.
+    pub(super) fn first_source(&self) -> Option<&Arc<DeadLettering>> {
+        self.parts.front().map(|part| match part {
+            Part::One(death) => &death.source,
+            Part::Page(page) => &page.source,
+        })
+    }
+
     /// Adds those of another line behind all others.
     pub(super) fn append(&mut self, mut other: Self) {
         self.parts.append(&mut other.parts);

@@ -1,6 +1,7 @@
 //! Deaths beyond what their turns could take, or the disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 use leveret_engine::{AnyEntry, Lsn, Millis, QueueId};
@@ -8,7 +9,7 @@ use leveret_store::ReadError;
 use parking_lot::Mutex;
 
 use super::line::Line;
-use super::{Death, Departed, DyingPlace, PORTION_BYTES, TURN, TURN_BYTES};
+use super::{DeadLettering, Death, Departed, DyingPlace, PORTION_BYTES, TURN, TURN_BYTES};
 
 /// Deaths that wait for the ticker, those of each queue in the order in which they happened.
 ///
@@ -72,10 +73,15 @@ impl<'a> Lot<'a> {
         lot
     }
 
-    /// One turn's work of those that wait.
-    pub(super) fn next(postponed: &'a Mutex<Postponed>, now: Millis, readable: Lsn) -> Self {
+    /// One turn's work of those that wait, of queues that `may_go`.
+    pub(super) fn next_of(
+        postponed: &'a Mutex<Postponed>,
+        now: Millis,
+        readable: Lsn,
+        may_go: impl Fn(QueueId) -> bool,
+    ) -> Self {
         let mut lot = Self::new(postponed, readable);
-        lot.deaths = postponed.lock().take(now, &mut lot.held);
+        lot.deaths = postponed.lock().take(now, may_go, &mut lot.held);
         lot
     }
 
@@ -193,8 +199,26 @@ impl Postponed {
         held.chain(source.waiting.iter().filter_map(|death| DyingPlace::of(&death))).collect()
     }
 
-    /// Takes one turn's work out, of each queue with which no turn has to do and that does not rest.
-    fn take(&mut self, now: Millis, held: &mut HashSet<QueueId>) -> VecDeque<Death<AnyEntry>> {
+    /// How those are dead-lettered that are the first of their queues, for one turn's work of queues.
+    pub(super) fn look_at_first(&mut self) -> Vec<Arc<DeadLettering>> {
+        let count = self.order.len().min(TURN);
+        let queues = self.order.iter().take(count);
+        let first =
+            |queue| self.sources.get(queue).and_then(|source| source.waiting.first_source());
+        let sources = queues.filter_map(first).cloned().collect();
+        // The next look is at others.
+        self.order.rotate_left(count);
+        sources
+    }
+
+    /// Takes one turn's work out, of each queue that `may_go`, with which no turn has to do and that
+    /// does not rest.
+    fn take(
+        &mut self,
+        now: Millis,
+        may_go: impl Fn(QueueId) -> bool,
+        held: &mut HashSet<QueueId>,
+    ) -> VecDeque<Death<AnyEntry>> {
         let mut deaths = VecDeque::new();
         for _ in 0..self.order.len() {
             if deaths.len() >= TURN {
@@ -203,7 +227,7 @@ impl Postponed {
             let Some(queue) = self.order.pop_front() else { break };
             let Some(source) = self.sources.get_mut(&queue) else { continue };
             let rests = source.unread_until.is_some_and(|until| until > now);
-            if source.held.is_none() && !rests {
+            if source.held.is_none() && !rests && may_go(queue) {
                 let most = TURN - deaths.len();
                 let of_queue: Vec<_> =
                     std::iter::from_fn(|| source.waiting.pop()).take(most).collect();

@@ -86,7 +86,7 @@ fn turns_do_not_overtake_each_other() {
     let mut one = Lot::of(&postponed, deaths(1, 0..all), Lsn(0));
     assert!(numbers(&one).into_iter().eq(of(1, 0..turn)));
     // The ticker and another turn wait for it; what died elsewhere does not.
-    assert_eq!(numbers(&Lot::next(&postponed, NOW, Lsn(0))), []);
+    assert_eq!(numbers(&Lot::next_of(&postponed, NOW, Lsn(0), |_| true)), []);
     let other = [deaths(1, all..all + 1), deaths(2, 0..1)].concat();
     let mut other = Lot::of(&postponed, other, Lsn(0));
     assert_eq!(numbers(&other), [(2, 0)]);
@@ -95,7 +95,7 @@ fn turns_do_not_overtake_each_other() {
     // It gets as far as its last two.
     one.deaths.drain(..TURN - 2);
     drop(one);
-    let mut rest = Lot::next(&postponed, NOW, Lsn(0));
+    let mut rest = Lot::next_of(&postponed, NOW, Lsn(0), |_| true);
     assert!(numbers(&rest).into_iter().eq(of(1, turn - 2..all + 1)));
     // What a turn's work makes die goes first, though not before others of its queue.
     rest.add([deaths(3, 0..2), deaths(1, all + 1..all + 2)].concat());
@@ -120,7 +120,7 @@ fn who_deletes_a_queue_knows_what_is_dying_in_any_turn() {
     assert!(dying().into_iter().eq(0..all));
     drop(lot);
     assert!(dying().into_iter().eq(2..all));
-    let mut lot = Lot::next(&postponed, NOW, Lsn(0));
+    let mut lot = Lot::next_of(&postponed, NOW, Lsn(0), |_| true);
     assert!(dying().into_iter().eq(2..all));
     lot.deaths.clear();
     drop(lot);
@@ -145,11 +145,11 @@ fn what_waits_for_long_takes_a_byte_or_two() {
     let parts = postponed.lock().load().1;
     assert!(parts <= usize::try_from(hot / 200 + all / 256).unwrap() + 3, "{parts}");
     // More of them, when the first have been tried in vain.
-    drop(Lot::next(&postponed, NOW, Lsn(all)));
+    drop(Lot::next_of(&postponed, NOW, Lsn(all), |_| true));
     assert!(postponed.lock().load().1 <= parts + 3);
     let mut numbers = Vec::new();
     while numbers.len() < 100_000 {
-        let mut lot = Lot::next(&postponed, NOW, Lsn(all));
+        let mut lot = Lot::next_of(&postponed, NOW, Lsn(all), |_| true);
         numbers.extend(lot.deaths.drain(..).map(|death| death.entry.lsn().0));
     }
     assert!(numbers.into_iter().eq(0..all), "in their order");
@@ -177,11 +177,11 @@ fn queues_that_cannot_be_read_hold_up_no_others() {
     drop(lot);
     let later = Millis(NOW.0 + 999);
     assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 4..5), Lsn(0))), []);
-    assert_eq!(numbers(&Lot::next(&postponed, later, Lsn(0))), []);
+    assert_eq!(numbers(&Lot::next_of(&postponed, later, Lsn(0), |_| true)), []);
     let later = Millis(NOW.0 + 1000);
     let all = [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4)];
-    assert_eq!(numbers(&Lot::next(&postponed, later, Lsn(0))), all);
-    assert_eq!(numbers(&Lot::next(&postponed, NOW, Lsn(0))), all, "it rests no more");
+    assert_eq!(numbers(&Lot::next_of(&postponed, later, Lsn(0), |_| true)), all);
+    assert_eq!(numbers(&Lot::next_of(&postponed, NOW, Lsn(0), |_| true)), all, "it rests no more");
 }
 
 /// The reference's first row: a message with an expiration, a `CC` and a `BCC`.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leveret_broker::{Broker, DeleteIf, Settlement};
-use leveret_codec::Value;
-use leveret_engine::{Millis, Return};
+use leveret_broker::policy::{Policy, PolicyKind};
+use leveret_broker::{Actor, Broker, DeadLetterCounts, DeleteIf, Settlement};
+use leveret_codec::{Properties, Table, Value};
+use leveret_engine::{DestinationName, Millis, Return};
 use leveret_store::simulation::SimDisk;
 use leveret_store::{Batch, Pen};
 
-use crate::world::{START, World};
+use crate::world::{START, World, table};
 
 /// How long messages live in `q`, from where they go to `dead`.
 const TTL: i32 = 1000;
@@ -51,24 +52,32 @@ fn make_room(world: &World, disk: &SimDisk) {
     }
 }
 
-/// Has more wait to be written than may, until the pen is dropped: nobody else writes meanwhile.
-fn keep_behind(broker: &Broker) -> Pen<'_> {
+/// The pen: nobody else writes until it is dropped.
+fn take_pen(broker: &Broker) -> Pen<'_> {
     let store = broker.store();
-    let mut all = Batch::new();
-    all.nothing();
-    all.set_durable();
-    let last = store.append(&mut all).last;
-    let pen = loop {
-        if store.readable_lsn() >= last
-            && let Some(pen) = store.pen()
-        {
-            break pen;
+    loop {
+        // Alone: behind a crowd the pen is not lent, nor behind a slow sync.
+        let mut alone = Batch::new();
+        alone.nothing();
+        alone.set_durable();
+        let last = store.append(&mut alone).last;
+        while store.readable_lsn() < last {
+            std::thread::sleep(Duration::from_micros(50));
         }
+        // The writer is not quite done then.
         std::thread::sleep(Duration::from_micros(50));
-    };
+        if let Some(pen) = store.pen() {
+            return pen;
+        }
+    }
+}
+
+/// Has more wait to be written than may, until the pen is dropped.
+fn keep_behind(broker: &Broker) -> Pen<'_> {
+    let pen = take_pen(broker);
     let mut large = Batch::new();
     large.message(&[], &[&vec![0; 17 << 20]]);
-    store.append(&mut large);
+    broker.store().append(&mut large);
     pen
 }
 
@@ -195,6 +204,185 @@ fn a_transaction_is_there_as_a_whole_when_the_disk_was_behind() {
     world.pass(0);
     assert_eq!(world.drain("work"), ["published"]);
     assert_eq!((world.drain("dead"), world.drain("q")), (bodies[..1].into(), bodies[1..].into()));
+}
+
+/// And that frees space.
+#[test]
+fn what_would_get_nowhere_does_not_wait_for_space() {
+    let disk = SimDisk::new(1);
+    let (mut world, _) = world_on(&disk, 0);
+    world.declare_exchange("unbound", "fanout");
+    let aims = [("nowhere", "dead"), ("unbound", "dead"), ("", "nobody"), ("", "dead")];
+    for (number, (exchange, key)) in aims.into_iter().enumerate() {
+        let arguments = [
+            ("x-dead-letter-exchange", Value::text(exchange)),
+            ("x-dead-letter-routing-key", Value::text(key)),
+            ("x-message-ttl", Value::I32(TTL)),
+        ];
+        world.declare(&number.to_string(), &arguments);
+    }
+    // From here on the journal is not needed for what was declared.
+    let mut world = world.restart();
+    for _ in 0..600 {
+        for queue in ["0", "1", "2"] {
+            let _ = world.publish("", queue, &"x".repeat(200));
+        }
+    }
+    let _ = world.publish("", "3", "gets there");
+    world.await_readable();
+    fill(&mut world, &disk);
+    let broker = Arc::clone(&world.broker);
+    // What is settled frees nothing before that is looked at.
+    let pen = take_pen(&broker);
+    world.now += 2 * u64::from(TTL.unsigned_abs());
+    while (0..4).any(|queue| world.ready(&queue.to_string()) > 0) {
+        let _ = world.tick();
+    }
+    let counts = broker.dead_letter_counts();
+    assert_eq!((counts.unroutable, counts.dead_lettered.expired), (1800, 1800));
+    assert_eq!(world.ready("dead"), 0);
+    drop(pen);
+
+    // The disk is no larger than before.
+    while broker.store().is_full() {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+    world.pass(0);
+    assert_eq!(world.drain("dead"), ["gets there"]);
+    let counts = broker.dead_letter_counts();
+    assert_eq!((counts.unroutable, counts.dead_lettered.expired), (1800, 1801));
+}
+
+#[test]
+fn what_waits_for_space_waits_no_more_once_it_would_get_nowhere() {
+    let disk = SimDisk::new(1);
+    let (mut world, _) = world_on(&disk, 0);
+    world.declare_exchange("x", "fanout");
+    world.bind("dead", "x", "");
+    world.declare("dying", &[("x-dead-letter-exchange", Value::text("x"))]);
+    let bodies = ["0", "1", "2", "3", "4"];
+    for body in bodies {
+        let _ = world.publish("", "dying", body);
+    }
+    world.await_readable();
+    fill(&mut world, &disk);
+    let kill = |world: &mut World, count: usize| {
+        for _ in 0..count {
+            let got = world.get("dying").unwrap();
+            world.reject(got);
+        }
+        let _ = world.tick();
+        let counts = world.broker.dead_letter_counts();
+        (counts.unroutable, counts.dead_lettered.rejected)
+    };
+    assert_eq!(kill(&mut world, 2), (0, 0));
+    let dead = DestinationName::Queue("dead");
+    world.session.unbind("x", dead, "", Table::EMPTY).unwrap();
+    world.session.finish();
+    assert_eq!(kill(&mut world, 0), (2, 2));
+    assert_eq!(kill(&mut world, 1), (3, 3));
+    world.bind("dead", "x", "");
+    assert_eq!(kill(&mut world, 2), (3, 3));
+    assert_eq!(world.ready("dead"), 0);
+    make_room(&world, &disk);
+    world.pass(0);
+    assert_eq!(world.drain("dead"), bodies[3..]);
+}
+
+#[test]
+fn what_would_get_nowhere_takes_nothing_along_that_would() {
+    let disk = SimDisk::new(1);
+    let (mut world, _) = world_on(&disk, 0);
+    let to = |world: &World, exchange: &str| {
+        let definition = format!(r#"{{"dead-letter-exchange": "{exchange}"}}"#);
+        let policy = Policy::parse("^dying$", &definition).unwrap();
+        let actor = Actor::program();
+        let administration = world.broker.administration(&actor);
+        let now = Millis(world.now);
+        administration.put_policy("/", PolicyKind::User, "to", policy, now).unwrap();
+    };
+    world.declare("dying", &[]);
+    for exchange in ["first", "second"] {
+        world.declare_exchange(exchange, "fanout");
+        world.bind("dead", exchange, "");
+        let _ = world.publish("", "dying", exchange);
+    }
+    world.await_readable();
+    fill(&mut world, &disk);
+    for exchange in ["first", "second"] {
+        to(&world, exchange);
+        let got = world.get("dying").unwrap();
+        world.reject(got);
+    }
+    let _ = world.tick();
+    let dead = DestinationName::Queue("dead");
+    world.session.unbind("first", dead, "", Table::EMPTY).unwrap();
+    world.session.finish();
+    let _ = world.tick();
+    assert_eq!((world.broker.dead_letter_counts().unroutable, world.ready("dead")), (1, 0));
+    make_room(&world, &disk);
+    world.pass(0);
+    assert_eq!(world.drain("dead"), ["second"]);
+}
+
+/// Nobody knows yet whether somebody will get it, or all know that its queue would keep it.
+#[test]
+fn what_may_get_somewhere_waits_for_space() {
+    let disk = SimDisk::new(1);
+    let (mut world, _) = world_on(&disk, 0);
+    world.declare_exchange("bound", "fanout");
+    world.bind("dead", "bound", "");
+    let alternate = [("alternate-exchange", Value::text("bound"))];
+    world.declare_exchange_with("with alternate", "fanout", &alternate);
+    world.declare_exchange("bound to exchange", "fanout");
+    let bound = DestinationName::Exchange("bound");
+    world.session.bind("bound to exchange", bound, "", Table::EMPTY).unwrap();
+    world.declare_exchange("history", "x-recent-history");
+    let direct = [("x-delayed-type", Value::text("direct"))];
+    world.declare_exchange_with("delayed", "x-delayed-message", &direct);
+    let dead_lettering = |exchange| ("x-dead-letter-exchange", Value::text(exchange));
+    let exchanges = ["with alternate", "bound to exchange", "history", "delayed"];
+    for exchange in exchanges {
+        world.declare(exchange, &[dead_lettering(exchange)]);
+    }
+    let careful = [
+        dead_lettering("nowhere"),
+        ("x-queue-type", Value::text("quorum")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+        ("x-overflow", Value::text("reject-publish")),
+    ];
+    world.declare("careful", &careful);
+    // Its key is its message's.
+    world.declare("by own key", &[dead_lettering("")]);
+    let queues = [&exchanges[..], &["careful", "by own key"]].concat();
+    let headers = table(&[("x-delay", Value::I32(TTL))]);
+    let delayed = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    for queue in &queues {
+        world.publish_with("", queue, delayed, queue);
+    }
+    world.await_readable();
+    fill(&mut world, &disk);
+    for queue in &queues {
+        let got = world.get(queue).unwrap();
+        world.reject(got);
+    }
+    let _ = world.tick();
+    assert_eq!(world.broker.dead_letter_counts(), DeadLetterCounts::default());
+
+    make_room(&world, &disk);
+    world.pass(0);
+    world.declare_exchange("nowhere", "fanout");
+    for exchange in ["history", "nowhere"] {
+        world.bind("dead", exchange, "");
+    }
+    world.bind("dead", "delayed", "delayed");
+    world.session.flush(&mut Vec::new());
+    world.session.finish();
+    world.pass(10 * u64::from(TTL.unsigned_abs()));
+    let mut dead = world.drain("dead");
+    dead.sort_unstable();
+    assert_eq!(dead, ["bound to exchange", "careful", "delayed", "history", "with alternate"]);
+    assert_eq!(world.drain("by own key"), ["by own key"]);
 }
 
 #[test]
