@@ -62,6 +62,8 @@ pub(crate) struct Compaction {
     after: Option<u64>,
     /// How many bytes.
     step: u64,
+    /// Something damaged was passed over.
+    has_gaps: bool,
     /// When, unless in a hurry.
     pub(crate) due: Instant,
     /// The writer has not yet dealt with what was read last.
@@ -85,7 +87,7 @@ pub(crate) struct Stretch {
     after: Option<u64>,
     /// There is no other.
     pub(crate) is_last: bool,
-    /// Something damaged was passed over.
+    /// Something damaged was passed over, in it or before it.
     pub(crate) has_gaps: bool,
     /// What the system said of what it could not read.
     pub(crate) error: Option<io::Error>,
@@ -94,7 +96,16 @@ pub(crate) struct Stretch {
 impl Compaction {
     pub(crate) fn new(segment: Segment, end: u64, step: u64) -> Self {
         let due = Instant::now();
-        Self { segment, at: HEADER, end, after: None, step, due, is_waiting: false }
+        Self {
+            segment,
+            at: HEADER,
+            end,
+            after: None,
+            step,
+            has_gaps: false,
+            due,
+            is_waiting: false,
+        }
     }
 
     /// What of a segment, whose units end at `end`, can be read in spite of damage: the numbers of its
@@ -126,9 +137,15 @@ impl Compaction {
     /// What is to be read next, to be done without a lock. Whether it goes past what is damaged: all
     /// messages there must have been given up.
     pub(crate) fn next(&self, goes_past_damage: bool) -> Reading {
-        let Self { segment, at, end, after, step, .. } = self;
-        let segment = segment.clone();
-        Reading { segment, at: *at, end: *end, after: *after, size: *step, goes_past_damage }
+        Reading {
+            segment: self.segment.clone(),
+            at: self.at,
+            end: self.end,
+            after: self.after,
+            size: self.step,
+            has_gaps: self.has_gaps,
+            goes_past_damage,
+        }
     }
 
     /// Reads so much at a time from now on.
@@ -146,6 +163,7 @@ impl Compaction {
         let micros = stretch.length.saturating_mul(1_000_000) / rate.max(1);
         self.at = stretch.next;
         self.after = stretch.after;
+        self.has_gaps = stretch.has_gaps;
         self.due = Instant::now() + Duration::from_micros(micros);
         self.is_waiting = false;
     }
@@ -158,6 +176,7 @@ pub(crate) struct Reading {
     end: u64,
     after: Option<u64>,
     size: u64,
+    has_gaps: bool,
     goes_past_damage: bool,
 }
 
@@ -176,7 +195,7 @@ impl Reading {
             next: 0,
             after: self.after,
             is_last: false,
-            has_gaps: false,
+            has_gaps: self.has_gaps,
             error,
         };
         let mut at = 0;

@@ -22,6 +22,7 @@ mod folders;
 mod live;
 mod lsn;
 mod map;
+mod needed;
 pub mod offline;
 mod options;
 mod outline;

@@ -67,6 +67,8 @@ pub(crate) struct LiveSegment {
     live: Amount,
     /// It holds copies of messages that lie in older segments: a process ended that was moving them.
     pub(crate) has_copies: bool,
+    /// Messages count for it of which it has no record: they were lost in a repair, and moved before.
+    lacks_some: bool,
 }
 
 /// Whose moved messages a unit has.
@@ -119,6 +121,7 @@ impl Live {
             last_definition: 0,
             live: Amount::default(),
             has_copies: false,
+            lacks_some: false,
         });
     }
 
@@ -283,6 +286,18 @@ impl Live {
         areas.flat_map(Area::all).collect()
     }
 
+    /// Whether some of a segment's unsettled messages were lost there in a repair.
+    pub(crate) fn lacks_some(&self, number: u64) -> bool {
+        self.segment(number).is_some_and(|segment| segment.lacks_some)
+    }
+
+    /// How many of a segment's unsettled places may be those of messages that it has no record of, or only
+    /// damaged ones if it `has_gaps`.
+    pub(crate) fn lacking(&self, number: u64, has_gaps: bool) -> u64 {
+        let segment = self.segment(number).filter(|segment| segment.lacks_some || has_gaps);
+        segment.map_or(0, |segment| segment.live.places)
+    }
+
     /// Bytes of the segments in use before the one being written that no message takes.
     pub(crate) fn garbage(&self) -> u64 {
         let tail = self.segments.back();
@@ -421,6 +436,9 @@ impl Live {
         }
         let amount = Amount { places: places.len() as u64, bytes: share * places.len() as u64 };
         self.count_in(segment, amount);
+        if let Some(segment) = self.segment_mut(segment) {
+            segment.lacks_some = true;
+        }
     }
 
     /// Adds a moved message to an area of the last segment: one that ends below `from`, or a new one
@@ -446,7 +464,7 @@ impl Live {
     fn count_in(&mut self, segment: u64, amount: Amount) {
         self.totals.live += amount.places;
         self.totals.live_bytes += amount.bytes;
-        if let Some(segment) = self.segment(segment) {
+        if let Some(segment) = self.segment_mut(segment) {
             segment.live.places += amount.places;
             segment.live.bytes += amount.bytes;
         }
@@ -455,24 +473,34 @@ impl Live {
     fn count_out(&mut self, segment: u64, amount: Amount) {
         self.totals.live -= amount.places;
         self.totals.live_bytes -= amount.bytes;
-        if let Some(segment) = self.segment(segment) {
+        if let Some(segment) = self.segment_mut(segment) {
             segment.live.places -= amount.places;
             segment.live.bytes -= amount.bytes;
         }
     }
 
     /// The segment of this number.
-    fn segment(&mut self, number: u64) -> Option<&mut LiveSegment> {
-        let oldest = self.segments.front()?.segment.number;
-        let at = usize::try_from(number.checked_sub(oldest)?).ok()?;
+    fn segment(&self, number: u64) -> Option<&LiveSegment> {
+        self.segments.get(self.place(number)?)
+    }
+
+    /// The same, to be changed.
+    fn segment_mut(&mut self, number: u64) -> Option<&mut LiveSegment> {
+        let at = self.place(number)?;
         self.segments.get_mut(at)
+    }
+
+    /// Where the segment of this number stands.
+    fn place(&self, number: u64) -> Option<usize> {
+        let oldest = self.segments.front()?.segment.number;
+        usize::try_from(number.checked_sub(oldest)?).ok()
     }
 
     /// The segment that `lsn` was written to first.
     fn segment_of(&mut self, lsn: u64) -> Option<&mut LiveSegment> {
         let (_, area) = self.areas.range(..=lsn).next_back()?;
         let number = area.segment;
-        self.segment(number)
+        self.segment_mut(number)
     }
 }
 

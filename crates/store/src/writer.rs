@@ -10,17 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ahash::AHashMap;
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 pub(crate) use self::journal_end::JournalEnd;
 use crate::{
-    Batch, FatalError, SyncPolicy,
+    Batch, FatalError, Lsn, SyncPolicy,
     compaction::{self, Pace, Stretch},
-    encoding::Reader,
-    live::{Live, LiveSegment, Moves},
-    record::{Entry, Record},
+    live::{LiveSegment, Moves},
+    needed,
     shared::{Body, FatalPanic, Parked, Pending, Shared, Unit},
     tables::Change,
     unit::{self, UnitHeader},
@@ -261,8 +258,9 @@ impl Writer {
             std::mem::swap(&mut pending.units, &mut self.units);
             self.stretch = pending.stretch.take();
             if let Some(stretch) = &mut self.stretch {
-                // After all that was taken and before all that comes.
-                stretch.first = self.shared.reserve(stretch.records).0;
+                // After all that was taken and before all that comes; copies may be added of what it lacks.
+                let lacking = self.end.live.lacking(stretch.segment, stretch.has_gaps);
+                stretch.first = self.shared.reserve(stretch.records + lacking).0;
             }
             pending.size = 0;
             pending.urgent = false;
@@ -390,7 +388,14 @@ impl Writer {
             return Ok(());
         }
         let mut batch = std::mem::take(&mut self.moved);
-        let is_blocked = !collect_needed(&self.end.live, &stretch, &mut batch);
+        let shared = &self.shared;
+        let copy = |lsn| {
+            let moved = shared.map.lock().find_moved(&[lsn]);
+            let is_elsewhere = moved.iter().any(|(to, _)| to.segment.number != stretch.segment);
+            let read = || shared.search(Duration::MAX).read(&[Lsn(lsn)]).ok()?.pop();
+            is_elsewhere.then(read).flatten().map(|(_, payload)| payload)
+        };
+        let is_blocked = !needed::collect(&self.end.live, &stretch, &mut batch, copy);
         if let Some(error) = &stretch.error {
             tracing::error!("reading journal segment {:016x} failed: {error}", stretch.segment);
         }
@@ -610,49 +615,6 @@ impl Writer {
             self.bytes = Vec::new();
         }
     }
-}
-
-/// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else. Answers false
-/// if it had to end before one: where another that is needed, and precedes it in its area, was passed over.
-fn collect_needed(live: &Live, stretch: &Stretch, batch: &mut Batch) -> bool {
-    let mut needed = Vec::new();
-    if stretch.has_gaps {
-        needed.extend(live.unsettled_in(stretch.segment).into_iter().flat_map(|(_, lsns)| lsns));
-        needed.sort_unstable();
-    }
-    let mut moved: AHashMap<u64, u64> = AHashMap::new();
-    for (first, records) in &stretch.runs {
-        let mut reader = Reader(records);
-        let mut own = *first;
-        while let Some(record) = Record::read_own(&mut reader) {
-            let (lsn, places, payload) = match record.entry() {
-                Some(Entry::Message { queues, payload }) => {
-                    (own, live.places(stretch.segment, own, queues), payload)
-                }
-                Some(Entry::Moved { lsn, places, payload, .. }) => {
-                    let queues = places.map(|place| place.queue);
-                    (lsn, live.places(stretch.segment, lsn, queues), payload)
-                }
-                _ => (own, SmallVec::new(), &[][..]),
-            };
-            if !places.is_empty()
-                && let Some((area, below)) = live.below(lsn)
-            {
-                debug_assert!(moved.get(&area).is_none_or(|before| *before < lsn), "ascending");
-                // The ones before it in its area have been added, or are settled.
-                let before = moved.insert(area, lsn);
-                let next = before.map_or(area, |before| before + 1);
-                let passed = needed.partition_point(|needed| *needed < next);
-                if needed.get(passed).is_some_and(|passed| *passed < lsn) {
-                    return false;
-                }
-                let from = before.map_or(below, |before| before + 1);
-                batch.moved(from, lsn, &places, payload);
-            }
-            own += 1;
-        }
-    }
-    true
 }
 
 /// A sync longer than this is the writer's own to wait for.

@@ -192,6 +192,63 @@ fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
     world.finish();
 }
 
+/// A process ended that was emptying the segment: what is damaged there lies elsewhere as well.
+#[test]
+fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
+    for (is_repaired, is_last) in [(false, false), (true, false), (false, true), (true, true)] {
+        let patience = Duration::from_millis(1);
+        let options = || StoreOptions {
+            read_patience: patience,
+            compaction_bytes_per_second: 1,
+            summary_from_bytes: 0,
+            ..options()
+        };
+        let first = dir().join("journal/0000000000000001.seg");
+        // The first stretch of the segment is moved, which is a quarter of that, and hardly ever all of it.
+        let (world, old, file) = loop {
+            let mut world = World::with(options());
+            let old: Vec<Lsn> = (0..50).map(|_| world.publish(1, 1000)).collect();
+            while world.store.stats().moved_bytes == 0 {
+                let lsn = world.publish(2, 1000);
+                world.ack(lsn);
+            }
+            world.store.close();
+            if let Ok(file) = world.disk.open(&first) {
+                break (world, old, file);
+            }
+        };
+        let World { disk, store, mut waiting, number, .. } = world;
+        drop(store);
+        let damaged = old[3];
+        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+        file.read_exact_at(&mut bytes, 0).expect("reads");
+        let (_, body) = &waiting[&damaged];
+        let at = bytes.windows(body.len()).position(|window| window == body).expect("is there");
+        file.write_all_at(&[&[0xff; 4]], at as u64 + 500).expect("writes");
+        if is_repaired {
+            let report = offline::repair(&disk, dir(), false).expect("is repaired");
+            assert_eq!(report.damages.len(), 1);
+        }
+
+        let (store, _) = open_with(&disk, options());
+        let mut batch = Batch::new();
+        if is_last {
+            for lsn in old.iter().filter(|lsn| **lsn > damaged) {
+                waiting.remove(lsn);
+                batch.ack(1, &[*lsn]);
+            }
+            store.append(&mut batch);
+        }
+        let mut world = World { disk, store, batch, waiting, number };
+        for _ in 0..1000 {
+            let lsn = world.publish(2, 1000);
+            world.ack(lsn);
+        }
+        assert!(world.disk.open(&first).is_err(), "the segment goes");
+        world.finish();
+    }
+}
+
 #[test]
 fn what_the_disk_put_in_the_wrong_place_is_not_moved_for_what_was_there() {
     let patience = Duration::from_millis(1);
