@@ -13,6 +13,7 @@ mod answer;
 mod api;
 mod body;
 mod call;
+mod capacity;
 mod client;
 mod control;
 mod definitions;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Failure;
-use crate::api::node::fd_total;
+use crate::capacity::Capacity;
 use crate::client::{Client, Peer};
 use crate::control::ControlSocket;
 use crate::dispatch;
@@ -33,11 +33,6 @@ use crate::routes::{CONTROL_ROUTES, METRICS_ROUTES, ROUTES};
 use crate::stalled::Stalled;
 use crate::{alerts, sampler, traces, web};
 
-/// Connections of a listener at a time, unless the configuration says how many.
-const CONNECTIONS_MAX: usize = 1024;
-const CONNECTIONS_MIN: usize = 4;
-/// A listener's connections may have one of so many descriptors.
-const DESCRIPTORS_PART: u64 = 32;
 /// How long requests may go on when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the accept loop pauses when the system has no more descriptors.
@@ -279,6 +274,14 @@ impl Listener {
             }
         }
     }
+
+    /// What TLS has each connection hold at worst, in bytes.
+    fn tls_bytes(&self) -> u64 {
+        match self {
+            Self::Tcp(_, Some(tls)) => tls.connection_bytes(),
+            Self::Tcp(_, None) | Self::Control(_) => 0,
+        }
+    }
 }
 
 impl Accepted {
@@ -318,16 +321,9 @@ impl Accepted {
     }
 }
 
-/// Connections of a listener: a part of the descriptors, so that files get theirs.
-fn connections_auto() -> usize {
-    let part = usize::try_from(fd_total() / DESCRIPTORS_PART).unwrap_or(usize::MAX);
-    // There is no limit where that is 0.
-    if part == 0 { CONNECTIONS_MAX } else { part.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX) }
-}
-
 async fn accept(listener: Listener, served: Served, stop: CancellationToken, tasks: TaskTracker) {
     let mut is_short = false;
-    let (places, auto) = (Arc::<Places>::default(), connections_auto());
+    let (places, capacity) = (Arc::<Places>::default(), Capacity::here());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -342,7 +338,9 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
                     tracing::info!("accepting HTTP connections again");
                 }
                 let node = &served.node;
-                let max = node.config().web.connection_max.map_or(auto, |max| max as usize);
+                let WebConfig { connection_max, head_max, .. } = node.config().web;
+                let auto = || capacity.connections(head_max, listener.tls_bytes());
+                let max = connection_max.map_or_else(auto, |max| max as usize);
                 let place = places.admit(accepted.address(), max, &node.turned_away);
                 let Some(place) = place.map(Arc::new) else { continue };
                 let (served, stop) = (served.clone(), stop.clone());

@@ -29,15 +29,9 @@ use crate::config::AmqpConfig;
 use crate::tls::Tls;
 use crate::{clock, resources};
 
-/// What a guest may hold in memory at worst: two frames of 8 KiB being read, the properties it sent,
-/// its tasks. RabbitMQ has no such bound.
+/// What a guest may hold in memory at worst, but for TLS: two frames of 8 KiB being read, the properties it
+/// sent, its tasks. RabbitMQ has no such bound.
 const GUEST_BYTES: u64 = 32 * 1024;
-/// And if it comes over TLS: the part that has come of a message of the handshake, which rustls takes up
-/// to 64 KiB of, before the handshake's end and after it, and a record of 16 KiB that has been decrypted.
-const TLS_BYTES: u64 = 80 * 1024;
-/// And if it is asked for a certificate: all that was said, until it has shown that the certificate is
-/// its own. That is a message of 64 KiB with the broker's own behind it, for which the room is doubled.
-const TRANSCRIPT_BYTES: u64 = 128 * 1024;
 /// Guests may take this part of the memory at worst, unless the configuration says how many may come.
 const MEMORY_PART: u64 = 16;
 /// More than comes at once to the largest broker.
@@ -138,7 +132,7 @@ impl Admission {
 
     /// Guests may come over this TLS from now on, if there is any. All are taken for such then.
     pub(crate) fn set_tls(&self, tls: Option<&Tls>) {
-        let bytes = guest_bytes(tls.map(Tls::asks_for_certificates));
+        let bytes = GUEST_BYTES + tls.map_or(0, Tls::connection_bytes);
         self.table.lock().guests_auto = guests_of(self.memory, bytes);
     }
 
@@ -309,25 +303,24 @@ impl Drop for Guest {
     }
 }
 
-/// What a guest may hold, where there is TLS that asks for certificates or does not.
-fn guest_bytes(asks_for_certificates: Option<bool>) -> u64 {
-    match asks_for_certificates {
-        None => GUEST_BYTES,
-        Some(false) => GUEST_BYTES + TLS_BYTES,
-        Some(true) => GUEST_BYTES + TLS_BYTES + TRANSCRIPT_BYTES,
-    }
-}
-
 /// How many guests of so many bytes may come to a machine with this much memory.
 fn guests_of(memory: u64, bytes: u64) -> u64 {
     (memory / MEMORY_PART / bytes).clamp(GUESTS_MIN, GUESTS_MAX)
 }
 
+/// What a guest may hold, without TLS, with it, and with TLS that asks for certificates.
+#[cfg(test)]
+const GUESTS_BYTES: [u64; 3] = [
+    GUEST_BYTES,
+    GUEST_BYTES + crate::tls::connection_bytes(false),
+    GUEST_BYTES + crate::tls::connection_bytes(true),
+];
+
 /// What they may take of so much memory by default, in bytes, whatever they come over.
 #[cfg(test)]
 pub(crate) fn most_of_guests(memory: u64) -> u64 {
-    let all = [None, Some(false), Some(true)].map(guest_bytes);
-    all.map(|bytes| guests_of(memory, bytes) * bytes).into_iter().max().unwrap_or_default()
+    let all = GUESTS_BYTES.map(|bytes| guests_of(memory, bytes) * bytes);
+    all.into_iter().max().unwrap_or_default()
 }
 
 /// How many connections there may be with this many descriptors.
@@ -438,9 +431,7 @@ mod tests {
 
     #[test]
     fn guests_take_a_part_of_the_memory() {
-        let of = |memory| {
-            [None, Some(false), Some(true)].map(|asks| guests_of(memory, guest_bytes(asks)))
-        };
+        let of = |memory| GUESTS_BYTES.map(|bytes| guests_of(memory, bytes));
         assert_eq!(of(1 << 30), [2048, 585, 273]);
         assert_eq!(of(0), [GUESTS_MIN; 3]);
         assert_eq!(of(u64::MAX), [GUESTS_MAX; 3]);
@@ -470,14 +461,14 @@ mod tests {
             admission.table.lock().guests_auto == guests_of(admission.memory, bytes)
         };
         let server = Server::start(config.clone()).await.unwrap();
-        assert!(counts_for(&server, GUEST_BYTES));
+        assert!(counts_for(&server, GUESTS_BYTES[0]));
         server.stop().await;
         config.listen_tls = somewhere;
         let server = Server::start(config.clone()).await.unwrap();
-        assert!(counts_for(&server, GUEST_BYTES + TLS_BYTES));
+        assert!(counts_for(&server, GUESTS_BYTES[1]));
         config.tls.verify = true;
         server.reload(&config);
-        assert!(counts_for(&server, GUEST_BYTES + TLS_BYTES + TRANSCRIPT_BYTES));
+        assert!(counts_for(&server, GUESTS_BYTES[2]));
         server.stop().await;
     }
 }

@@ -50,6 +50,7 @@ pub use budgets::Budgets;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};
 pub use listener::BoundListener;
+pub use resources::memory_available;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};
 pub use spans::WaitingSpans;

@@ -31,6 +31,14 @@ pub(crate) use self::session::about;
 pub(crate) use self::watch::watch;
 use crate::config::TlsConfig;
 
+/// What a connection may hold in memory at worst for coming over TLS: the part that has come of a message of
+/// the handshake, which rustls takes up to 64 KiB of, before the handshake's end and after it, and a record
+/// of 16 KiB that has been decrypted.
+const HANDSHAKE_BYTES: u64 = 80 * 1024;
+/// And if it is asked for a certificate: all that was said, until it has shown that the certificate is
+/// its own. That is a message of 64 KiB with the broker's own behind it, for which the room is doubled.
+const TRANSCRIPT_BYTES: u64 = 128 * 1024;
+
 /// What a kind of listener serves TLS with.
 pub struct Tls {
     /// What is spoken inside, for clients that ask (RFC 7301).
@@ -102,14 +110,19 @@ impl Tls {
         Ok(is_still)
     }
 
-    /// Whether clients are asked for a certificate.
-    pub(crate) fn asks_for_certificates(&self) -> bool {
-        self.served().config.verify
+    /// What a connection may hold in memory at worst for coming over it, in bytes.
+    pub fn connection_bytes(&self) -> u64 {
+        connection_bytes(self.served().config.verify)
     }
 
     fn served(&self) -> Arc<Served> {
         Arc::clone(&self.served.read())
     }
+}
+
+/// What a connection holds at worst where clients are asked for certificates, or are not.
+pub(crate) const fn connection_bytes(asks_for_certificates: bool) -> u64 {
+    HANDSHAKE_BYTES + if asks_for_certificates { TRANSCRIPT_BYTES } else { 0 }
 }
 
 impl Served {

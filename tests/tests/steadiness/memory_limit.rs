@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::process;
 
 use leveret_tests::codec::{Properties, basic, queue};
-use leveret_tests::{Api, Broker, Unconfirmed, confirm_select, consume, declare, delete, publish};
+use leveret_tests::{
+    Api, Broker, Connection, Unconfirmed, confirm_select, consume, declare, delete, eventually,
+    publish,
+};
 
 /// A broker that is not optimised takes some 40 MiB for its code.
 const LIMIT: u64 = 256 << 20;
@@ -19,8 +22,8 @@ struct Group(PathBuf);
 
 impl Group {
     /// `None`, and a note, where none can be made.
-    fn new() -> Option<Self> {
-        let name = format!("leveret-test-{}", process::id());
+    fn new(test: &str) -> Option<Self> {
+        let name = format!("leveret-test-{}-{test}", process::id());
         // The older version, and the newer.
         let places =
             [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
@@ -49,16 +52,20 @@ impl Drop for Group {
     }
 }
 
+/// A broker in such a group; that is there for as long as it runs.
+fn contained(test: &str) -> Option<(Group, Broker)> {
+    let group = Group::new(test)?;
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+    let wrapper = ["sh", "-c", &enter];
+    let broker = Broker::behind(&wrapper, LISTENERS, "limits the broker's memory")?;
+    Some((group, broker))
+}
+
 /// Whatever a client leaves with it, waiting or unacknowledged, transient or not: it is not killed for
 /// it, and has all of it.
 #[test]
 fn a_container_with_little_memory_takes_a_backlog_of_twice_that() {
-    let Some(group) = Group::new() else { return };
-    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
-    let wrapper = ["sh", "-c", &enter];
-    let Some(broker) = Broker::behind(&wrapper, LISTENERS, "limits the broker's memory") else {
-        return;
-    };
+    let Some((_group, broker)) = contained("backlog") else { return };
     let told = &Api::new(broker.management_address()).get("/nodes")[0]["mem_limit"];
     assert!(told.as_u64().is_some_and(|limit| limit < LIMIT), "the alarm is below: {told}");
     for delivery_mode in [1, 2] {
@@ -87,4 +94,12 @@ fn a_container_with_little_memory_takes_a_backlog_of_twice_that() {
         consumer.send(&basic::Ack { delivery_tag: MESSAGES, multiple: true });
         assert_eq!(consumer.call(&delete("q")), "queue.delete-ok 0");
     }
+}
+
+/// A sixty-fourth of the memory is for those of a listener, which may hold 224 KiB each.
+#[test]
+fn a_container_with_little_memory_has_few_connections_for_http() {
+    let Some((_group, broker)) = contained("http") else { return };
+    let _held = [(); 50].map(|()| Connection::dial(broker.management_address()));
+    eventually(|| broker.log().contains("18 HTTP connections of a listener are open"));
 }

@@ -42,7 +42,8 @@ pub struct WebConfig {
     pub memory_max: Option<u64>,
     /// Requests a second that an address may make, with IPv6 a network of 64 bits.
     pub request_rate: Option<u32>,
-    /// Most connections of a listener; without it as many as a part of the descriptors bears.
+    /// Most connections of a listener; without it as many as a part of the descriptors and one of the memory
+    /// bear.
     pub connection_max: Option<u32>,
 }
 

@@ -219,7 +219,7 @@ pub(super) static WEB: [Setting; 18] = [
         key: "web.connection_max",
         about: "Most connections of each listener for HTTP; beyond that those of the address with the most make room",
         live: true,
-        allowed: "a number of connections from 1, or \"auto\" for a thirty-second of the descriptors, 1024 at most",
+        allowed: "a number of connections from 1, or \"auto\" for what a thirty-second of the descriptors and a sixty-fourth of the memory bear, 1024 at most",
         apply: |config, value| {
             let auto = value.word(&[("auto", None)]);
             let number = |_| value.integer(1..=u32::MAX).map(Some);
