@@ -49,7 +49,7 @@ pub(crate) struct Writer {
     compact_at: Option<Instant>,
     stretch: Option<Stretch>,
     moved: Batch,
-    /// Bytes written since there is reason to empty segments, for which nothing was read of these yet.
+    /// Bytes written while segments are emptied, for which nothing was read of these yet.
     unanswered: u64,
     wakers: Vec<Waker>,
     /// For how many units written at once the last sync was.
@@ -294,7 +294,9 @@ impl Writer {
             from = to;
         }
         self.shared.written(size);
-        self.unanswered = self.unanswered.saturating_add(size as u64);
+        if self.compacting.is_some() {
+            self.unanswered = self.unanswered.saturating_add(size as u64);
+        }
         // After a new segment also what could wait is synced: only then can those before it go, and a
         // flood that fills one each time would put that off forever.
         if (sync == Sync::Now || self.end.has_rolled) && self.end.unsynced() {

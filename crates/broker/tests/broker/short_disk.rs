@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leveret_broker::policy::{Policy, PolicyKind};
-use leveret_broker::{Actor, Broker, DeadLetterCounts, DeleteIf, Settlement};
+use leveret_broker::{
+    Actor, Broker, DeadLetterCounts, DeleteIf, Settlement, UNWRITTEN_JOURNAL_MAX,
+};
 use leveret_codec::{Properties, Table, Value};
 use leveret_engine::{DestinationName, Millis, Return};
 use leveret_store::simulation::SimDisk;
@@ -413,6 +415,10 @@ fn what_dies_while_the_disk_is_behind_goes_on_when_it_has_caught_up() {
     assert_eq!((world.ready("dead"), next_record(&world)), (0, next));
     drop(pen);
     world.await_readable();
+    // Segments may have to be emptied as well.
+    while broker.store().buffered_bytes() > UNWRITTEN_JOURNAL_MAX {
+        std::thread::sleep(Duration::from_micros(50));
+    }
     world.session.begin(Millis(world.now));
     world.pass(0);
     assert_eq!(world.drain("dead"), bodies);
