@@ -91,21 +91,23 @@ impl UnitHeader {
 
     /// Whether the records of `body` are this unit's, if they are whole themselves.
     pub(crate) fn counts(&self, body: &[u8]) -> bool {
-        let mut digest = crc32fast::Hasher::new();
-        let mut reader = Reader(body);
-        for _ in 0..self.count {
-            let Some(record) = Record::read_own(&mut reader) else { return false };
-            digest.update(&record.crc.to_le_bytes());
-        }
-        reader.0.is_empty() && digest.finalize() == self.digest
+        self.is_digest_of(body, Record::read_own)
     }
 
     /// Whether `body` holds this unit's records, whole.
     pub(crate) fn vouches_for(&self, body: &[u8]) -> bool {
+        self.is_digest_of(body, Record::read)
+    }
+
+    fn is_digest_of<'a>(
+        &self,
+        body: &'a [u8],
+        read: impl Fn(&mut Reader<'a>) -> Option<Record<'a>>,
+    ) -> bool {
         let mut digest = crc32fast::Hasher::new();
         let mut reader = Reader(body);
         for _ in 0..self.count {
-            let Some(record) = Record::read(&mut reader) else { return false };
+            let Some(record) = read(&mut reader) else { return false };
             digest.update(&record.crc.to_le_bytes());
         }
         reader.0.is_empty() && digest.finalize() == self.digest

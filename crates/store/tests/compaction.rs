@@ -9,7 +9,7 @@ mod messages;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions, offline,
+    Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions, offline,
     simulation::{Operation, SimDisk},
 };
 use messages::messages;
@@ -37,6 +37,16 @@ fn options() -> StoreOptions {
 
 fn dir() -> &'static Path {
     Path::new("/data")
+}
+
+fn first_segment() -> PathBuf {
+    dir().join("journal/0000000000000001.seg")
+}
+
+fn content(file: &dyn DiskFile) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
+    file.read_exact_at(&mut bytes, 0).expect("reads");
+    bytes
 }
 
 fn open(disk: &MemDisk) -> (Store, Recovered) {
@@ -169,10 +179,8 @@ fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
     let patience = Duration::from_millis(1);
     let mut world = World::with(StoreOptions { read_patience: patience, ..options() });
     let old: Vec<Lsn> = (0..20).map(|_| world.publish(1, 1000)).collect();
-    let journal = dir().join("journal");
-    let file = world.disk.open(&journal.join("0000000000000001.seg")).expect("opens");
-    let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
-    file.read_exact_at(&mut bytes, 0).expect("reads");
+    let file = world.disk.open(&first_segment()).expect("opens");
+    let bytes = content(&*file);
     // The body of the tenth, and the header of the sixteenth's unit with that of its record.
     let body = |lsn: &Lsn| {
         let (_, body) = &world.waiting[lsn];
@@ -187,7 +195,7 @@ fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
         let lsn = world.publish(2, 1000);
         world.ack(lsn);
     }
-    let names = world.disk.list(&journal).expect("lists");
+    let names = world.disk.list(&dir().join("journal")).expect("lists");
     assert!(names.contains(&"0000000000000001.seg.damaged".to_owned()), "{names:?}");
     world.finish();
 }
@@ -203,7 +211,7 @@ fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
             summary_from_bytes: 0,
             ..options()
         };
-        let first = dir().join("journal/0000000000000001.seg");
+        let first = first_segment();
         // The first stretch of the segment is moved, which is a quarter of that, and hardly ever all of it.
         let (world, old, file) = loop {
             let mut world = World::with(options());
@@ -220,8 +228,7 @@ fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
         let World { disk, store, mut waiting, number, .. } = world;
         drop(store);
         let damaged = old[3];
-        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
-        file.read_exact_at(&mut bytes, 0).expect("reads");
+        let bytes = content(&*file);
         let (_, body) = &waiting[&damaged];
         let at = bytes.windows(body.len()).position(|window| window == body).expect("is there");
         file.write_all_at(&[&[0xff; 4]], at as u64 + 500).expect("writes");
@@ -256,10 +263,8 @@ fn what_the_disk_put_in_the_wrong_place_is_not_moved_for_what_was_there() {
     for (from, salt) in [(15, 0), (1, 0), (15, 1)] {
         let mut world = World::with(StoreOptions { read_patience: patience, ..options() });
         let old: Vec<Lsn> = (0..20).map(|_| world.publish(1, 1000)).collect();
-        let journal = dir().join("journal");
-        let file = world.disk.open(&journal.join("0000000000000001.seg")).expect("opens");
-        let mut bytes = vec![0; usize::try_from(SEGMENT).expect("small")];
-        file.read_exact_at(&mut bytes, 0).expect("reads");
+        let file = world.disk.open(&first_segment()).expect("opens");
+        let bytes = content(&*file);
         let unit = |lsn: &Lsn| {
             let (_, body) = &world.waiting[lsn];
             let body = bytes.windows(body.len()).position(|window| window == body);
