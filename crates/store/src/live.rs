@@ -2,13 +2,17 @@
 
 mod area;
 mod lsn_set;
+mod places;
 mod quiet;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
-use self::area::{Amount, Area};
+use self::{
+    area::Area,
+    places::{Amount, like_size},
+};
 use crate::{
     RecoveredPlace,
     encoding::Reader,
@@ -34,12 +38,13 @@ pub(crate) struct Live {
     run: Run,
 }
 
-/// Consecutive messages of one queue.
+/// Consecutive messages of one queue, of a like size.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
     queue: u64,
     first: u64,
     count: u64,
+    like_size: u32,
     /// Their bytes.
     bytes: u64,
 }
@@ -90,8 +95,11 @@ impl LiveSegment {
 
 impl Run {
     /// Whether `lsn` is the next one.
-    const fn takes(&self, queue: u64, lsn: u64) -> bool {
-        self.queue == queue && self.count > 0 && self.first.saturating_add(self.count) == lsn
+    const fn takes(&self, queue: u64, lsn: u64, bytes: u64) -> bool {
+        self.queue == queue
+            && self.count > 0
+            && self.first.saturating_add(self.count) == lsn
+            && self.like_size == like_size(bytes)
     }
 
     const fn add(&mut self, bytes: u64) {
@@ -187,12 +195,13 @@ impl Live {
             let count = queues.clone().count() as u64;
             let share = bytes / count.max(1);
             for queue in queues {
-                if count == 1 && self.run.takes(queue, lsn) {
+                if count == 1 && self.run.takes(queue, lsn, share) {
                     self.run.add(share);
                     continue;
                 }
                 self.end_run();
-                self.run = Run { queue, first: lsn, count: 1, bytes: share };
+                let like_size = like_size(share);
+                self.run = Run { queue, first: lsn, count: 1, like_size, bytes: share };
             }
             return;
         }
@@ -280,7 +289,8 @@ impl Live {
         self.segments.iter().take(sealed).find(|segment| segment.live.places > 0)
     }
 
-    /// The unsettled places of the messages in a segment: queues, each with the numbers of its messages.
+    /// The unsettled places of the messages in a segment: queues, some more than once, each with numbers of
+    /// its messages, ascending.
     pub(crate) fn unsettled_in(&self, number: u64) -> Vec<(u64, Vec<u64>)> {
         let areas = self.areas.values().filter(|area| area.segment == number);
         areas.flat_map(Area::all).collect()
@@ -352,7 +362,7 @@ impl Live {
         if self.run.count == 0 {
             return;
         }
-        let Run { queue, first, count, bytes } = std::mem::take(&mut self.run);
+        let Run { queue, first, count, bytes, .. } = std::mem::take(&mut self.run);
         let Some((_, area)) = self.areas.range_mut(..=first).next_back() else { return };
         area.add(queue, first, count, bytes);
         let number = area.segment;

@@ -300,6 +300,20 @@ fn the_rate_is_no_reason_to_take_twice_the_space() {
 }
 
 #[test]
+fn a_queue_that_keeps_its_small_messages_only_keeps_their_space_only() {
+    let mut world = World::new();
+    for _ in 0..500 {
+        let large = world.publish(1, 6000);
+        for _ in 0..9 {
+            world.publish(1, 10);
+        }
+        world.ack(large);
+    }
+    assert!(world.waiting.len() == 4500 && world.live() < 400_000);
+    world.finish();
+}
+
+#[test]
 fn a_slow_queue_among_fast_ones_keeps_its_messages_only() {
     let mut world = World::new();
     let mut slow = VecDeque::new();

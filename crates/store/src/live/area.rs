@@ -2,7 +2,7 @@
 
 use ahash::AHashMap;
 
-use super::lsn_set::LsnSet;
+use super::places::{Amount, Places};
 use super::quiet::{Quiet, Waiting};
 use crate::RecoveredPlace;
 
@@ -19,31 +19,6 @@ pub(super) struct Area {
     quiet: Quiet,
 }
 
-/// The unsettled places of one queue in an area.
-#[derive(Default)]
-struct Places {
-    lsns: LsnSet,
-    count: u64,
-    /// About how many bytes of the journal they take.
-    bytes: u64,
-    /// What few places have.
-    seen: Option<Box<Seen>>,
-}
-
-#[derive(Default)]
-struct Seen {
-    redelivered: LsnSet,
-    /// Delivery counts and delays that are not 0.
-    noted: AHashMap<u64, (u32, u64)>,
-}
-
-/// Places and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    pub(super) places: u64,
-    pub(super) bytes: u64,
-}
-
 impl Area {
     pub(super) fn new(segment: u64, last: u64) -> Self {
         Self { segment, last, queues: AHashMap::new(), quiet: Quiet::default() }
@@ -52,14 +27,13 @@ impl Area {
     /// Nothing more comes to it for now: what is known of its queues can be put together closely. No
     /// LSN of it is below `first`.
     pub(super) fn rest(&mut self, first: u64) {
-        let is_quiet = |places: &Places| places.seen.is_none() && places.lsns.is_short();
-        let quiet = self.queues.iter().filter(|(_, places)| is_quiet(places));
+        let quiet = self.queues.iter().filter(|(_, places)| places.quiet().is_some());
         let mut queues: Vec<u64> = quiet.map(|(queue, _)| *queue).collect();
         queues.sort_unstable();
         self.quiet = Quiet::above(first);
         for queue in queues {
-            if let Some(places) = self.queues.get(&queue)
-                && self.quiet.push(queue, &places.lsns, places.bytes)
+            if let Some(sizes) = self.queues.get(&queue).and_then(Places::quiet)
+                && self.quiet.push(queue, sizes)
             {
                 self.queues.remove(&queue);
             }
@@ -68,32 +42,29 @@ impl Area {
         self.queues.shrink_to_fit();
     }
 
-    /// Adds unsettled places of the `count` messages from `first` on, and their share of the messages'
-    /// bytes.
+    /// Adds unsettled places of the `count` messages from `first` on, which are of a like size, and their
+    /// share of the messages' bytes.
     pub(super) fn add(&mut self, queue: u64, first: u64, count: u64, bytes: u64) {
         self.wake(queue);
-        let places = self.queues.entry(queue).or_default();
-        places.lsns.insert(first, count);
-        places.count += count;
-        places.bytes += bytes;
+        self.queues.entry(queue).or_default().add(first, count, bytes);
     }
 
     /// How many places of a queue are not settled, if nothing more is known of any of them.
     pub(super) fn plain(&self, queue: u64) -> Option<u64> {
         match self.queues.get(&queue) {
-            Some(places) => places.seen.is_none().then_some(places.count),
-            None => Some(self.quiet.get(queue).map_or(0, Waiting::count)),
+            Some(places) => places.plain(),
+            None => Some(self.quiet.get(queue).map(Waiting::count).sum()),
         }
     }
 
     /// The queue is to be changed.
     fn wake(&mut self, queue: u64) -> Option<&mut Places> {
         // Mostly it is awake, or nothing here is quiet.
-        if !self.queues.contains_key(&queue)
-            && let Some((lsns, bytes)) = self.quiet.take(queue)
-        {
-            let count = lsns.iter().count() as u64;
-            self.queues.insert(queue, Places { lsns, count, bytes, seen: None });
+        if !self.queues.contains_key(&queue) {
+            let places = Places::unseen(self.quiet.take(queue));
+            if !places.is_empty() {
+                self.queues.insert(queue, places);
+            }
         }
         self.queues.get_mut(&queue)
     }
@@ -101,55 +72,48 @@ impl Area {
     /// Settles what is there of the `count` messages from `start` on.
     pub(super) fn settle(&mut self, queue: u64, start: u64, count: u64) -> Amount {
         let Some(places) = self.wake(queue) else { return Amount::default() };
-        let settled = places.lsns.remove(start, count);
-        if settled >= places.count || places.lsns.is_empty() {
-            return self.drop_queue(queue);
+        let settled = places.settle(start, count);
+        if places.is_empty() {
+            self.queues.remove(&queue);
         }
-        let bytes = u128::from(places.bytes) * u128::from(settled) / u128::from(places.count);
-        let bytes = u64::try_from(bytes).unwrap_or(places.bytes);
-        places.count -= settled;
-        places.bytes -= bytes;
-        if let Some(seen) = &mut places.seen {
-            seen.redelivered.remove(start, count);
-            if !seen.noted.is_empty() {
-                for lsn in start..start.saturating_add(count) {
-                    seen.noted.remove(&lsn);
-                }
-            }
-        }
-        Amount { places: settled, bytes }
+        settled
     }
 
     /// Settles all places of a queue.
     pub(super) fn drop_queue(&mut self, queue: u64) -> Amount {
         self.wake(queue);
-        let places = self.queues.remove(&queue).unwrap_or_default();
-        Amount { places: places.count, bytes: places.bytes }
+        self.queues.remove(&queue).unwrap_or_default().amount()
     }
 
     /// The place of message `lsn` in `queue`, unless it is settled.
     pub(super) fn place(&self, queue: u64, lsn: u64) -> Option<RecoveredPlace> {
-        match self.queues.get(&queue) {
-            Some(places) => places.lsns.contains(lsn).then(|| places.place(queue, lsn)),
-            None => self.quiet.get(queue)?.contains(lsn).then(|| unseen(queue)),
+        if let Some(places) = self.queues.get(&queue) {
+            return places.contains(lsn).then(|| places.place(queue, lsn));
         }
+        let is_quiet = self.quiet.get(queue).any(|waiting| waiting.contains(lsn));
+        is_quiet.then(|| unseen(queue))
     }
 
     /// The unsettled places of a queue, ascending by LSN.
     pub(super) fn places(&self, queue: u64) -> impl Iterator<Item = (u64, RecoveredPlace)> {
-        let places = self.queues.get(&queue).into_iter();
-        let quiet = self.quiet.get(queue).into_iter();
-        places
-            .flat_map(move |places| {
-                places.lsns.iter().map(move |lsn| (lsn, places.place(queue, lsn)))
-            })
-            .chain(quiet.flat_map(Waiting::lsns).map(move |lsn| (lsn, unseen(queue))))
+        let places = self.queues.get(&queue);
+        let mut lsns: Vec<u64> = match places {
+            Some(places) => places.lsns().flatten().collect(),
+            None => self.quiet.get(queue).flat_map(Waiting::lsns).collect(),
+        };
+        // Those of each size are.
+        if !lsns.is_sorted() {
+            lsns.sort_unstable();
+        }
+        let place = move |lsn| places.map_or(unseen(queue), |places| places.place(queue, lsn));
+        lsns.into_iter().map(move |lsn| (lsn, place(lsn)))
     }
 
-    /// The unsettled places of all queues: each with the numbers of its messages, ascending.
+    /// The unsettled places of all queues: queues, some more than once, each with numbers of its messages,
+    /// ascending.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, Vec<u64>)> {
-        let awake =
-            self.queues.iter().map(|(queue, places)| (*queue, places.lsns.iter().collect()));
+        let awake = self.queues.iter();
+        let awake = awake.flat_map(|(queue, places)| places.lsns().map(|lsns| (*queue, lsns)));
         awake.chain(self.quiet.all().map(|(queue, waiting)| (queue, waiting.lsns().collect())))
     }
 
@@ -158,29 +122,11 @@ impl Area {
         let Some(old) = self.place(queue, lsn) else { return };
         let mut new = old;
         change(&mut new);
-        if new == old {
-            return;
+        if new != old
+            && let Some(places) = self.wake(queue)
+        {
+            places.note(lsn, new);
         }
-        let Some(places) = self.wake(queue) else { return };
-        let seen = places.seen.get_or_insert_default();
-        if new.redelivered {
-            seen.redelivered.insert(lsn, 1);
-        }
-        match (new.deliveries, new.delayed_until) {
-            (0, 0) => drop(seen.noted.remove(&lsn)),
-            noted => drop(seen.noted.insert(lsn, noted)),
-        }
-    }
-}
-
-impl Places {
-    /// What is known of one of them.
-    fn place(&self, queue: u64, lsn: u64) -> RecoveredPlace {
-        let seen = self.seen.as_ref();
-        let noted = seen.and_then(|seen| seen.noted.get(&lsn));
-        let (deliveries, delayed_until) = noted.copied().unwrap_or_default();
-        let redelivered = seen.is_some_and(|seen| seen.redelivered.contains(lsn));
-        RecoveredPlace { queue, deliveries, redelivered, delayed_until }
     }
 }
 

@@ -74,13 +74,6 @@ impl LsnSet {
     pub(super) const fn is_short(&self) -> bool {
         matches!(self, Self::Few(_))
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Few(few) => few.is_empty(),
-            Self::Many(many) => many.is_empty(),
-        }
-    }
 }
 
 const FEW: u64 = 16;
@@ -113,7 +106,6 @@ mod tests {
             for lsn in 0..230 {
                 prop_assert_eq!(set.contains(lsn), plain.contains(&lsn));
             }
-            prop_assert_eq!(set.is_empty(), plain.is_empty());
             prop_assert!(set.iter().eq(plain));
         }
     }

@@ -1,10 +1,13 @@
 //! Queues of which little waits in an area, and to which nothing more has happened, in a few bytes
 //! each: there can be thousands of them in every segment.
 
-use super::lsn_set::LsnSet;
+use std::ops::Range;
 
-/// Queues, each with the LSNs that wait in it and about how many bytes they take. Once made it is
-/// only taken from.
+use super::lsn_set::LsnSet;
+use super::places::Alike;
+
+/// Queues, each with the LSNs that wait in it and about how many bytes they take, once for each size of
+/// messages. Once made it is only taken from.
 #[derive(Default)]
 pub(super) struct Quiet {
     /// No LSN is below.
@@ -25,7 +28,7 @@ struct Row {
 
 const TAKEN: u32 = u32::MAX;
 
-/// What waits in one queue.
+/// What waits in one queue, of a like size.
 #[derive(Clone, Copy)]
 pub(super) struct Waiting<'a> {
     base: u64,
@@ -56,25 +59,25 @@ impl Quiet {
     }
 
     /// Adds a queue above those it has, unless it takes more than has room here: answers false then.
-    pub(super) fn push(&mut self, queue: u64, lsns: &LsnSet, bytes: u64) -> bool {
-        let Some(bytes) = u32::try_from(bytes).ok().filter(|bytes| *bytes != TAKEN) else {
-            return false;
-        };
-        let before = self.offsets.len();
-        for lsn in lsns.iter() {
-            let offset = lsn.checked_sub(self.base).and_then(|offset| u32::try_from(offset).ok());
-            let Some(offset) = offset else {
-                self.offsets.truncate(before);
-                return false;
-            };
-            self.offsets.push(offset);
+    pub(super) fn push(&mut self, queue: u64, sizes: &[Alike]) -> bool {
+        let (rows, offsets) = (self.rows.len(), self.offsets.len());
+        let has_room = sizes.iter().all(|alike| self.push_row(queue, alike).is_some());
+        if !has_room {
+            self.rows.truncate(rows);
+            self.offsets.truncate(offsets);
         }
-        let Ok(end) = u32::try_from(self.offsets.len()) else {
-            self.offsets.truncate(before);
-            return false;
-        };
+        has_room
+    }
+
+    fn push_row(&mut self, queue: u64, alike: &Alike) -> Option<()> {
+        let bytes = u32::try_from(alike.bytes).ok().filter(|bytes| *bytes != TAKEN)?;
+        for lsn in alike.lsns.iter() {
+            let offset = lsn.checked_sub(self.base)?;
+            self.offsets.push(u32::try_from(offset).ok()?);
+        }
+        let end = u32::try_from(self.offsets.len()).ok()?;
         self.rows.push(Row { queue, end, bytes });
-        true
+        Some(())
     }
 
     /// Lets go of room for more.
@@ -84,29 +87,33 @@ impl Quiet {
     }
 
     /// What waits in a queue, unless it was taken.
-    pub(super) fn get(&self, queue: u64) -> Option<Waiting<'_>> {
-        self.waiting(self.find(queue)?)
+    pub(super) fn get(&self, queue: u64) -> impl Iterator<Item = Waiting<'_>> {
+        self.find(queue).filter_map(|at| self.waiting(at))
     }
 
-    /// What waits in all queues that were not taken, ascending.
+    /// What waits in all queues that were not taken, by queue.
     pub(super) fn all(&self) -> impl Iterator<Item = (u64, Waiting<'_>)> {
         let rows = self.rows.iter().enumerate();
         rows.filter_map(|(at, row)| Some((row.queue, self.waiting(at)?)))
     }
 
     /// Takes a queue: it isn't here any more.
-    pub(super) fn take(&mut self, queue: u64) -> Option<(LsnSet, u64)> {
-        let at = self.find(queue)?;
-        let waiting = self.waiting(at)?;
-        let mut lsns = LsnSet::default();
-        waiting.lsns().for_each(|lsn| lsns.insert(lsn, 1));
-        let bytes = waiting.bytes;
-        self.rows.get_mut(at)?.bytes = TAKEN;
-        Some((lsns, bytes))
+    pub(super) fn take(&mut self, queue: u64) -> impl Iterator<Item = Alike> {
+        self.find(queue).filter_map(|at| {
+            let waiting = self.waiting(at)?;
+            let mut lsns = LsnSet::default();
+            waiting.lsns().for_each(|lsn| lsns.insert(lsn, 1));
+            let alike = Alike::new(lsns, waiting.bytes);
+            self.rows.get_mut(at)?.bytes = TAKEN;
+            Some(alike)
+        })
     }
 
-    fn find(&self, queue: u64) -> Option<usize> {
-        self.rows.binary_search_by_key(&queue, |row| row.queue).ok()
+    /// Where the queue is.
+    fn find(&self, queue: u64) -> Range<usize> {
+        let start = self.rows.partition_point(|row| row.queue < queue);
+        let rows = self.rows.get(start..).unwrap_or_default();
+        start..start + rows.iter().take_while(|row| row.queue == queue).count()
     }
 
     fn waiting(&self, at: usize) -> Option<Waiting<'_>> {
@@ -127,6 +134,12 @@ mod tests {
 
     use super::*;
 
+    fn alike(lsns: impl IntoIterator<Item = u64>, bytes: u64) -> Alike {
+        let mut set = LsnSet::default();
+        lsns.into_iter().for_each(|lsn| set.insert(lsn, 1));
+        Alike::new(set, bytes)
+    }
+
     proptest! {
         #[test]
         fn what_is_not_taken_is_there(
@@ -135,27 +148,32 @@ mod tests {
         ) {
             let mut quiet = Quiet::above(100);
             for (queue, lsns) in &queues {
-                let mut set = LsnSet::default();
-                lsns.iter().for_each(|lsn| set.insert(*lsn, 1));
-                prop_assert!(quiet.push(*queue, &set, queue * 3));
+                // Of two sizes, unless all are odd or even.
+                let (even, odd): (Vec<u64>, Vec<u64>) = lsns.iter().partition(|lsn| *lsn % 2 == 0);
+                let sizes = [alike(even, queue * 3), alike(odd, queue * 5)];
+                prop_assert!(quiet.push(*queue, &sizes));
             }
             quiet.seal();
             let mut plain: BTreeMap<u64, BTreeSet<u64>> = queues;
             for queue in taken {
                 let expected = plain.remove(&queue);
-                let got = quiet.take(queue);
-                prop_assert_eq!(got.as_ref().map(|(_, bytes)| *bytes), expected.as_ref().map(|_| queue * 3));
-                prop_assert_eq!(got.map(|(lsns, _)| lsns.iter().collect()), expected);
+                let got: Vec<Alike> = quiet.take(queue).collect();
+                let bytes: Vec<u64> = got.iter().map(|alike| alike.bytes).collect();
+                let expected_bytes = expected.iter().flat_map(|_| [queue * 3, queue * 5]);
+                prop_assert_eq!(bytes, expected_bytes.collect::<Vec<u64>>());
+                let got: BTreeSet<u64> = got.iter().flat_map(|alike| alike.lsns.iter()).collect();
+                prop_assert_eq!(got, expected.unwrap_or_default());
             }
-            let all = quiet.all().map(|(queue, waiting)| (queue, waiting.lsns().collect()));
-            prop_assert_eq!(&all.collect::<BTreeMap<u64, BTreeSet<u64>>>(), &plain);
+            let mut all: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+            quiet.all().for_each(|(queue, waiting)| all.entry(queue).or_default().extend(waiting.lsns()));
+            prop_assert_eq!(&all, &plain);
             for queue in 0..40 {
-                let waiting = quiet.get(queue);
-                let there = |waiting: Waiting<'_>| waiting.lsns().collect::<BTreeSet<_>>();
-                prop_assert_eq!(waiting.map(there), plain.get(&queue).cloned());
-                let Some(waiting) = waiting else { continue };
-                prop_assert_eq!(waiting.count(), there(waiting).len() as u64);
-                prop_assert!((0..500).all(|lsn| waiting.contains(lsn) == there(waiting).contains(&lsn)));
+                let there: BTreeSet<u64> = quiet.get(queue).flat_map(Waiting::lsns).collect();
+                prop_assert_eq!(&there, &plain.remove(&queue).unwrap_or_default());
+                let count: u64 = quiet.get(queue).map(Waiting::count).sum();
+                prop_assert_eq!(count, there.len() as u64);
+                let contains = |lsn| quiet.get(queue).any(|waiting| waiting.contains(lsn));
+                prop_assert!((0..500).all(|lsn| contains(lsn) == there.contains(&lsn)));
             }
         }
     }
@@ -163,15 +181,10 @@ mod tests {
     #[test]
     fn what_has_no_room_is_not_added() {
         let mut quiet = Quiet::above(100);
-        let set = |lsns: &[u64]| {
-            let mut set = LsnSet::default();
-            lsns.iter().for_each(|lsn| set.insert(*lsn, 1));
-            set
-        };
-        assert!(!quiet.push(1, &set(&[99, 101]), 1));
-        assert!(!quiet.push(1, &set(&[101, 101 + (1 << 32)]), 1));
-        assert!(!quiet.push(1, &set(&[101]), u64::from(TAKEN)));
-        assert!(quiet.push(1, &set(&[101]), 7));
-        assert!(quiet.get(1).is_some_and(|waiting| waiting.lsns().eq([101])));
+        assert!(!quiet.push(1, &[alike([99, 101], 1)]));
+        assert!(!quiet.push(1, &[alike([101, 101 + (1 << 32)], 1)]));
+        assert!(!quiet.push(1, &[alike([102], 1), alike([101], u64::from(TAKEN))]));
+        assert!(quiet.push(1, &[alike([101], 7)]));
+        assert!(quiet.get(1).flat_map(Waiting::lsns).eq([101]));
     }
 }
