@@ -44,6 +44,8 @@ pub(crate) fn restore(broker: &Broker, recovered: Recovered) -> Result<(), OpenE
                 .map_err(|source| OpenError::Definition { kind, source })?;
         }
     }
+    // Identities are never given twice while a message of the queue deleted meanwhile is in the journal.
+    broker.reserve_queues(recovered.last_queue);
     restore_backlogs(broker, recovered.backlogs, &queues)
 }
 
@@ -259,8 +261,6 @@ fn restore_backlogs(
     let (mut unknown, mut dropped) = (Vec::new(), 0);
     let stays_on_disk = memory(&backlogs) > broker.agenda.pager.budget() / 2;
     for backlog in backlogs {
-        // Identities are never given twice, also not that of a queue deleted meanwhile.
-        broker.reserve_queues(backlog.queue());
         let id = backlog.queue();
         if let Some(queue) = queues.present.get(&id) {
             queue.restore(&backlog, stays_on_disk, broker.store())?;

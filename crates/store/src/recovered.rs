@@ -11,6 +11,9 @@ pub struct Recovered {
     pub definitions: Vec<(Table, Vec<u8>, Vec<u8>)>,
     /// The messages that still wait in queues, by queue.
     pub backlogs: Vec<Backlog>,
+    /// The highest number of a queue that a message in the journal was routed to, settled or not; 0 without one.
+    /// Were a queue to have it again, and what settled those messages to get lost, they would be that queue's.
+    pub last_queue: u64,
     /// How the recovery went.
     pub report: RecoveryReport,
 }

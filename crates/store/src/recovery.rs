@@ -50,6 +50,8 @@ pub(crate) struct Journal {
     /// Definition changes not in their tables.
     pub(crate) changes: Vec<Change>,
     pub(crate) backlogs: Vec<Backlog>,
+    /// The highest number of a queue that a message was routed to.
+    pub(crate) last_queue: u64,
     pub(crate) report: RecoveryReport,
 }
 
@@ -127,6 +129,7 @@ pub(crate) fn recover(
     }
     let changes = std::mem::take(&mut fold.changes);
     live.crashed(fold.crashed_at);
+    let last_queue = fold.last_queue();
     let backlogs = fold.finish(&live);
     Ok(Journal {
         live,
@@ -139,6 +142,7 @@ pub(crate) fn recover(
         last: chain.previous,
         changes,
         backlogs,
+        last_queue,
         report,
     })
 }

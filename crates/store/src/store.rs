@@ -308,7 +308,8 @@ fn take_recovered(journal: &mut Journal, mut state: State, start: Instant) -> Re
     let definitions = state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
     journal.report.took = start.elapsed();
     let backlogs = std::mem::take(&mut journal.backlogs);
-    Recovered { definitions, backlogs, report: journal.report.clone() }
+    let last_queue = journal.last_queue;
+    Recovered { definitions, backlogs, last_queue, report: journal.report.clone() }
 }
 
 fn spawn<T: Send + 'static>(

@@ -17,6 +17,7 @@ mod delayed_retry;
 mod departed;
 mod expiry;
 mod history;
+mod identities;
 mod limits;
 mod order;
 mod paging;

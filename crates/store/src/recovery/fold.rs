@@ -26,6 +26,11 @@ impl Fold {
         self.crashed_at = self.crashed_at.max(last);
     }
 
+    /// The highest number of a queue that a message was routed to.
+    pub(crate) fn last_queue(&self) -> u64 {
+        self.queues.keys().copied().max().unwrap_or_default()
+    }
+
     /// The messages still waiting somewhere, by queue.
     pub(crate) fn finish(self, live: &Live) -> Vec<Backlog> {
         let Self { queues, crashed_at, .. } = self;
