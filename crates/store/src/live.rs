@@ -437,7 +437,10 @@ impl Live {
             return;
         }
         // Its first record was lost in a repair. It counts for the segment that had it, which is older
-        // and so keeps this one.
+        // and so keeps this one, and may not be moved here once more.
+        if let Some(tail) = self.segments.back_mut() {
+            tail.has_copies = true;
+        }
         let segment = old.segment;
         let share = bytes / (places.len() as u64).max(1);
         for place in places {

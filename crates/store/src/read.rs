@@ -79,29 +79,32 @@ impl Search<'_> {
         for (MovedStretch { segment, at, end, .. }, range) in stretches {
             let wanted = wanted.get(range).unwrap_or_default();
             let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or_default()];
-            if let Err(source) = segment.file.read_exact_at(&mut bytes, at) {
-                if self.map.lock().has(&segment) {
-                    let mut lost = Lost::default();
-                    let error = ReadError { path: segment.path.clone(), source };
-                    self.unreadable(error, &segment, at, wanted, &mut lost, found);
-                    lost.report();
-                }
+            if segment.file.read_exact_at(&mut bytes, at).is_ok()
+                && take_moved(&bytes, wanted, &mut found.messages)
+            {
+                self.unreadable.succeeded(wanted);
                 continue;
             }
-            self.unreadable.succeeded(wanted);
-            if !take_moved(&bytes, wanted, &mut found.messages)
-                && segment.file.read_exact_at(&mut bytes, at).is_ok()
-            {
-                // Perhaps it was only read wrongly.
+            // Perhaps it was only read wrongly. What is damaged must not cost what is beside it.
+            found.forget(wanted);
+            let skipped = read_around(&*segment.file, &mut bytes, at);
+            let is_whole = take_moved(&bytes, wanted, &mut found.messages);
+            if !self.map.lock().has(&segment) {
                 found.forget(wanted);
-                if !take_moved(&bytes, wanted, &mut found.messages) && self.map.lock().has(&segment)
-                {
-                    tracing::error!(
-                        "{} is damaged after byte {at}: messages moved there cannot be read; {WHAT_TO_DO}",
-                        segment.path.display()
-                    );
-                }
+                continue;
             }
+            let mut missing = wanted.to_vec();
+            keep_missing(&mut missing, &found.messages);
+            let mut lost = Lost::default();
+            match skipped {
+                Some((_, source)) => {
+                    let error = ReadError { path: segment.path.clone(), source };
+                    self.unreadable(error, &segment, at, &missing, &mut lost, found);
+                }
+                None if is_whole => self.unreadable.succeeded(wanted),
+                None => missing.iter().for_each(|lsn| lost.add(&segment.path, at, *lsn, None)),
+            }
+            lost.report();
         }
     }
 
@@ -217,15 +220,26 @@ const ATTEMPTS: u32 = 8;
 
 /// Adds those of `wanted` that are among moved messages. Answers false if some of these are damaged.
 fn take_moved(bytes: &[u8], wanted: &[u64], messages: &mut Vec<(Lsn, Bytes)>) -> bool {
-    let mut reader = Reader(bytes);
-    while let Some(record) = Record::read(&mut reader) {
-        if let Some(Entry::Moved { lsn, payload, .. }) = record.entry()
-            && wanted.binary_search(&lsn).is_ok()
-        {
-            messages.push((Lsn(lsn), Bytes::copy_from_slice(payload)));
+    let mut is_whole = true;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let mut reader = Reader(rest);
+        if let Some(record) = Record::read(&mut reader) {
+            if let Some(Entry::Moved { lsn, payload, .. }) = record.entry()
+                && wanted.binary_search(&lsn).is_ok()
+            {
+                messages.push((Lsn(lsn), Bytes::copy_from_slice(payload)));
+            }
+            rest = reader.0;
+            continue;
         }
+        is_whole = false;
+        // Each record says of which message it is: it is of no account how many there are between.
+        let next =
+            salvage::behind(rest, 0, true).or_else(|| salvage::to_the_end(rest, 8, u64::MAX));
+        rest = next.and_then(|next| rest.get(next..)).unwrap_or_default();
     }
-    reader.0.is_empty()
+    is_whole
 }
 
 /// What was found in a stretch.
@@ -239,6 +253,8 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
     let mut walk = Walk { found: Vec::with_capacity(wanted.len()), is_damaged: true };
     let mut wanted = wanted.iter().copied().peekable();
     let (mut lsn, mut left) = (from.lsn, from.left);
+    // The lengths of records lead from one to the next: they are as they were written.
+    let mut is_sure = false;
     // Of the unit before the first one nothing is known but that it has lower numbers.
     let mut last = (left > 0).then(|| lsn.saturating_add(u64::from(left) - 1));
     let mut reader = Reader(bytes);
@@ -268,18 +284,27 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
                 lsn = header.last().saturating_add(1);
                 continue;
             }
-            if body.is_some_and(|body| {
-                !header.counts(body) && salvage::from_body(&header, body).is_empty()
-            }) {
+            is_sure = body.is_some_and(|body| header.counts(body));
+            if !is_sure && body.is_some_and(|body| salvage::from_body(&header, body).is_empty()) {
                 return walk;
             }
             (lsn, left) = (header.first, header.count);
             continue;
         }
         let is_wanted = lsn == next;
-        let record =
-            if is_wanted { Record::read(&mut reader) } else { Record::read_own(&mut reader) };
-        let Some(record) = record else { return walk };
+        let rest = reader.0;
+        let record = if is_sure && !is_wanted {
+            Record::read_own(&mut reader)
+        } else {
+            Record::read(&mut reader)
+        };
+        let Some(record) = record else {
+            let next = salvage::behind(rest, 0, false).filter(|_| !is_wanted);
+            let Some(next) = next.and_then(|next| rest.get(next..)) else { return walk };
+            reader = Reader(next);
+            (lsn, left) = (lsn + 1, left - 1);
+            continue;
+        };
         if is_wanted && let Some(Entry::Message { payload, .. }) = record.entry() {
             walk.found.push((lsn, payload));
         }

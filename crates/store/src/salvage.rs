@@ -18,44 +18,59 @@ pub(crate) struct Run<'a> {
 pub(crate) fn from_body<'a>(header: &UnitHeader, body: &'a [u8]) -> Vec<Run<'a>> {
     let count = u64::from(header.count);
     let mut runs = Vec::new();
-    if readable(body, count) == (count, body.len()) {
+    let (mut index, mut at) = readable(body, count);
+    if (index, at) == (count, body.len()) {
         // All are whole, yet some are not those that were written here: nobody can say which.
         return runs;
     }
-    let mut at = 0;
-    let mut index = 0;
-    while index < count {
-        let (taken, length) = readable(body.get(at..).unwrap_or_default(), count - index);
-        push(&mut runs, header.first + index, taken, body.get(at..at + length));
+    push(&mut runs, header.first, index, body.get(..at));
+    let (sure, sure_index, sure_at) = (runs.len(), index, at);
+    while index < count
+        && let Some(next) = behind(body, at, index + 1 == count)
+    {
+        index += 1;
+        let (taken, length) = readable(body.get(next..).unwrap_or_default(), count - index);
+        push(&mut runs, header.first + index, taken, body.get(next..next + length));
         index += taken;
-        at += length;
-        if index >= count {
-            break;
+        at = next + length;
+    }
+    match (index == count, at == body.len()) {
+        (true, true) => return runs,
+        (false, false) => {}
+        // One of the lengths was none.
+        _ => {
+            runs.truncate(sure);
+            (index, at) = (sure_index, sure_at);
         }
-        // What it says of its own length is believed if the next record, or the unit's end, is
-        // there.
-        let next = at + record::length_at(body.get(at..).unwrap_or_default()).unwrap_or_default();
-        let rest = body.get(next..).unwrap_or_default();
-        if next > at && (readable(rest, 1).0 == 1 || (next == body.len() && index + 1 == count)) {
-            index += 1;
-            at = next;
-            continue;
-        }
-        // The length is lost: what reaches to the unit's end without a fault is counted from there.
-        let most = count - index - 1;
-        let starts = (at + 8..body.len()).step_by(8);
-        let found = starts.map(|start| (start, body.get(start..).unwrap_or_default())).find_map(
-            |(start, rest)| {
-                let (taken, length) = readable(rest, most);
-                (taken > 0 && length == rest.len()).then_some((start, taken))
-            },
-        );
-        if let Some((start, taken)) = found {
-            push(&mut runs, header.first + (count - taken), taken, body.get(start..));
-        }
-        break;
+    }
+    // The length is lost: what reaches to the unit's end without a fault is counted from there.
+    let most = (count - index).saturating_sub(1);
+    if let Some(start) = to_the_end(body, at + 8, most) {
+        let rest = body.get(start..).unwrap_or_default();
+        let (taken, _) = readable(rest, most);
+        push(&mut runs, header.first + (count - taken), taken, Some(rest));
     }
     runs
+}
+
+/// The first place from `from` on where records begin, `most` at most, that reach to the end without a fault.
+pub(crate) fn to_the_end(bytes: &[u8], from: usize, most: u64) -> Option<usize> {
+    (from..bytes.len()).step_by(8).find(|start| {
+        let rest = bytes.get(*start..).unwrap_or_default();
+        readable(rest, most).1 == rest.len()
+    })
+}
+
+/// Where the record begins that follows the damaged one at `at`, if what that says of its own length can be
+/// believed: the next record is there, or it `is_last` and the end, and no whole records are skipped.
+pub(crate) fn behind(body: &[u8], at: usize, is_last: bool) -> Option<usize> {
+    let next = at + record::length_at(body.get(at..)?)?;
+    let follows = readable(body.get(next..)?, 1).0 == 1 || (is_last && next == body.len());
+    let skips = (at + 8..next).step_by(8).any(|start| {
+        let between = body.get(start..next).unwrap_or_default();
+        readable(between, u64::MAX).1 == between.len()
+    });
+    (follows && !skips).then_some(next)
 }
 
 /// The records of a unit whose header is lost. They must fill `bytes`, which ends where the next unit
@@ -156,6 +171,51 @@ mod tests {
                 let expected: Vec<u64> =
                     (10..15).filter(|lsn| *lsn != 10 + damaged as u64).collect();
                 assert_eq!(found, expected, "byte {byte}");
+            }
+        }
+    }
+
+    /// It may lead to just behind the next record, or the one after that.
+    #[test]
+    fn a_wrong_length_gives_no_record_the_number_of_another() {
+        let mut batch = Batch::new();
+        for index in 0..9_u8 {
+            batch.message(&[7], &[&[index; 32]]);
+        }
+        let whole = batch.bytes.get(unit::HEADER..).unwrap().to_vec();
+        assert_eq!(whole.len(), 9 * 64);
+        let digest = batch.digest.clone().finalize();
+        let length = whole.len() as u64;
+        let header = UnitHeader { first: 10, count: 9, digest, length, ..UnitHeader::default() };
+        for damaged in 0..9 {
+            for more in [64, 128, 192, 256] {
+                let mut body = whole.clone();
+                let at = damaged * 64 + 8;
+                let length = u64::from_le_bytes(body[at..at + 8].try_into().unwrap()) + more;
+                body[at..at + 8].copy_from_slice(&length.to_le_bytes());
+                let found = numbers(&from_body(&header, &body));
+                let expected: Vec<u64> =
+                    (10..19).filter(|lsn| *lsn != 10 + damaged as u64).collect();
+                assert_eq!(found, expected, "{damaged}, {more}");
+
+                // One further on is damaged as well, the next one or one whose length is lost.
+                for (other, byte) in [(damaged + 1, 40), (6, 14)] {
+                    if (damaged + 1..8).contains(&other) {
+                        let mut body = body.clone();
+                        body[other * 64 + byte] ^= 0x10;
+                        let bodies = from_body(&header, &body).into_iter().flat_map(|run| {
+                            let bytes = run.bytes.chunks(64).map(|record| u64::from(record[63]));
+                            (run.first..run.first + u64::from(run.count)).zip(bytes)
+                        });
+                        let bodies: Vec<(u64, u64)> = bodies.collect();
+                        let is_right = |(lsn, body): &(u64, u64)| *lsn == 10 + *body;
+                        assert!(
+                            bodies.iter().all(is_right),
+                            "{damaged}, {more}, {other}: {bodies:?}"
+                        );
+                        assert!(bodies.len() >= 9 - (other - damaged + 1), "{damaged}, {more}");
+                    }
+                }
             }
         }
     }

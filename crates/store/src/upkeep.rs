@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -427,13 +427,12 @@ impl UpkeepThread {
         for (queue, lsns) in unsettled {
             let mut lost: Vec<u64> = lsns.clone();
             lost.retain(|lsn| readable.binary_search(lsn).is_err());
-            let moved = self.shared.map.lock().find_moved(&lost);
-            let elsewhere = moved.into_iter().filter(|(to, _)| to.segment.number != segment.number);
-            for (_, range) in elsewhere.rev() {
-                lost.drain(range);
-            }
+            let mut lost: Vec<Lsn> = lost.into_iter().map(Lsn).collect();
+            // What can't be read for now is asked for again later.
+            let Ok(elsewhere) = self.shared.search(Duration::MAX).read(&lost) else { continue };
+            lost.retain(|lsn| elsewhere.binary_search_by_key(lsn, |(found, _)| *found).is_err());
             count += lost.len();
-            batch.ack(*queue, &lost.into_iter().map(Lsn).collect::<Vec<_>>());
+            batch.ack(*queue, &lost);
         }
         if count > 0 {
             tracing::error!(

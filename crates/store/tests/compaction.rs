@@ -200,60 +200,176 @@ fn what_is_damaged_costs_itself_and_keeps_nothing_else() {
     world.finish();
 }
 
-/// A process ended that was emptying the segment: what is damaged there lies elsewhere as well.
-#[test]
-fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
-    for (is_repaired, is_last) in [(false, false), (true, false), (false, true), (true, true)] {
-        let patience = Duration::from_millis(1);
-        let options = || StoreOptions {
-            read_patience: patience,
-            compaction_bytes_per_second: 1,
-            summary_from_bytes: 0,
-            ..options()
-        };
-        let first = first_segment();
+/// The disk of a process that ended while it was emptying the first segment, and what is waiting there.
+struct HalfEmptied {
+    disk: MemDisk,
+    waiting: BTreeMap<Lsn, (u64, Vec<u8>)>,
+    number: u64,
+    /// The messages of the first segment.
+    old: Vec<Lsn>,
+}
+
+fn options_of_half_emptied() -> StoreOptions {
+    StoreOptions {
+        read_patience: Duration::from_millis(1),
+        compaction_bytes_per_second: 1,
+        summary_from_bytes: 0,
+        ..options()
+    }
+}
+
+impl HalfEmptied {
+    /// Only the messages are kept of which that is said.
+    fn new(is_kept: impl Fn(usize) -> bool) -> Self {
+        Self::with(is_kept, 0, 0)
+    }
+
+    /// With others waiting behind them, and so many written after some have been moved.
+    fn with(is_kept: impl Fn(usize) -> bool, others: usize, after: usize) -> Self {
         // The first stretch of the segment is moved, which is a quarter of that, and hardly ever all of it.
-        let (world, old, file) = loop {
-            let mut world = World::with(options());
+        loop {
+            let mut world = World::with(options_of_half_emptied());
             let old: Vec<Lsn> = (0..50).map(|_| world.publish(1, 1000)).collect();
+            for _ in 0..others {
+                world.publish(3, 1000);
+            }
+            for (_, lsn) in old.iter().enumerate().filter(|(index, _)| !is_kept(*index)) {
+                world.ack(*lsn);
+            }
             while world.store.stats().moved_bytes == 0 {
                 let lsn = world.publish(2, 1000);
                 world.ack(lsn);
             }
-            world.store.close();
-            if let Ok(file) = world.disk.open(&first) {
-                break (world, old, file);
+            for _ in 0..after {
+                let lsn = world.publish(2, 1000);
+                world.ack(lsn);
             }
-        };
-        let World { disk, store, mut waiting, number, .. } = world;
-        drop(store);
-        let damaged = old[3];
+            world.store.close();
+            let World { disk, waiting, number, .. } = world;
+            if disk.open(&first_segment()).is_ok() {
+                break Self { disk, waiting, number, old };
+            }
+        }
+    }
+
+    /// Damages the first record of a message.
+    fn damage(&self, lsn: Lsn) {
+        let file = self.disk.open(&first_segment()).expect("opens");
         let bytes = content(&*file);
-        let (_, body) = &waiting[&damaged];
+        let (_, body) = &self.waiting[&lsn];
         let at = bytes.windows(body.len()).position(|window| window == body).expect("is there");
         file.write_all_at(&[&[0xff; 4]], at as u64 + 500).expect("writes");
-        if is_repaired {
-            let report = offline::repair(&disk, dir(), false).expect("is repaired");
-            assert_eq!(report.damages.len(), 1);
-        }
-
-        let (store, _) = open_with(&disk, options());
-        let mut batch = Batch::new();
-        if is_last {
-            for lsn in old.iter().filter(|lsn| **lsn > damaged) {
-                waiting.remove(lsn);
-                batch.ack(1, &[*lsn]);
-            }
-            store.append(&mut batch);
-        }
-        let mut world = World { disk, store, batch, waiting, number };
-        for _ in 0..1000 {
-            let lsn = world.publish(2, 1000);
-            world.ack(lsn);
-        }
-        assert!(world.disk.open(&first).is_err(), "the segment goes");
-        world.finish();
     }
+
+    fn open(self, is_kept: impl Fn(Lsn) -> bool) -> World {
+        self.open_with(is_kept, options_of_half_emptied())
+    }
+
+    /// Opens it, and acknowledges what is not kept any more.
+    fn open_with(self, is_kept: impl Fn(Lsn) -> bool, options: StoreOptions) -> World {
+        let Self { disk, mut waiting, number, old } = self;
+        let (store, _) = open_with(&disk, options);
+        let mut batch = Batch::new();
+        for lsn in old {
+            if !is_kept(lsn) && waiting.remove(&lsn).is_some() {
+                batch.ack(1, &[lsn]);
+            }
+        }
+        store.append(&mut batch);
+        World { disk, store, batch, waiting, number }
+    }
+
+    fn repair(&self) {
+        let report = offline::repair(&self.disk, dir(), false).expect("is repaired");
+        assert_eq!(report.damages.len(), 1);
+    }
+}
+
+/// Changes a byte in all records of a message, so far before its body. Answers in how many files.
+fn damage(disk: &MemDisk, body: &[u8], back: usize) -> usize {
+    let journal = dir().join("journal");
+    let mut damaged = 0;
+    for name in disk.list(&journal).expect("lists") {
+        // Files come and go meanwhile.
+        let Ok(file) = disk.open(&journal.join(name)) else { continue };
+        let bytes = content(&*file);
+        if let Some(at) = bytes.windows(body.len()).position(|window| window == body) {
+            let at = at - back;
+            file.write_all_at(&[&[!bytes[at]]], at as u64).expect("writes");
+            damaged += 1;
+        }
+    }
+    damaged
+}
+
+/// Writes until the first segment has gone, and some that come after it.
+fn finish_emptied(mut world: World) {
+    for _ in 0..1000 {
+        let lsn = world.publish(2, 1000);
+        world.ack(lsn);
+    }
+    assert!(world.disk.open(&first_segment()).is_err(), "the segment goes");
+    world.finish();
+}
+
+/// A process ended that was emptying the segment: what is damaged there lies elsewhere as well.
+#[test]
+fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
+    for (is_repaired, is_last) in [(false, false), (true, false), (false, true), (true, true)] {
+        let half_emptied = HalfEmptied::new(|_| true);
+        let damaged = half_emptied.old[3];
+        half_emptied.damage(damaged);
+        if is_repaired {
+            half_emptied.repair();
+        }
+        finish_emptied(half_emptied.open(|lsn| !is_last || lsn <= damaged));
+    }
+}
+
+/// Nor is it moved to where it lies, which would have it twice when that is emptied.
+#[test]
+fn the_only_moved_message_of_a_segment_is_moved_from_there() {
+    let half_emptied = HalfEmptied::new(|index| index == 3 || index == 45);
+    half_emptied.damage(half_emptied.old[3]);
+    half_emptied.repair();
+    // Before the segment that has the copy is full.
+    let options =
+        StoreOptions { compaction_bytes_per_second: u64::MAX, ..options_of_half_emptied() };
+    let world = half_emptied.open_with(|_| true, options);
+    while world.disk.open(&first_segment()).is_ok() {
+        thread::yield_now();
+    }
+    finish_emptied(world);
+}
+
+#[test]
+fn a_message_that_is_damaged_wherever_it_lies_keeps_nothing() {
+    // The segment with the copy is full, too: a start reads neither.
+    let mut half_emptied = HalfEmptied::with(|_| true, 300, 70);
+    let damaged = half_emptied.old[3];
+    let (_, body) = half_emptied.waiting.remove(&damaged).expect("waits");
+    assert!(damage(&half_emptied.disk, &body, 0) >= 2);
+    finish_emptied(half_emptied.open(|_| true));
+}
+
+/// One record is damaged in its body, one in its length, others in between.
+#[test]
+fn what_is_damaged_of_moved_messages_costs_itself_only() {
+    let mut world = World::new();
+    let old: Vec<Lsn> = (0..60).map(|_| world.publish(1, 200)).collect();
+    while world.disk.open(&first_segment()).is_ok() {
+        let lsn = world.publish(2, 1000);
+        world.ack(lsn);
+    }
+    let lost = [old[0], old[20], old[40], old[59]];
+    for (lsn, back) in lost.iter().zip([0, 8, 56, 1]) {
+        assert!(damage(&world.disk, &world.waiting[lsn].1, back) > 0);
+    }
+    let read = world.store.read(&old).expect("the disk is well");
+    let found: Vec<Lsn> = read.iter().map(|(lsn, _)| *lsn).collect();
+    let others: Vec<Lsn> = old.iter().copied().filter(|lsn| !lost.contains(lsn)).collect();
+    assert_eq!(found, others);
+    assert!(read.iter().all(|(lsn, payload)| world.waiting[lsn].1 == payload[..]));
 }
 
 #[test]
