@@ -1,5 +1,6 @@
 //! The writer: one thread that writes what gathered while the last sync ran, syncs, and tells.
 
+mod joined;
 mod journal_end;
 
 use std::{
@@ -236,7 +237,10 @@ impl Writer {
             self.end.lazy_since.get_or_insert(now);
             self.unwritten_since.get_or_insert(now);
         }
-        let write_due = self.unwritten_since.map(|since| since + options.lazy_write);
+        // The more are written together the less space they take.
+        let is_full = self.shared.counters.no_space.load(Relaxed);
+        let lazy_write = if is_full { options.lazy_sync } else { options.lazy_write };
+        let write_due = self.unwritten_since.map(|since| since + lazy_write);
         let due = self.sync_due();
         let is_due = due.is_some_and(|due| due <= now);
         let must_write =
@@ -280,6 +284,9 @@ impl Writer {
     /// Writes the units taken, tells, and counts what they changed.
     fn write(&mut self, sync: Sync) -> Result<(), Stop> {
         let size = self.units.iter().map(|unit| unit.body.len()).sum();
+        if self.shared.counters.no_space.load(Relaxed) {
+            joined::join(&mut self.units, &self.bytes);
+        }
         if !self.units.is_empty() {
             self.end.reopen()?;
         }

@@ -79,6 +79,39 @@ fn one_old_message_does_not_keep_the_disk_full() {
     publish(&store, 2, BODY);
 }
 
+/// A unit for each would take several times the space of the message.
+#[test]
+fn acknowledgements_one_by_one_of_small_messages_in_many_queues_end_it() {
+    let (store, _disk) = open(8);
+    let queues: Vec<u64> = (1..=8).collect();
+    let mut batch = Batch::new();
+    let mut filled = Vec::new();
+    while !store.stats().no_space {
+        batch.message(&queues, &[&[7; 100]]);
+        let lsn = store.append(&mut batch).last;
+        wait(&store, || store.durable_lsn() >= lsn);
+        filled.push(lsn);
+    }
+    for (index, lsn) in filled.iter().enumerate() {
+        // Some are given back before.
+        for queue in &queues {
+            batch.returned(*queue, &[(*lsn, 1)]);
+            store.append(&mut batch);
+            batch.ack(*queue, &[*lsn]);
+            store.append(&mut batch);
+        }
+        if index % 20 == 0 {
+            batch.nothing();
+            batch.set_durable();
+            let last = store.append(&mut batch).last;
+            wait(&store, || store.durable_lsn() >= last);
+        }
+    }
+    wait_for_space(&store);
+    wait(&store, || store.stats().live_places == 0);
+    publish(&store, 2, BODY);
+}
+
 /// What little a slow queue among many keeps of messages for all of them counts whole once it is moved.
 #[test]
 fn half_of_the_last_segment_is_left_for_settlements() {
