@@ -15,9 +15,9 @@ use std::{
 use thiserror::Error;
 
 use crate::{
-    Disk, Lsn, Store,
+    Disk, Lsn, OpenError, Store,
     disk::read_around,
-    folders,
+    folders, offline,
     recovery::scan::{Chain, Window},
     segment::{self, HEADER, HEADER_SIZE, MARK_ROOM, Segment},
     store::JOURNAL,
@@ -277,8 +277,8 @@ fn first_damage(segment: &Segment, end: u64, chain: &mut Chain) -> io::Result<Op
 }
 
 /// Whether `dir` holds a backup that was not finished.
-pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> bool {
-    disk.open(&dir.join(UNFINISHED)).is_ok()
+pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
+    offline::is_there(disk, &dir.join(UNFINISHED))
 }
 
 fn refused<'a>(

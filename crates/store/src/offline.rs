@@ -85,7 +85,7 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
     if names.is_empty() && !definitions::are_there(disk, dir)? {
         return Err(OfflineError::NoData { dir: dir.to_owned() });
     }
-    if backup::is_unfinished(disk, dir) {
+    if backup::is_unfinished(disk, dir)? {
         return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() }.into());
     }
     disk.lock(&dir.join(LOCK)).map_err(|error| {
@@ -96,7 +96,7 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<DiskLock, OfflineError> {
     })
 }
 
-fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, OpenError> {
+pub(crate) fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, OpenError> {
     match disk.open(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -69,7 +69,7 @@ impl Store {
         let start = Instant::now();
         let journal_dir = dir.join(JOURNAL);
         folders::create(&*disk, &journal_dir).map_err(refused("create", &journal_dir))?;
-        if backup::is_unfinished(&*disk, dir) {
+        if backup::is_unfinished(&*disk, dir)? {
             return Err(OpenError::UnfinishedBackup { dir: dir.to_owned() });
         }
         let lock = lock(&*disk, dir)?;
