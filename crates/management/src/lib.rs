@@ -13,7 +13,6 @@ mod answer;
 mod api;
 mod body;
 mod call;
-mod capacity;
 mod client;
 mod control;
 mod definitions;

@@ -14,14 +14,13 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use leveret_server::config::{Config, Storage, WebConfig};
-use leveret_server::{BoundListener, Server, StartError, Tls, steadily};
+use leveret_server::{BoundListener, HttpCapacity, Server, StartError, Tls, steadily};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Failure;
-use crate::capacity::Capacity;
 use crate::client::{Client, Peer};
 use crate::control::ControlSocket;
 use crate::dispatch;
@@ -137,7 +136,9 @@ impl Bound {
                 traces::run(config.clone(), name.clone(), Arc::clone(&spans), stop.clone())
             }));
         }
-        let served = |router| Served { node: Arc::clone(&node), router };
+        let listeners = api.len() + metrics.len() + usize::from(control.is_some());
+        let capacity = HttpCapacity::here(listeners);
+        let served = |router| Served { node: Arc::clone(&node), router, capacity };
         let router = web::with_web(dispatch::router(&node, &[ROUTES]));
         serving.accept_all("HTTP", api, &served(router));
         let router = dispatch::router(&node, &[METRICS_ROUTES]);
@@ -227,6 +228,8 @@ impl Management {
 struct Served {
     node: Arc<Node>,
     router: Router,
+    /// What all listeners have for connections.
+    capacity: HttpCapacity,
 }
 
 /// What connections come from.
@@ -323,7 +326,7 @@ impl Accepted {
 
 async fn accept(listener: Listener, served: Served, stop: CancellationToken, tasks: TaskTracker) {
     let mut is_short = false;
-    let (places, capacity) = (Arc::<Places>::default(), Capacity::here());
+    let places = Arc::<Places>::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -339,7 +342,7 @@ async fn accept(listener: Listener, served: Served, stop: CancellationToken, tas
                 }
                 let node = &served.node;
                 let WebConfig { connection_max, head_max, .. } = node.config().web;
-                let auto = || capacity.connections(head_max, listener.tls_bytes());
+                let auto = || served.capacity.connections(head_max, listener.tls_bytes());
                 let max = connection_max.map_or_else(auto, |max| max as usize);
                 let place = places.admit(accepted.address(), max, &node.turned_away);
                 let Some(place) = place.map(Arc::new) else { continue };
@@ -367,7 +370,7 @@ async fn serve(accepted: Accepted, place: &Arc<Place>, served: Served, stop: Can
         () = stop.cancelled() => return,
     };
     let Some((stream, connected)) = ready else { return };
-    let Served { node, router } = served;
+    let Served { node, router, .. } = served;
     let WebConfig { head_max, head_timeout, body_timeout, .. } = node.config().web;
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -25,8 +25,9 @@ pub struct Budgets {
 
 /// How large they are, in bytes.
 ///
-/// By default so large that all of them, taken twice, leave something of the memory. Only where it is very
-/// small they are more: the largest message and the longest body always fit.
+/// By default so large that all of them, taken twice, leave something of the memory, also beside connections
+/// that nobody has logged in on. Only where it is very small they are more: the largest message and the
+/// longest body always fit.
 #[derive(Debug)]
 struct Sizes {
     unfinished: u64,
@@ -56,7 +57,7 @@ impl Sizes {
             // What comes over HTTP is small, but for definitions.
             requests: web
                 .memory_max
-                .unwrap_or_else(|| part(16).max(longest_bodies).min(part(8)).max(web.body_max)),
+                .unwrap_or_else(|| part(16).max(longest_bodies).min(part(12)).max(web.body_max)),
         }
     }
 
@@ -90,7 +91,7 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission;
+    use crate::{admission, http_capacity};
 
     const MIB: u64 = 1 << 20;
 
@@ -98,11 +99,13 @@ mod tests {
     #[test]
     fn all_that_connections_may_take_is_less_than_there_is() {
         for memory in [256 * MIB, 512 * MIB, 1024 * MIB, 2048 * MIB, 8192 * MIB, 1 << 40] {
-            let sizes = Sizes::of(&Config::default(), Some(memory));
+            let config = Config::default();
+            let sizes = Sizes::of(&config, Some(memory));
             let Sizes { unfinished, uncommitted, unread, requests } = sizes;
             let most = 2 * (unfinished + uncommitted + unread + requests);
-            let most = most + admission::most_of_guests(memory);
-            assert!(most <= memory, "{most} of {memory}: {sizes:?}");
+            let of_http = http_capacity::most_of_connections(memory, config.web.head_max);
+            let most = most + admission::most_of_guests(memory) + of_http;
+            assert!(most < memory, "{most} of {memory}: {sizes:?}");
         }
     }
 
@@ -115,9 +118,9 @@ mod tests {
         let mut config = Config::default();
         let of_eight = [1024 * MIB, 512 * MIB, 1024 * MIB, 512 * MIB];
         assert_eq!(sizes(Some(8192 * MIB), &config), of_eight);
-        // Eight bodies of 20 MB, as far as that is no more than an eighth.
+        // Eight bodies of 20 MB, as far as that is no more than a twelfth.
         assert_eq!(sizes(Some(2048 * MIB), &config)[3], 160_000_000);
-        assert_eq!(sizes(Some(1024 * MIB), &config)[3], 128 * MIB);
+        assert_eq!(sizes(Some(1200 * MIB), &config)[3], 100 * MIB);
         assert_eq!(sizes(Some(64 * MIB), &config), [16 * MIB, 16 * MIB, 8 * MIB, 20_000_000]);
         assert_eq!(sizes(None, &config)[..3], [u64::MAX; 3]);
         config.amqp.unfinished_messages_max_per_node = Some(1);

@@ -25,6 +25,7 @@ mod fixed_limits;
 mod frame_trace;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod http_capacity;
 mod listener;
 mod message_memory;
 mod outbox;
@@ -49,8 +50,8 @@ pub use budget::{Budget, Part};
 pub use budgets::Budgets;
 pub use clock::now;
 pub use contained::{panics, report_panics, steadily};
+pub use http_capacity::HttpCapacity;
 pub use listener::BoundListener;
-pub use resources::memory_available;
 pub use sasl::{CertificateUser, Mechanism};
 pub use server::{Opened, Server, StartError};
 pub use spans::WaitingSpans;

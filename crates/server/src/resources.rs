@@ -12,7 +12,7 @@ pub(crate) fn memory_in_use() -> Option<u64> {
 
 /// Bytes of memory this process may have: the machine's, or less if a control group it is in (a
 /// container) has less.
-pub fn memory_available() -> Option<u64> {
+pub(crate) fn memory_available() -> Option<u64> {
     memory_available_below(Path::new("/"))
 }
 

@@ -197,7 +197,7 @@ pub(super) static WEB: [Setting; 18] = [
         key: "web.memory_max",
         about: "What requests over HTTP and their answers may take before each may an even share only; twice that is the most",
         live: true,
-        allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a sixteenth of the memory, and eight times web.body_max if that is no more than an eighth",
+        allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a sixteenth of the memory, and eight times web.body_max if that is no more than a twelfth",
         apply: |config, value| {
             config.web.memory_max = budget(value)?;
             Ok(())
@@ -219,7 +219,7 @@ pub(super) static WEB: [Setting; 18] = [
         key: "web.connection_max",
         about: "Most connections of each listener for HTTP; beyond that those of the address with the most make room",
         live: true,
-        allowed: "a number of connections from 1, or \"auto\" for what a thirty-second of the descriptors and a sixty-fourth of the memory bear, 1024 at most",
+        allowed: "a number of connections from 1, or \"auto\" for what a thirty-second of the descriptors and a sixty-fourth of the memory bear, less where more than four listeners share a sixteenth, 1024 at most",
         apply: |config, value| {
             let auto = value.word(&[("auto", None)]);
             let number = |_| value.integer(1..=u32::MAX).map(Some);
