@@ -8,6 +8,7 @@ mod browse;
 mod commit;
 mod consume;
 mod exchanges;
+mod history;
 mod import;
 mod publish;
 mod queues;
@@ -16,6 +17,7 @@ mod repeat;
 mod settle;
 mod tail;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use leveret_codec::AmqpError;
@@ -26,6 +28,7 @@ use serde_json::Value;
 pub use self::browse::{Moved, Movement};
 pub use self::consume::{Consume, Fetched, NewConsumer};
 pub use self::exchanges::DeclareExchange;
+use self::history::Repeated;
 pub use self::import::{Imported, Imports};
 use self::publish::Staging;
 pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket};
@@ -72,6 +75,8 @@ pub struct Session {
     turn: Turn,
     /// See [`placed`](Self::placed).
     placed: usize,
+    /// See [`repeat_history`](Self::repeat_history).
+    history: VecDeque<Repeated>,
     /// Its place in the counts of connections, if it is one.
     presence: Option<Presence>,
     /// Exclusive queues, deleted with the session.
@@ -196,6 +201,7 @@ impl Session {
             staging: Staging::default(),
             turn: Turn::new(),
             placed: 0,
+            history: VecDeque::new(),
             presence,
             owned: Vec::new(),
             actor: None,

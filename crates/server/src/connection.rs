@@ -39,6 +39,7 @@ use self::asking::Pending;
 use self::handshake::Client;
 pub(crate) use self::handshake::FRAME_MAX_MIN;
 use self::settle::{PendingSettlement, Settling};
+use self::topology::Bound;
 use crate::admission::{Admission, Guest};
 use crate::budgets::Budgets;
 use crate::channel::Channel;
@@ -122,6 +123,8 @@ pub(crate) struct Connection {
     policy_generation: u64,
     /// The permissions its consumers were last looked at with.
     own_permissions: Option<u64>,
+    /// The binding that is being given what its exchange repeats: nothing is read until it has that.
+    bound: Option<Bound>,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
@@ -241,6 +244,7 @@ impl Connection {
             check_interval: None,
             policy_generation: 0,
             own_permissions: None,
+            bound: None,
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,
@@ -272,6 +276,10 @@ impl Connection {
                 consumed = input.len();
                 next = Next::Close;
                 break;
+            }
+            if self.bound.is_some() {
+                next = self.repeat_history(is_short);
+                continue;
             }
             if self.session.as_ref().is_some_and(|session| session.placed() >= TURN_PLACES) {
                 next = Next::Yield;
@@ -320,7 +328,9 @@ impl Connection {
         }
         frame_trace::received(&self.peer, input.get(..consumed).unwrap_or_default());
         self.end_turn();
-        if let (Next::Read | Next::Yield | Next::Ask | Next::Close, Some(lsn)) = (next, self.gate) {
+        if let (Next::Read | Next::Yield | Next::Hold | Next::Ask | Next::Close, Some(lsn)) =
+            (next, self.gate)
+        {
             next = Next::Wait(lsn);
         }
         Received { consumed, next }
@@ -684,3 +694,6 @@ fn may_pass_gate(frame: &Frame<'_>) -> bool {
         FrameKind::Header | FrameKind::Body => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

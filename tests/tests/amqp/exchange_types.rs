@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use leveret_tests::codec::{Properties, Value, exchange, queue};
 use leveret_tests::{
-    Broker, Channel, bind, bind_exchange, declare, declare_exchange, passive, publish, table,
-    unbind,
+    Broker, Channel, bind, bind_exchange, consume, declare, declare_exchange, passive, publish,
+    table, unbind,
 };
 
 use crate::{bodies, check};
@@ -297,6 +297,36 @@ fn a_new_binding_gets_recent_history() {
     assert_eq!(channel.call(&passive("last")), "queue.declare-ok last 1 0");
 }
 
+/// As much as there may be, which takes several turns.
+#[test]
+fn a_long_history_comes_whole_and_before_what_is_published_behind_the_binding() {
+    const LENGTH: i32 = 10_000;
+    let broker = Broker::start();
+    let channel = broker.connect().channel(1);
+    let length = table([("x-recent-history-length", Value::I32(LENGTH))]);
+    channel.call(&exchange::Declare {
+        arguments: length.as_table(),
+        ..declare_exchange("x", "x-recent-history")
+    });
+    channel.call(&declare_exchange("all", "fanout"));
+    for queue in ["a", "b", "c"] {
+        channel.call(&declare(queue));
+        channel.call(&bind(queue, "all", ""));
+    }
+    for number in 0..LENGTH {
+        channel.publish("x", "k", number.to_string());
+    }
+    channel.send(&bind_exchange("all", "x", ""));
+    channel.publish("x", "k", LENGTH.to_string());
+    assert_eq!(channel.recv(), "exchange.bind-ok");
+    for queue in ["a", "b", "c"] {
+        channel.call(&consume(queue, queue));
+        for number in 0..=LENGTH {
+            assert_eq!(channel.recv().body(), number.to_string().as_bytes(), "{queue}");
+        }
+    }
+}
+
 #[test]
 fn history_is_of_twenty_unless_told_otherwise() {
     let broker = Broker::start();
@@ -352,10 +382,7 @@ fn what_was_seen_before_is_dropped() {
         }
         channel.publish(exchange, "queue", "unnamed");
         channel.recv();
-        let consume = leveret_tests::codec::basic::Consume {
-            no_ack: true,
-            ..leveret_tests::consume(queue, "t")
-        };
+        let consume = leveret_tests::codec::basic::Consume { no_ack: true, ..consume(queue, "t") };
         channel.call(&consume);
         assert_eq!(bodies(&channel, 5), ["a", "b", "c", "a", "unnamed"], "{exchange:?}");
         channel.call(&leveret_tests::cancel("t"));
@@ -366,7 +393,7 @@ fn what_was_seen_before_is_dropped() {
     for _ in 0..2 {
         send("delayed", "once", ("x-delay", Value::I32(30)));
     }
-    channel.call(&leveret_tests::consume("q", "t"));
+    channel.call(&consume("q", "t"));
     assert_eq!(bodies(&channel, 1), ["once"]);
     channel.call(&leveret_tests::cancel("t"));
     // A memory that lapses.
@@ -393,7 +420,7 @@ fn spread(
     for queue in queues {
         let answer = channel.call(&passive(queue)).to_string();
         let count = answer.split(' ').nth(2).unwrap().parse().unwrap();
-        let consume = leveret_tests::consume(queue, "spread");
+        let consume = consume(queue, "spread");
         let consume = leveret_tests::codec::basic::Consume { no_ack: true, ..consume };
         assert_eq!(channel.call(&consume), "basic.consume-ok spread");
         for key in bodies(channel, count) {

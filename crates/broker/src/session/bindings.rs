@@ -1,7 +1,7 @@
 //! `queue.bind`, `queue.unbind`, `exchange.bind` and `exchange.unbind`.
 
 use leveret_codec::{AmqpError, Table as Arguments, TableBuf};
-use leveret_engine::{Bound, DestinationName, Exchange, ExchangeKind, Topology};
+use leveret_engine::{Bound, DestinationName, ExchangeKind, Topology};
 use leveret_store::{Definition, Lsn, Table};
 use serde_json::{Value, json};
 
@@ -11,13 +11,13 @@ use crate::audit;
 use crate::definitions;
 use crate::direct_reply;
 use crate::limits::reached;
-use crate::queue::Purpose;
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
 use crate::vhost::Directory;
 
 impl Session {
-    /// Binds a queue or an exchange to a source exchange. The answer waits for the LSN.
+    /// Binds a queue or an exchange to a source exchange. The answer waits for the LSN, and for the
+    /// [history](Self::repeat_history) that the exchange repeats.
     ///
     /// # Errors
     /// 403 for the default exchange or without permission, 404 when an end is missing, 405 for
@@ -70,31 +70,12 @@ impl Session {
         });
         let commit = self.define(definition.as_slice());
         vhost.changed();
-        self.repeat_history(&directory, source, destination);
+        self.recall_history(&directory, source, destination);
         drop(directory);
         self.record("binding.created", |vhost| {
             (object(vhost, source, destination), Value::Null, about(routing_key, &arguments))
         });
         Ok(commit)
-    }
-
-    /// A new binding of a recent history exchange gets what the exchange has kept, but not while an
-    /// alarm has publishers wait: it is as good as publishing.
-    fn repeat_history(
-        &mut self,
-        directory: &Directory,
-        source: &str,
-        destination: DestinationName<'_>,
-    ) {
-        let keeper = directory.topology.exchange(source).and_then(Exchange::keeper);
-        let Some(keeper) = keeper.and_then(|id| directory.queue_by_id(id)) else { return };
-        let is_short = !self.broker.alarms().shortage().is_none();
-        if keeper.purpose != Purpose::History || is_short {
-            return;
-        }
-        for message in keeper.ready_messages() {
-            self.stage_for(directory, message, destination);
-        }
     }
 
     /// Removes a binding. A missing exchange, queue or binding is fine.

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
-use leveret_engine::{
-    Body, DestinationName, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet,
-};
+use leveret_engine::{Body, ExchangeKind, Message, MessageArena, NewMessage, Routable, RouteSet};
 use leveret_store::{Batch, Lsn};
 use smallvec::SmallVec;
 
@@ -17,16 +15,15 @@ use crate::arguments;
 use crate::buckets::{self, Buckets, Origin, Recorded};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::firehose::Tap;
-use crate::queue::{Purpose, SharedQueue, properties};
+use crate::queue::{Purpose, SharedQueue};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 use crate::spans::{PublishSpan, TRACE_PARENT};
-use crate::vhost::Directory;
 
 /// Messages that are written and synced as fast as one.
 const FEW_MESSAGES: usize = 4;
 /// Looks at bindings and exchanges that take as long as putting a message into a queue, about.
-const LOOKS_PER_PLACE: usize = 8;
+pub(super) const LOOKS_PER_PLACE: usize = 8;
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {
@@ -131,9 +128,9 @@ pub(super) struct Staging {
     /// Of those that are followed.
     spans: Vec<PublishSpan>,
     refused: Vec<u32>,
-    route_set: RouteSet,
+    pub(super) route_set: RouteSet,
     /// Messages routed so far.
-    routed: u64,
+    pub(super) routed: u64,
 }
 
 struct Pending {
@@ -279,40 +276,6 @@ impl Session {
         if let Some(ticket) = ticket {
             staging.tickets.push(Pending { ticket, record, refused: false });
         }
-    }
-
-    /// Stages a message that was published before for one destination, or for where that leads.
-    pub(super) fn stage_for(
-        &mut self,
-        directory: &Directory,
-        message: Message,
-        destination: DestinationName<'_>,
-    ) {
-        let staging = &mut self.staging;
-        let mut queues: SmallVec<[Arc<SharedQueue>; 4]> = SmallVec::new();
-        match destination {
-            DestinationName::Queue(name) => queues.extend(directory.queue(name).cloned()),
-            DestinationName::Exchange(name) => {
-                let properties = &properties(&message);
-                staging.routed = staging.routed.wrapping_add(1);
-                let drawn = self.id.0.rotate_left(32) ^ staging.routed;
-                let routable = Routable { keys: &[message.routing_key()], properties, drawn };
-                let now = self.turn.now();
-                let found = directory.route(name, routable, now, &mut staging.route_set);
-                self.placed += staging.route_set.work() / LOOKS_PER_PLACE;
-                if let Err(many) = found {
-                    let vhost = self.vhost.name();
-                    tracing::warn!(
-                        "exchange '{name}' in vhost '{vhost}' gets none of a message: {many}"
-                    );
-                }
-                let found = staging.route_set.as_slice().iter();
-                queues.extend(found.filter_map(|id| directory.queue_by_id(*id)).cloned());
-            }
-        }
-        // One that goes nowhere takes its time as well.
-        self.placed += queues.len().max(1);
-        staging.buckets.add(message, &queues, Origin::default(), &mut staging.records);
     }
 
     /// Whether anything is staged.

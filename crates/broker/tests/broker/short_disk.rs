@@ -378,7 +378,7 @@ fn what_may_get_somewhere_waits_for_space() {
         world.bind("dead", exchange, "");
     }
     world.bind("dead", "delayed", "delayed");
-    world.session.flush(&mut Vec::new());
+    world.session.repeat_all_history(|| true);
     world.session.finish();
     world.pass(10 * u64::from(TTL.unsigned_abs()));
     let mut dead = world.drain("dead");

@@ -143,8 +143,7 @@ pub(crate) fn bind(call: &Call) -> Outcome {
     let (source, destination) = (exchanges::name(call), destination(call));
     let mut session = call.session()?;
     let commit = session.bind(&source, destination, routing_key, arguments.as_table())?;
-    // What a recent history exchange repeats to its new binding.
-    session.flush(&mut Vec::new());
+    session.repeat_all_history(|| !call.node.stop.is_cancelled());
     session.finish();
     let key = properties_key(routing_key, &arguments);
     let location = format!("{}/{}", quoted(destination_name(call)), quoted(&key));

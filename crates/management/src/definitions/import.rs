@@ -294,7 +294,7 @@ impl Importer<'_> {
                 missing.1
             ))
         })?;
-        session.flush(&mut Vec::new());
+        session.repeat_all_history(|| true);
         session.finish();
         self.committed(commit);
         Ok(())

@@ -1,11 +1,17 @@
 //! `exchange.*` and `queue.*`.
 
-use leveret_broker::{DeclareExchange, DeclareQueue, DeleteIf};
+use leveret_broker::{DeclareExchange, DeclareQueue, DeleteIf, Session};
 use leveret_codec::{AmqpError, Table, exchange, queue};
 use leveret_engine::DestinationName;
 use leveret_store::Lsn;
 
-use super::Connection;
+use super::{Connection, Next, TURN_PLACES};
+
+/// A binding that is given the history of its exchange: what answers it, and waits for what.
+pub(super) struct Bound {
+    commit: Option<Lsn>,
+    answer: Vec<u8>,
+}
 
 impl Connection {
     pub(super) fn declare_exchange(
@@ -53,7 +59,9 @@ impl Connection {
         let destination = DestinationName::Exchange(bind.destination);
         let commit =
             self.session()?.bind(bind.source, destination, bind.routing_key, bind.arguments)?;
-        self.answer(bind.nowait, commit, |out| exchange::BindOk {}.encode_frame(number, out));
+        self.answer_bind(bind.nowait, commit, |out| {
+            exchange::BindOk {}.encode_frame(number, out);
+        });
         Ok(())
     }
 
@@ -110,7 +118,7 @@ impl Connection {
         let (queue, key) = self.queue_and_key(number, bind.queue, bind.routing_key)?;
         let destination = DestinationName::Queue(&queue);
         let commit = self.session()?.bind(bind.exchange, destination, &key, bind.arguments)?;
-        self.answer(bind.nowait, commit, |out| queue::BindOk {}.encode_frame(number, out));
+        self.answer_bind(bind.nowait, commit, |out| queue::BindOk {}.encode_frame(number, out));
         Ok(())
     }
 
@@ -159,6 +167,45 @@ impl Connection {
         if !nowait {
             self.reply_at(commit, encode);
         }
+    }
+
+    /// As [`answer`](Self::answer), once the binding has what a recent history exchange repeats to it.
+    fn answer_bind(
+        &mut self,
+        nowait: bool,
+        commit: Option<Lsn>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if !self.session.as_ref().is_some_and(Session::has_history) {
+            self.answer(nowait, commit, encode);
+            return;
+        }
+        let mut bound = Bound { commit, answer: Vec::new() };
+        if nowait {
+            bound.commit = None;
+        } else {
+            encode(&mut bound.answer);
+        }
+        self.bound = Some(bound);
+    }
+
+    /// Goes on with what a new binding is given, as far as the turn goes; then the bind is answered.
+    /// It is as good as publishing, for which nothing may be short.
+    pub(super) fn repeat_history(&mut self, is_short: bool) -> Next {
+        let Some(session) = &mut self.session else {
+            self.bound = None;
+            return Next::Read;
+        };
+        if is_short {
+            return Next::Hold;
+        }
+        if session.repeat_history(TURN_PLACES.saturating_sub(session.placed())) {
+            return Next::Yield;
+        }
+        if let Some(Bound { commit, answer }) = self.bound.take() {
+            self.reply_at(commit, |out| out.extend_from_slice(&answer));
+        }
+        Next::Read
     }
 
     pub(super) fn queue_name(&self, number: u16, name: &str) -> Result<String, AmqpError> {
