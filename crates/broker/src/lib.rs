@@ -85,6 +85,7 @@ pub use session::{
     Client, Confirmation, Consume, DeclareExchange, DeclareQueue, DeclaredQueue, DeletedQueue,
     Fetched, Imported, Imports, Moved, Movement, NewConsumer, Outcome, Prepared, Publish,
     Repeatable, Session, SessionId, SettleGroup, Settlement, Staged, Ticket, generated_name,
+    published_keys,
 };
 pub use spans::{SettleOutcome, Span, SpanMessage, SpanOptions, SpanSink, Step, TraceHeader};
 pub use stored::{key_names, queue_names};

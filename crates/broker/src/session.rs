@@ -31,7 +31,7 @@ pub use self::exchanges::DeclareExchange;
 use self::history::Repeated;
 pub use self::import::{Imported, Imports};
 use self::publish::Staging;
-pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket};
+pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket, published_keys};
 pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
 pub use self::repeat::Repeatable;
 pub use self::settle::{SettleGroup, Settlement};

@@ -229,6 +229,8 @@ fn session(
 
 #[cfg(test)]
 mod tests {
+    use leveret_broker::{DeclareQueue, Imported};
+    use leveret_codec::{ArrayBuilder, Properties, TableBuilder, TableLimits};
     use leveret_server::Server;
     use leveret_server::config::{Config, Storage};
 
@@ -243,6 +245,37 @@ mod tests {
         let server = Server::start(config).await.unwrap();
         let node = Node::new(&server, Vec::new(), None, CancellationToken::new());
         (server, Arc::new(node))
+    }
+
+    /// Letters that another broker had, which died in `orders`.
+    pub(super) fn set_up(node: &Node, actor: &Arc<Actor>, letters: usize) {
+        let mut session = Session::of_system(&node.broker, "/", Arc::clone(actor)).unwrap();
+        session.begin(now());
+        for name in ["orders", "dead"] {
+            let queue = DeclareQueue {
+                name,
+                durable: true,
+                exclusive: false,
+                auto_delete: false,
+                arguments: Default::default(),
+            };
+            session.declare_queue(queue).unwrap();
+        }
+        let death = TableBuilder::new().put("queue", "orders").put("reason", "rejected").build();
+        let deaths = ArrayBuilder::new().push(death.as_table()).build();
+        let headers = TableBuilder::new().put("x-death", deaths.as_array()).build();
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        let mut raw_properties = Vec::new();
+        properties.encode(&mut raw_properties);
+        let letter = Imported {
+            redelivered: false,
+            exchange: "",
+            routing_key: "dead",
+            raw_properties: &raw_properties,
+            body: b"b",
+        };
+        session.import("dead", &vec![letter; letters], None, &TableLimits::ACCEPTED).unwrap();
+        session.finish();
     }
 
     /// A hundred of those that have ended are remembered, of any number of users.

@@ -437,6 +437,35 @@ fn a_dead_letter_goes_back_to_its_queue_alone() {
     assert_eq!(channel.call(&passive("other")), "queue.declare-ok other 0 0");
 }
 
+/// A dry run says so before.
+#[test]
+fn a_dead_letter_goes_back_by_its_copies_as_well() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = set_up(&broker);
+    channel.call(&declare("copies"));
+    channel.call(&bind("copies", "shop", "copy"));
+    let copies = ArrayBuilder::new().push("copy").build();
+    let headers = TableBuilder::new().put("CC", copies.as_array()).build();
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("shop", "order.new"), &properties, b"with a copy");
+    assert!(channel.recv().starts_with("basic.ack"));
+    let got = channel.call(&get(ORDERS));
+    channel.send(&basic::Reject { requeue: false, ..reject(got.delivery_tag()) });
+    eventually(|| channel.call(&passive(DEAD)) == format!("queue.declare-ok {DEAD} 1 0"));
+    assert_eq!(bodies(&all(&channel, "copies")), ["with a copy"]);
+    let queues = |to: &str| {
+        let plan = json!({ "dry_run": true, "to": to });
+        let plan = api.call("POST", &format!("/leveret/replays/%2F/{DEAD}"), &plan).json();
+        plan["ways"][0]["queues"].clone()
+    };
+    assert_eq!(queues("exchange"), json!([ORDERS, "copies"]));
+    assert_eq!(queues("queue"), json!([ORDERS]));
+    assert_eq!(counts(&replay(&api, &json!({}))), [1, 0, 0, 0]);
+    for queue in [ORDERS, "copies"] {
+        assert_eq!(bodies(&all(&channel, queue)), ["with a copy"], "{queue}");
+    }
+}
+
 /// They are kept for as long as a replay runs, beside what requests may take.
 #[test]
 fn a_replay_that_looks_for_too_much_is_refused() {

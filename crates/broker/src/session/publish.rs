@@ -456,6 +456,21 @@ fn check_expiration(expiration: &[u8]) -> Result<(), AmqpError> {
     }
 }
 
+/// The keys by which a message with these properties is routed that is published with this one: also those in
+/// its headers `CC` and `BCC`.
+///
+/// # Errors
+/// 406 when one of the headers is no array.
+pub fn published_keys<'a>(
+    routing_key: &'a str,
+    properties: &Properties<'a>,
+) -> Result<SmallVec<[&'a str; 4]>, AmqpError> {
+    let (copies, _) = properties.headers.map(copies).transpose()?.unwrap_or_default();
+    let mut keys = Keys::from_slice(&[routing_key]);
+    keys.extend(copies);
+    Ok(keys)
+}
+
 /// The further routing keys in the `CC` and `BCC` headers, and those of the latter alone.
 fn copies(headers: Table<'_>) -> Result<(Keys<'_>, Keys<'_>), AmqpError> {
     let of = |header| {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use leveret_broker::{Vhost, refusal};
+use leveret_broker::{Vhost, published_keys, refusal};
 use leveret_codec::{Properties, TableLimits};
 use leveret_engine::{Millis, QueueId, Routable, RouteSet, TooManySteps};
 use serde_json::{Value, json};
@@ -39,14 +39,18 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
     let vhost = call.vhost()?;
     let (mut ways, mut routes) = (BTreeMap::<Way, u64>::new(), RouteSet::new());
     let (mut position, mut end, mut looked_at, mut bytes) = (0, 0, 0, 0);
-    while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
+    'looking: while looked_at < LOOKED_AT_MAX && bytes < LOOKED_AT_BYTES_MAX {
         let browsed = session.browse(&order.queue, position, AT_ONCE, AT_ONCE_BYTES)?;
         end = browsed.end;
         if browsed.next <= position {
             break;
         }
-        position = browsed.next;
-        for (_, entry) in browsed.messages {
+        for (at, entry) in browsed.messages {
+            // It may have far to go, and the broker waits for it when it stops.
+            if call.node.stop.is_cancelled() {
+                position = at;
+                break 'looking;
+            }
             looked_at += 1;
             bytes += entry.message.head_len() + entry.message.size();
             let properties = Properties::parse(entry.message.properties(), &TableLimits::ACCEPTED);
@@ -57,13 +61,15 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
             let Some(origin) = Origin::of(&entry.message, &properties, order.target) else {
                 continue;
             };
-            let way = way(&vhost, origin, call.now, &mut routes)?;
+            // Without one it stays.
+            let Some(way) = way(&vhost, origin, call.now, &mut routes)? else { continue };
             // What is noted of it stays in memory with what has been looked at.
             if !ways.contains_key(&way) {
                 bytes += size_of_val(&*way.queues);
             }
             *ways.entry(way).or_default() += 1;
         }
+        position = browsed.next;
     }
     let messages: u64 = ways.values().sum();
     let ways_total = ways.len();
@@ -90,17 +96,26 @@ pub(crate) fn plan(call: &Call, order: &Order, wanted: &Wanted) -> Result<Value,
     }))
 }
 
-fn way(vhost: &Vhost, origin: Origin, now: Millis, routes: &mut RouteSet) -> Result<Way, Failure> {
+fn way(
+    vhost: &Vhost,
+    origin: Origin,
+    now: Millis,
+    routes: &mut RouteSet,
+) -> Result<Option<Way>, Failure> {
     let Origin { exchange, routing_key, properties } = origin;
     let properties = Properties::parse(&properties, &TableLimits::ACCEPTED)?;
+    // No client could have published it.
+    let Ok(keys) = published_keys(&routing_key, &properties) else { return Ok(None) };
     let is_missing: Result<bool, TooManySteps> = vhost.topology(|topology| {
-        let message = Routable { keys: &[&*routing_key], properties: &properties, drawn: now.0 };
+        let message = Routable { keys: &keys, properties: &properties, drawn: now.0 };
         topology.route(&exchange, message, routes)?;
         Ok(!exchange.is_empty() && topology.exchange(&exchange).is_none())
     });
     let is_missing =
         is_missing.map_err(|many| refusal::routing_steps(&exchange, vhost.name(), many))?;
-    Ok(Way { exchange, routing_key, queues: routes.as_slice().to_vec(), is_missing })
+    drop(keys);
+    let queues = routes.as_slice().to_vec();
+    Ok(Some(Way { exchange, routing_key, queues, is_missing }))
 }
 
 /// The names of these queues. What an exchange keeps messages in has none.
@@ -111,4 +126,43 @@ fn names<'a>(
     let wanted: HashSet<&QueueId> = queues.collect();
     let all = vhost.queues().into_iter().map(|queue| (queue.id(), Arc::clone(queue.name())));
     all.filter(|(id, _)| wanted.contains(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Request;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use leveret_broker::{Actor, Place};
+
+    use super::super::tests::{node, set_up};
+    use super::*;
+    use crate::client::Peer;
+    use crate::dispatch;
+    use crate::routes::ROUTES;
+
+    #[tokio::test]
+    async fn a_plan_ends_where_the_broker_stops() {
+        let (server, node) = node().await;
+        set_up(&node, &Arc::new(Actor::at(Place::ControlSocket)), 3);
+        let router = TowerToHyperService::new(dispatch::router(&node, &[ROUTES]));
+        let plan = async || {
+            let order = json!({ "to": "queue", "dry_run": true }).to_string();
+            let request = Request::post("/api/leveret/replays/%2F/dead").extension(Peer::Operator);
+            let answer = router.call(request.body(Body::from(order)).unwrap()).await.unwrap();
+            let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+            serde_json::from_slice::<Value>(&body).unwrap()
+        };
+        let whole = plan().await;
+        assert_eq!((&whole["looked_at"], &whole["is_whole"]), (&json!(3), &json!(true)));
+        assert_eq!(
+            (&whole["messages"], &whole["ways"][0]["queues"]),
+            (&json!(3), &json!(["orders"]))
+        );
+        node.stop.cancel();
+        let begun = plan().await;
+        assert_eq!((&begun["looked_at"], &begun["is_whole"]), (&json!(0), &json!(false)));
+        server.stop().await;
+    }
 }

@@ -195,49 +195,18 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use leveret_broker::{Actor, DeclareQueue, Imported, Place, Session};
-    use leveret_codec::{ArrayBuilder, TableBuilder};
+    use leveret_broker::{Actor, Place};
     use tokio_util::sync::CancellationToken;
 
+    use super::super::tests::{node, set_up};
     use super::super::{Order, Progress, Target};
     use super::*;
     use crate::login;
     use crate::message_filter::Filter;
 
-    /// Letters that another broker had, which died in `orders`.
-    fn set_up(node: &Node, actor: &Arc<Actor>, letters: usize) {
-        let mut session = Session::of_system(&node.broker, "/", Arc::clone(actor)).unwrap();
-        session.begin(now());
-        for name in ["orders", "dead"] {
-            let queue = DeclareQueue {
-                name,
-                durable: true,
-                exclusive: false,
-                auto_delete: false,
-                arguments: Default::default(),
-            };
-            session.declare_queue(queue).unwrap();
-        }
-        let death = TableBuilder::new().put("queue", "orders").put("reason", "rejected").build();
-        let deaths = ArrayBuilder::new().push(death.as_table()).build();
-        let headers = TableBuilder::new().put("x-death", deaths.as_array()).build();
-        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
-        let mut raw_properties = Vec::new();
-        properties.encode(&mut raw_properties);
-        let letter = Imported {
-            redelivered: false,
-            exchange: "",
-            routing_key: "dead",
-            raw_properties: &raw_properties,
-            body: b"b",
-        };
-        session.import("dead", &vec![letter; letters], None, &TableLimits::ACCEPTED).unwrap();
-        session.finish();
-    }
-
     #[tokio::test]
     async fn a_step_ends_where_its_replay_is_cancelled() {
-        let (server, node) = super::super::tests::node().await;
+        let (server, node) = node().await;
         let actor = Arc::new(Actor::at(Place::ControlSocket));
         set_up(&node, &actor, 3);
         let (vhost, queue) = ("/".to_owned(), "dead".to_owned());
