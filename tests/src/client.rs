@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -70,10 +70,7 @@ impl Connection {
     /// # Errors
     /// If nobody listens, or the address is none of this machine's.
     pub fn dial_from(source: IpAddr, address: SocketAddr) -> std::io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
-        socket.connect(&address.into())?;
-        let wire = Wire::on(socket.into(), Arc::default())?;
+        let wire = Wire::on(socket_from(source, address)?, Arc::default())?;
         Ok(Self { wire: Rc::new(RefCell::new(wire)) })
     }
 
@@ -301,6 +298,14 @@ impl Channel {
             channel::Close { reply_code: 200, reply_text: "done", class_id: 0, method_id: 0 };
         assert_eq!(self.call(&close), "channel.close-ok");
     }
+}
+
+/// A socket that is connected, from one of this machine's addresses.
+pub(crate) fn socket_from(source: IpAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
 }
 
 fn client_capabilities() -> TableBuf {

@@ -1,7 +1,7 @@
 //! Certificates, and a client's side of TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use rustls::{
 use time::{Duration, OffsetDateTime};
 
 use crate::PATIENCE;
+use crate::client::socket_from;
 
 /// Who signs certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -283,10 +284,27 @@ pub fn connect_behind(
     client: &Arc<ClientConfig>,
     host: &str,
 ) -> io::Result<Stream> {
-    let host = ServerName::try_from(host.to_owned()).expect("a host");
-    let connection = ClientConnection::new(Arc::clone(client), host).map_err(io::Error::other)?;
     let mut socket = TcpStream::connect(address)?;
     socket.write_all(header)?;
+    shake_hands(socket, client, host)
+}
+
+/// The same from another address of this machine's, such as 127.0.0.2.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_from(
+    source: IpAddr,
+    address: SocketAddr,
+    client: &Arc<ClientConfig>,
+    host: &str,
+) -> io::Result<Stream> {
+    shake_hands(socket_from(source, address)?, client, host)
+}
+
+fn shake_hands(socket: TcpStream, client: &Arc<ClientConfig>, host: &str) -> io::Result<Stream> {
+    let host = ServerName::try_from(host.to_owned()).expect("a host");
+    let connection = ClientConnection::new(Arc::clone(client), host).map_err(io::Error::other)?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;

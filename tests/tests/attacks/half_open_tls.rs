@@ -57,7 +57,7 @@ fn half_open_tls() {
 }
 
 /// All of a large `ClientHello` but its last byte.
-fn endless_hello() -> Vec<u8> {
+pub(crate) fn endless_hello() -> Vec<u8> {
     let mut message = vec![0; LARGE];
     let body = u32::try_from(LARGE - 4).unwrap().to_be_bytes();
     message[..4].copy_from_slice(&[1, body[1], body[2], body[3]]);

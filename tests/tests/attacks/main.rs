@@ -19,6 +19,7 @@ mod consumers;
 mod declares;
 mod half_open;
 mod half_open_http;
+mod half_open_https;
 mod half_open_tls;
 mod patterns;
 mod scene;

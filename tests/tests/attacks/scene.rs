@@ -47,6 +47,8 @@ pub(crate) struct Target {
     pub(crate) trusting: Arc<tls::ClientConfig>,
     /// Of the HTTP API.
     pub(crate) management: SocketAddr,
+    /// The same over TLS.
+    pub(crate) management_tls: SocketAddr,
     pub(crate) metrics: SocketAddr,
     rounds: u64,
     until: Option<Instant>,
@@ -128,6 +130,8 @@ pub(crate) struct Aftermath {
     pub(crate) broker: Broker,
     /// What its metrics said while the attackers still held what they had.
     pub(crate) metrics: Metrics,
+    /// As attackers had it.
+    pub(crate) trusting: Arc<tls::ClientConfig>,
 }
 
 /// Metrics by name and labels.
@@ -140,7 +144,7 @@ impl Attack<'_> {
         let (home, authority) = (TempDir::new().expect("a directory"), Authority::new("root"));
         let wanted = Wanted { name: "localhost", hosts: &["localhost"], days: 1 };
         let (certificate, key) = authority.sign(&wanted).write(home.path(), "server");
-        let listeners = ["listen", "listen_tls", "management", "metrics"];
+        let listeners = ["listen", "listen_tls", "management", "management_tls", "metrics"];
         let listeners = listeners.map(|name| format!("{name} = \"127.0.0.1:0\"\n")).concat();
         let config = format!(
             "{listeners}[tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n\
@@ -157,6 +161,7 @@ impl Attack<'_> {
             tls: broker.address_of("AMQP over TLS"),
             trusting: tls::client(&authority.pem(), None),
             management: broker.management_address(),
+            management_tls: broker.address_of("management over TLS"),
             metrics: broker.metrics_address(),
             rounds: self.rounds,
             until: seconds.map(|time| Instant::now() + time),
@@ -204,7 +209,7 @@ impl Attack<'_> {
             print!("| {} | {per_second:.0} | {cost} ", self.name);
             check_work(&work, &usual);
         }
-        Some(Aftermath { broker, metrics: last })
+        Some(Aftermath { broker, metrics: last, trusting: target.trusting })
     }
 
     /// Asserts what it cost the broker, and says how much that was.
