@@ -5,9 +5,14 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 use leveret_engine::{AnyEntry, QueueId};
+use smallvec::SmallVec;
 
 use super::{DeadLettering, Death, Onward, Strategy, take_portion};
 use crate::broker::Broker;
+
+/// Exchanges that a letter may be passed on by, each the alternate of the one before: behind so many it is not
+/// looked whether there is one that leads on.
+const PASSED_MAX: usize = 8;
 
 impl Broker {
     /// Takes a portion of those out that get nowhere now, none from behind another of its queue that
@@ -46,14 +51,22 @@ impl Broker {
         }
         let Some(vhost) = self.vhost(&source.vhost) else { return true };
         let directory = vhost.directory.read();
-        let name = &*source.exchange;
-        if name.is_empty() {
-            let key = source.routing_key.as_deref();
-            return key.is_some_and(|key| directory.queue(key).is_none());
+        let (mut name, mut passed) = (&*source.exchange, SmallVec::<[&str; PASSED_MAX]>::new());
+        while passed.len() < PASSED_MAX {
+            if name.is_empty() {
+                let key = source.routing_key.as_deref();
+                return key.is_some_and(|key| directory.queue(key).is_none());
+            }
+            let Some(exchange) = directory.topology.exchange(name) else { return true };
+            if exchange.keeper().is_some() || directory.topology.has_bindings_from(name) {
+                return false;
+            }
+            passed.push(name);
+            match exchange.alternate() {
+                Some(alternate) if !passed.contains(&alternate) => name = alternate,
+                _ => return true,
+            }
         }
-        directory.topology.exchange(name).is_none_or(|exchange| {
-            let is_passed_on = exchange.alternate().is_some() || exchange.keeper().is_some();
-            !is_passed_on && !directory.topology.has_bindings_from(name)
-        })
+        false
     }
 }

@@ -291,6 +291,50 @@ fn what_waits_for_space_waits_no_more_once_it_would_get_nowhere() {
     assert_eq!(world.drain("dead"), bodies[3..]);
 }
 
+/// Alternates that lead nowhere themselves change nothing, whether they are missing, unbound, or each other's.
+#[test]
+fn what_only_alternates_would_get_does_not_wait_for_space_where_they_lead_nowhere() {
+    let disk = SimDisk::new(1);
+    let (mut world, _) = world_on(&disk, 0);
+    world.declare_exchange("unbound", "fanout");
+    let mut ways = vec![
+        ("missing".to_owned(), "not there".to_owned()),
+        ("to unbound".to_owned(), "unbound".to_owned()),
+        ("to default".to_owned(), String::new()),
+        ("there".to_owned(), "back".to_owned()),
+        ("back".to_owned(), "there".to_owned()),
+    ];
+    let nowhere = ways.len() as u64;
+    // Too many to look at them for each portion.
+    ways.extend((0..20).rev().map(|number| (number.to_string(), (number + 1).to_string())));
+    for (exchange, alternate) in &ways {
+        let alternate = [("alternate-exchange", Value::text(alternate))];
+        world.declare_exchange_with(exchange, "fanout", &alternate);
+    }
+    let queues: Vec<&str> = ways.iter().map(|(exchange, _)| &**exchange).collect();
+    let queues = [&queues[..ways.len() - 20], &["0"]].concat();
+    for queue in &queues {
+        let arguments = [
+            ("x-dead-letter-exchange", Value::text(queue)),
+            ("x-dead-letter-routing-key", Value::text("no queue")),
+        ];
+        world.declare(queue, &arguments);
+        world.publish("", queue, queue);
+    }
+    world.await_readable();
+    fill(&mut world, &disk);
+    for queue in &queues {
+        let got = world.get(queue).unwrap();
+        world.reject(got);
+    }
+    let _ = world.tick();
+    let unroutable = |world: &World| world.broker.dead_letter_counts().unroutable;
+    assert_eq!(unroutable(&world), nowhere);
+    make_room(&world, &disk);
+    world.pass(0);
+    assert_eq!(unroutable(&world), nowhere + 1);
+}
+
 #[test]
 fn what_would_get_nowhere_takes_nothing_along_that_would() {
     let disk = SimDisk::new(1);
@@ -342,8 +386,11 @@ fn what_may_get_somewhere_waits_for_space() {
     world.declare_exchange("history", "x-recent-history");
     let direct = [("x-delayed-type", Value::text("direct"))];
     world.declare_exchange_with("delayed", "x-delayed-message", &direct);
+    let alternate = [("alternate-exchange", Value::text("with alternate"))];
+    world.declare_exchange_with("with alternates", "fanout", &alternate);
     let dead_lettering = |exchange| ("x-dead-letter-exchange", Value::text(exchange));
-    let exchanges = ["with alternate", "bound to exchange", "history", "delayed"];
+    let exchanges =
+        ["with alternate", "with alternates", "bound to exchange", "history", "delayed"];
     for exchange in exchanges {
         world.declare(exchange, &[dead_lettering(exchange)]);
     }
@@ -383,7 +430,9 @@ fn what_may_get_somewhere_waits_for_space() {
     world.pass(10 * u64::from(TTL.unsigned_abs()));
     let mut dead = world.drain("dead");
     dead.sort_unstable();
-    assert_eq!(dead, ["bound to exchange", "careful", "delayed", "history", "with alternate"]);
+    let expected =
+        ["bound to exchange", "careful", "delayed", "history", "with alternate", "with alternates"];
+    assert_eq!(dead, expected);
     assert_eq!(world.drain("by own key"), ["by own key"]);
 }
 
