@@ -133,7 +133,7 @@ impl AccessControl {
     /// Whether [`authenticate`](Self::authenticate) will take its time, and much memory: that is not
     /// for a thread that serves others.
     pub fn takes_time(&self, user: &str, password: &[u8]) -> bool {
-        if user.is_empty() {
+        if user.is_empty() || password.is_empty() {
             return false;
         }
         let (name, are_costly) = (user, self.hashing == HashingAlgorithm::Argon2id);
@@ -203,8 +203,8 @@ impl AccessControl {
     /// An unknown user and a user without a password cost one hash like a wrong password does, and
     /// that as much as one of a new password, so the time of the answer does not tell which names
     /// exist. The same wrong password again costs nothing, whoever's it is said to be. An empty name is
-    /// nobody's and costs nothing: tokens come with it. `peer_is_loopback` is [`is_loopback`] of the peer's
-    /// address.
+    /// nobody's and costs nothing: tokens come with it. Nor does an empty password, which lets nobody in
+    /// whatever their hash is, as in RabbitMQ. `peer_is_loopback` is [`is_loopback`] of the peer's address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.
@@ -216,6 +216,9 @@ impl AccessControl {
     ) -> Result<Arc<User>, AuthFailure> {
         if user.is_empty() {
             return Err(AuthFailure::UnknownUser);
+        }
+        if password.is_empty() {
+            return Err(AuthFailure::BlankPassword);
         }
         let name = user;
         let Some(user) = self.user(name) else {
@@ -534,6 +537,9 @@ pub enum AuthFailure {
     /// The password does not belong to the user.
     #[error("invalid credentials: wrong password")]
     WrongPassword,
+    /// The password is empty, which lets in nobody.
+    #[error("invalid credentials: a blank password")]
+    BlankPassword,
     /// The user has no password and cannot log in with one.
     #[error("invalid credentials: the user has no password")]
     NoPassword,

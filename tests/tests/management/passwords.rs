@@ -9,6 +9,8 @@ const SHA256: &str = "rabbit_password_hashing_sha256";
 const OF_RABBITMQ: &str = "uJe+3Gd/w2c9/W8HHNmfRUWk0ctjF6Up+gIOIrkNAPZ+USOG";
 /// Of the password `guest`, with the salt `salt`, as RabbitMQ before 3.6 made them.
 const OF_OLD_RABBITMQ: &str = "c2FsdF+QGvKX6cwMP3DZldzzhp4=";
+/// Of the password that is empty, with the salt `salt`.
+const OF_NOTHING: &str = "c2FsdGNHmtaaCQslgnfsj7pvmUGaL/skiYFRBlfJRMzRFI6X";
 
 fn start(settings: &str) -> Option<(Broker, Api)> {
     let config = format!("management = \"127.0.0.1:0\"\n[auth]\n{settings}\n");
@@ -159,4 +161,17 @@ fn hashes_of_old_rabbitmqs_let_their_users_in() {
     put(&api, "old", &body);
     assert!(gets_in(&broker, "old", "guest"));
     assert!(!gets_in(&broker, "old", "Guest"));
+}
+
+/// RabbitMQ makes such users, by `rabbitmqctl add_user`, and lets none of them in.
+#[test]
+fn a_blank_password_lets_nobody_in_whatever_the_hash() {
+    let Some((broker, api)) = start("") else { return };
+    let user = json!({ "name": "blank", "password_hash": OF_NOTHING, "hashing_algorithm": SHA256,
+                       "tags": "administrator" });
+    assert_eq!(api.call("POST", "/definitions", &json!({ "users": [user] })).status, 204);
+    put(&api, "blank", &api.get("/users/blank"));
+    assert!(!gets_in(&broker, "blank", ""));
+    assert_eq!(api.with_login(Some("blank:")).call("GET", "/whoami", &Value::Null).status, 401);
+    assert_eq!(api.get("/users/blank")["password_hash"], OF_NOTHING);
 }

@@ -21,11 +21,22 @@ fn logs_in_by_password() {
     let access = directory();
     let user = access.authenticate("anna", b"anna", false).unwrap();
     assert!(user.has_tag(tag::ADMINISTRATOR));
-    assert_eq!(access.authenticate("anna", b"", false), Err(AuthFailure::WrongPassword));
     assert_eq!(access.authenticate("bert", b"bert", false), Err(AuthFailure::UnknownUser));
     let limits = UserLimits::default();
     access.put_user(User { name: "cert".into(), password_hash: None, tags: vec![], limits });
-    assert_eq!(access.authenticate("cert", b"", false), Err(AuthFailure::NoPassword));
+    assert_eq!(access.authenticate("cert", b"cert", false), Err(AuthFailure::NoPassword));
+}
+
+/// It costs nothing and says nothing, whoever's it is said to be.
+#[test]
+fn a_blank_password_lets_nobody_in() {
+    let access = directory().hashing_with(HashingAlgorithm::Argon2id);
+    access.put_user(User::with_password("blank", b"", ["administrator"]).unwrap());
+    for name in ["blank", "anna", "nobody"] {
+        assert!(!access.takes_time(name, b""), "{name}");
+        let refused = access.authenticate(name, b"", true);
+        assert_eq!(refused, Err(AuthFailure::BlankPassword), "{name}");
+    }
 }
 
 #[test]
