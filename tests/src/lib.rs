@@ -33,6 +33,7 @@ mod request;
 mod set_on_drop;
 pub mod tls;
 mod unconfirmed;
+mod warped;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ pub use request::{
 };
 pub use set_on_drop::SetOnDrop;
 pub use unconfirmed::Unconfirmed;
+pub use warped::Warped;
 
 /// How long any event is awaited before the test fails. Generous: it bounds, it measures nothing.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
 use leveret_broker::access::{AccessControl, Decision, Principal, Question};
@@ -110,9 +110,8 @@ impl Answers {
     }
 
     fn goes_on(&self, principal: &Principal) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let own = principal.own.as_ref();
-        principal.expires_at().is_none_or(|at| now < at)
+        !principal.has_expired()
             && own.is_none_or(|before| {
                 self.access.user(&before.name).is_some_and(|user| Arc::ptr_eq(&user, before))
             })

@@ -190,7 +190,7 @@ pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Op
         return None;
     }
     let access = node.broker.access();
-    let now = (Instant::now(), crate::node::now());
+    let now = Instant::now();
     let (key, principal) =
         node.sessions.find((headers, client.is_secure), access, lasting(node), now)?;
     access.check_origin(&principal.user.name, client.is_local).ok()?;
@@ -199,7 +199,7 @@ pub(crate) fn of_session(node: &Node, headers: &HeaderMap, client: Client) -> Op
 
 /// Whether the session has not ended.
 pub(crate) fn goes_on(node: &Node, key: SessionKey) -> bool {
-    let now = (Instant::now(), crate::node::now());
+    let now = Instant::now();
     node.sessions.goes_on(key, node.broker.access(), lasting(node), now)
 }
 

@@ -11,7 +11,6 @@ use axum::http::header::COOKIE;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leveret_broker::access::{AccessControl, Principal};
-use leveret_engine::Millis;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -87,7 +86,7 @@ impl Sessions {
         (headers, is_secure): (&HeaderMap, bool),
         access: &AccessControl,
         lasting: Lasting,
-        now: (Instant, Millis),
+        now: Instant,
     ) -> Option<(SessionKey, Principal)> {
         let mut sessions = self.0.lock();
         tokens(headers, is_secure).map(SessionKey::of).find_map(|key| {
@@ -96,7 +95,7 @@ impl Sessions {
                 sessions.remove(&key);
                 return None;
             };
-            session.used = now.0;
+            session.used = now;
             Some((key, principal))
         })
     }
@@ -107,7 +106,7 @@ impl Sessions {
         key: SessionKey,
         access: &AccessControl,
         lasting: Lasting,
-        now: (Instant, Millis),
+        now: Instant,
     ) -> bool {
         let sessions = self.0.lock();
         sessions.get(&key).is_some_and(|session| session.holder(access, lasting, now).is_some())
@@ -122,15 +121,10 @@ impl Session {
     /// Whose it is, if it has not ended. The broker's own user is looked up; what others said of
     /// theirs holds for the session. Where both had a say their tags are one list, of which none can
     /// be taken: other tags of the broker's own end the session.
-    fn holder(
-        &self,
-        access: &AccessControl,
-        lasting: Lasting,
-        (now, time): (Instant, Millis),
-    ) -> Option<Principal> {
+    fn holder(&self, access: &AccessControl, lasting: Lasting, now: Instant) -> Option<Principal> {
         let lasts = now.duration_since(self.used) < lasting.idle
             && now.duration_since(self.begun) < lasting.lifetime
-            && self.principal.expires_at().is_none_or(|at| time.0 < at.saturating_mul(1000));
+            && !self.principal.has_expired();
         if !lasts {
             return None;
         }
@@ -208,9 +202,10 @@ fn tokens(headers: &HeaderMap, is_secure: bool) -> impl Iterator<Item = &str> {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     use axum::http::HeaderValue;
-    use leveret_broker::access::User;
+    use leveret_broker::access::{Rights, TokenRights, User};
     use leveret_broker::{Actor, Broker, BrokerOptions};
     use leveret_store::{MemDisk, StoreOptions};
 
@@ -240,9 +235,13 @@ mod tests {
     }
 
     fn begin(sessions: &Sessions, broker: &Broker, name: &str, now: Instant) -> HeaderMap {
-        let cookie =
+        let begun =
             sessions.begin(&broker.access().user(name).unwrap().into(), true, MOST, now).unwrap();
-        let header = cookie.into_header();
+        cookie(&begun.into_header())
+    }
+
+    /// What a browser sends of it.
+    fn cookie(header: &str) -> HeaderMap {
         let pair = format!("other=1; {}", header.split(';').next().unwrap());
         HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())])
     }
@@ -253,7 +252,7 @@ mod tests {
         broker: &Broker,
         now: Instant,
     ) -> Option<String> {
-        let found = sessions.find((headers, true), broker.access(), LASTING, (now, Millis(0)));
+        let found = sessions.find((headers, true), broker.access(), LASTING, now);
         found.map(|(_, principal)| principal.user.name.clone())
     }
 
@@ -268,6 +267,22 @@ mod tests {
         let headers = begin(&sessions, &broker, "anna", now);
         assert_eq!(found(&sessions, &headers, &broker, after(60)), None);
         assert_eq!(found(&sessions, &headers, &broker, now), None, "it is gone");
+    }
+
+    #[test]
+    fn a_session_ends_with_its_token() {
+        let (sessions, broker, now) = (Sessions::default(), broker(&[]), Instant::now());
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let find = |expires_at| {
+            let rights = TokenRights { expires_at, ..TokenRights::default() };
+            let rights = Rights::Token(Arc::new(rights));
+            let principal = Principal { user: Arc::new(user("anna")), own: None, rights };
+            let header = sessions.begin(&principal, true, MOST, now).unwrap().into_header();
+            found(&sessions, &cookie(&header), &broker, now)
+        };
+        assert_eq!(find(Some(time - 1)), None);
+        assert_eq!(find(Some(time + 3600)).as_deref(), Some("anna"));
+        assert_eq!(find(None).as_deref(), Some("anna"));
     }
 
     #[test]
@@ -295,10 +310,9 @@ mod tests {
         let (sessions, broker, now) = (Sessions::default(), broker(&["anna"]), Instant::now());
         let (first, second) =
             (begin(&sessions, &broker, "anna", now), begin(&sessions, &broker, "anna", now));
-        let (key, _) =
-            sessions.find((&first, true), broker.access(), LASTING, (now, Millis(0))).unwrap();
+        let (key, _) = sessions.find((&first, true), broker.access(), LASTING, now).unwrap();
         sessions.end(key);
-        assert!(!sessions.goes_on(key, broker.access(), LASTING, (now, Millis(0))));
+        assert!(!sessions.goes_on(key, broker.access(), LASTING, now));
         assert_eq!(found(&sessions, &first, &broker, now), None);
         assert_eq!(found(&sessions, &second, &broker, now).as_deref(), Some("anna"));
     }
@@ -313,7 +327,7 @@ mod tests {
             let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::try_from(pair).unwrap())]);
             let counts = [true, false].map(|over_tls| {
                 let headers = (&headers, over_tls);
-                sessions.find(headers, broker.access(), LASTING, (now, Millis(0))).is_some()
+                sessions.find(headers, broker.access(), LASTING, now).is_some()
             });
             assert_eq!(counts, [is_secure, !is_secure], "{header}");
         }

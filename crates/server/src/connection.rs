@@ -259,7 +259,7 @@ impl Connection {
             session.begin(now);
         }
         self.has_published = false;
-        self.check_expiry(now);
+        self.check_expiry();
         self.cancel_unreadable();
         let is_short = !self.context.broker.alarms().shortage().is_none();
         let mut consumed = 0;

@@ -467,7 +467,7 @@ impl Driver {
                 }
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    self.connection.check_expiry(clock::now());
+                    self.connection.check_expiry();
                     self.connection.check_shares();
                     let now = Instant::now();
                     if self.connection.is_closing() && self.deadline.is_none() {
@@ -514,7 +514,7 @@ impl Driver {
     /// whether that happened now.
     fn expire_login(&mut self) -> bool {
         let was_over = self.connection.is_over();
-        self.connection.check_expiry(clock::now());
+        self.connection.check_expiry();
         let is_expired = self.connection.is_over() && !was_over;
         if is_expired {
             self.set_deadline();
@@ -524,8 +524,7 @@ impl Driver {
 
     /// When the client's login ends, if it does.
     fn expiry(&self) -> Option<Instant> {
-        let left = self.connection.expires_at()?.0.saturating_sub(clock::now().0);
-        Instant::now().checked_add(Duration::from_millis(left))
+        Instant::now().checked_add(self.connection.login_left()?)
     }
 
     /// Reads as much at a time as comes at a time.

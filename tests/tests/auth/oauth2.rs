@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use leveret_tests::codec::connection;
 use leveret_tests::tls::{self, Authority, Identity, ServerConfig, Wanted};
 use leveret_tests::{
-    Answer, Api, Broker, Connection, Login, bind, consume, declare, eventually, passive,
+    Answer, Api, Broker, Connection, Login, Warped, bind, consume, declare, eventually, passive,
 };
 use parking_lot::{Condvar, Mutex};
 use ring::rand::SystemRandom;
@@ -180,14 +180,18 @@ impl Provider {
         self.state.served.lock().times
     }
 
+    /// What has a broker take its tokens.
+    fn config(&self) -> String {
+        format!(
+            "management = \"127.0.0.1:0\"\n[auth]\nbackends = [\"oauth2\", \"internal\"]\n\
+             [auth_oauth2]\nresource_server_id = \"rabbitmq\"\njwks_uri = \"{}/keys\"\n",
+            self.url
+        )
+    }
+
     /// A broker that takes its tokens.
     pub(crate) fn broker(&self, more: &str) -> Option<(Broker, Api)> {
-        let config = format!(
-            "management = \"127.0.0.1:0\"\n[auth]\nbackends = [\"oauth2\", \"internal\"]\n\
-             [auth_oauth2]\nresource_server_id = \"rabbitmq\"\njwks_uri = \"{}/keys\"\n{more}",
-            self.url
-        );
-        let broker = Broker::configured(&config, WHY)?;
+        let broker = Broker::configured(&(self.config() + more), WHY)?;
         let api = Api::new(broker.management_address());
         Some((broker, api))
     }
@@ -468,6 +472,31 @@ fn a_connection_ends_with_its_token() {
         connection.recv(),
         "connection.close 320 0.0 CONNECTION_FORCED - credential expired"
     );
+}
+
+/// It is the clock by which it is let in: the broker's own follows one that is set for hours.
+#[test]
+fn a_connection_ends_with_its_token_also_where_the_clock_was_set() {
+    let provider = Provider::start();
+    let key = provider.key("one");
+    let token = |expires_at: u64| {
+        let mut claims = claims(ALL);
+        claims["exp"] = json!(expires_at);
+        provider.sign(&key, &claims)
+    };
+    let expired = "connection.close 320 0.0 CONNECTION_FORCED - credential expired";
+    let Some(warped) = Warped::start(&provider.config()) else { return };
+    warped.jump("-7200", "behind the broker's");
+    let connection = enter(&warped.broker, &token(in_seconds(0) - 3600)).unwrap();
+    assert_eq!(connection.channel(1).call(&declare("q")), "queue.declare-ok q 0 0");
+    let connection = enter(&warped.broker, &token(in_seconds(2) - 7200)).unwrap();
+    assert_eq!(connection.recv(), expired);
+    let Some(warped) = Warped::start(&provider.config()) else { return };
+    let before = enter(&warped.broker, &token(in_seconds(3600))).unwrap().channel(1);
+    warped.jump("+7200", "ahead of the broker's");
+    let connection = enter(&warped.broker, &token(in_seconds(2) + 7200)).unwrap();
+    assert_eq!(connection.recv(), expired);
+    assert_eq!(before.call(&declare("q")), expired);
 }
 
 /// Its consumers, too: nobody listens to it meanwhile, and deliveries would go on.

@@ -1,6 +1,7 @@
 //! Who has logged in, and where it stands what they may do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::authority::Authority;
 use super::token::TokenRights;
@@ -40,10 +41,19 @@ impl Principal {
         self.own.as_ref().is_some_and(|own| Arc::ptr_eq(own, &self.user))
     }
 
-    /// When the login ends, in seconds since 1970, if it does.
-    pub fn expires_at(&self) -> Option<u64> {
+    /// How long the login lasts yet, if it ends.
+    pub fn left(&self) -> Option<Duration> {
+        self.token()?.left()
+    }
+
+    /// Whether the login has ended.
+    pub fn has_expired(&self) -> bool {
+        self.token().is_some_and(|token| token.has_expired())
+    }
+
+    fn token(&self) -> Option<&TokenRights> {
         match &self.rights {
-            Rights::Token(token) => token.expires_at,
+            Rights::Token(token) => Some(token),
             Rights::Internal | Rights::Remote(_) => None,
         }
     }

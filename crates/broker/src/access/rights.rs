@@ -9,7 +9,7 @@ use super::authority::{Authority, Decision, Question, ResourceKind};
 use super::cache::{PermissionCache, Recent};
 use super::permission::PermissionKind;
 use super::principal::{Principal, Rights};
-use super::token::VhostRights;
+use super::token::{TokenRights, VhostRights};
 use super::topic_permission::TopicPermissionKind;
 use crate::refusal::Resource;
 
@@ -43,9 +43,8 @@ pub(crate) enum Verdict {
 
 /// What a token allows, until it expires.
 struct Token {
+    of_all: Arc<TokenRights>,
     rights: VhostRights,
-    /// In milliseconds.
-    expires_at: Option<Millis>,
     has_expired: bool,
 }
 
@@ -79,7 +78,7 @@ impl SessionRights {
             }
             Rights::Token(token) => Source::Token(Token {
                 rights: token.in_vhost(vhost),
-                expires_at: token.expires_at.map(|at| Millis(at.saturating_mul(1000))),
+                of_all: Arc::clone(token),
                 has_expired: false,
             }),
             Rights::Remote(authority) => Source::Remote(Answers {
@@ -128,7 +127,7 @@ impl SessionRights {
         match &mut self.source {
             Source::System | Source::Internal(_) => {}
             Source::Token(token) => {
-                let has_expired = token.expires_at.is_some_and(|at| at <= now);
+                let has_expired = token.of_all.has_expired();
                 if has_expired != token.has_expired {
                     token.has_expired = has_expired;
                     self.own_generation += 1;

@@ -6,6 +6,7 @@
 //! what the token claims.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use regex::{Regex, RegexBuilder};
 
@@ -58,6 +59,19 @@ enum Part {
 }
 
 impl TokenRights {
+    /// How long it lasts yet, if it ends. That goes by the system's clock, as the login did: the broker's own
+    /// follows one that is set only slowly, and would have a token that has just let in end at once, or last
+    /// for hours.
+    pub fn left(&self) -> Option<Duration> {
+        let end = UNIX_EPOCH.checked_add(Duration::from_secs(self.expires_at?))?;
+        Some(end.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+
+    /// Whether it has ended.
+    pub fn has_expired(&self) -> bool {
+        self.left().is_some_and(|left| left.is_zero())
+    }
+
     /// Whether it allows anything in the vhost.
     pub fn may_enter(&self, vhost: &str) -> bool {
         self.in_vhost(vhost).may_enter()

@@ -5,12 +5,13 @@
 //! permissions are looked at before anything else, that does nothing twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_auth::{Backends, Credentials, LoginRefused};
 use leveret_broker::access::{Authority, Decision, Principal, Question, Rights, is_loopback};
 use leveret_broker::refusal;
 use leveret_codec::{AmqpError, connection};
-use leveret_engine::{Body, Millis};
+use leveret_engine::Body;
 
 use super::{Connection, Next, Phase};
 
@@ -212,16 +213,15 @@ impl Connection {
         Ok(())
     }
 
-    /// When the login ends, if it does.
-    pub(crate) fn expires_at(&self) -> Option<Millis> {
-        let seconds = self.principal.as_ref().filter(|_| self.session.is_some())?.expires_at()?;
-        Some(Millis(seconds.saturating_mul(1000)))
+    /// How long the login lasts yet, if it ends.
+    pub(crate) fn login_left(&self) -> Option<Duration> {
+        self.principal.as_ref().filter(|_| self.session.is_some())?.left()
     }
 
     /// Closes the connection of a client whose login has ended.
-    pub(crate) fn check_expiry(&mut self, now: Millis) {
+    pub(crate) fn check_expiry(&mut self) {
         if let Phase::Running = self.phase
-            && self.expires_at().is_some_and(|at| at <= now)
+            && self.login_left().is_some_and(|left| left.is_zero())
         {
             tracing::warn!("closing AMQP connection ({}): credential has expired", self.label());
             self.fail(refusal::credential_expired());
