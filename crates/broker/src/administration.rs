@@ -78,16 +78,23 @@ impl<'a> Administration<'a> {
         self.broker
     }
 
-    /// Creates a vhost, or replaces what is said about it.
+    /// Creates a vhost, or replaces what is said about it by what `metadata` makes of that; of nothing if it
+    /// is new.
     ///
     /// # Errors
     /// When there are as many vhosts as there may be, and it is not one of them.
-    pub fn put_vhost(&self, name: &str, metadata: VhostMetadata) -> Result<Changed, TooManyVhosts> {
+    pub fn put_vhost(
+        &self,
+        name: &str,
+        metadata: impl FnOnce(VhostMetadata) -> VhostMetadata,
+    ) -> Result<Changed, TooManyVhosts> {
         let _changes = self.broker.changes.lock();
+        let vhost = self.broker.vhost(name);
+        let metadata = metadata(vhost.as_ref().map(|vhost| vhost.metadata()).unwrap_or_default());
         let key = definitions::key(&[name.as_bytes()]);
         let value = definitions::encode(&metadata);
         let after = json!(metadata);
-        let (change, before) = match self.broker.vhost(name) {
+        let (change, before) = match vhost {
             Some(vhost) => {
                 let before = std::mem::replace(&mut *vhost.metadata.write(), metadata);
                 (Change::Updated, json!(before))

@@ -448,10 +448,8 @@ impl Broker {
         let everything = Permission::new(".*", ".*", ".*")?;
         administration.put_permission(key, everything).map_err(failed)?;
         // Last: as long as it isn't there a start that was cut short is made up for.
-        let metadata = VhostMetadata {
-            description: "Default virtual host".to_owned(),
-            ..VhostMetadata::default()
-        };
+        let metadata =
+            |of_none| VhostMetadata { description: "Default virtual host".to_owned(), ..of_none };
         administration.put_vhost(&options.default_vhost, metadata)?;
         Ok(())
     }

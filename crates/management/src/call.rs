@@ -203,11 +203,19 @@ pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a 
 /// # Errors
 /// 400 when it is neither.
 pub(crate) fn flag(object: &Map<String, Value>, key: &str, absent: bool) -> Result<bool, Failure> {
+    Ok(given_flag(object, key)?.unwrap_or(absent))
+}
+
+/// The same, where it makes a difference that there is none.
+///
+/// # Errors
+/// As [`flag`].
+pub(crate) fn given_flag(object: &Map<String, Value>, key: &str) -> Result<Option<bool>, Failure> {
     match object.get(key) {
-        None => Ok(absent),
-        Some(Value::Bool(value)) => Ok(*value),
-        Some(Value::String(text)) if text == "true" => Ok(true),
-        Some(Value::String(text)) if text == "false" => Ok(false),
+        None => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(*value)),
+        Some(Value::String(text)) if text == "true" => Ok(Some(true)),
+        Some(Value::String(text)) if text == "false" => Ok(Some(false)),
         Some(other) => Err(Failure::BadRequest(json!(["not_boolean", other]))),
     }
 }

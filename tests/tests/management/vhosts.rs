@@ -86,3 +86,19 @@ fn nobody_enters_without_a_permission() {
     assert_eq!(api.call("DELETE", "/permissions/others/guest", &Value::Null).status, 204);
     assert_eq!(may_enter(), false);
 }
+
+/// A program that puts the same again and again knows nothing of it, and definitions may be older.
+#[test]
+fn a_protected_vhost_stays_so_until_that_is_taken_back() {
+    let Some((_broker, api)) = managed() else { return };
+    api.put("/vhosts/v", &json!({ "description": "first" }));
+    assert_eq!(api.call("POST", "/vhosts/v/deletion/protection", &Value::Null).status, 204);
+    api.put("/vhosts/v", &json!({ "description": "second" }));
+    let again = json!({ "vhosts": [{ "name": "v", "metadata": { "description": "third" } }] });
+    assert_eq!(api.call("POST", "/definitions", &again).status, 204);
+    assert_eq!(api.get("/vhosts/v")["description"], "third");
+    assert_eq!(api.get("/vhosts/v")["protected_from_deletion"], true);
+    assert_eq!(api.call("DELETE", "/vhosts/v", &Value::Null).status, 412);
+    api.put("/vhosts/v", &json!({ "protected_from_deletion": false }));
+    assert_eq!(api.call("DELETE", "/vhosts/v", &Value::Null).status, 204);
+}

@@ -62,11 +62,19 @@ fn a_deleted_vhost_takes_everything_with_it() {
     let key = PermissionKey::new("guest", "v");
     let metadata = VhostMetadata { description: "a test".to_owned(), ..Default::default() };
     assert_eq!(
-        broker.administration(&Actor::program()).put_vhost("v", metadata.clone()).unwrap().change,
+        broker
+            .administration(&Actor::program())
+            .put_vhost("v", |_| metadata.clone())
+            .unwrap()
+            .change,
         Change::Created
     );
     assert_eq!(
-        broker.administration(&Actor::program()).put_vhost("v", metadata.clone()).unwrap().change,
+        broker
+            .administration(&Actor::program())
+            .put_vhost("v", |_| metadata.clone())
+            .unwrap()
+            .change,
         Change::Updated
     );
     broker.administration(&Actor::program()).put_permission(key.clone(), everything()).unwrap();
@@ -111,7 +119,7 @@ fn a_deleted_vhost_takes_everything_with_it() {
     assert_eq!(*closed.0.lock(), ["vhost 'v' is deleted"]);
     assert!(broker.access().permission("guest", "v").is_none());
     // Whoever is still there adds nothing to a vhost that is gone, nor to its namesake.
-    broker.administration(&Actor::program()).put_vhost("v", VhostMetadata::default()).unwrap();
+    broker.administration(&Actor::program()).put_vhost("v", |_| VhostMetadata::default()).unwrap();
     broker.administration(&Actor::program()).put_permission(key, everything()).unwrap();
     let refused = session.declare_queue(durable("late", Table::EMPTY)).unwrap_err();
     assert_eq!(refused.reply_text(), "NOT_ALLOWED - vhost v not found");
@@ -127,7 +135,7 @@ fn a_deleted_vhost_takes_everything_with_it() {
 fn a_protected_vhost_stays() {
     let world = World::new();
     let protected = VhostMetadata { protected_from_deletion: true, ..Default::default() };
-    world.broker.administration(&Actor::program()).put_vhost("v", protected).unwrap();
+    world.broker.administration(&Actor::program()).put_vhost("v", |_| protected).unwrap();
     let world = world.restart();
     let refused =
         world.broker.administration(&Actor::program()).delete_vhost("v", &mut Turn::new());
@@ -135,7 +143,7 @@ fn a_protected_vhost_stays() {
     world
         .broker
         .administration(&Actor::program())
-        .put_vhost("v", VhostMetadata::default())
+        .put_vhost("v", |_| VhostMetadata::default())
         .unwrap();
     assert!(
         world.broker.administration(&Actor::program()).delete_vhost("v", &mut Turn::new()).is_ok()
@@ -218,7 +226,7 @@ fn queues_without_a_type_get_their_vhosts() {
     let mut world = World::new();
     let quorum =
         VhostMetadata { default_queue_type: Some(QueueType::Quorum), ..VhostMetadata::default() };
-    world.broker.administration(&Actor::program()).put_vhost("/", quorum).unwrap();
+    world.broker.administration(&Actor::program()).put_vhost("/", |_| quorum).unwrap();
     let classic = table(&[("x-queue-type", Value::text("classic"))]);
     let cases = [
         (durable("open", Table::EMPTY), "quorum"),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::limit;
 use crate::answer::{Answer, Failure, Outcome};
-use crate::call::{Call, flag};
+use crate::call::{Call, given_flag};
 use crate::client::Peer;
 use crate::list::{self, Field};
 use crate::message_stats::{self, ASIDE, OF_CHANNEL, READY, UNACKED, details};
@@ -84,10 +84,7 @@ pub(crate) fn entry(call: &Call) -> Outcome {
 pub(crate) fn put(call: &Call) -> Outcome {
     let body = call.object()?;
     let metadata = read_metadata(&body)?;
-    let is_traced = match body.get("tracing") {
-        None => None,
-        Some(_) => Some(flag(&body, "tracing", false)?),
-    };
+    let is_traced = given_flag(&body, "tracing")?;
     let name = call.part("name");
     let changed = put_vhost(call.administration(), name, metadata)?;
     let mut commit = changed.commit;
@@ -112,7 +109,7 @@ pub(crate) fn put(call: &Call) -> Outcome {
 pub(crate) fn put_vhost(
     administration: Administration<'_>,
     name: &str,
-    metadata: VhostMetadata,
+    metadata: impl FnOnce(VhostMetadata) -> VhostMetadata,
 ) -> Result<Changed, Failure> {
     let changed = administration.put_vhost(name, metadata);
     changed.map_err(|refused| Failure::bad_request(refused.to_string()))
@@ -139,7 +136,7 @@ pub(crate) fn unprotect(call: &Call) -> Outcome {
 
 fn set_protection(call: &Call, protected_from_deletion: bool) -> Outcome {
     let vhost = named(call)?;
-    let metadata = VhostMetadata { protected_from_deletion, ..vhost.metadata() };
+    let metadata = |before| VhostMetadata { protected_from_deletion, ..before };
     let changed = put_vhost(call.administration(), vhost.name(), metadata)?;
     Ok(Answer::done().after(changed.commit))
 }
@@ -238,11 +235,14 @@ pub(crate) fn metadata_json(metadata: &VhostMetadata) -> Value {
     })
 }
 
-/// What a body says of a vhost.
+/// What a body makes of what is said of a vhost: only its protection stays without being named, as in
+/// RabbitMQ, so that a program which puts the same again and again doesn't take it away.
 ///
 /// # Errors
 /// 400 for an unknown queue type.
-pub(crate) fn read_metadata(body: &Map<String, Value>) -> Result<VhostMetadata, Failure> {
+pub(crate) fn read_metadata(
+    body: &Map<String, Value>,
+) -> Result<impl FnOnce(VhostMetadata) -> VhostMetadata + use<>, Failure> {
     let default_queue_type = match body.get("default_queue_type") {
         None | Some(Value::Null) => None,
         Some(Value::String(name)) if name == "undefined" => None,
@@ -253,11 +253,14 @@ pub(crate) fn read_metadata(body: &Map<String, Value>) -> Result<VhostMetadata, 
             Some(parsed.map_err(invalid)?)
         }
     };
-    Ok(VhostMetadata {
-        description: body.get("description").and_then(Value::as_str).unwrap_or("").to_owned(),
-        tags: tags(body.get("tags")),
+    let description = body.get("description").and_then(Value::as_str).unwrap_or("").to_owned();
+    let tags = tags(body.get("tags"));
+    let protection = given_flag(body, "protected_from_deletion")?;
+    Ok(move |before: VhostMetadata| VhostMetadata {
+        description,
+        tags,
         default_queue_type,
-        protected_from_deletion: flag(body, "protected_from_deletion", false)?,
+        protected_from_deletion: protection.unwrap_or(before.protected_from_deletion),
     })
 }
 
