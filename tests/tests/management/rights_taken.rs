@@ -1,6 +1,8 @@
 //! What open connections may do when rights are taken away.
 
-use leveret_tests::codec::Properties;
+use std::collections::HashSet;
+
+use leveret_tests::codec::{Properties, basic, queue};
 use leveret_tests::{Api, Broker, Channel, Login, consume, declare, passive, publish, qos};
 use serde_json::{Value, json};
 
@@ -42,6 +44,28 @@ fn consumers_go_with_the_permission_to_read() {
     let reply = api.call("DELETE", "/permissions/%2F/anna", &Value::Null);
     assert_eq!(reply.status, 204);
     assert_eq!(channel.recv(), "basic.cancel kept nowait");
+}
+
+/// The broker doesn't look for each among all of its channel, which would take minutes.
+#[test]
+fn very_many_consumers_of_a_channel_go_at_once() {
+    const QUEUES: usize = 100;
+    const CONSUMERS: usize = 60_000;
+    let Some((broker, api)) = managed("") else { return };
+    let channel = anna(&broker, true);
+    for queue in 0..QUEUES {
+        channel.send(&queue::Declare { nowait: true, ..declare(&queue.to_string()) });
+    }
+    for tag in 0..CONSUMERS {
+        let (tag, queue) = (tag.to_string(), (tag % QUEUES).to_string());
+        channel.send(&basic::Consume { no_ack: true, nowait: true, ..consume(&queue, &tag) });
+    }
+    assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
+    permit(&api, "^$");
+    let cancelled: HashSet<String> =
+        channel.recv_many(CONSUMERS).iter().map(ToString::to_string).collect();
+    assert_eq!(cancelled.len(), CONSUMERS);
+    assert!(cancelled.iter().all(|one| one.starts_with("basic.cancel ")));
 }
 
 /// Its client is told of no cancel.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ahash::HashSet;
 use leveret_broker::{
     Consume, DIRECT_REPLY_TO, DeprecatedFeature, NewConsumer, Session, generated_name, refusal,
 };
@@ -160,14 +161,18 @@ impl Connection {
 
     /// The consumers of queues that the user may no longer read, by their channels. `None` if
     /// somebody has to be asked first.
-    pub(super) fn unreadable(&mut self) -> Option<Vec<(u16, Arc<str>)>> {
+    pub(super) fn unreadable(&mut self) -> Option<Vec<(u16, HashSet<Arc<str>>)>> {
         let mut unreadable = Vec::new();
         let Some(session) = &mut self.session else { return Some(unreadable) };
         for (number, channel) in &self.channels {
+            let mut tags = HashSet::default();
             for (tag, subscription) in &channel.consumers {
                 if !session.may_consume(&subscription.queue)? {
-                    unreadable.push((*number, Arc::clone(tag)));
+                    tags.insert(Arc::clone(tag));
                 }
+            }
+            if !tags.is_empty() {
+                unreadable.push((*number, tags));
             }
         }
         Some(unreadable)
@@ -194,9 +199,9 @@ impl Connection {
     }
 
     /// Cancels these.
-    pub(super) fn cancel_all(&mut self, consumers: Vec<(u16, Arc<str>)>) {
-        for (number, tag) in consumers {
-            self.cancel_where(number, |_, own, _| *own == tag);
+    pub(super) fn cancel_all(&mut self, consumers: Vec<(u16, HashSet<Arc<str>>)>) {
+        for (number, tags) in consumers {
+            self.cancel_where(number, |_, own, _| tags.contains(own));
         }
     }
 
