@@ -395,6 +395,23 @@ impl Session {
         }
     }
 
+    /// The same for all of these keys. What has to be asked about them is left behind at once, or as
+    /// many keys would have what refers to them looked at as often.
+    fn check_topics<'k>(
+        &mut self,
+        kind: TopicPermissionKind,
+        exchange: &str,
+        keys: impl Iterator<Item = &'k str>,
+    ) -> Result<(), AmqpError> {
+        for key in keys {
+            let checked = self.check_topic(kind, exchange, key);
+            if self.open_question().is_none() {
+                checked?;
+            }
+        }
+        if self.open_question().is_some() { Err(undecided()) } else { Ok(()) }
+    }
+
     /// The queue of this name, if this session may touch it.
     fn accessible_queue(&self, name: &str) -> Result<Arc<SharedQueue>, AmqpError> {
         let vhost = self.vhost.name();

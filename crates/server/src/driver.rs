@@ -222,7 +222,11 @@ impl Driver {
                     Resources::Stop => {}
                 },
                 Next::Ask => match self.ask().await {
-                    Resources::Found => continue,
+                    // Behind answers that were at hand: asking took no turn of its own then.
+                    Resources::Found => {
+                        self.let_others_go_on().await;
+                        continue;
+                    }
                     Resources::Never => return,
                     Resources::Stop => {}
                 },
@@ -387,17 +391,18 @@ impl Driver {
 
     /// Has somebody outside decide what the connection needs to go on. Boxed: few connections do.
     async fn ask(&mut self) -> Resources {
-        let Some(asking) = self.connection.asking() else { return Resources::Found };
         let context = Arc::clone(&self.context);
-        let asked = Instant::now();
-        let answered = tokio::select! {
-            answered = Box::pin(asking.ask(&context.backends)) => answered,
-            () = self.writer_gone.cancelled() => return Resources::Never,
-            () = self.told.cancelled() => return Resources::Stop,
-        };
-        // It was not the client that took the time.
-        self.deadline = self.deadline.map(|deadline| deadline + asked.elapsed());
-        self.connection.answered(answered);
+        while let Some(asking) = self.connection.asking() {
+            let asked = Instant::now();
+            let answered = tokio::select! {
+                answered = Box::pin(asking.ask(&context.backends)) => answered,
+                () = self.writer_gone.cancelled() => return Resources::Never,
+                () = self.told.cancelled() => return Resources::Stop,
+            };
+            // It was not the client that took the time.
+            self.deadline = self.deadline.map(|deadline| deadline + asked.elapsed());
+            self.connection.answered(answered);
+        }
         Resources::Found
     }
 

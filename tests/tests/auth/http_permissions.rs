@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use leveret_tests::codec::{FRAME_END, Method, basic, connection, encode_content};
+use leveret_tests::codec::{
+    ArrayBuilder, FRAME_END, Method, Properties, Value, basic, connection, encode_content,
+};
 use leveret_tests::{
-    Broker, Channel, bind, confirm_select, consume, declare, get, passive, publish, qos,
+    Broker, Channel, bind, confirm_select, consume, declare, get, passive, publish, qos, table,
 };
 
 use crate::service::{Asked, Reply, Service};
@@ -211,4 +213,36 @@ fn a_new_secret_has_consumers_looked_at_again() {
     assert_eq!(channel.connection().call(&update), "connection.update-secret-ok");
     assert_eq!(channel.recv(), "basic.cancel theirs nowait");
     assert_eq!(channel.call(&passive("mine")), "queue.declare-ok mine 0 1");
+}
+
+/// A message may have thousands of them, and a connection as many consumers.
+#[test]
+fn each_key_and_each_consumer_is_asked_about_once() {
+    const MANY: usize = 300;
+    let service = Service::start(decide);
+    let Some((_broker, channel)) = channel(&service, "") else { return };
+    let names: Vec<String> = (0..MANY).map(|number| format!("key-{number}")).collect();
+    let keys =
+        names.iter().chain(names.last()).fold(ArrayBuilder::new(), |keys, key| keys.push(&**key));
+    let keys = keys.build();
+    let headers = table([("CC", Value::Array(keys.as_array()))]);
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    channel.publish_with(&publish("amq.topic", "key-0"), &properties, b"x");
+    assert_eq!(channel.call(&qos(1)), "basic.qos-ok");
+    let mut expected = vec!["resource write exchange amq.topic".to_owned()];
+    expected.extend(names.iter().map(|key| format!("topic write amq.topic {key}")));
+    assert_eq!(service.take_lines(), expected);
+    for name in &names {
+        channel.call(&declare(name));
+        channel.call(&consume(name, name));
+    }
+    service.take();
+    let update = connection::UpdateSecret { new_secret: b"new", reason: "why not" };
+    assert_eq!(channel.connection().call(&update), "connection.update-secret-ok");
+    let mut asked = service.take_lines();
+    asked.sort_unstable();
+    let mut expected: Vec<String> =
+        names.iter().map(|name| format!("resource read queue {name}")).collect();
+    expected.sort_unstable();
+    assert_eq!(asked, expected);
 }

@@ -1,7 +1,9 @@
 //! What a session may do, whoever decides it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use leveret_engine::Millis;
 
 use super::AccessControl;
@@ -58,8 +60,9 @@ struct Answers {
     /// When that is forgotten.
     until: Millis,
     /// Answers for what is being done at the moment, however many it takes.
-    at_hand: Vec<(Question, Decision)>,
-    open: Option<Question>,
+    at_hand: AHashMap<Question, Decision>,
+    /// What has to be asked for it.
+    open: VecDeque<Question>,
 }
 
 impl SessionRights {
@@ -86,8 +89,8 @@ impl SessionRights {
                 waits,
                 allowed: Recent::new(),
                 until: Millis(0),
-                at_hand: Vec::new(),
-                open: None,
+                at_hand: AHashMap::new(),
+                open: VecDeque::new(),
             }),
         };
         Self { access: Arc::clone(access), vhost: vhost.into(), source, own_generation: 0 }
@@ -142,6 +145,8 @@ impl SessionRights {
                 if answers.waits {
                     answers.at_hand.clear();
                 }
+                // It is looked at again, and leaves them behind again.
+                answers.open.clear();
             }
         }
     }
@@ -199,18 +204,21 @@ impl SessionRights {
         }
     }
 
-    /// What has to be asked before the session can go on.
+    /// What has to be asked before the session can go on: one after the other.
     pub(crate) fn open_question(&self) -> Option<(&Arc<dyn Authority>, &Question)> {
         let Source::Remote(answers) = &self.source else { return None };
-        Some((&answers.authority, answers.open.as_ref()?))
+        Some((&answers.authority, answers.open.front()?))
     }
 
     /// The answer to the open question.
     pub(crate) fn answer(&mut self, decision: Decision) {
         let Source::Remote(answers) = &mut self.source else { return };
-        if let Some(question) = answers.open.take() {
+        if let Some(question) = answers.open.pop_front() {
             answers.keep(question, decision);
         }
+        // The same may have been left behind twice.
+        let Answers { open, at_hand, .. } = answers;
+        while open.pop_front_if(|next| at_hand.contains_key(next)).is_some() {}
     }
 
     /// Forgets what was answered from outside.
@@ -244,11 +252,11 @@ impl Answers {
         if self.allowed.find(|one| *one == question).is_some() {
             return Verdict::allowed();
         }
-        if let Some((_, decision)) = self.at_hand.iter().find(|(one, _)| *one == question) {
+        if let Some(decision) = self.at_hand.get(&question) {
             return Verdict::Known(decision.clone());
         }
         if !self.waits {
-            self.open = Some(question);
+            self.open.push_back(question);
             return Verdict::Open;
         }
         let decision = self.authority.ask_and_wait(vhost, &question);
@@ -260,7 +268,7 @@ impl Answers {
         if decision.is_allowed() {
             self.allowed.remember(question.clone());
         }
-        self.at_hand.push((question, decision));
+        self.at_hand.insert(question, decision);
     }
 }
 

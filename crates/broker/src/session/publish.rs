@@ -1,6 +1,7 @@
 //! The publish pipeline: check, route, stage; then one journal append and one lock per queue for
 //! all that a read batch published.
 
+use std::iter;
 use std::sync::Arc;
 
 use leveret_codec::{AmqpError, Properties, Table, TableBuilder};
@@ -184,10 +185,8 @@ impl Session {
         }
         let (copies, bcc) = properties.headers.map(copies).transpose()?.unwrap_or_default();
         if topic || (!copies.is_empty() && self.is_topic(exchange)) {
-            self.check_topic(TopicPermissionKind::Write, exchange, routing_key)?;
-            for key in &copies {
-                self.check_topic(TopicPermissionKind::Write, exchange, key)?;
-            }
+            let keys = iter::once(routing_key).chain(copies.iter().copied());
+            self.check_topics(TopicPermissionKind::Write, exchange, keys)?;
         }
         self.check_user_id(properties)?;
 

@@ -22,6 +22,7 @@ mod limits;
 mod order;
 mod paging;
 mod policies;
+mod rights_from_outside;
 mod short_disk;
 mod streams;
 mod unreadable;

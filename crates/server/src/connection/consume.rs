@@ -162,20 +162,25 @@ impl Connection {
     /// The consumers of queues that the user may no longer read, by their channels. `None` if
     /// somebody has to be asked first.
     pub(super) fn unreadable(&mut self) -> Option<Vec<(u16, HashSet<Arc<str>>)>> {
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut is_known) = (Vec::new(), true);
         let Some(session) = &mut self.session else { return Some(unreadable) };
         for (number, channel) in &self.channels {
             let mut tags = HashSet::default();
             for (tag, subscription) in &channel.consumers {
-                if !session.may_consume(&subscription.queue)? {
-                    tags.insert(Arc::clone(tag));
+                match session.may_consume(&subscription.queue) {
+                    Some(true) => {}
+                    Some(false) => {
+                        tags.insert(Arc::clone(tag));
+                    }
+                    // The others are asked about with it.
+                    None => is_known = false,
                 }
             }
             if !tags.is_empty() {
                 unreadable.push((*number, tags));
             }
         }
-        Some(unreadable)
+        is_known.then_some(unreadable)
     }
 
     /// Users or permissions have changed.
