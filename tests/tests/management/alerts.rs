@@ -252,6 +252,26 @@ fn a_command_gets_the_notice_on_its_standard_input() {
     assert_eq!(rest, "lost firing\n");
 }
 
+/// Or whoever may declare a queue could keep the receiver from being told of all others.
+#[test]
+fn a_command_is_told_of_a_queue_whatever_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("told");
+    // Renamed when it is whole.
+    let script = format!("echo $LEVERET_ALERT_SUMMARY > {0}.part; mv {0}.part {0}", file.display());
+    let Some((broker, api)) = alerting(&format!(
+        "[alerts.receiver.run]\ncommand = [\"/bin/sh\", \"-c\", '{script}']\n\
+         [[alerts.rule]]\nname = \"long\"\nwhen = \"backlog\"\nabove = 2\nnotify = [\"run\"]\n"
+    )) else {
+        return;
+    };
+    put(&broker, "\0\u{1b}[2J", 3);
+    eventually(|| file.exists());
+    let told = fs::read_to_string(&file).expect("what it was told");
+    assert_eq!(told, "queue '\u{FFFD}\u{FFFD}[2J' in vhost '/' holds 3 messages\n");
+    assert_eq!(api.get("/leveret/alerts")["alerts"][0]["queue"], "\0\u{1b}[2J");
+}
+
 #[test]
 fn age_memory_and_disk_are_told_of() {
     let (hook, told) = server(|stream| answer_http(stream, "200 OK"));

@@ -112,8 +112,15 @@ fn sentence(rule: &AlertRule, alert: &Alert) -> String {
     };
     match &alert.subject {
         Subject::Node => what,
-        Subject::Queue { vhost, queue } => format!("queue '{queue}' in vhost '{vhost}' {what}"),
+        Subject::Queue { vhost, queue } => {
+            format!("queue '{}' in vhost '{}' {what}", in_a_line(queue), in_a_line(vhost))
+        }
     }
+}
+
+/// A client's name may hold what no line has, and no environment of a command.
+fn in_a_line(name: &str) -> String {
+    name.replace(char::is_control, "\u{FFFD}")
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {
