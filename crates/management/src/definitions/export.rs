@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use ahash::AHashSet;
 use leveret_broker::access::PasswordHash;
 use leveret_broker::policy::PolicyKind;
-use leveret_broker::{Broker, SharedQueue, Vhost, VhostLimits};
+use leveret_broker::{Broker, Vhost, VhostLimits};
 use leveret_engine::{DestinationName, Topology};
 use serde_json::{Map, Value, json};
 
@@ -203,10 +204,11 @@ fn exchanges(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
 
 /// All but the default exchange's and those of queues that belong to a connection.
 fn bindings(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
-    let exclusive: Vec<Arc<SharedQueue>> =
-        vhost.queues().into_iter().filter(|queue| queue.owner().is_some()).collect();
+    let queues = vhost.queues();
+    let exclusive = queues.iter().filter(|queue| queue.owner().is_some());
+    let exclusive: AHashSet<&str> = exclusive.map(|queue| &**queue.name()).collect();
     let is_exported = |destination: DestinationName<'_>| match destination {
-        DestinationName::Queue(name) => !exclusive.iter().any(|queue| **queue.name() == *name),
+        DestinationName::Queue(name) => !exclusive.contains(name),
         DestinationName::Exchange(_) => true,
     };
     let of = |topology: &Topology| {
