@@ -7,24 +7,29 @@ mod exposition;
 mod global;
 mod node;
 mod objects;
+mod shared_page;
 
 use std::sync::Arc;
 
 use leveret_broker::Vhost;
 
 use self::exposition::Exposition;
+pub(crate) use self::shared_page::SharedPage;
 use crate::answer::{Answer, Outcome};
 use crate::call::Call;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
 
-/// Everything, summed up.
+/// Everything, summed up. It needs no login unless that is configured, and every queue is looked at for it.
 pub(crate) fn aggregated(call: &Call) -> Outcome {
-    let mut out = Exposition::new("rabbitmq_");
-    node::write(call, "aggregated", &mut out);
-    objects::write_sums(call, &mut out);
-    global::write(call, &mut out);
-    Ok(Answer::text(CONTENT_TYPE, out.finish()))
+    let page = call.node.metrics.get(|| {
+        let mut out = Exposition::new("rabbitmq_");
+        node::write(call, "aggregated", &mut out);
+        objects::write_sums(call, &mut out);
+        global::write(call, &mut out);
+        out.finish()
+    });
+    Ok(Answer::text(CONTENT_TYPE, page.to_string()))
 }
 
 /// Everything, by object.

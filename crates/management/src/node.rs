@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
 use crate::looked_through::LookedThrough;
+use crate::metrics::SharedPage;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     version: String,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
+    /// All of them, summed up.
+    pub(crate) metrics: SharedPage,
     pub(crate) request_rate: RequestRate,
     /// Connections over HTTP that made room for others, or found none.
     pub(crate) turned_away: Seldom,
@@ -91,6 +94,7 @@ impl Node {
             version,
             listeners,
             rates,
+            metrics: SharedPage::default(),
             request_rate: RequestRate::default(),
             turned_away: Seldom::default(),
             failed_handshakes: Seldom::default(),
