@@ -22,7 +22,7 @@ use crate::client::Peer;
 use crate::login::{self, Access, Login};
 use crate::node::{Node, now};
 use crate::room::Room;
-use crate::routes::{Endpoint, Route, Verb};
+use crate::routes::{Endpoint, Route};
 
 /// Longest body of somebody who has not logged in, which is to do that, with a password or a token.
 const LOGIN_BODY_MAX: usize = 16 * 1024;
@@ -114,7 +114,7 @@ async fn answer(
         call.principal = Some(session::log_in(&call).await?);
     }
     let mut answer = carry_out(shared, route, endpoint, call).await?;
-    if let (Peer::Client(_), Verb::Get) = (peer, endpoint.method) {
+    if let (Peer::Client(_), false) = (peer, endpoint.is_action) {
         answer = answer.if_within(Room::of(&shared.node.budgets.requests))?;
     }
     if let Some(lsn) = answer.commit() {

@@ -19,10 +19,11 @@ pub struct Explanation<'a> {
 /// What one exchange does with the message.
 #[derive(Debug)]
 pub struct Visit<'a> {
+    topology: &'a Topology,
     /// The exchange.
     pub exchange: &'a Exchange,
-    /// All bindings from it, and whether the message takes them.
-    pub bindings: Vec<(BindingRef<'a>, bool)>,
+    /// The bindings that the message takes, sorted.
+    taken: Vec<BindingId>,
     /// The alternate exchange it is passed to because no binding matches.
     pub alternate: Option<&'a str>,
     /// Whether the exchange delays it, and passes it to nobody yet.
@@ -65,18 +66,34 @@ impl Topology {
             exchange.for_each_match(message, &mut scratch, &mut steps, |id| taken.push(id))?;
         }
         taken.sort_unstable();
-        let all = exchange.outgoing.as_slice().iter();
-        let bindings = all.filter_map(|id| {
-            let binding = self.binding_ref(self.bindings.get(*id)?)?;
-            Some((binding, taken.binary_search(id).is_ok()))
-        });
         let is_passed_on = taken.is_empty() && !is_delayed;
         Ok(Visit {
+            topology: self,
             exchange,
-            bindings: bindings.collect(),
+            taken,
             alternate: exchange.alternate().filter(|_| is_passed_on),
             is_delayed,
         })
+    }
+}
+
+impl<'a> Visit<'a> {
+    /// All bindings from the exchange, and whether the message takes them; those it takes first. There may be
+    /// very many: they are found one by one.
+    pub fn bindings(&self) -> impl Iterator<Item = (BindingRef<'a>, bool)> {
+        let is_taken = |id: &BindingId| self.taken.binary_search(id).is_ok();
+        let all = self.exchange.outgoing.as_slice().iter();
+        let others = all.filter(move |id| !is_taken(id)).map(|id| (id, false));
+        let found = self.taken.iter().map(|id| (id, true)).chain(others);
+        let Topology { bindings, .. } = self.topology;
+        found.filter_map(|(id, is_taken)| {
+            Some((self.topology.binding_ref(bindings.get(*id)?)?, is_taken))
+        })
+    }
+
+    /// How many there are.
+    pub fn bindings_total(&self) -> usize {
+        self.exchange.outgoing.as_slice().len()
     }
 }
 
@@ -126,8 +143,8 @@ mod tests {
         let message = Routable { keys: &[key], properties: &properties, drawn: 0 };
         let explanation = topology.explain(exchange, message).unwrap();
         let visits = explanation.visits.iter().map(|visit| {
-            let taken = visit.bindings.iter().map(|(binding, is_taken)| {
-                format!("{}{}", if *is_taken { "+" } else { "-" }, binding.key)
+            let taken = visit.bindings().map(|(binding, is_taken)| {
+                format!("{}{}", if is_taken { "+" } else { "-" }, binding.key)
             });
             let taken = taken.collect::<Vec<_>>().join(" ");
             format!("{}: {taken} {}", visit.exchange.name(), visit.alternate.unwrap_or_default())
