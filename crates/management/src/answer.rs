@@ -84,7 +84,7 @@ pub(crate) enum Failure {
 }
 
 /// From this length on an answer takes room.
-const FREE: usize = 16 * 1024;
+pub(crate) const FREE: usize = 16 * 1024;
 /// Says how many queues have not been looked through yet.
 const LEFT: HeaderName = HeaderName::from_static("leveret-queues-left");
 const JSON: &str = "application/json";
@@ -166,12 +166,8 @@ impl Answer {
         }
         // It grew to as much as twice its length.
         self.body.shrink_to_fit();
-        room.hold(self.body.capacity() as u64);
-        if room.is_enough() || room.is_alone() {
-            Ok(self.within(room))
-        } else {
-            Err(Failure::no_room())
-        }
+        room.claim(self.body.capacity() as u64)?;
+        Ok(self.within(room))
     }
 
     /// To be kept as a file of this name.

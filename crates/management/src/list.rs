@@ -10,8 +10,9 @@ use std::ops::Range;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Failure};
+use crate::answer::{Answer, FREE, Failure, Outcome};
 use crate::call::Call;
+use crate::space::Space;
 
 /// A field of an object: its name and how to get it; `None` where the object doesn't have it.
 pub(crate) type Field<T> = (&'static str, Get<T>);
@@ -41,22 +42,24 @@ pub(crate) struct Sorting<T> {
 /// Answers with a list of what comes in order.
 ///
 /// # Errors
-/// 400 for a page that can't be.
+/// 400 for a page that can't be, 503 when others leave no room for the list.
 pub(crate) fn list<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Result<Answer, Failure> {
-    listed(call, &items, fields, None)
+    listed(call, &items, fields, None, Space::of(call))
 }
 
 /// Answers with a list of what comes in any order.
 ///
 /// # Errors
-/// 400 for a page that can't be.
+/// 400 for a page that can't be, 503 when others leave no room for the list beside the items, which may have
+/// taken some of this space.
 pub(crate) fn list_unordered<T>(
     call: &Call,
     items: &[T],
     fields: &[Field<T>],
     sorting: &Sorting<T>,
+    space: Space,
 ) -> Result<Answer, Failure> {
-    listed(call, items, fields, Some(sorting))
+    listed(call, items, fields, Some(sorting), space)
 }
 
 fn listed<T>(
@@ -64,27 +67,34 @@ fn listed<T>(
     items: &[T],
     fields: &[Field<T>],
     sorting: Option<&Sorting<T>>,
+    space: Space,
 ) -> Result<Answer, Failure> {
     let order = Order::of(call, fields, sorting);
     match Page::of(call)? {
         None => {
             let items = order.at(0..items.len(), items.iter().collect());
-            Ok(Answer::bytes(written(items.into_iter(), fields, &Columns::of(call))))
+            written(call, items.into_iter(), fields, space)
         }
         Some(page) => page.answer(call, items.iter().collect(), fields, &order),
     }
 }
 
 /// Answers with a list that RabbitMQ doesn't cut into pages.
-pub(crate) fn unpaged<T>(call: &Call, items: Vec<T>, fields: &[Field<T>]) -> Answer {
+///
+/// # Errors
+/// 503 when others leave no room for it beside the items, which have taken some of this space.
+pub(crate) fn unpaged<T>(call: &Call, items: &[T], fields: &[Field<T>], space: Space) -> Outcome {
     let order = Order::of(call, fields, None);
     let items = order.at(0..items.len(), items.iter().collect());
-    Answer::bytes(written(items.into_iter(), fields, &Columns::of(call)))
+    written(call, items.into_iter(), fields, space)
 }
 
 /// Answers with a list in the order it has.
-pub(crate) fn whole_list<T>(call: &Call, items: &[T], fields: &[Field<T>]) -> Answer {
-    Answer::bytes(written(items.iter(), fields, &Columns::of(call)))
+///
+/// # Errors
+/// 503 when others leave no room for it.
+pub(crate) fn whole_list<T>(call: &Call, items: &[T], fields: &[Field<T>]) -> Outcome {
+    written(call, items.iter(), fields, Space::of(call))
 }
 
 /// Answers with one object.
@@ -103,19 +113,25 @@ pub(crate) fn some_of<T>(item: &T, fields: &[Field<T>], names: &[&str]) -> Value
 }
 
 fn written<'i, T: 'i>(
+    call: &Call,
     items: impl Iterator<Item = &'i T>,
     fields: &[Field<T>],
-    columns: &Columns<'_>,
-) -> Vec<u8> {
-    let mut out = vec![b'['];
+    mut space: Space,
+) -> Outcome {
+    let columns = Columns::of(call);
+    let (mut out, mut counted) = (vec![b'['], 0);
     for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(b',');
         }
         columns.write(item, fields, &mut out);
+        // It grows to as much as twice its length; short ones are free all the same.
+        let size = if out.len() < FREE { out.len() } else { out.capacity() };
+        space.take(size - counted)?;
+        counted = size;
     }
     out.push(b']');
-    out
+    Ok(space.answer(out))
 }
 
 /// The columns a request wants, each a path into the object; none for all.

@@ -27,6 +27,15 @@ impl Room {
         if self.is_enough() { Ok(()) } else { Err(Failure::no_room()) }
     }
 
+    /// It takes so many bytes now, or more than there is room for while nobody else takes anything.
+    ///
+    /// # Errors
+    /// 503 when others leave no room for that.
+    pub(crate) fn claim(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.hold(bytes);
+        if self.is_enough() || self.is_alone() { Ok(()) } else { Err(Failure::no_room()) }
+    }
+
     /// So many bytes are there already, whether there is room or not.
     pub(crate) fn hold(&mut self, bytes: u64) {
         self.0.set(bytes);
@@ -46,28 +55,33 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::Router;
     use axum::body::{Body, to_bytes};
     use axum::extract::Request;
-    use axum::http::Response;
+    use axum::http::{HeaderMap, Response};
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
+    use leveret_broker::Actor;
     use leveret_server::Server;
     use leveret_server::config::{Config, Storage};
     use serde_json::{Value, json};
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::call::Call;
     use crate::client::{Client, Peer};
     use crate::dispatch;
-    use crate::node::Node;
+    use crate::list::{self, Field};
+    use crate::node::{Node, now};
     use crate::routes::ROUTES;
 
     const KIB: usize = 1024;
 
     struct Bench {
         server: Server,
+        node: Arc<Node>,
         router: TowerToHyperService<Router>,
     }
 
@@ -79,8 +93,9 @@ mod tests {
             let server = Server::start(config).await.unwrap();
             let mut node = Node::new(&server, Vec::new(), None, CancellationToken::new());
             node.budgets.requests = Arc::clone(budget);
-            let router = dispatch::router(&Arc::new(node), &[ROUTES]);
-            Self { server, router: TowerToHyperService::new(router) }
+            let node = Arc::new(node);
+            let router = dispatch::router(&node, &[ROUTES]);
+            Self { server, node, router: TowerToHyperService::new(router) }
         }
 
         async fn send(&self, method: &str, path: &str, body: &Value) -> Response<Body> {
@@ -96,6 +111,23 @@ mod tests {
             let request = Request::get(path).extension(peer);
             let request = request.header("authorization", "Basic Z3Vlc3Q6Z3Vlc3Q=");
             self.router.call(request.body(Body::empty()).unwrap()).await.unwrap()
+        }
+
+        /// A request of a client.
+        fn call(&self) -> Call {
+            let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            Call {
+                node: Arc::clone(&self.node),
+                peer: Peer::Client(Client { address, is_secure: false, is_local: true }),
+                principal: None,
+                actor: Arc::new(Actor::program()),
+                session: None,
+                path: Vec::new(),
+                query: Vec::new(),
+                headers: HeaderMap::new(),
+                body: crate::body::Body::default(),
+                now: now(),
+            }
         }
 
         async fn publish(&self, payload: &str) {
@@ -190,6 +222,56 @@ mod tests {
         assert_eq!(bench.ask(long).await.status(), 503);
         drop(unread);
         assert_eq!(bench.ask(long).await.status(), 200);
+        bench.server.stop().await;
+    }
+
+    /// Many at a time would be there before any is counted.
+    #[tokio::test]
+    async fn a_list_takes_room_while_it_is_written() {
+        static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+        const FIELDS: &[Field<()>] = &[("text", |()| {
+            WRITTEN.fetch_add(1, Ordering::Relaxed);
+            Some("x".repeat(KIB).into())
+        })];
+        let budget = Arc::new(Budget::new(1000 * KIB as u64));
+        let bench = Bench::new(&budget).await;
+        let (call, items) = (bench.call(), [(); 3000]);
+        let mut others = Room::of(&budget);
+        others.hold(2000 * KIB as u64);
+        let refused = list::whole_list(&call, &items, FIELDS).err();
+        assert_eq!(refused, Some(Failure::no_room()));
+        assert!(WRITTEN.load(Ordering::Relaxed) < 100, "it was given up at once");
+        assert_eq!(budget.taken(), 2000 * KIB as u64);
+        assert!(list::whole_list(&call, &items[..10], FIELDS).is_ok(), "short ones are answered");
+        drop(others);
+        let unread = list::whole_list(&call, &items, FIELDS).unwrap();
+        assert!(budget.taken() > 3000 * KIB as u64, "to one at a time, however long it is");
+        assert!(list::whole_list(&call, &items, FIELDS).is_err());
+        drop(unread);
+        assert_eq!(budget.taken(), 0);
+        bench.server.stop().await;
+    }
+
+    /// They are copies, made while nobody can bind.
+    #[tokio::test]
+    async fn bindings_take_room_before_they_are_written() {
+        let budget = Arc::new(Budget::new(40 * KIB as u64));
+        let bench = Bench::new(&budget).await;
+        bench.send("PUT", "/api/queues/%2F/q", &json!({})).await;
+        for key in 0..300 {
+            let key = json!({ "routing_key": key.to_string() });
+            let bound = bench.send("POST", "/api/bindings/%2F/e/amq.direct/q/q", &key).await;
+            assert_eq!(bound.status(), 201);
+        }
+        // There is room for a short text, but not for all it is made of.
+        let path = "/api/leveret/bindings/%2F/from/amq.direct?page=1&page_size=1";
+        assert_eq!(bench.ask(path).await.status(), 200);
+        let mut others = Room::of(&budget);
+        others.hold(60 * KIB as u64);
+        assert_eq!(bench.ask(path).await.status(), 503);
+        drop(others);
+        assert_eq!(bench.ask(path).await.status(), 200);
+        assert_eq!(budget.taken(), 0);
         bench.server.stop().await;
     }
 }

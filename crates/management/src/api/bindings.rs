@@ -17,6 +17,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::json_table;
 use crate::list::{self, Field, Sorting};
+use crate::space::Space;
 
 /// A binding as it is listed.
 struct Item {
@@ -26,6 +27,13 @@ struct Item {
     is_to_queue: bool,
     key: String,
     arguments: TableBuf,
+}
+
+impl Item {
+    /// What it takes of memory: its arguments are the binding's.
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.source.len() + self.destination.len() + self.key.len()
+    }
 }
 
 const FIELDS: &[Field<Item>] = &[
@@ -39,97 +47,116 @@ const FIELDS: &[Field<Item>] = &[
 ];
 
 pub(crate) fn list(call: &Call) -> Outcome {
-    let mut items = Vec::new();
+    let (mut items, mut space) = (Vec::new(), Space::of(call));
     for vhost in call.vhosts()? {
-        items.extend(vhost_items(&vhost));
+        items.extend(default_items(&vhost, &mut space)?);
+        let explicit =
+            vhost.topology(|topology| copies(&vhost, topology.bindings(), &mut space))?;
+        items.extend(sorted(explicit));
     }
-    Ok(list::unpaged(call, items, FIELDS))
-}
-
-fn vhost_items(vhost: &Arc<Vhost>) -> Vec<Item> {
-    let mut names = vhost.queue_names();
-    names.sort_unstable();
-    let mut items: Vec<Item> = names.iter().map(|name| default_item(vhost, name)).collect();
-    let explicit =
-        vhost.topology(|topology| topology.bindings().map(|one| item(vhost, &one)).collect());
-    items.extend(sorted(explicit));
-    items
+    list::unpaged(call, &items, FIELDS, space)
 }
 
 /// The bindings from an exchange.
 pub(crate) fn of_source(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, exchanges::name(call));
-    if name.is_empty() {
-        let mut names = vhost.queue_names();
-        names.sort_unstable();
-        let items: Vec<Item> = names.iter().map(|name| default_item(&vhost, name)).collect();
-        return Ok(list::unpaged(call, items, FIELDS));
-    }
-    let items = vhost
-        .topology(|topology| topology.bindings_from(&name).map(|one| item(&vhost, &one)).collect());
-    Ok(list::unpaged(call, sorted(items), FIELDS))
+    let (vhost, name, mut space) = (call.vhost()?, exchanges::name(call), Space::of(call));
+    let items = match name.as_ref() {
+        "" => default_items(&vhost, &mut space)?,
+        name => sorted(from(&vhost, name, &mut space)?),
+    };
+    list::unpaged(call, &items, FIELDS, space)
 }
 
 /// The bindings to an exchange.
 pub(crate) fn of_destination(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, exchanges::name(call));
-    let items = vhost.topology(|topology| {
-        topology.bindings_to_exchange(&name).map(|one| item(&vhost, &one)).collect()
-    });
-    Ok(list::unpaged(call, sorted(items), FIELDS))
+    let (vhost, mut space) = (call.vhost()?, Space::of(call));
+    let items = to_exchange(&vhost, &exchanges::name(call), &mut space)?;
+    list::unpaged(call, &sorted(items), FIELDS, space)
 }
 
 /// The bindings to a queue.
 pub(crate) fn of_queue(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, call.part("queue"));
+    let (vhost, name, mut space) = (call.vhost()?, call.part("queue"), Space::of(call));
     let mut items = Vec::new();
     if vhost.queue(name).is_some() {
         items.push(default_item(&vhost, name));
     }
-    let explicit = vhost.topology(|topology| {
-        topology.bindings_to_queue(name).map(|one| item(&vhost, &one)).collect()
-    });
-    items.extend(sorted(explicit));
-    Ok(list::unpaged(call, items, FIELDS))
+    items.extend(sorted(to_queue(&vhost, name, &mut space)?));
+    list::unpaged(call, &items, FIELDS, space)
 }
 
 /// The bindings from an exchange, page by page: RabbitMQ's lists of bindings have no pages, and a browser
 /// shows none of a hundred thousand.
 pub(crate) fn page_of_source(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, exchanges::name(call));
-    let items = vhost
-        .topology(|topology| topology.bindings_from(&name).map(|one| item(&vhost, &one)).collect());
-    page(call, items, |item| Some(item.destination.as_str().into()))
+    let (vhost, mut space) = (call.vhost()?, Space::of(call));
+    let items = from(&vhost, &exchanges::name(call), &mut space)?;
+    page(call, &items, |item| Some(item.destination.as_str().into()), space)
 }
 
 /// The bindings to an exchange, page by page.
 pub(crate) fn page_of_destination(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, exchanges::name(call));
-    let items = vhost.topology(|topology| {
-        topology.bindings_to_exchange(&name).map(|one| item(&vhost, &one)).collect()
-    });
-    page(call, items, |item| Some(item.source.as_str().into()))
+    let (vhost, mut space) = (call.vhost()?, Space::of(call));
+    let items = to_exchange(&vhost, &exchanges::name(call), &mut space)?;
+    page(call, &items, |item| Some(item.source.as_str().into()), space)
 }
 
 /// The bindings to a queue, page by page; without the default exchange's.
 pub(crate) fn page_of_queue(call: &Call) -> Outcome {
-    let (vhost, name) = (call.vhost()?, call.part("queue"));
-    let items = vhost.topology(|topology| {
-        topology.bindings_to_queue(name).map(|one| item(&vhost, &one)).collect()
-    });
-    page(call, items, |item| Some(item.source.as_str().into()))
+    let (vhost, mut space) = (call.vhost()?, Space::of(call));
+    let items = to_queue(&vhost, call.part("queue"), &mut space)?;
+    page(call, &items, |item| Some(item.source.as_str().into()), space)
 }
 
 /// A page of bindings, whose names are those of the end that the path doesn't name.
-fn page(call: &Call, items: Vec<Item>, name: fn(&Item) -> Option<Value>) -> Outcome {
+fn page(call: &Call, items: &[Item], name: fn(&Item) -> Option<Value>, space: Space) -> Outcome {
     let fields = [FIELDS, &[("name", name)]].concat();
     let sorting = Sorting { usual: by_ends, key: |_| None };
-    list::list_unordered(call, &items, &fields, &sorting)
+    list::list_unordered(call, items, &fields, &sorting, space)
 }
 
 /// The bindings between two ends.
 pub(crate) fn between(call: &Call) -> Outcome {
-    Ok(list::unpaged(call, found(call)?, FIELDS))
+    let mut space = Space::of(call);
+    let items = found(call, &mut space)?;
+    list::unpaged(call, &items, FIELDS, space)
+}
+
+/// What there may be very many of is copied as far as there is room for it.
+fn copies<'t>(
+    vhost: &Arc<Vhost>,
+    found: impl Iterator<Item = BindingRef<'t>>,
+    space: &mut Space,
+) -> Result<Vec<Item>, Failure> {
+    let copied = found.map(|binding| {
+        let item = item(vhost, &binding);
+        space.take(item.bytes())?;
+        Ok(item)
+    });
+    copied.collect()
+}
+
+fn from(vhost: &Arc<Vhost>, exchange: &str, space: &mut Space) -> Result<Vec<Item>, Failure> {
+    vhost.topology(|topology| copies(vhost, topology.bindings_from(exchange), space))
+}
+
+fn to_exchange(vhost: &Arc<Vhost>, name: &str, space: &mut Space) -> Result<Vec<Item>, Failure> {
+    vhost.topology(|topology| copies(vhost, topology.bindings_to_exchange(name), space))
+}
+
+fn to_queue(vhost: &Arc<Vhost>, name: &str, space: &mut Space) -> Result<Vec<Item>, Failure> {
+    vhost.topology(|topology| copies(vhost, topology.bindings_to_queue(name), space))
+}
+
+/// Those of the default exchange.
+fn default_items(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Item>, Failure> {
+    let mut names = vhost.queue_names();
+    names.sort_unstable();
+    let items = names.iter().map(|name| {
+        let item = default_item(vhost, name);
+        space.take(item.bytes())?;
+        Ok(item)
+    });
+    items.collect()
 }
 
 pub(crate) fn bind(call: &Call) -> Outcome {
@@ -166,10 +193,10 @@ pub(crate) fn unbind(call: &Call) -> Outcome {
 fn named(call: &Call) -> Result<Item, Failure> {
     let key = call.part("key");
     let is_it = |item: &Item| properties_key(&item.key, &item.arguments) == key;
-    found(call)?.into_iter().find(is_it).ok_or(Failure::NotFound)
+    found(call, &mut Space::of(call))?.into_iter().find(is_it).ok_or(Failure::NotFound)
 }
 
-fn found(call: &Call) -> Result<Vec<Item>, Failure> {
+fn found(call: &Call, space: &mut Space) -> Result<Vec<Item>, Failure> {
     let (vhost, source) = (call.vhost()?, exchanges::name(call));
     let destination = destination(call);
     if source.is_empty() {
@@ -179,9 +206,9 @@ fn found(call: &Call) -> Result<Vec<Item>, Failure> {
     }
     let items = vhost.topology(|topology| {
         let between = topology.bindings_from(&source).filter(|one| one.destination == destination);
-        between.map(|one| item(&vhost, &one)).collect()
+        copies(&vhost, between, space)
     });
-    Ok(sorted(items))
+    Ok(sorted(items?))
 }
 
 /// Where the path leads: its destination is a queue or an exchange.

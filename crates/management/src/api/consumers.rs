@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::json_table;
 use crate::list::{self, Field};
 use crate::node::Node;
+use crate::space::Space;
 
 /// A consumer as it is listed.
 pub(crate) struct Item {
@@ -50,7 +51,7 @@ pub(crate) fn list(call: &Call) -> Outcome {
         queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         items.extend(queues.iter().flat_map(|queue| items_of(&call.node, queue)));
     }
-    Ok(list::unpaged(call, items, FIELDS))
+    list::unpaged(call, &items, FIELDS, Space::of(call))
 }
 
 /// The consumers of a queue, for the queue to show.

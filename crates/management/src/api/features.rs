@@ -36,7 +36,7 @@ const FIELDS: &[Field<(&str, &str, &str)>] = &[
 ];
 
 pub(crate) fn flags(call: &Call) -> Outcome {
-    Ok(list::whole_list(call, FLAGS, FIELDS))
+    list::whole_list(call, FLAGS, FIELDS)
 }
 
 /// All there are are enabled.

@@ -36,7 +36,7 @@ const FIELDS: &[Field<Item>] = &[
 const LIMITS: &str = "vhost-limits";
 
 pub(crate) fn list(call: &Call) -> Outcome {
-    Ok(list::whole_list(call, &all(call)?, FIELDS))
+    list::whole_list(call, &all(call)?, FIELDS)
 }
 
 fn all(call: &Call) -> Result<Vec<Item>, Failure> {

@@ -33,19 +33,19 @@ const TOPIC_FIELDS: &[Field<Topic>] = &[
 ];
 
 pub(crate) fn list(call: &Call) -> Outcome {
-    Ok(list::whole_list(call, &call.broker().access().permissions(), FIELDS))
+    list::whole_list(call, &call.broker().access().permissions(), FIELDS)
 }
 
 pub(crate) fn of_vhost(call: &Call) -> Outcome {
     let vhost = call.part("name");
     call.broker().vhost(vhost).ok_or(Failure::NotFound)?;
-    Ok(list::whole_list(call, &granted(call, |key| key.vhost == vhost), FIELDS))
+    list::whole_list(call, &granted(call, |key| key.vhost == vhost), FIELDS)
 }
 
 pub(crate) fn of_user(call: &Call) -> Outcome {
     let user = call.part("user");
     call.broker().access().user(user).ok_or(Failure::NotFound)?;
-    Ok(list::whole_list(call, &granted(call, |key| key.user == user), FIELDS))
+    list::whole_list(call, &granted(call, |key| key.user == user), FIELDS)
 }
 
 fn granted(call: &Call, is_wanted: impl Fn(&PermissionKey) -> bool) -> Vec<Granted> {
@@ -73,19 +73,19 @@ pub(crate) fn delete(call: &Call) -> Outcome {
 }
 
 pub(crate) fn list_topics(call: &Call) -> Outcome {
-    Ok(list::whole_list(call, &topics(call, |_| true), TOPIC_FIELDS))
+    list::whole_list(call, &topics(call, |_| true), TOPIC_FIELDS)
 }
 
 pub(crate) fn topics_of_vhost(call: &Call) -> Outcome {
     let vhost = call.part("name");
     call.broker().vhost(vhost).ok_or(Failure::NotFound)?;
-    Ok(list::whole_list(call, &topics(call, |key| key.vhost == vhost), TOPIC_FIELDS))
+    list::whole_list(call, &topics(call, |key| key.vhost == vhost), TOPIC_FIELDS)
 }
 
 pub(crate) fn topics_of_user(call: &Call) -> Outcome {
     let user = call.part("user");
     call.broker().access().user(user).ok_or(Failure::NotFound)?;
-    Ok(list::whole_list(call, &topics(call, |key| key.user == user), TOPIC_FIELDS))
+    list::whole_list(call, &topics(call, |key| key.user == user), TOPIC_FIELDS)
 }
 
 pub(crate) fn show_topics(call: &Call) -> Outcome {
@@ -97,7 +97,7 @@ pub(crate) fn show_topics(call: &Call) -> Outcome {
     if found.is_empty() {
         return Err(Failure::NotFound);
     }
-    Ok(list::whole_list(call, &found, TOPIC_FIELDS))
+    list::whole_list(call, &found, TOPIC_FIELDS)
 }
 
 fn topics(call: &Call, is_wanted: impl Fn(&TopicPermissionKey) -> bool) -> Vec<Topic> {

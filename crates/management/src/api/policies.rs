@@ -38,7 +38,7 @@ fn list_kind(call: &Call, kind: PolicyKind) -> Outcome {
         let policies = vhost.policies(kind).into_iter();
         items.extend(policies.map(|policy| (Arc::clone(&vhost), policy)));
     }
-    Ok(list::whole_list(call, &items, FIELDS))
+    list::whole_list(call, &items, FIELDS)
 }
 
 pub(crate) fn show(call: &Call) -> Outcome {

@@ -25,6 +25,7 @@ use crate::node::Node;
 use crate::properties;
 use crate::rates::{Key, PerSecond};
 use crate::room::Room;
+use crate::space::Space;
 
 /// Bytes of messages that one request gets at most, or of its answer; what is beyond stays in its queue.
 const GET_BYTES_MAX: usize = 64 << 20;
@@ -211,7 +212,7 @@ fn list_with(call: &Call, fields: &[Field<Item>]) -> Outcome {
     }
     let usual: list::Usual<Item> = |a, b| by_name(&a.queue, &b.queue);
     let sorting = Sorting { usual, key: sort_key };
-    list::list_unordered(call, &items, fields, &sorting)
+    list::list_unordered(call, &items, fields, &sorting, Space::of(call))
 }
 
 /// What queues are sorted by, read from the queue alone: of all queues but those on the page nothing
