@@ -247,6 +247,11 @@ impl NamedPolicy {
         &self.policy
     }
 
+    /// Whether matching it may take thousands of steps.
+    fn may_step_back(&self) -> bool {
+        self.pattern.may_step_back()
+    }
+
     fn applies_to(&self, target: Target<'_>) -> bool {
         let name = match target {
             Target::Queue { queue_type, .. } if self.skipped_by & keys::bit(queue_type) != 0 => {

@@ -160,7 +160,9 @@ fn restore_exchange(
         broker.reserve_queues(value.keeper);
         queues.present.insert(value.keeper, Arc::clone(keeper));
     }
-    vhost.directory.write().insert_exchange(spec, keeper);
+    let mut directory = vhost.directory.write();
+    let policies = directory.policies.of_exchange(&spec.name);
+    directory.insert_exchange(spec, keeper, &policies);
     Ok(())
 }
 

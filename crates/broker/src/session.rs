@@ -266,8 +266,8 @@ impl Session {
     }
 
     /// How many places in queues the messages take that were staged since [`begin`](Self::begin), and
-    /// what it took to find them: what a turn costs, which its bytes don't say, as one message may go to
-    /// thousands of queues.
+    /// what it took to find them, and the policies of what was declared: what a turn costs, which its bytes don't
+    /// say, as one message may go to thousands of queues.
     pub fn placed(&self) -> usize {
         self.placed
     }

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use crate::connections::{ChannelTotals, PastChannels};
 use crate::firehose::{TRACE_EXCHANGE, Tracing};
 use crate::limits::VhostLimits;
-use crate::policy::{ALTERNATE_EXCHANGE, PolicySet};
+use crate::policy::{ALTERNATE_EXCHANGE, AppliedPolicies, PolicySet};
 use crate::queue::SharedQueue;
 use crate::refusal;
 use crate::spans::Spans;
@@ -159,6 +159,25 @@ impl Vhost {
         Ok(directory)
     }
 
+    /// The same, and what `find` makes of its policies. That is found before anybody has to wait for the
+    /// directory, as expressions may take their time, and again if the policies have changed meanwhile.
+    ///
+    /// # Errors
+    /// As [`directory_mut`](Self::directory_mut).
+    pub(crate) fn directory_and<R>(
+        &self,
+        find: impl Fn(&PolicySet) -> R,
+    ) -> Result<(RwLockWriteGuard<'_, Directory>, R), AmqpError> {
+        let policies = Arc::clone(&self.directory.read().policies);
+        let found = find(&policies);
+        let directory = self.directory_mut()?;
+        let found = match Arc::ptr_eq(&policies, &directory.policies) {
+            true => found,
+            false => find(&directory.policies),
+        };
+        Ok((directory, found))
+    }
+
     /// Counts changes of exchanges, bindings and queues: a route found at one generation holds
     /// until the next.
     pub(crate) fn generation(&self) -> u64 {
@@ -190,37 +209,50 @@ impl Directory {
         self.queues.get(&id).or_else(|| self.keepers.get(&id))
     }
 
-    /// Adds an exchange, with the queue that keeps messages for it if it is of a kind that does.
-    pub(crate) fn insert_exchange(&mut self, spec: ExchangeSpec, keeper: Option<Arc<SharedQueue>>) {
+    /// Adds an exchange, which has these policies, with the queue that keeps messages for it if it is of a kind
+    /// that does.
+    pub(crate) fn insert_exchange(
+        &mut self,
+        spec: ExchangeSpec,
+        keeper: Option<Arc<SharedQueue>>,
+        policies: &AppliedPolicies,
+    ) {
         let name = Arc::clone(&spec.name);
         self.topology.add_exchange(spec);
-        if !self.policies.is_empty() {
-            self.apply_policies_to_exchange(&name);
-        }
+        self.apply_to_exchange(&name, policies);
         if let Some(keeper) = keeper {
             self.topology.set_keeper(&name, keeper.id);
             self.keepers.insert(keeper.id, keeper);
         }
     }
 
-    /// Brings all exchanges in line with the policies. Whether anything has changed.
-    pub(crate) fn apply_policies_to_exchanges(&mut self) -> bool {
-        let names = self.topology.exchanges().map(|exchange| Arc::clone(&exchange.spec().name));
-        let names: Vec<Arc<str>> = names.collect();
+    /// Names of all exchanges, in no order.
+    pub(crate) fn exchange_names(&self) -> Vec<Arc<str>> {
+        self.topology.exchanges().map(|exchange| Arc::clone(&exchange.spec().name)).collect()
+    }
+
+    /// Brings all exchanges in line with the policies, which are `known` of some of them. Whether anything has
+    /// changed.
+    pub(crate) fn apply_policies_to_exchanges(
+        &mut self,
+        known: &HashMap<Arc<str>, AppliedPolicies>,
+    ) -> bool {
         let mut changed = false;
-        for name in &names {
-            changed |= self.apply_policies_to_exchange(name);
+        for name in self.exchange_names() {
+            changed |= match known.get(&name) {
+                Some(policies) => self.apply_to_exchange(&name, policies),
+                None => self.apply_to_exchange(&name, &self.policies.of_exchange(&name)),
+            };
         }
         changed
     }
 
     /// An exchange that was declared with an alternate keeps it; another one has its policy's.
-    fn apply_policies_to_exchange(&mut self, name: &str) -> bool {
+    fn apply_to_exchange(&mut self, name: &str, policies: &AppliedPolicies) -> bool {
         let Some(exchange) = self.topology.exchange(name) else { return false };
         if exchange.spec().arguments.as_table().get(ALTERNATE_EXCHANGE).is_some() {
             return false;
         }
-        let policies = self.policies.of_exchange(name);
         let alternate = policies.text(ALTERNATE_EXCHANGE);
         if exchange.alternate() == alternate {
             return false;
@@ -316,5 +348,33 @@ impl Directory {
     pub(crate) fn remove_queue(&mut self, queue: &SharedQueue, removed: &mut Vec<Removed>) {
         self.topology.remove_queue(&queue.name, removed);
         self.queues.remove(&queue.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::{NamedPolicy, Policy, PolicyKind};
+
+    #[test]
+    fn policies_are_looked_for_before_the_directory_is_held() {
+        let vhost = Vhost::new("v".into());
+        let is_free = || vhost.directory.try_write().is_some();
+        let (directory, was_free) = vhost.directory_and(|_| is_free()).unwrap();
+        assert!(was_free && !is_free());
+        drop(directory);
+        // Those that change meanwhile count.
+        let policy = Policy::parse("", &json!({ "max-length": 1 }).to_string()).unwrap();
+        let policy = Arc::new(NamedPolicy::new(PolicyKind::User, "p", policy).unwrap());
+        let find = |policies: &PolicySet| {
+            if let Some(mut directory) = vhost.directory.try_write() {
+                let policies = Arc::make_mut(&mut directory.policies);
+                policies.insert(PolicyKind::User, Arc::clone(&policy));
+            }
+            policies.of(PolicyKind::User).len()
+        };
+        assert_eq!(vhost.directory_and(find).unwrap().1, 1);
     }
 }

@@ -66,6 +66,11 @@ impl Pattern {
         matches!(self.matcher, Matcher::Anything)
     }
 
+    /// Whether it looks around or refers back, so that a search may take steps back.
+    pub(crate) fn may_step_back(&self) -> bool {
+        matches!(self.matcher, Matcher::SearchWithSteps(_))
+    }
+
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

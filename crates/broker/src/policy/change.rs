@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ahash::HashMap;
 use leveret_engine::Millis;
 use leveret_store::{Definition, Lsn, Table};
 use serde_json::{Value, json};
@@ -111,15 +112,25 @@ impl Administration<'_> {
     ) -> Result<Option<Lsn>, PolicyRefused> {
         // One change at a time: the last one is the one that the queues end up with.
         let _changing = vhost.policy_changes.lock();
+        let directory = vhost.directory.read();
+        let (mut policies, exchanges) =
+            (Arc::clone(&directory.policies), directory.exchange_names());
+        drop(directory);
+        change(Arc::make_mut(&mut policies));
+        // Before anybody has to wait for the directory: expressions may take their time.
+        let exchanges = exchanges.into_iter().map(|name| {
+            let policies = policies.of_exchange(&name);
+            (name, policies)
+        });
+        let exchanges: HashMap<Arc<str>, AppliedPolicies> = exchanges.collect();
         let gone = |_| PolicyRefused::NoSuchVhost(vhost.name().to_string());
         let mut directory = vhost.directory_mut().map_err(gone)?;
-        change(Arc::make_mut(&mut directory.policies));
+        // A queue that comes later finds the new policies in the directory.
+        directory.policies = Arc::clone(&policies);
         let commit = define(self.broker, &[definition]);
-        if directory.apply_policies_to_exchanges() {
+        if directory.apply_policies_to_exchanges(&exchanges) {
             vhost.changed();
         }
-        // A queue that comes later finds the new policies in the directory.
-        let policies = Arc::clone(&directory.policies);
         let queues = directory.all_queues();
         drop(directory);
         let mut turn = Turn::new();
@@ -158,7 +169,9 @@ impl Vhost {
     pub fn exchange_policies(&self, exchange: &str) -> Option<AppliedPolicies> {
         let directory = self.directory.read();
         directory.topology.exchange(exchange)?;
-        Some(directory.policies.of_exchange(exchange))
+        let policies = Arc::clone(&directory.policies);
+        drop(directory);
+        Some(policies.of_exchange(exchange))
     }
 }
 
@@ -173,7 +186,7 @@ pub(crate) fn restore(broker: &Broker, key: &[u8], value: &[u8]) -> Result<(), D
     let vhost = broker.vhost(definitions::name(vhost)?).ok_or(DefinitionError::Orphan)?;
     let mut directory = vhost.directory.write();
     Arc::make_mut(&mut directory.policies).insert(kind, Arc::new(policy));
-    directory.apply_policies_to_exchanges();
+    directory.apply_policies_to_exchanges(&HashMap::default());
     Ok(())
 }
 

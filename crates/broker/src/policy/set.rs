@@ -6,6 +6,10 @@ use super::applied::AppliedPolicies;
 use super::{NamedPolicy, PolicyKind, Target};
 use crate::queue_type::QueueType;
 
+/// The steps of a pattern that looks around or refers back take as long as putting so many messages into a
+/// queue, about.
+const PLACES_OF_STEPS: usize = 1024;
+
 /// The policies of a vhost. Cheap to clone: objects share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PolicySet {
@@ -18,10 +22,6 @@ pub(crate) struct PolicySet {
 struct Ranking(Vec<Arc<NamedPolicy>>);
 
 impl PolicySet {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.users.0.is_empty() && self.operators.0.is_empty()
-    }
-
     /// Adds a policy, in the place of one of its name.
     pub(crate) fn insert(&mut self, kind: PolicyKind, policy: Arc<NamedPolicy>) {
         self.ranking_mut(kind).insert(policy);
@@ -42,6 +42,12 @@ impl PolicySet {
             PolicyKind::User => &self.users.0,
             PolicyKind::Operator => &self.operators.0,
         }
+    }
+
+    /// What looking for the policies of a name takes, in places that messages take in queues.
+    pub(crate) fn places(&self) -> usize {
+        let all = self.users.0.iter().chain(&self.operators.0);
+        all.filter(|policy| policy.may_step_back()).count() * PLACES_OF_STEPS
     }
 
     /// Those a queue has.

@@ -73,7 +73,8 @@ impl Session {
         })?;
         self.check_node_exchange_limit(name)?;
 
-        let mut directory = vhost.directory_mut()?;
+        let (mut directory, policies) = vhost.directory_and(|all| all.of_exchange(name))?;
+        self.placed += directory.policies.places();
         if let Some(existing) = directory.topology.exchange(name) {
             check_equivalent(existing.spec(), &request, kind, vhost.name())?;
             return Ok(None);
@@ -83,7 +84,7 @@ impl Session {
         });
         let keeper_id = keeper.as_ref().map_or(0, |keeper| keeper.id.0);
         let after = self.actor.is_some().then(|| about(&spec));
-        directory.insert_exchange(spec, keeper);
+        directory.insert_exchange(spec, keeper, &policies);
         let commit = request.durable.then(|| Definition::Put {
             table: Table::Exchanges,
             key: definitions::key(&[vhost.name().as_bytes(), name.as_bytes()]),

@@ -16,7 +16,7 @@ use crate::delayed_retry;
 use crate::deprecated::DeprecatedFeature;
 use crate::direct_reply;
 use crate::limits::reached;
-use crate::policy;
+use crate::policy::{self, PolicySet};
 use crate::queue::{DeleteIf, DeleteRefused, QueueSpec, SharedQueue};
 use crate::queue_type::QueueType;
 use crate::refusal::{self, Resource};
@@ -107,13 +107,14 @@ impl Session {
             arguments::check_sizes(request.arguments)?;
         }
 
-        let mut directory = vhost.directory_mut()?;
+        let find = |all: &PolicySet| all.of_queue(&name, settings.queue_type);
+        let (mut directory, policies) = vhost.directory_and(find)?;
+        self.placed += directory.policies.places();
         if let Some(existing) = directory.queue(&name).cloned() {
             drop(directory);
             return self.redeclare(&existing, &request);
         }
         self.check_queue_limit(&directory, &name)?;
-        let policies = directory.policies.of_queue(&name, settings.queue_type);
         let settings = if policies.is_empty() {
             settings
         } else {

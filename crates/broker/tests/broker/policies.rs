@@ -490,3 +490,24 @@ fn a_consumer_timeout_follows_the_policy() {
     world.clear(PolicyKind::User, "p");
     assert_eq!((timeout(&world, "q"), timeout(&world, "own")), (None, Some(500)));
 }
+
+/// Or a client could declare thousands of queues in one turn, each of which takes as long as thousands of messages.
+#[test]
+fn expressions_that_look_around_count_for_the_turn_of_who_declares() {
+    let mut world = World::new();
+    world.set_for("plain", "^plain", json!({ "max-length": 1 }));
+    world.declare("first", &[]);
+    world.declare_exchange("first", "direct");
+    assert_eq!(world.session.placed(), 0);
+    for name in ["one", "two", "three", "four"] {
+        world.set_for(name, "^(?!other)never", json!({ "max-length": 1 }));
+    }
+    world.declare("second", &[]);
+    let of_queue = world.session.placed();
+    world.declare_exchange("second", "direct");
+    let of_both = world.session.placed();
+    assert_eq!((of_queue, of_both), (4096, 8192));
+    // What is there already is found without them.
+    world.declare("second", &[]);
+    assert_eq!(world.session.placed(), of_both);
+}
