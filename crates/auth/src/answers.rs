@@ -1,19 +1,24 @@
 //! What is remembered of answers, for as long as `auth_cache.cache_ttl` says.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::AHashMap;
-use leveret_broker::access::{AccessControl, Decision, Principal, Question};
+use leveret_broker::access::{AccessControl, Decision, Principal, Question, Rights};
 use parking_lot::Mutex;
 use ring::hmac;
 
 use crate::login::{Credentials, LoginRefused};
 use crate::settings::{Backend, CacheSettings};
 
-/// Answers at a time. Where there are more, the oldest goes.
+/// Answers at a time. Where there are more, the older half goes.
 const ENTRIES_MAX: usize = 8192;
+/// What they may take together, in bytes: what a token claims may be long.
+const BYTES_MAX: usize = 16 << 20;
+/// What one takes besides texts, about.
+const ENTRY: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Answers {
@@ -28,8 +33,19 @@ pub(crate) struct Answers {
     decisions: Mutex<Remembered<DecisionKey, Decision>>,
 }
 
-/// Keys and values with the time of the answer.
-type Remembered<K, V> = AHashMap<K, (Instant, V)>;
+/// Answers with their times.
+#[derive(Debug)]
+struct Remembered<K, V> {
+    entries: AHashMap<K, Entry<V>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    since: Instant,
+    bytes: usize,
+    value: V,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct LoginKey {
@@ -74,10 +90,10 @@ impl Answers {
         credentials: &Credentials,
         ask: impl Future<Output = Result<Principal, LoginRefused>>,
     ) -> Result<Principal, LoginRefused> {
-        let shown = self.digest(credentials);
+        let shown = self.digest(backend.0, credentials);
         let Credentials { address, is_local, .. } = *credentials;
         let key = LoginKey { backend, address, is_local, shown };
-        let known = find(&self.logins, &key, self.ttl);
+        let known = self.logins.lock().find(&key, self.ttl);
         if let Some(known) = known
             && known.as_ref().ok().is_none_or(|principal| self.goes_on(principal))
         {
@@ -89,13 +105,15 @@ impl Answers {
             Err(refused) => self.keeps_refusals && !refused.is_fault(),
         };
         if is_kept {
-            keep(&self.logins, key, answer.clone(), self.ttl);
+            self.logins.lock().keep(key, answer.clone(), bytes_of(&answer), self.ttl);
         }
         answer
     }
 
-    fn digest(&self, credentials: &Credentials) -> [u8; 32] {
+    /// The name beside a token is none of it: or each would make another answer to the same token.
+    fn digest(&self, authn: Backend, credentials: &Credentials) -> [u8; 32] {
         let Credentials { user, password, vhost, .. } = credentials;
+        let user = if authn == Backend::OAuth2 { "" } else { user };
         let parts =
             [Some(user.as_bytes()), password.as_deref(), vhost.as_deref().map(str::as_bytes)];
         let mut digest = hmac::Context::with_key(&self.key);
@@ -123,46 +141,98 @@ impl Answers {
         key: DecisionKey,
         ask: impl Future<Output = Result<Decision, E>>,
     ) -> Result<Decision, E> {
-        if let Some(known) = find(&self.decisions, &key, self.ttl) {
+        if let Some(known) = self.decisions.lock().find(&key, self.ttl) {
             return Ok(known);
         }
         let decision = ask.await?;
         if decision.is_allowed() || self.keeps_refusals {
-            keep(&self.decisions, key, decision.clone(), self.ttl);
+            let bytes = key.bytes();
+            self.decisions.lock().keep(key, decision.clone(), bytes, self.ttl);
         }
         Ok(decision)
     }
 }
 
-fn find<K, V>(all: &Mutex<Remembered<K, V>>, key: &K, ttl: Duration) -> Option<V>
-where
-    K: Eq + std::hash::Hash,
-    V: Clone,
-{
-    let all = all.lock();
-    let (since, value) = all.get(key)?;
-    (since.elapsed() < ttl).then(|| value.clone())
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self { entries: AHashMap::new(), bytes: 0 }
+    }
 }
 
-fn keep<K, V>(all: &Mutex<Remembered<K, V>>, key: K, value: V, ttl: Duration)
-where
-    K: Clone + Eq + std::hash::Hash,
-{
-    let mut all = all.lock();
-    if all.len() >= ENTRIES_MAX && !all.contains_key(&key) {
-        all.retain(|_, (since, _)| since.elapsed() < ttl);
-        let oldest = all.iter().min_by_key(|(_, (since, _))| *since).map(|(key, _)| key.clone());
-        if let (true, Some(oldest)) = (all.len() >= ENTRIES_MAX, oldest) {
-            all.remove(&oldest);
-        }
+impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
+    fn find(&self, key: &K, ttl: Duration) -> Option<V> {
+        let entry = self.entries.get(key)?;
+        (entry.since.elapsed() < ttl).then(|| entry.value.clone())
     }
-    all.insert(key, (Instant::now(), value));
+
+    /// What takes more than all may take is not kept.
+    fn keep(&mut self, key: K, value: V, bytes: usize, ttl: Duration) {
+        if let Some(before) = self.entries.remove(&key) {
+            self.bytes -= before.bytes;
+        }
+        let bytes = bytes + ENTRY;
+        if bytes > BYTES_MAX {
+            return;
+        }
+        if self.is_full_with(bytes) {
+            self.retain(|entry| entry.since.elapsed() < ttl);
+        }
+        while self.is_full_with(bytes) {
+            let mut times: Vec<Instant> = self.entries.values().map(|entry| entry.since).collect();
+            let middle = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(middle);
+            self.retain(|entry| entry.since > *middle);
+        }
+        self.bytes += bytes;
+        self.entries.insert(key, Entry { since: Instant::now(), bytes, value });
+    }
+
+    fn is_full_with(&self, bytes: usize) -> bool {
+        self.entries.len() >= ENTRIES_MAX || self.bytes + bytes > BYTES_MAX
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Entry<V>) -> bool) {
+        self.entries.retain(|_, entry| is_kept(entry));
+        self.bytes = self.entries.values().map(|entry| entry.bytes).sum();
+    }
+}
+
+/// What the texts of an answer to a login take.
+fn bytes_of(answer: &Result<Principal, LoginRefused>) -> usize {
+    let Ok(Principal { user, rights, .. }) = answer else { return 0 };
+    let of_user = user.name.len() + bytes(&user.tags);
+    match rights {
+        Rights::Token(token) => {
+            let claims = token.claims.iter().map(|(name, value)| ENTRY + name.len() + value.len());
+            of_user + bytes(&token.scopes) + claims.sum::<usize>()
+        }
+        Rights::Internal | Rights::Remote(_) => of_user,
+    }
+}
+
+fn bytes(texts: &[String]) -> usize {
+    texts.iter().map(|text| size_of::<String>() + text.len()).sum()
+}
+
+impl DecisionKey {
+    /// What its texts take.
+    fn bytes(&self) -> usize {
+        let of_question = match &self.question {
+            Question::Vhost => 0,
+            Question::Resource { name, .. } => name.len(),
+            Question::Topic { exchange, routing_key, .. } => exchange.len() + routing_key.len(),
+        };
+        self.user.len() + bytes(&self.tags) + self.vhost.len() + of_question
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
     use std::net::Ipv4Addr;
+
+    use leveret_broker::UserLimits;
+    use leveret_broker::access::{TokenRights, User};
 
     use super::*;
     use crate::settings::Settings;
@@ -207,11 +277,19 @@ mod tests {
             is_local: true,
             vhost: vhost.map(str::to_owned),
         });
-        let digests: HashSet<_> = logins.iter().map(|one| answers.digest(one)).collect();
+        let digest = |answers: &Answers, one| answers.digest(Backend::Http, one);
+        let digests: HashSet<_> = logins.iter().map(|one| digest(&answers, one)).collect();
         assert_eq!(digests.len(), logins.len());
         let others = remembering(true, HOUR);
-        assert!(logins.iter().all(|one| digests.contains(&answers.digest(one))));
-        assert!(logins.iter().all(|one| !digests.contains(&others.digest(one))), "a secret key");
+        assert!(logins.iter().all(|one| digests.contains(&digest(&answers, one))));
+        assert!(logins.iter().all(|one| !digests.contains(&digest(&others, one))), "a secret key");
+        // A token says itself whose it is.
+        let [one, other] = ["whoever", "somebody"].map(|user| {
+            let user = user.to_owned();
+            answers.digest(Backend::OAuth2, &Credentials { user, ..logins[0].clone() })
+        });
+        assert_eq!(one, other);
+        assert_ne!(one, answers.digest(Backend::OAuth2, &logins[1]));
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -246,7 +324,48 @@ mod tests {
         for user in 0..=ENTRIES_MAX {
             ask(&answers, &user.to_string(), Decision::Allowed).await;
         }
-        assert_eq!(answers.decisions.lock().len(), ENTRIES_MAX);
+        let count = answers.decisions.lock().entries.len();
+        assert!((ENTRIES_MAX / 4..=ENTRIES_MAX / 2).contains(&count), "{count}");
         assert!(!ask(&answers, "0", Decision::REFUSED).await.is_allowed(), "the oldest is gone");
+        let newest = ENTRIES_MAX.to_string();
+        assert!(ask(&answers, &newest, Decision::REFUSED).await.is_allowed(), "the newest is not");
+    }
+
+    #[tokio::test]
+    async fn what_answers_take_is_bounded() {
+        let answers = remembering(true, HOUR);
+        let log_in = async |number: usize, length: usize| {
+            let (user, address) = (number.to_string(), Ipv4Addr::LOCALHOST.into());
+            let credentials =
+                Credentials { user, password: None, address, is_local: true, vhost: None };
+            let claims = BTreeMap::from([("claim".to_owned(), "x".repeat(length))]);
+            let user = User {
+                name: "anna".to_owned(),
+                password_hash: None,
+                tags: Vec::new(),
+                limits: UserLimits::default(),
+            };
+            let token = TokenRights { claims, ..TokenRights::default() };
+            let found = Principal {
+                user: Arc::new(user),
+                own: None,
+                rights: Rights::Token(Arc::new(token)),
+            };
+            let backend = (Backend::Http, Backend::OAuth2);
+            answers.login(backend, &credentials, async { Ok(found) }).await.unwrap();
+            let logins = answers.logins.lock();
+            let kept = logins.entries.values().map(|entry| bytes_of(&entry.value)).sum::<usize>();
+            assert!(kept <= BYTES_MAX && kept + logins.entries.len() * ENTRY == logins.bytes);
+            logins.entries.len()
+        };
+        let mut most = 0;
+        for number in 0..500 {
+            most = most.max(log_in(number, 100 << 10).await);
+        }
+        assert!((BYTES_MAX >> 18..BYTES_MAX / (100 << 10) + 1).contains(&most), "{most}");
+        // The same again takes the place of itself.
+        let count = log_in(499, 10).await;
+        assert_eq!(log_in(499, 10).await, count);
+        assert_eq!(log_in(500, BYTES_MAX).await, count, "there is never room for it");
     }
 }
