@@ -233,3 +233,17 @@ fn watching_ends_with_the_tag_it_takes() {
     api.put("/users/eve", &json!({ "password": "p", "tags": "" }));
     assert_eq!(of_queue.next(), ("end".to_owned(), json!({})));
 }
+
+#[test]
+fn nothing_is_seen_that_passes_once_the_permission_is_gone() {
+    let Some((broker, api)) = managed() else { return };
+    let channel = broker.connect().channel(1);
+    channel.call(&declare("q"));
+    eve(&api, "management", ".*");
+    let mut watcher = Watcher::with_login(EVE, broker.management_address(), "/%2F/queue/q");
+    channel.publish("", "q", "hers to see");
+    assert_eq!(watcher.next().1["payload"], "hers to see");
+    eve(&api, "management", "^$");
+    channel.publish("", "q", "secret");
+    assert_eq!(watcher.next(), ("end".to_owned(), json!({})));
+}

@@ -31,7 +31,8 @@ const BODY: usize = 4096;
 const BODY_MAX: usize = 64 * 1024;
 /// How often what has passed is sent on.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often it is looked whether the client is still there, and may still look.
+/// How often it is looked whether the client is still there, and may still look; that also before it gets
+/// what has passed since users or permissions have changed.
 const CHECKED_EVERY: Duration = Duration::from_secs(10);
 /// Events that wait for the connection.
 const EVENTS: usize = 4;
@@ -51,6 +52,8 @@ struct Watcher {
     login: Option<SessionKey>,
     session: Session,
     watched: Watched,
+    /// What users and permissions were when they last might.
+    permitted_at: u64,
 }
 
 /// # Errors
@@ -83,6 +86,7 @@ fn start(call: &Call, watched: Watched) -> Outcome {
         node: Arc::clone(&call.node),
         principal,
         login: call.session,
+        permitted_at: call.broker().access().generation(),
         session: call.session()?,
         watched,
     };
@@ -104,8 +108,14 @@ impl Watcher {
         }
     }
 
+    /// Whether users or permissions have changed since they last might.
+    fn is_in_doubt(&self) -> bool {
+        self.permitted_at != self.node.broker.access().generation()
+    }
+
     /// Whether they still may.
     fn goes_on(&mut self) -> bool {
+        self.permitted_at = self.node.broker.access().generation();
         self.session.begin(now());
         self.login.is_none_or(|key| login::goes_on(&self.node, key))
             && self.has_tags()
@@ -148,20 +158,20 @@ async fn send(tail: &Tail, mut sender: Sender<Bytes>, mut watcher: Watcher) {
         if is_due || !passed.copies.is_empty() {
             // Somebody outside may have to be asked.
             let asked = spawn_blocking(move || {
-                let may = !is_due || watcher.goes_on();
+                let may = !(is_due || watcher.is_in_doubt()) || watcher.goes_on();
                 watcher.sift(&mut passed.copies);
                 (may, watcher, passed)
             });
             let Ok(answered) = asked.await else { return };
             (may, watcher, passed) = answered;
         }
+        if !may {
+            text += &event("end", &json!({}));
+            let _ = sender.send_data(text.into()).await;
+            return;
+        }
         if is_due {
             checked = Instant::now();
-            if !may {
-                text += &event("end", &json!({}));
-                let _ = sender.send_data(text.into()).await;
-                return;
-            }
             // A comment, which tells nothing: sending it shows whether somebody is there.
             text += ":\n\n";
         }
