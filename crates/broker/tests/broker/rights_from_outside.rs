@@ -68,7 +68,7 @@ fn publish(session: &mut Session, keys: &[&str]) -> (usize, Result<(), String>) 
         }
         if !was_open {
             session.settle_answers();
-            return (pass, published.map(drop).map_err(|error| error.reply_text().to_string()));
+            return (pass, published.map(drop).map_err(|error| error.reply_text()));
         }
     }
     unreachable!("it ends with what is not open")
