@@ -111,8 +111,8 @@ impl Channel {
         self.open.consumers.set(self.consumers.len() as u64 + replies);
     }
 
-    /// Whether it may have one more consumer. Those whose queues are gone don't count; their
-    /// sources are closed with the tag or the channel.
+    /// Whether it may have one more consumer. Those whose queues are gone don't count; they are
+    /// forgotten at the end of a turn.
     pub(crate) fn check_consumer_limit(&self, max: u32) -> Result<(), AmqpError> {
         let max_len = usize::try_from(max).unwrap_or(usize::MAX);
         if self.consumers.len() < max_len {

@@ -478,6 +478,7 @@ impl Connection {
 
     /// Lets memory go that an idle connection doesn't need.
     pub(crate) fn release(&mut self) {
+        self.forget_cancelled();
         if let Some(session) = &mut self.session {
             session.release();
         }
@@ -646,6 +647,7 @@ impl Connection {
             session.hold_cancels(self.gate.is_some());
             session.finish();
         }
+        self.forget_cancelled();
         self.outbox.flush();
     }
 

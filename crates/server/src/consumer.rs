@@ -7,7 +7,7 @@ use leveret_broker::{SharedQueue, Subscriber, Wake};
 use leveret_codec::basic;
 use leveret_engine::{Admission, ConsumerId, Entry};
 
-use crate::outbox::{Address, Outbox};
+use crate::outbox::{Address, Cancelled, Outbox};
 
 /// See [`Subscriber`].
 pub(crate) struct ConsumerSink {
@@ -83,14 +83,16 @@ impl Subscriber for ConsumerSink {
     }
 
     fn cancelled(&self) {
-        if self.notify_cancel {
-            let cancel = basic::Cancel { consumer_tag: &self.tag, nowait: true };
-            // Looked at under the outbox's lock: the answer to the end is written under it as well.
-            self.outbox.write(|out| {
-                if !self.ended.load(Ordering::Acquire) {
-                    cancel.encode_frame(self.channel, out);
-                }
-            });
-        }
+        // `ended` is looked at under the outbox's lock: the answer to the end is written under it as well.
+        self.outbox.cancel(|out| {
+            if self.ended.load(Ordering::Acquire) {
+                return None;
+            }
+            if self.notify_cancel {
+                let cancel = basic::Cancel { consumer_tag: &self.tag, nowait: true };
+                cancel.encode_frame(self.channel, out);
+            }
+            Some(Cancelled { channel: self.channel, tag: Arc::clone(&self.tag), id: self.id })
+        });
     }
 }

@@ -39,6 +39,13 @@ const STEP: u64 = 8 * 1024;
 /// A consumer that was passed over, to be told when it can take deliveries again.
 pub(crate) type Blocked = (Arc<SharedQueue>, ConsumerId);
 
+/// A consumer whose queue is gone.
+pub(crate) struct Cancelled {
+    pub(crate) channel: u16,
+    pub(crate) tag: Arc<str>,
+    pub(crate) id: ConsumerId,
+}
+
 /// A connection's way out.
 pub(crate) struct Outbox {
     state: Mutex<State>,
@@ -48,6 +55,8 @@ pub(crate) struct Outbox {
     unread_max: UnreadMax,
     /// Whether any channel ever had a limit shared by its consumers; then admissions ask it.
     has_shared_limit: AtomicBool,
+    /// Whether there are any consumers whose queues are gone.
+    has_cancelled: AtomicBool,
     /// The negotiated interval in seconds, 0 for none.
     heartbeat: AtomicU16,
     /// What of the unsettled is in memory.
@@ -67,6 +76,8 @@ struct State {
     channels: HashMap<u16, Box<ChannelOut>>,
     /// Consumers waiting for `queued` to fall.
     blocked: Vec<Blocked>,
+    /// Consumers whose queues are gone, which their channels have yet to forget.
+    cancelled: Vec<Cancelled>,
     /// Properties that differ from those of their message.
     scratch: Vec<u8>,
     frame_max: u32,
@@ -121,6 +132,7 @@ impl Outbox {
                 part: Part::of(&budgets.unread),
                 channels: HashMap::default(),
                 blocked: Vec::new(),
+                cancelled: Vec::new(),
                 scratch: Vec::new(),
                 frame_max: 0,
                 writer_idle: false,
@@ -128,6 +140,7 @@ impl Outbox {
             }),
             queued: AtomicUsize::new(0),
             has_shared_limit: AtomicBool::new(false),
+            has_cancelled: AtomicBool::new(false),
             heartbeat: AtomicU16::new(0),
             writer: Notify::new(),
             room: Notify::new(),
@@ -346,6 +359,26 @@ impl Outbox {
         let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
         channel.delivered(Way::Get, source, entry);
         self.count(&mut state);
+    }
+
+    /// Remembers a consumer whose queue is gone until its channel has forgotten it. `tell` says which,
+    /// unless that was ended meanwhile, and writes what its client is told.
+    pub(crate) fn cancel(&self, tell: impl FnOnce(&mut Vec<u8>) -> Option<Cancelled>) {
+        let mut state = self.state.lock();
+        let Some(cancelled) = tell(&mut state.pending.bytes) else { return };
+        state.cancelled.push(cancelled);
+        self.has_cancelled.store(true, Ordering::Relaxed);
+        self.count(&mut state);
+    }
+
+    /// Consumers whose queues are gone, each once.
+    pub(crate) fn take_cancelled(&self) -> Vec<Cancelled> {
+        if !self.has_cancelled.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut state = self.state.lock();
+        self.has_cancelled.store(false, Ordering::Relaxed);
+        std::mem::take(&mut state.cancelled)
     }
 
     /// Notes what has been delivered by now. Times count from any fixed moment.

@@ -2,7 +2,7 @@
 
 use leveret_tests::codec::{Value as Field, basic, connection, queue};
 use leveret_tests::{
-    ack, bind, confirm_select, consume, declare, eventually, get, nack, qos, table,
+    ack, bind, confirm_select, consume, declare, delete, eventually, get, nack, qos, table,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +32,30 @@ fn consumers_show_how_long_they_may_wait() {
         timeouts,
         [(Some("plain"), &node), (Some("free"), &json!(0)), (Some("strict"), &queue)]
     );
+}
+
+/// As a program leaves them that makes a queue for the answer to each of its requests, and whoever deletes it.
+#[test]
+fn channels_have_no_consumers_of_queues_that_are_gone() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.connect();
+    let (channel, deleter) = (connection.channel(1), broker.connect().channel(1));
+    for no_ack in [false, true] {
+        for (number, by) in [&channel, &deleter].into_iter().cycle().enumerate().take(20) {
+            let name = format!("answers-{number}");
+            channel.call(&declare(&name));
+            channel.call(&basic::Consume { no_ack, ..consume(&name, &name) });
+            assert_eq!(by.call(&delete(&name)), "queue.delete-ok 0");
+            assert_eq!(channel.recv(), format!("basic.cancel {name} nowait"));
+        }
+    }
+    channel.call(&declare("stays"));
+    channel.call(&consume("stays", "stays"));
+    let address = connection.local_address().to_string();
+    let all = api.get("/connections");
+    let names = all.as_array().unwrap().iter().filter_map(|one| one["name"].as_str());
+    let name = names.into_iter().find(|name| name.starts_with(&address)).unwrap();
+    eventually(|| channel_of(&api, name, 1)["consumer_count"] == 1);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::Connection;
 use super::topology::saturated;
 use crate::channel::{ReplySubscription, Subscription};
 use crate::consumer::{ConsumerSink, ConsumerSpec};
-use crate::outbox::{AckTimeouts, Blocked, Got};
+use crate::outbox::{AckTimeouts, Blocked, Cancelled, Got};
 use crate::reply_sink::ReplySink;
 
 impl Connection {
@@ -157,6 +157,23 @@ impl Connection {
             self.reply(|out| cancel_ok.encode_frame(number, out));
         }
         Ok(())
+    }
+
+    /// Forgets the consumers whose queues are gone.
+    pub(super) fn forget_cancelled(&mut self) {
+        for Cancelled { channel: number, tag, id } in self.outbox.take_cancelled() {
+            let Some(channel) = self.channels.get_mut(&number) else { continue };
+            // The tag may be another's by now.
+            if channel.consumers.get(&tag).is_none_or(|one| one.id != id) {
+                continue;
+            }
+            let gone = channel.consumers.remove(&tag);
+            channel.show_consumers();
+            let source = gone.and_then(|gone| gone.source);
+            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), source) {
+                out.close_source(source);
+            }
+        }
     }
 
     /// The consumers of queues that the user may no longer read, by their channels. `None` if
