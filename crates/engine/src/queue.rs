@@ -146,8 +146,7 @@ impl Queue {
         let Reserved { count: reserved, bytes: reserved_bytes } = self.reserved;
         self.settings.overflow == Overflow::DropHead
             || !self.exceeds_limits(reserved + count, reserved_bytes + bytes)
-            || self.consumers.as_ref().map_or(0, |consumers| consumers.ready_credit())
-                >= self.ready.len() + count
+            || self.would_be_taken(self.ready.len() + count)
     }
 
     /// Appends a message for which there was room when it was asked for.
@@ -424,6 +423,11 @@ impl Queue {
     /// Gives memory of past backlogs back; for queues found idle.
     pub fn trim(&mut self) {
         self.ready.trim();
+    }
+
+    /// Whether the ready consumers would take so many messages.
+    fn would_be_taken(&self, messages: u64) -> bool {
+        self.consumers.as_ref().map_or(messages == 0, |consumers| consumers.would_take(messages))
     }
 
     fn exceeds_limits(&self, more: u64, more_bytes: u64) -> bool {

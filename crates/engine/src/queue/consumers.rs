@@ -1,7 +1,7 @@
 //! The consumers of a queue: who may get the next message.
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use ahash::AHashMap;
 
@@ -54,19 +54,30 @@ pub struct ConsumerStatus {
     pub active: bool,
 }
 
-/// All consumers, and per priority a ring of those that are *ready*.
+/// All consumers, and in a line those that are *ready*.
 ///
-/// A consumer is in its ring exactly if it has credit, is not blocked and is eligible (in a
-/// single-active queue: the active one). Nothing ever scans for a ready consumer.
+/// A consumer is in the line exactly if it has credit, is not blocked and is eligible (in a
+/// single-active queue: the active one). Nothing ever scans for a ready consumer, nor for one that
+/// leaves: there may be very many.
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     rows: AHashMap<ConsumerId, Consumer>,
-    /// Highest priority first; a ring comes and goes with the consumers of its priority.
-    rings: Vec<Ring>,
+    /// By priority, then by when they lined up.
+    ready: Line,
+    /// Of a single-active queue all, by priority and then by when they subscribed: who is to be the active
+    /// one comes first.
+    ranks: Line,
     mode: Mode,
     next_seat: u64,
+    next_turn: Turn,
     exclusive: bool,
 }
+
+/// Highest priority first, and of those with the same the lowest number.
+type Line = BTreeMap<(Reverse<i32>, u64), ConsumerId>;
+
+/// Grows with each place in the line that is given.
+type Turn = u64;
 
 #[derive(Debug)]
 struct Consumer {
@@ -75,15 +86,8 @@ struct Consumer {
     seat: u64,
     outstanding: u32,
     blocked: bool,
-    in_ring: bool,
-}
-
-#[derive(Debug)]
-struct Ring {
-    priority: i32,
-    /// Consumers of this priority, ready or not.
-    members: usize,
-    ready: VecDeque<ConsumerId>,
+    /// Its number in the line, if it is ready.
+    turn: Option<Turn>,
 }
 
 /// Who is eligible.
@@ -110,6 +114,24 @@ impl Consumer {
         }
         (self.spec.prefetch as u64).saturating_sub(self.outstanding as u64)
     }
+
+    const fn place(&self, number: u64) -> (Reverse<i32>, u64) {
+        (Reverse(self.spec.priority), number)
+    }
+
+    /// Goes to the end of the line of its priority.
+    fn join(&mut self, ready: &mut Line, next_turn: &mut Turn) {
+        let turn = *next_turn;
+        *next_turn += 1;
+        self.turn = Some(turn);
+        ready.insert(self.place(turn), self.spec.id);
+    }
+
+    fn leave(&mut self, ready: &mut Line) {
+        if let Some(turn) = self.turn.take() {
+            ready.remove(&self.place(turn));
+        }
+    }
 }
 
 impl Consumers {
@@ -129,26 +151,26 @@ impl Consumers {
         self.exclusive = spec.exclusive;
         let seat = self.next_seat;
         self.next_seat += 1;
-        let consumer = Consumer { spec, seat, outstanding: 0, blocked: false, in_ring: false };
-        self.rows.insert(spec.id, consumer);
-        self.join_ring(spec.priority);
-        if self.mode == Mode::SingleActive(None) {
-            self.mode = Mode::SingleActive(Some(spec.id));
+        let consumer = Consumer { spec, seat, outstanding: 0, blocked: false, turn: None };
+        if let Mode::SingleActive(active) = &mut self.mode {
+            self.ranks.insert(consumer.place(seat), spec.id);
+            active.get_or_insert(spec.id);
         }
-        self.enter_ring(spec.id);
+        self.rows.insert(spec.id, consumer);
+        self.line_up(spec.id);
         Ok(())
     }
 
     pub(super) fn remove(&mut self, id: ConsumerId) -> RemovedConsumer {
-        self.leave_ring(id);
-        let Some(row) = self.rows.remove(&id) else { return RemovedConsumer::default() };
-        self.quit_ring(row.spec.priority);
+        let Some(mut row) = self.rows.remove(&id) else { return RemovedConsumer::default() };
+        row.leave(&mut self.ready);
+        self.ranks.remove(&row.place(row.seat));
         self.exclusive = false;
         let mut promoted = None;
         if self.mode == Mode::SingleActive(Some(id)) {
             promoted = self.preferred();
             self.mode = Mode::SingleActive(promoted);
-            promoted.into_iter().for_each(|id| self.enter_ring(id));
+            promoted.into_iter().for_each(|id| self.line_up(id));
         }
         RemovedConsumer { existed: true, was_last: self.rows.is_empty(), promoted }
     }
@@ -158,49 +180,55 @@ impl Consumers {
         if on == (self.mode != Mode::All) {
             return;
         }
-        self.mode = if on { Mode::SingleActive(self.preferred()) } else { Mode::All };
-        self.rings.iter_mut().for_each(|ring| ring.ready.clear());
         let mut ids: Vec<_> = self
             .rows
             .values_mut()
             .map(|row| {
-                row.in_ring = false;
+                row.turn = None;
                 (row.seat, row.spec.id)
             })
             .collect();
         ids.sort_unstable();
-        ids.into_iter().for_each(|(_, id)| self.enter_ring(id));
+        self.ready.clear();
+        self.ranks.clear();
+        if on {
+            self.ranks.extend(self.rows.values().map(|row| (row.place(row.seat), row.spec.id)));
+        }
+        self.mode = if on { Mode::SingleActive(self.preferred()) } else { Mode::All };
+        ids.into_iter().for_each(|(_, id)| self.line_up(id));
     }
 
     /// The consumer next in turn.
     pub(super) fn next_ready(&self) -> Option<ConsumerId> {
-        self.rings.iter().find_map(|ring| ring.ready.front().copied())
+        self.ready.first_key_value().map(|(_, id)| *id)
     }
 
-    /// How many more messages the ready consumers would take, if nothing blocks them.
-    pub(super) fn ready_credit(&self) -> u64 {
-        self.rings
-            .iter()
-            .flat_map(|ring| &ring.ready)
-            .filter_map(|id| self.rows.get(id))
-            .fold(0, |sum, row| sum.saturating_add(row.credit()))
+    /// Whether the ready consumers would take so many messages, if nothing blocks them.
+    pub(super) fn would_take(&self, messages: u64) -> bool {
+        let mut left = messages;
+        for row in self.ready.values().filter_map(|id| self.rows.get(id)) {
+            // Each takes one at least: no more of them are looked at than there are messages.
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(row.credit());
+        }
+        left == 0
     }
 
     /// Books a delivery to the consumer [`next_ready`](Self::next_ready) named and moves it to
-    /// the end of its ring. Returns whether the delivery awaits an acknowledgement.
+    /// the end of the line of its priority. Returns whether the delivery awaits an acknowledgement.
     pub(super) fn delivered(&mut self, id: ConsumerId) -> bool {
         let Some(row) = self.rows.get_mut(&id) else { return false };
-        if !row.spec.no_ack {
+        let no_ack = row.spec.no_ack;
+        if !no_ack {
             row.outstanding = row.outstanding.saturating_add(1);
         }
-        let stays = row.credit() > 0;
-        row.in_ring = stays;
-        let no_ack = row.spec.no_ack;
-        if let Some(ring) = self.rings.iter_mut().find(|ring| !ring.ready.is_empty()) {
-            ring.ready.pop_front();
-            if stays {
-                ring.ready.push_back(id);
-            }
+        if row.credit() == 0 {
+            row.leave(&mut self.ready);
+        } else if self.ready.len() > 1 {
+            row.leave(&mut self.ready);
+            row.join(&mut self.ready, &mut self.next_turn);
         }
         !no_ack
     }
@@ -209,13 +237,13 @@ impl Consumers {
     pub(super) fn settled(&mut self, id: ConsumerId, count: u32) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.outstanding = row.outstanding.saturating_sub(count);
-            self.enter_ring(id);
+            self.line_up(id);
         }
     }
 
     pub(super) fn block(&mut self, id: ConsumerId) {
-        self.leave_ring(id);
         if let Some(row) = self.rows.get_mut(&id) {
+            row.leave(&mut self.ready);
             row.blocked = true;
         }
     }
@@ -223,7 +251,7 @@ impl Consumers {
     pub(super) fn unblock(&mut self, id: ConsumerId) {
         if let Some(row) = self.rows.get_mut(&id) {
             row.blocked = false;
-            self.enter_ring(id);
+            self.line_up(id);
         }
     }
 
@@ -243,63 +271,15 @@ impl Consumers {
     /// Who is to be the single active one: of those with the highest priority, the first that
     /// subscribed.
     fn preferred(&self) -> Option<ConsumerId> {
-        let rank = |row: &&Consumer| (Reverse(row.spec.priority), row.seat);
-        self.rows.values().min_by_key(rank).map(|row| row.spec.id)
+        self.ranks.first_key_value().map(|(_, id)| *id)
     }
 
-    /// Counts a new consumer in, making the ring of its priority if it is the first.
-    fn join_ring(&mut self, priority: i32) {
-        match self.ring_index(priority) {
-            Ok(at) => self.rings.get_mut(at).into_iter().for_each(|ring| ring.members += 1),
-            Err(at) => self.rings.insert(at, Ring { priority, members: 1, ready: VecDeque::new() }),
-        }
-    }
-
-    /// Counts a removed consumer out, and removes the ring of its priority after the last.
-    fn quit_ring(&mut self, priority: i32) {
-        if let Ok(at) = self.ring_index(priority)
-            && let Some(ring) = self.rings.get_mut(at)
-        {
-            ring.members -= 1;
-            if ring.members == 0 {
-                self.rings.remove(at);
-            }
-        }
-    }
-
-    /// Puts a consumer at the end of its ring if it is ready and not there already.
-    fn enter_ring(&mut self, id: ConsumerId) {
+    /// Puts a consumer at the end of the line of its priority if it is ready and not there already.
+    fn line_up(&mut self, id: ConsumerId) {
         let Some(row) = self.rows.get_mut(&id) else { return };
-        if row.in_ring || row.blocked || row.credit() == 0 || !self.mode.serves(id) {
+        if row.turn.is_some() || row.blocked || row.credit() == 0 || !self.mode.serves(id) {
             return;
         }
-        row.in_ring = true;
-        let priority = row.spec.priority;
-        if let Some(ring) = self.ring_mut(priority) {
-            ring.ready.push_back(id);
-        }
-    }
-
-    fn leave_ring(&mut self, id: ConsumerId) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
-        if !std::mem::take(&mut row.in_ring) {
-            return;
-        }
-        let priority = row.spec.priority;
-        let Some(ring) = self.ring_mut(priority) else { return };
-        if ring.ready.front() == Some(&id) {
-            ring.ready.pop_front();
-        } else {
-            ring.ready.retain(|&other| other != id);
-        }
-    }
-
-    fn ring_mut(&mut self, priority: i32) -> Option<&mut Ring> {
-        let at = self.ring_index(priority).ok()?;
-        self.rings.get_mut(at)
-    }
-
-    fn ring_index(&self, priority: i32) -> Result<usize, usize> {
-        self.rings.binary_search_by(|ring| priority.cmp(&ring.priority))
+        row.join(&mut self.ready, &mut self.next_turn);
     }
 }

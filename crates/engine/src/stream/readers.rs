@@ -1,6 +1,6 @@
 //! The readers of a stream: who may go on, and whose turn it is.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -40,17 +40,21 @@ pub struct ReaderStatus {
 
 /// All readers. One that can go on is in `ready`, one that has read everything and has credit in
 /// `waiting`, one whose next message is on disk only in `reading`; nothing ever scans for a ready
-/// reader.
+/// reader, nor for one that leaves.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
     rows: AHashMap<ConsumerId, Reader>,
     /// In order of their turns.
-    ready: VecDeque<ConsumerId>,
-    waiting: Vec<ConsumerId>,
-    reading: Vec<ConsumerId>,
+    ready: Line,
+    waiting: Line,
+    reading: Line,
     unsettled: u64,
     next_seat: u64,
+    next_turn: u64,
 }
+
+/// Readers in the order they came in.
+type Line = BTreeMap<u64, ConsumerId>;
 
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -74,13 +78,13 @@ pub(super) enum Halt {
     Paged,
 }
 
-/// In which list a reader is.
+/// In which line a reader is, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     None,
-    Ready,
-    Waiting,
-    Reading,
+    Ready(u64),
+    Waiting(u64),
+    Reading(u64),
 }
 
 impl Reader {
@@ -137,11 +141,11 @@ impl Readers {
         let reader = self.rows.remove(&id)?;
         self.unsettled = self.unsettled.saturating_sub(reader.unsettled.into());
         match reader.place {
-            Place::None => {}
-            Place::Ready => self.ready.retain(|other| *other != id),
-            Place::Waiting => self.waiting.retain(|other| *other != id),
-            Place::Reading => self.reading.retain(|other| *other != id),
-        }
+            Place::None => None,
+            Place::Ready(turn) => self.ready.remove(&turn),
+            Place::Waiting(turn) => self.waiting.remove(&turn),
+            Place::Reading(turn) => self.reading.remove(&turn),
+        };
         Some(reader)
     }
 
@@ -151,7 +155,7 @@ impl Readers {
 
     /// The reader next in turn.
     pub(super) fn next_ready(&self) -> Option<ConsumerId> {
-        self.ready.front().copied()
+        self.ready.first_key_value().map(|(_, id)| *id)
     }
 
     /// The reader in front has had its turn and so many deliveries: it goes to the end of the line,
@@ -163,7 +167,7 @@ impl Readers {
         halt: Option<Halt>,
         committed: u64,
     ) {
-        self.ready.pop_front();
+        self.ready.pop_first();
         self.unsettled += deliveries as u64;
         let Some(reader) = self.rows.get_mut(&id) else { return };
         reader.place = Place::None;
@@ -172,8 +176,9 @@ impl Readers {
             progress.next = reader.next;
         }
         if halt == Some(Halt::Paged) {
-            reader.place = Place::Reading;
-            self.reading.push(id);
+            reader.place = Place::Reading(self.next_turn);
+            self.reading.insert(self.next_turn, id);
+            self.next_turn += 1;
             return;
         }
         self.line_up(id, committed);
@@ -181,12 +186,12 @@ impl Readers {
 
     /// The offsets of those whose next message is on disk only.
     pub(super) fn reading(&self) -> impl Iterator<Item = u64> {
-        self.reading.iter().filter_map(|id| self.rows.get(id)).map(|reader| reader.next)
+        self.reading.values().filter_map(|id| self.rows.get(id)).map(|reader| reader.next)
     }
 
     /// Those can go on.
     pub(super) fn go_on(&mut self, committed: u64) {
-        for id in std::mem::take(&mut self.reading) {
+        for id in std::mem::take(&mut self.reading).into_values() {
             if let Some(reader) = self.rows.get_mut(&id) {
                 reader.place = Place::None;
                 self.line_up(id, committed);
@@ -201,14 +206,15 @@ impl Readers {
 
     /// More may be read: those who waited for it can go on.
     pub(super) fn wake(&mut self, committed: u64) {
-        let Self { rows, ready, waiting, .. } = self;
-        waiting.retain(|id| {
+        let Self { rows, ready, waiting, next_turn, .. } = self;
+        waiting.retain(|_, id| {
             let Some(reader) = rows.get_mut(id) else { return false };
             if reader.next >= committed {
                 return true;
             }
-            reader.place = Place::Ready;
-            ready.push_back(*id);
+            reader.place = Place::Ready(*next_turn);
+            ready.insert(*next_turn, *id);
+            *next_turn += 1;
             false
         });
     }
@@ -241,18 +247,20 @@ impl Readers {
         rows.into_iter().map(status).collect()
     }
 
-    /// Puts a reader into the list it belongs in, unless it is in one.
+    /// Puts a reader into the line it belongs in, unless it is in one.
     fn line_up(&mut self, id: ConsumerId, committed: u64) {
         let Some(reader) = self.rows.get_mut(&id) else { return };
         if reader.place != Place::None || reader.is_blocked || reader.credit() == 0 {
             return;
         }
+        let turn = self.next_turn;
+        self.next_turn += 1;
         if reader.next < committed {
-            reader.place = Place::Ready;
-            self.ready.push_back(id);
+            reader.place = Place::Ready(turn);
+            self.ready.insert(turn, id);
         } else {
-            reader.place = Place::Waiting;
-            self.waiting.push(id);
+            reader.place = Place::Waiting(turn);
+            self.waiting.insert(turn, id);
         }
     }
 }
