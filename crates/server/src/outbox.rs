@@ -8,6 +8,7 @@ mod confirms;
 mod holding;
 mod overdue;
 mod segments;
+mod sources;
 mod unacked;
 mod unread;
 
@@ -331,20 +332,20 @@ impl Outbox {
         if std::mem::take(&mut state.writer_idle) { Wake::Needed } else { Wake::NotNeeded }
     }
 
-    /// Writes a message got with `basic.get`.
+    /// Writes a message got with `basic.get`. Returns its source, if it is to be settled.
     pub(crate) fn deliver_got(
         &self,
         number: u16,
         got: Got<'_>,
         no_ack: bool,
         ack_timeouts: AckTimeouts,
-    ) {
+    ) -> Option<u32> {
         let Got { queue, entry, left } = got;
         let mut state = self.state.lock();
         let State { pending, channels, frame_max, scratch, .. } = &mut *state;
         let Some(channel) = channels.get_mut(&number) else {
             debug_assert!(false, "only an open channel gets");
-            return;
+            return None;
         };
         basic::GetOk {
             delivery_tag: channel.next_tag(),
@@ -356,9 +357,10 @@ impl Outbox {
         .encode_frame(number, &mut pending.bytes);
         let properties = queue.delivered_properties(&entry, scratch);
         pending.content(number, properties, &entry.message, *frame_max);
-        let source = (!no_ack).then(|| channel.source(queue, None, ack_timeouts));
+        let source = (!no_ack).then(|| channel.source_of_gets(queue, ack_timeouts));
         channel.delivered(Way::Get, source, entry);
         self.count(&mut state);
+        source
     }
 
     /// Remembers a consumer whose queue is gone until its channel has forgotten it. `tell` says which,

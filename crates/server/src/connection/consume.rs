@@ -68,7 +68,7 @@ impl Connection {
             let source = match outbox.channel(number) {
                 Some(mut out) if !consume.no_ack => {
                     let timeouts = AckTimeouts { consumer: ack_timeout, node };
-                    Some(out.source(queue, Some(id), timeouts))
+                    Some(out.open_source(queue, id, timeouts))
                 }
                 _ => None,
             };
@@ -99,7 +99,7 @@ impl Connection {
             outbox.write(|out| consume_ok.encode_frame(number, out));
         }
         sink.start();
-        self.watch_timeouts(number);
+        self.watch_timeout(number, source);
         if let Some(channel) = self.channels.get_mut(&number) {
             let queue = Arc::clone(&queue);
             channel.consumers.insert(tag, Subscription { queue, id, source, sink });
@@ -272,10 +272,8 @@ impl Connection {
                 let got = Got { queue: &fetched.queue, entry: fetched.entry, left };
                 let node = self.context.amqp.consumer_timeout;
                 let timeouts = AckTimeouts { consumer: None, node };
-                self.outbox.deliver_got(number, got, get.no_ack, timeouts);
-                if !get.no_ack {
-                    self.watch_timeouts(number);
-                }
+                let source = self.outbox.deliver_got(number, got, get.no_ack, timeouts);
+                self.watch_timeout(number, source);
             }
         }
         Ok(())

@@ -81,10 +81,11 @@ impl Connection {
         }
     }
 
-    /// Some deliveries of the channel may wait for so long only.
-    pub(super) fn watch_timeouts(&mut self, channel: u16) {
+    /// Deliveries from this source of the channel may wait for so long only.
+    pub(super) fn watch_timeout(&mut self, channel: u16, source: Option<u32>) {
+        let Some(source) = source else { return };
         let channel = self.outbox.channel(channel);
-        let Some(timeout) = channel.and_then(|out| out.shortest_ack_timeout()) else { return };
+        let Some(timeout) = channel.and_then(|out| out.ack_timeout(source)) else { return };
         let interval = interval(timeout);
         self.check_interval = Some(self.check_interval.map_or(interval, |old| old.min(interval)));
     }

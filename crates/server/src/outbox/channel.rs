@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::HashMap;
-use leveret_broker::{HeldMemory, HeldShare, OpenChannel, QueueType, SettleGroup, SharedQueue};
+use leveret_broker::{HeldMemory, HeldShare, OpenChannel, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Spilled};
 use leveret_store::Lsn;
 
@@ -14,6 +14,7 @@ use super::Blocked;
 use super::confirms::Confirms;
 use super::holding::Gone;
 use super::overdue::{AckTimeouts, TagAges};
+use super::sources::{Source, Sources};
 use super::unacked::{Rest, Slot, SpillRun, Unacked, UnknownTag};
 
 /// What the outbox knows of a channel.
@@ -27,8 +28,7 @@ pub(crate) struct ChannelOut {
     tag_ages: TagAges,
     /// As [`note_deliveries`](Self::note_deliveries) was told.
     noted: TagAges,
-    /// Consumers and, per queue, `basic.get`; a place is free again when nothing names it.
-    sources: Vec<Option<Source>>,
+    sources: Sources,
     /// Unsettled answers to `basic.get`, which no limit counts.
     got: usize,
     /// `basic.qos` with global: unsettled deliveries of all consumers together, 0 for no bound.
@@ -67,29 +67,6 @@ pub(crate) struct Overdue {
 /// Deliveries taken out for settlement, with their tags.
 pub(crate) type TakenSlots = Vec<(u64, Slot)>;
 
-/// Where a channel's deliveries come from.
-struct Source {
-    queue: Arc<SharedQueue>,
-    /// `None` for `basic.get`.
-    consumer: Option<ConsumerId>,
-    /// Whether deliveries may still come from it.
-    is_open: bool,
-    /// Unsettled deliveries.
-    outstanding: usize,
-    ack_timeouts: AckTimeouts,
-}
-
-impl Source {
-    /// How long a delivery may wait for its settlement, as policies have it now.
-    fn ack_timeout(&self) -> Option<Duration> {
-        self.ack_timeouts.with(self.queue.consumer_timeout())
-    }
-
-    fn is_quorum_consumer(&self) -> bool {
-        self.consumer.is_some() && self.queue.queue_type() == QueueType::Quorum
-    }
-}
-
 impl ChannelOut {
     pub(super) fn new(open: Arc<OpenChannel>, held: Arc<HeldMemory>) -> Self {
         Self {
@@ -99,7 +76,7 @@ impl ChannelOut {
             held: HeldShare::new(held),
             tag_ages: TagAges::default(),
             noted: TagAges::default(),
-            sources: Vec::new(),
+            sources: Sources::default(),
             got: 0,
             shared_limit: 0,
             reserved: 0,
@@ -133,56 +110,35 @@ impl ChannelOut {
                 }
                 self.unacked.push(Slot { source, entry: entry.into() });
                 self.show_unacked();
-                if let Some(Some(source)) = self.sources.get_mut(source as usize) {
+                if let Some(source) = self.sources.get_mut(source) {
                     source.outstanding += 1;
                 }
             }
         }
     }
 
-    /// The index of a consumer, or of `basic.get` from a queue, among the channel's sources.
-    pub(crate) fn source(
+    /// The place of a new consumer among the channel's sources.
+    pub(crate) fn open_source(
         &mut self,
         queue: &Arc<SharedQueue>,
-        consumer: Option<ConsumerId>,
+        consumer: ConsumerId,
         ack_timeouts: AckTimeouts,
     ) -> u32 {
-        let same = |place: &Option<Source>| {
-            place.as_ref().is_some_and(|source| {
-                source.consumer == consumer && source.queue.id() == queue.id()
-            })
-        };
-        let found = self.sources.iter().position(same);
-        let index = found.unwrap_or_else(|| {
-            let source = Source {
-                queue: Arc::clone(queue),
-                consumer,
-                is_open: consumer.is_some(),
-                outstanding: 0,
-                ack_timeouts,
-            };
-            match self.sources.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
-                Some((index, place)) => {
-                    *place = Some(source);
-                    index
-                }
-                None => {
-                    self.sources.push(Some(source));
-                    self.sources.len() - 1
-                }
-            }
-        });
-        u32::try_from(index).unwrap_or(u32::MAX)
+        self.sources.open(queue, consumer, ack_timeouts)
+    }
+
+    /// That of `basic.get` from a queue.
+    pub(super) fn source_of_gets(
+        &mut self,
+        queue: &Arc<SharedQueue>,
+        ack_timeouts: AckTimeouts,
+    ) -> u32 {
+        self.sources.of_gets(queue, ack_timeouts)
     }
 
     /// A consumer is gone: its place is free once its deliveries are settled.
-    pub(crate) fn close_source(&mut self, index: u32) {
-        if let Some(place) = self.sources.get_mut(index as usize) {
-            if let Some(source) = place {
-                source.is_open = false;
-            }
-            free_if_done(place);
-        }
+    pub(crate) fn close_source(&mut self, place: u32) {
+        self.sources.close(place);
     }
 
     /// Takes the deliveries a settlement names: `tag` alone, or all up to it, or all if it is 0.
@@ -249,7 +205,7 @@ impl ChannelOut {
     }
 
     fn was_got(&self, slot: &Slot) -> bool {
-        let source = self.sources.get(slot.source as usize).and_then(Option::as_ref);
+        let source = self.sources.get(slot.source);
         source.is_some_and(|source| source.consumer.is_none())
     }
 
@@ -264,8 +220,7 @@ impl ChannelOut {
         // Where groups are, by source, once there are too many for a search.
         let mut index = HashMap::default();
         for slot in taken {
-            let Some(place) = self.sources.get_mut(slot.source as usize) else { continue };
-            let Some(source) = place else {
+            let Some(source) = self.sources.get_mut(slot.source) else {
                 debug_assert!(false, "slots name sources of their channel");
                 continue;
             };
@@ -290,21 +245,21 @@ impl ChannelOut {
                     groups.push(SettleGroup { queue, consumer, entries });
                 }
             }
-            free_if_done(place);
+            self.sources.free_if_done(slot.source);
         }
     }
 
     /// Deliveries that have waited longer than they may, if there are any.
     pub(crate) fn overdue(&mut self, now: Duration) -> Option<Overdue> {
-        let timeouts = self.sources.iter().flatten().filter_map(Source::ack_timeout);
+        let timeouts = self.sources.iter().filter_map(Source::ack_timeout);
         let Some(longest) = timeouts.max() else {
             self.tag_ages.clear();
             return None;
         };
         self.tag_ages.note(now, self.unacked.next_tag());
         self.tag_ages.trim(longest, now);
-        let sources = self.sources.iter().map(|source| {
-            let timeout = source.as_ref().and_then(Source::ack_timeout)?;
+        let sources = self.sources.places().map(|source| {
+            let timeout = source.and_then(Source::ack_timeout)?;
             Some((timeout, self.tag_ages.older_than(timeout, now)))
         });
         let sources: Vec<Option<(Duration, u64)>> = sources.collect();
@@ -325,7 +280,7 @@ impl ChannelOut {
             all.tags.push(tag);
             if !all.sources.contains(&from) {
                 all.sources.push(from);
-                let source = self.sources.get(from as usize).and_then(Option::as_ref);
+                let source = self.sources.get(from);
                 all.is_quorum &= source.is_some_and(Source::is_quorum_consumer);
             }
         }
@@ -341,9 +296,14 @@ impl ChannelOut {
         groups
     }
 
+    /// How long a delivery from a source may wait.
+    pub(crate) fn ack_timeout(&self, source: u32) -> Option<Duration> {
+        self.sources.get(source).and_then(Source::ack_timeout)
+    }
+
     /// The shortest time a delivery of the channel may wait.
     pub(crate) fn shortest_ack_timeout(&self) -> Option<Duration> {
-        self.sources.iter().flatten().filter_map(Source::ack_timeout).min()
+        self.sources.iter().filter_map(Source::ack_timeout).min()
     }
 
     /// Takes what is unsettled, the oldest first: some of it, of much. Nothing when nothing is left.
@@ -357,7 +317,7 @@ impl ChannelOut {
 
     /// Where deliveries came from that take memory.
     pub(super) fn holding_queues(&self) -> impl Iterator<Item = &Arc<SharedQueue>> {
-        let sources = self.sources.iter().flatten().filter(|source| source.outstanding > 0);
+        let sources = self.sources.iter().filter(|source| source.outstanding > 0);
         sources.filter(|_| self.holds_some()).map(|source| &source.queue)
     }
 
@@ -378,8 +338,8 @@ impl ChannelOut {
         let before = self.unacked.memory();
         let needed: Vec<bool> = self
             .sources
-            .iter()
-            .map(|source| source.as_ref().is_some_and(|source| is_needed(&source.queue)))
+            .places()
+            .map(|source| source.is_some_and(|source| is_needed(&source.queue)))
             .collect();
         let can_go = |source: u32, entry: &Entry| {
             (entry.stored && entry.lsn.0 <= readable.0)
@@ -436,14 +396,8 @@ impl ChannelOut {
 }
 
 /// A delivery was paged out.
-fn note(sources: &[Option<Source>], source: u32, bytes: u64, gone: &mut Gone) {
-    if let Some(Some(source)) = sources.get(source as usize) {
+fn note(sources: &Sources, source: u32, bytes: u64, gone: &mut Gone) {
+    if let Some(source) = sources.get(source) {
         gone.add(&source.queue, bytes);
-    }
-}
-
-fn free_if_done(place: &mut Option<Source>) {
-    if place.as_ref().is_some_and(|source| !source.is_open && source.outstanding == 0) {
-        *place = None;
     }
 }

@@ -29,18 +29,18 @@ impl ChannelOut {
         now: Duration,
         each: &mut dyn FnMut(&SharedQueue, Duration),
     ) {
-        let holding = self.sources.iter().flatten().filter(|source| source.outstanding > 0);
+        let holding = self.sources.iter().filter(|source| source.outstanding > 0);
         let mut unseen = holding.count();
-        let mut seen = vec![false; self.sources.len()];
+        let mut seen = vec![false; self.sources.places().len()];
         for (tag, index) in self.unacked.sources().take(LOOKED_AT) {
             if unseen == 0 {
                 break;
             }
-            let index = index as usize;
-            let Some(seen) = seen.get_mut(index).filter(|seen| !**seen) else { continue };
+            let seen = seen.get_mut(index as usize);
+            let Some(seen) = seen.filter(|seen| !**seen) else { continue };
             *seen = true;
             unseen -= 1;
-            if let Some(source) = self.sources.get(index).and_then(Option::as_ref) {
+            if let Some(source) = self.sources.get(index) {
                 each(&source.queue, self.noted.age_of(tag, now));
             }
         }
