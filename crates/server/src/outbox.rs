@@ -3,6 +3,7 @@
 //! One lock per connection: a delivery gets its tag, its place among the unsettled and its bytes
 //! under it at once, so that tags are on the wire in order. Taken last in the lock order.
 
+mod blocked;
 mod channel;
 mod confirms;
 mod holding;
@@ -24,6 +25,8 @@ use leveret_store::Lsn;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+pub(crate) use self::blocked::Blocked;
+use self::blocked::BlockedConsumers;
 use self::channel::Way;
 pub(crate) use self::channel::{ChannelOut, Overdue, TakenSlots};
 pub(crate) use self::overdue::AckTimeouts;
@@ -36,9 +39,6 @@ use crate::connection::Context;
 /// The node's budget is told in steps of so many bytes: all connections share it, and most of what
 /// is written is gone at once.
 const STEP: u64 = 8 * 1024;
-
-/// A consumer that was passed over, to be told when it can take deliveries again.
-pub(crate) type Blocked = (Arc<SharedQueue>, ConsumerId);
 
 /// A consumer whose queue is gone.
 pub(crate) struct Cancelled {
@@ -76,7 +76,7 @@ struct State {
     /// Boxed: nearly all connections have one, and a map has room for more.
     channels: HashMap<u16, Box<ChannelOut>>,
     /// Consumers waiting for `queued` to fall.
-    blocked: Vec<Blocked>,
+    blocked: BlockedConsumers,
     /// Consumers whose queues are gone, which their channels have yet to forget.
     cancelled: Vec<Cancelled>,
     /// Properties that differ from those of their message.
@@ -132,7 +132,7 @@ impl Outbox {
                 writing: 0,
                 part: Part::of(&budgets.unread),
                 channels: HashMap::default(),
-                blocked: Vec::new(),
+                blocked: BlockedConsumers::default(),
                 cancelled: Vec::new(),
                 scratch: Vec::new(),
                 frame_max: 0,
@@ -246,6 +246,16 @@ impl Outbox {
     pub(crate) fn channel(&self, channel: u16) -> Option<MappedMutexGuard<'_, ChannelOut>> {
         let state = self.state.lock();
         MutexGuard::try_map(state, |state| state.channels.get_mut(&channel).map(Box::as_mut)).ok()
+    }
+
+    /// A consumer is gone from its queue, and its channel has forgotten it. Its place among the channel's
+    /// sources is free once its deliveries are settled.
+    pub(crate) fn remove_consumer(&self, channel: u16, consumer: ConsumerId, source: Option<u32>) {
+        let mut state = self.state.lock();
+        state.blocked.remove(consumer);
+        if let (Some(channel), Some(source)) = (state.channels.get_mut(&channel), source) {
+            channel.remove_consumer(consumer, source);
+        }
     }
 
     /// Sets a channel's shared limit; returns consumers that waited for a higher one.
@@ -443,7 +453,7 @@ impl Outbox {
             return Vec::new();
         }
         self.room.notify_one();
-        std::mem::take(&mut state.blocked)
+        state.blocked.take()
     }
 
     /// Lets memory go that an idle connection doesn't need.

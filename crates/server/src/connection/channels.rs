@@ -158,6 +158,7 @@ impl Connection {
         for (_, subscription) in channel.consumers.drain() {
             subscription.sink.end();
             session.cancel(&subscription.queue, subscription.id);
+            self.outbox.remove_consumer(number, subscription.id, subscription.source);
         }
         let transaction = std::mem::replace(&mut channel.mode, crate::channel::Mode::Plain);
         if let crate::channel::Mode::Transaction(transaction) = transaction {

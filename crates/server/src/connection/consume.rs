@@ -37,9 +37,7 @@ impl Connection {
                 return Err(refusal::consumer_tag_in_use(&tag));
             }
             existing.sink.end();
-            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), existing.source) {
-                out.close_source(source);
-            }
+            self.outbox.remove_consumer(number, existing.id, existing.source);
             channel.consumers.remove(&tag);
         }
         if let Some(max) = self.context.amqp.consumer_max_per_channel {
@@ -81,19 +79,19 @@ impl Connection {
                 source,
                 notify_cancel,
             }));
-            made = Some((Arc::clone(&sink), source));
+            made = Some((Arc::clone(&sink), id, source));
             sink
         });
         let (queue, id) = match (added, &made) {
             (Ok(added), _) => added,
             (Err(error), made) => {
-                if let (Some(mut out), Some((_, Some(source)))) = (outbox.channel(number), made) {
-                    out.close_source(*source);
+                if let Some((_, id, source)) = made {
+                    outbox.remove_consumer(number, *id, *source);
                 }
                 return Err(error);
             }
         };
-        let Some((sink, source)) = made else { return Ok(()) };
+        let Some((sink, _, source)) = made else { return Ok(()) };
         if !consume.nowait {
             let consume_ok = basic::ConsumeOk { consumer_tag: &tag };
             outbox.write(|out| consume_ok.encode_frame(number, out));
@@ -148,9 +146,7 @@ impl Connection {
         if let Some(gone) = gone {
             gone.sink.end();
             self.session()?.cancel(&gone.queue, gone.id);
-            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), gone.source) {
-                out.close_source(source);
-            }
+            self.outbox.remove_consumer(number, gone.id, gone.source);
         }
         if !cancel.nowait {
             let cancel_ok = basic::CancelOk { consumer_tag: cancel.consumer_tag };
@@ -169,10 +165,7 @@ impl Connection {
             }
             let gone = channel.consumers.remove(&tag);
             channel.show_consumers();
-            let source = gone.and_then(|gone| gone.source);
-            if let (Some(mut out), Some(source)) = (self.outbox.channel(number), source) {
-                out.close_source(source);
-            }
+            self.outbox.remove_consumer(number, id, gone.and_then(|gone| gone.source));
         }
     }
 
@@ -244,11 +237,7 @@ impl Connection {
         let cancel = |(tag, subscription): (Arc<str>, Subscription)| {
             subscription.sink.end();
             session.cancel(&subscription.queue, subscription.id);
-            if let (Some(mut out), Some(source)) =
-                (self.outbox.channel(number), subscription.source)
-            {
-                out.close_source(source);
-            }
+            self.outbox.remove_consumer(number, subscription.id, subscription.source);
             if self.client.consumer_cancel_notify {
                 let cancel = basic::Cancel { consumer_tag: &tag, nowait: true };
                 self.outbox.write(|out| cancel.encode_frame(number, out));

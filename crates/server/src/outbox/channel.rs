@@ -10,7 +10,7 @@ use leveret_broker::{HeldMemory, HeldShare, OpenChannel, SettleGroup, SharedQueu
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Spilled};
 use leveret_store::Lsn;
 
-use super::Blocked;
+use super::blocked::{Blocked, BlockedConsumers};
 use super::confirms::Confirms;
 use super::holding::Gone;
 use super::overdue::{AckTimeouts, TagAges};
@@ -36,7 +36,7 @@ pub(crate) struct ChannelOut {
     /// Deliveries admitted under the limit and not yet made.
     reserved: usize,
     /// Consumers waiting for room under the limit.
-    blocked: Vec<Blocked>,
+    blocked: BlockedConsumers,
 }
 
 /// Deliveries of one settlement that are taken out at a time, about. Those of many have perhaps no
@@ -80,7 +80,7 @@ impl ChannelOut {
             got: 0,
             shared_limit: 0,
             reserved: 0,
-            blocked: Vec::new(),
+            blocked: BlockedConsumers::default(),
         }
     }
 
@@ -137,8 +137,9 @@ impl ChannelOut {
     }
 
     /// A consumer is gone: its place is free once its deliveries are settled.
-    pub(crate) fn close_source(&mut self, place: u32) {
-        self.sources.close(place);
+    pub(super) fn remove_consumer(&mut self, consumer: ConsumerId, source: u32) {
+        self.blocked.remove(consumer);
+        self.sources.close(source);
     }
 
     /// Takes the deliveries a settlement names: `tag` alone, or all up to it, or all if it is 0.
@@ -377,7 +378,7 @@ impl ChannelOut {
         if self.blocked.is_empty() || self.is_at_shared_limit() {
             return Vec::new();
         }
-        std::mem::take(&mut self.blocked)
+        self.blocked.take()
     }
 
     pub(super) fn admit_shared(&mut self, blocked: impl FnOnce() -> Blocked) -> Admission {
