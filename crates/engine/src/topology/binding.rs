@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::ids::{ExchangeId, QueueId};
 
 /// Where a binding leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// To a queue.
     Queue(QueueId),

@@ -167,7 +167,7 @@ impl Exchange {
     }
 
     /// The exchanges it is bound to.
-    pub(super) fn next(&self) -> impl Iterator<Item = ExchangeId> {
+    pub(super) fn next(&self) -> impl ExactSizeIterator<Item = ExchangeId> {
         self.next.keys().copied()
     }
 
@@ -377,7 +377,11 @@ impl Exchange {
     ) -> Result<(), TooManySteps> {
         let Routable { keys, properties, drawn } = message.message;
         steps.take(keys.len())?;
-        let mut all = |ids: &[BindingId]| ids.iter().copied().for_each(&mut found);
+        let mut matches = 0;
+        let mut all = |ids: &[BindingId]| {
+            matches += ids.len();
+            ids.iter().copied().for_each(&mut found);
+        };
         match &self.index {
             Index::Direct(index) => {
                 for list in keys.iter().filter_map(|&key| index.get(key)) {
@@ -396,13 +400,16 @@ impl Exchange {
             Index::JmsTopic(index) => {
                 index.for_each_match(message.headers(), steps, found)?;
             }
-            Index::Consistent(index) => index.choose(keys, properties).into_iter().for_each(found),
-            Index::Modulus(index) => index.choose(keys).into_iter().for_each(found),
+            Index::Consistent(index) => {
+                index.choose(keys, properties, steps).into_iter().for_each(found);
+            }
+            Index::Modulus(index) => index.choose(keys, steps).into_iter().for_each(found),
             Index::Random | Index::LocalRandom => {
                 let chosen = choose_random(self.outgoing.as_slice(), drawn, self.id.0);
                 chosen.into_iter().for_each(found);
             }
         }
+        steps.try_each(matches);
         Ok(())
     }
 }

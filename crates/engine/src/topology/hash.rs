@@ -1,9 +1,13 @@
 //! Choosing one destination by a hash of the message.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
 use leveret_codec::{Properties, Value};
 
 use super::DestinationName;
-use super::binding::{BindingId, BindingList, Destination};
+use super::binding::{BindingId, BindingList, Destination, number};
+use super::steps::Steps;
 
 /// What a consistent hash exchange hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +75,8 @@ pub(super) struct ConsistentIndex {
     bindings: BindingList,
     /// One for each binding, in the same order.
     shares: Vec<Share>,
+    /// Their places, by destination and age.
+    places: BTreeMap<(Destination, u64), u32>,
     next_age: u64,
 }
 
@@ -93,6 +99,11 @@ impl Share {
         Self { destination, hash, weight, age: 0, active: false }
     }
 
+    /// What no other binding of its exchange has in common with it.
+    const fn identity(&self) -> (Destination, u64) {
+        (self.destination, self.age)
+    }
+
     /// Its lot for a message; the lowest wins. Exponentially distributed with the weight as rate,
     /// of which the lowest of several falls to each in proportion to the weights.
     fn lot(&self, message: StableHash) -> f64 {
@@ -104,7 +115,13 @@ impl Share {
 
 impl ConsistentIndex {
     pub(super) fn new(hash_on: HashOn) -> Self {
-        Self { hash_on, bindings: BindingList::default(), shares: Vec::new(), next_age: 0 }
+        Self {
+            hash_on,
+            bindings: BindingList::default(),
+            shares: Vec::new(),
+            places: BTreeMap::new(),
+            next_age: 0,
+        }
     }
 
     pub(super) fn hash_on(&self) -> &HashOn {
@@ -112,10 +129,10 @@ impl ConsistentIndex {
     }
 
     pub(super) fn insert(&mut self, mut share: Share, id: BindingId) -> u32 {
-        let is_known = |other: &Share| other.destination == share.destination;
-        share.active = !self.shares.iter().any(is_known);
+        share.active = self.oldest(share.destination).is_none();
         share.age = self.next_age;
         self.next_age += 1;
+        self.places.insert(share.identity(), number(self.shares.len()));
         self.shares.push(share);
         self.bindings.push(id)
     }
@@ -124,16 +141,31 @@ impl ConsistentIndex {
     pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
         if (place as usize) < self.shares.len() {
             let gone = self.shares.swap_remove(place as usize);
-            let same = |share: &&mut Share| share.destination == gone.destination;
-            let heir = self.shares.iter_mut().filter(same).min_by_key(|share| share.age);
-            if let (true, Some(heir)) = (gone.active, heir) {
+            self.places.remove(&gone.identity());
+            if let Some(moved) = self.shares.get(place as usize) {
+                self.places.insert(moved.identity(), place);
+            }
+            let heir = self.oldest(gone.destination).filter(|_| gone.active);
+            if let Some(heir) = heir.and_then(|heir| self.shares.get_mut(heir as usize)) {
                 heir.active = true;
             }
         }
         self.bindings.remove(place)
     }
 
-    pub(super) fn choose(&self, keys: &[&str], properties: &Properties<'_>) -> Option<BindingId> {
+    /// The place of a destination's oldest binding.
+    fn oldest(&self, destination: Destination) -> Option<u32> {
+        let all = (destination, 0)..=(destination, u64::MAX);
+        self.places.range(all).next().map(|(_, place)| *place)
+    }
+
+    pub(super) fn choose(
+        &self,
+        keys: &[&str],
+        properties: &Properties<'_>,
+        steps: &mut Steps,
+    ) -> Option<BindingId> {
+        steps.try_each(self.shares.len());
         let message = self.hash_on.of(keys, properties);
         let shares = self.shares.iter().zip(self.bindings.as_slice());
         let lots = shares.filter(|(share, _)| share.active);
@@ -149,8 +181,10 @@ pub(super) struct ModulusIndex {
     bindings: BindingList,
     /// What each binding leads to, in the same order.
     targets: Vec<Target>,
-    /// Destinations, sorted, each with a binding to it and how many there are.
-    sorted: Vec<(Target, BindingId, u32)>,
+    /// Destinations with the bindings to them.
+    sorted: BTreeMap<Target, BTreeSet<BindingId>>,
+    /// A binding to each of them, in their order: made for the first message after a change.
+    chosen: OnceLock<Vec<BindingId>>,
 }
 
 /// A destination, sorted by its name.
@@ -171,47 +205,34 @@ impl Target {
 
 impl ModulusIndex {
     pub(super) fn insert(&mut self, target: Target, id: BindingId) -> u32 {
-        match self.find(&target) {
-            Ok(found) => {
-                if let Some((.., count)) = self.sorted.get_mut(found) {
-                    *count += 1;
-                }
-            }
-            Err(place) => self.sorted.insert(place, (target.clone(), id, 1)),
-        }
+        self.chosen.take();
+        self.sorted.entry(target.clone()).or_default().insert(id);
         self.targets.push(target);
         self.bindings.push(id)
     }
 
     /// Removes a binding by its place and returns the one that stands there now, if any.
     pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
-        if (place as usize) >= self.targets.len() {
-            return None;
-        }
+        let gone = *self.bindings.as_slice().get(place as usize)?;
+        self.chosen.take();
         let target = self.targets.swap_remove(place as usize);
-        let moved = self.bindings.remove(place);
-        let found = self.find(&target).unwrap_or(usize::MAX);
-        if let Some((_, representative, count)) = self.sorted.get_mut(found) {
-            *count -= 1;
-            let rest = self.targets.iter().zip(self.bindings.as_slice());
-            match rest.filter(|(other, _)| **other == target).map(|(_, &id)| id).next() {
-                Some(other) => *representative = other,
-                None => {
-                    self.sorted.remove(found);
-                }
+        if let Some(bindings) = self.sorted.get_mut(&target) {
+            bindings.remove(&gone);
+            if bindings.is_empty() {
+                self.sorted.remove(&target);
             }
         }
-        moved
+        self.bindings.remove(place)
     }
 
-    pub(super) fn choose(&self, keys: &[&str]) -> Option<BindingId> {
-        let count = u64::try_from(self.sorted.len()).ok().filter(|&count| count > 0)?;
+    pub(super) fn choose(&self, keys: &[&str], steps: &mut Steps) -> Option<BindingId> {
+        let chosen = self.chosen.get_or_init(|| {
+            steps.try_each(self.sorted.len());
+            self.sorted.values().filter_map(|bindings| bindings.first().copied()).collect()
+        });
+        let count = u64::try_from(chosen.len()).ok().filter(|&count| count > 0)?;
         let number = usize::try_from(hash_of_keys(keys).finish() % count).ok()?;
-        self.sorted.get(number).map(|&(_, id, _)| id)
-    }
-
-    fn find(&self, target: &Target) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|(other, ..)| other.cmp(target))
+        chosen.get(number).copied()
     }
 }
 

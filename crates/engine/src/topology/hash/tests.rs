@@ -24,7 +24,7 @@ fn share(queue: u32, weight: u32) -> Share {
 }
 
 fn chosen(index: &ConsistentIndex, key: &str) -> Option<BindingId> {
-    index.choose(&[key], &Properties::default())
+    index.choose(&[key], &Properties::default(), &mut Steps::default())
 }
 
 fn keys() -> impl Iterator<Item = String> {
@@ -161,6 +161,10 @@ proptest! {
                 }
                 Step::Unbind(_) => continue,
             };
+            prop_assert_eq!(index.places.len(), index.shares.len());
+            for (place, share) in (0..).zip(&index.shares) {
+                prop_assert_eq!(index.places.get(&share.identity()), Some(&place));
+            }
             let after = routes(&index, &model);
             for (before, after) in before.iter().zip(&after) {
                 let moved = before != after;
@@ -194,7 +198,8 @@ proptest! {
                 let number = hash_of_keys(&[&key]).finish();
                 let place = number.checked_rem(queues.len() as u64);
                 let expected = place.and_then(|at| queues.iter().nth(usize::try_from(at).unwrap()));
-                let found = index.choose(&[&key]).map(|id| model.iter().find(|row| row.1 == id).unwrap().0);
+                let found = index.choose(&[&key], &mut Steps::default());
+                let found = found.map(|id| model.iter().find(|row| row.1 == id).unwrap().0);
                 prop_assert_eq!(found, expected.copied());
             }
         }
