@@ -416,6 +416,9 @@ impl Session {
         let directory = self.vhost.directory.read();
         let message = Routable { keys: &keys, properties, drawn };
         let found = directory.route(exchange, message, now, route_set);
+        let lasts = found.is_ok()
+            && copies.is_empty()
+            && directory.topology.routes_by_keys(exchange, route_set);
         self.placed += route_set.work() / LOOKS_PER_PLACE;
         found.map_err(|many| refusal::routing_steps(exchange, self.vhost.name(), many))?;
         self.routes.set_exchange(directory.topology.traffic(exchange));
@@ -427,7 +430,7 @@ impl Session {
             keys.sort_unstable();
             keys.dedup();
             replies.extend(keys.iter().filter_map(|key| self.broker.direct_replies.find(key)));
-        } else if copies.is_empty() && directory.topology.routes_by_keys(exchange) {
+        } else if lasts {
             self.routes.keep(generations, exchange, routing_key, &routes);
         }
         Ok((routes, replies))

@@ -25,5 +25,6 @@ mod policies;
 mod rights_from_outside;
 mod short_disk;
 mod streams;
+mod turns;
 mod unreadable;
 mod world;

@@ -89,9 +89,10 @@ impl Topology {
 
     /// Whether the queues a message to `exchange` reaches depend on nothing but its routing keys,
     /// so that a cache by key may keep them: not if headers, properties or chance decide anywhere
-    /// on the way.
+    /// on the way. Looking at all exchanges that it leads to, by whatever key, is counted as
+    /// [work](RouteSet::work) for `routes`.
     #[must_use]
-    pub fn routes_by_keys(&self, exchange: &str) -> bool {
+    pub fn routes_by_keys(&self, exchange: &str, routes: &mut RouteSet) -> bool {
         let mut reached = Distinct::<ExchangeId>::default();
         self.exchange_ids.get(exchange).into_iter().for_each(|&id| reached.insert(id));
         let mut visited = 0;
@@ -104,7 +105,9 @@ impl Topology {
             {
                 return false;
             }
-            exchange.next().for_each(|id| reached.insert(id));
+            let next = exchange.next();
+            routes.steps.try_each(next.len());
+            next.for_each(|id| reached.insert(id));
             let alternate = exchange.alternate().and_then(|name| self.exchange_ids.get(name));
             alternate.into_iter().for_each(|&id| reached.insert(id));
         }

@@ -49,7 +49,7 @@ impl RouteSet {
         self.as_slice().is_empty()
     }
 
-    /// What finding them took: steps, and bindings that were tried one by one.
+    /// What finding them took: steps, and bindings and exchanges that were looked at one by one.
     #[must_use]
     pub const fn work(&self) -> usize {
         self.steps.work()

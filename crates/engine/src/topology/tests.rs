@@ -220,19 +220,21 @@ fn headers_on_the_way_are_noticed() {
         with_alternate("f", ExchangeKind::Fanout, "d"),
         exchange("h", ExchangeKind::Headers),
     ]);
-    assert!(!topology.routes_by_keys("h"));
-    assert!(topology.routes_by_keys("f"));
+    let by_keys =
+        |topology: &Topology, name| topology.routes_by_keys(name, &mut RouteSet::default());
+    assert!(!by_keys(&topology, "h"));
+    assert!(by_keys(&topology, "f"));
     bind_exchange(&mut topology, "d", "h", "k");
     bind_exchange(&mut topology, "d", "h", "l");
-    assert!(!topology.routes_by_keys("f"));
+    assert!(!by_keys(&topology, "f"));
     let unbind = |topology: &mut Topology, key| {
         let to = DestinationName::Exchange("h");
         topology.unbind("d", to, key, &TableBuf::default(), &mut Vec::new());
     };
     unbind(&mut topology, "k");
-    assert!(!topology.routes_by_keys("f"));
+    assert!(!by_keys(&topology, "f"));
     unbind(&mut topology, "l");
-    assert!(topology.routes_by_keys("f"));
+    assert!(by_keys(&topology, "f"));
 }
 
 #[test]
@@ -246,6 +248,45 @@ fn a_wide_fanout_reaches_every_queue_once() {
         bind(&mut topology, "f", &format!("q{number}"), "c");
     }
     assert_eq!(routed(&topology, "f", &["x"]), (0..500).collect::<Vec<_>>());
+}
+
+/// Also where all matches lead to one queue, or to none.
+#[test]
+fn what_is_looked_at_one_by_one_is_counted() {
+    let kinds = [
+        ("fanout", ExchangeKind::Fanout),
+        ("direct", ExchangeKind::Direct),
+        ("topic", ExchangeKind::Topic),
+        ("spread", ExchangeKind::ConsistentHash),
+        ("modulus", ExchangeKind::ModulusHash),
+        ("wide", ExchangeKind::Direct),
+    ];
+    let mut topology = topology(kinds.map(|(name, kind)| exchange(name, kind)));
+    for number in 0..1000 {
+        let different = TableBuilder::new().put("number", number).build();
+        let to = DestinationName::Queue("q0");
+        for (source, key) in [("fanout", ""), ("direct", "k"), ("topic", "#.k"), ("spread", "1")] {
+            topology.bind(source, to, key, &different).unwrap();
+        }
+        let name = format!("leaf-{number}");
+        topology.add_exchange(exchange(&name, ExchangeKind::Direct));
+        topology.bind("modulus", DestinationName::Exchange(&name), "", &different).unwrap();
+        bind_exchange(&mut topology, "wide", &name, "never");
+    }
+    let mut routes = RouteSet::new();
+    let mut work = |exchange, by_keys: bool| {
+        let properties = Properties::default();
+        let message = Routable { keys: &["k"], properties: &properties, drawn: 0 };
+        topology.route(exchange, message, &mut routes).unwrap();
+        assert!(!by_keys || topology.routes_by_keys(exchange, &mut routes));
+        (routes.len(), routes.work() / 1000)
+    };
+    for exchange in ["fanout", "direct", "topic", "spread"] {
+        assert_eq!(work(exchange, false), (1, 1), "{exchange}");
+    }
+    // Once after each change.
+    assert_eq!([work("modulus", false), work("modulus", false)], [(0, 1), (0, 0)]);
+    assert_eq!([work("wide", false), work("wide", true)], [(0, 0), (0, 1)]);
 }
 
 #[test]

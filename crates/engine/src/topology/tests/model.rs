@@ -373,7 +373,7 @@ fn check_routes(
 ) -> Result<(), TestCaseError> {
     let headers = arguments();
     for exchange in EXCHANGES.into_iter().chain([""]) {
-        let depends = !topology.routes_by_keys(exchange);
+        let depends = !topology.routes_by_keys(exchange, routes);
         for (number, key) in KEYS.into_iter().enumerate() {
             let keys = if number % 3 == 0 { vec![key, "a"] } else { vec![key] };
             let mut answers = BTreeSet::new();
