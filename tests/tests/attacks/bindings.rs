@@ -1,13 +1,15 @@
 //! Bindings that are made and unmade as fast as the broker can.
 
-use leveret_tests::codec::queue;
-use leveret_tests::{bind, declare, eventually, unbind};
+use leveret_tests::codec::{exchange, queue};
+use leveret_tests::{bind, declare, declare_exchange, delete, eventually, unbind};
 
 use crate::scene::{Attack, metrics};
 
 /// Of a round: as many on each of the exchanges.
 const BINDINGS: usize = 500;
 const EXCHANGES: [&str; 3] = ["amq.direct", "amq.topic", "amq.headers"];
+/// Of an exchange that spreads messages.
+const SPREAD: usize = 100_000;
 
 /// Half of them stay until the end, those of a queue each time.
 #[test]
@@ -25,7 +27,7 @@ fn a_flood_of_bindings() {
         for round in target.rounds() {
             let name = format!("of-{}", round % 10);
             if round >= 10 {
-                channel.call(&leveret_tests::delete(&name));
+                channel.call(&delete(&name));
             }
             channel.call(&queue::Declare { exclusive: true, ..declare(&name) });
             let mut requests = Vec::new();
@@ -47,4 +49,39 @@ fn a_flood_of_bindings() {
     });
     let Some(aftermath) = aftermath else { return };
     eventually(|| metrics(&aftermath.broker)["rabbitmq_queues"] == 0.0);
+}
+
+/// Each of them goes as quickly as one that is alone, while nobody else gets at the vhost's bindings.
+#[test]
+fn a_mass_of_bindings_that_spread() {
+    let attack = Attack {
+        name: "bindings by the hundred thousand that go with their queue",
+        config: "",
+        rounds: 2,
+        memory_max: 160.0,
+        descriptors_max: 50.0,
+    };
+    attack.run(|target| {
+        let connection = target.connect();
+        let channel = connection.channel(1);
+        let kinds = ["x-consistent-hash", "x-modulus-hash"];
+        for (_, kind) in target.rounds().zip(kinds.into_iter().cycle()) {
+            let spread = exchange::Declare { auto_delete: true, ..declare_exchange(kind, kind) };
+            channel.call(&spread);
+            let mut requests = Vec::new();
+            for (number, name) in ["stays", "goes"].into_iter().enumerate() {
+                channel.call(&queue::Declare { exclusive: true, ..declare(name) });
+                for key in 0..SPREAD / 2 {
+                    let key = (1 + number * SPREAD + key).to_string();
+                    queue::Bind { nowait: true, ..bind(name, kind, &key) }
+                        .encode_frame(1, &mut requests);
+                }
+            }
+            connection.send_bytes(&requests);
+            for name in ["goes", "stays"] {
+                assert_eq!(channel.call(&delete(name)), "queue.delete-ok 0");
+            }
+        }
+        connection
+    });
 }
