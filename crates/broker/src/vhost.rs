@@ -55,6 +55,8 @@ pub(crate) struct Directory {
     queues: HashMap<QueueId, Arc<SharedQueue>>,
     /// Queues that keep messages for exchanges, named for them. No client sees them.
     keepers: HashMap<QueueId, Arc<SharedQueue>>,
+    /// Their identities, by the names of their exchanges.
+    keeper_ids: HashMap<Arc<str>, QueueId>,
     /// What exchanges have seen, by their names. A leaf among the locks.
     seen: Mutex<HashMap<Arc<str>, Deduplicator>>,
 }
@@ -87,6 +89,7 @@ impl Vhost {
                 is_deleted: false,
                 queues: HashMap::default(),
                 keepers: HashMap::default(),
+                keeper_ids: HashMap::default(),
                 seen: Mutex::default(),
             }),
         }
@@ -222,6 +225,7 @@ impl Directory {
         self.apply_to_exchange(&name, policies);
         if let Some(keeper) = keeper {
             self.topology.set_keeper(&name, keeper.id);
+            self.keeper_ids.insert(name, keeper.id);
             self.keepers.insert(keeper.id, keeper);
         }
     }
@@ -297,21 +301,14 @@ impl Directory {
     /// Takes away what kept messages for removed exchanges; what that was.
     pub(crate) fn remove_keepers(&mut self, removed: &[Removed]) -> Vec<u64> {
         let mut gone = Vec::new();
-        let seen = self.seen.get_mut();
-        if self.keepers.is_empty() && seen.is_empty() {
-            return gone;
-        }
         for removed in removed {
             let Removed::Exchange(exchange) = removed else { continue };
-            seen.remove(&exchange.name);
-            self.keepers.retain(|id, keeper| {
-                let stays = keeper.name != exchange.name;
-                if !stays {
-                    keeper.abolish();
-                    gone.push(id.0);
-                }
-                stays
-            });
+            self.seen.get_mut().remove(&exchange.name);
+            let id = self.keeper_ids.remove(&exchange.name);
+            if let Some(keeper) = id.and_then(|id| self.keepers.remove(&id)) {
+                keeper.abolish();
+                gone.push(keeper.id.0);
+            }
         }
         gone
     }
@@ -327,6 +324,7 @@ impl Directory {
         self.policies = Arc::default();
         self.topology = Topology::new();
         self.seen.get_mut().clear();
+        self.keeper_ids.clear();
         let keepers = self.keepers.drain().map(|(id, keeper)| {
             keeper.abolish();
             id.0

@@ -5,7 +5,7 @@ mod holding_times;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::HashMap;
+use ahash::{HashMap, HashSet};
 use leveret_broker::{HeldMemory, HeldShare, OpenChannel, SettleGroup, SharedQueue};
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Spilled};
 use leveret_store::Lsn;
@@ -59,7 +59,7 @@ pub(crate) struct Overdue {
     /// Their tags, in order.
     pub(crate) tags: Vec<u64>,
     /// Where they came from.
-    pub(crate) sources: Vec<u32>,
+    pub(crate) sources: HashSet<u32>,
     /// Whether all came to consumers of quorum queues.
     pub(crate) is_quorum: bool,
 }
@@ -275,12 +275,11 @@ impl ChannelOut {
             let all = overdue.get_or_insert_with(|| Overdue {
                 timeout: *timeout,
                 tags: Vec::new(),
-                sources: Vec::new(),
+                sources: HashSet::default(),
                 is_quorum: true,
             });
             all.tags.push(tag);
-            if !all.sources.contains(&from) {
-                all.sources.push(from);
+            if all.sources.insert(from) {
                 let source = self.sources.get(from);
                 all.is_quorum &= source.is_some_and(Source::is_quorum_consumer);
             }
