@@ -9,7 +9,7 @@ use crate::scene::{Attack, metrics};
 const BINDINGS: usize = 500;
 const EXCHANGES: [&str; 3] = ["amq.direct", "amq.topic", "amq.headers"];
 /// Of an exchange that spreads messages.
-const SPREAD: usize = 100_000;
+const SPREAD: usize = 300_000;
 
 /// Half of them stay until the end, those of a queue each time.
 #[test]
