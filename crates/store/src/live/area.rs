@@ -105,7 +105,8 @@ impl Area {
         if !lsns.is_sorted() {
             lsns.sort_unstable();
         }
-        let place = move |lsn| places.map_or(unseen(queue), |places| places.place(queue, lsn));
+        let place =
+            move |lsn| places.map_or_else(|| unseen(queue), |places| places.place(queue, lsn));
         lsns.into_iter().map(move |lsn| (lsn, place(lsn)))
     }
 
