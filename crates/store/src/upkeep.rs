@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -427,10 +427,9 @@ impl UpkeepThread {
         for (queue, lsns) in unsettled {
             let mut lost: Vec<u64> = lsns.clone();
             lost.retain(|lsn| readable.binary_search(lsn).is_err());
+            let elsewhere = self.elsewhere(segment, &lost);
             let mut lost: Vec<Lsn> = lost.into_iter().map(Lsn).collect();
-            // What can't be read for now is asked for again later.
-            let Ok(elsewhere) = self.shared.search(Duration::MAX).read(&lost) else { continue };
-            lost.retain(|lsn| elsewhere.binary_search_by_key(lsn, |(found, _)| *found).is_err());
+            lost.retain(|lsn| elsewhere.binary_search(lsn).is_err());
             count += lost.len();
             batch.ack(*queue, &lost);
         }
@@ -443,6 +442,18 @@ impl UpkeepThread {
         }
         // What is read of it from now on comes after those settlements.
         self.damaged.insert(segment.number);
+    }
+
+    /// Those of some messages of a segment, which ascend, that can be read elsewhere, or perhaps later.
+    fn elsewhere(&self, segment: &Segment, lsns: &[u64]) -> Vec<Lsn> {
+        let moved = self.shared.map.lock().find_moved(lsns);
+        let moved = moved.into_iter().filter(|(to, _)| to.segment.number != segment.number);
+        let ranges = moved.filter_map(|(_, range)| lsns.get(range));
+        let mut elsewhere: Vec<Lsn> = ranges.flatten().copied().map(Lsn).collect();
+        if let Ok(found) = self.shared.search(self.shared.options.read_patience).read(&elsewhere) {
+            elsewhere.retain(|lsn| found.binary_search_by_key(lsn, |(found, _)| *found).is_ok());
+        }
+        elsewhere
     }
 
     /// Makes a segment. A full disk is waited out: the journal goes on in the segments it has, and
