@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use leveret_store::offline;
+use leveret_store::offline::{self, Definitions};
 use leveret_store::{
     Batch, Definition, Disk, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions, Table,
 };
@@ -39,7 +39,7 @@ pub fn journal(input: &[u8]) {
         Err(error) => {
             assert!(!matches!(sound, Ok(true)), "the check found nothing: {error}");
             assert!(!error.to_string().contains('\n'), "{error}");
-            if offline::repair(&disk, dir(), true).is_ok() {
+            if offline::repair(&disk, dir(), Definitions::Dropped).is_ok() {
                 let (store, recovered) = open(&disk).expect("a repaired store opens");
                 read(&store, &recovered);
             }

@@ -11,7 +11,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use leveret_server::config::{Config, Storage};
 use leveret_store::RealDisk;
-use leveret_store::offline::{self, CheckReport, Damage, RepairReport};
+use leveret_store::offline::{self, CheckReport, Damage, Definitions, RepairReport};
 
 use crate::arguments::{Arguments, Place};
 
@@ -30,8 +30,8 @@ pub(crate) enum StoreTool {
     Repair {
         #[command(flatten)]
         place: Place,
-        /// Go on without definitions that cannot be read. Their queues are lost, and the messages
-        /// in them
+        /// Go on without definitions that cannot be read or are missing. Their queues are lost, and
+        /// the messages in them
         #[arg(long)]
         drop_definitions: bool,
     },
@@ -70,7 +70,9 @@ pub(crate) fn run(tool: &StoreTool, arguments: &Arguments) -> anyhow::Result<Exi
             (check_text(&report), if sound { ExitCode::SUCCESS } else { DAMAGED.into() })
         }
         StoreTool::Repair { drop_definitions, .. } => {
-            (repair_text(&offline::repair(&disk, &dir, *drop_definitions)?), ExitCode::SUCCESS)
+            let definitions =
+                if *drop_definitions { Definitions::Dropped } else { Definitions::Needed };
+            (repair_text(&offline::repair(&disk, &dir, definitions)?), ExitCode::SUCCESS)
         }
         StoreTool::Dump { bodies, .. } => return dump::run(&disk, &dir, *bodies),
     };
@@ -118,6 +120,13 @@ fn check_text(report: &CheckReport) -> String {
 
 fn repair_text(report: &RepairReport) -> String {
     let mut text = lines(&report.damages);
+    for file in &report.replaced_before {
+        text += &format!(
+            "{}: replaced by the repair that was cut off, the damaged file is {}\n",
+            file.path.display(),
+            file.aside.display()
+        );
+    }
     for file in &report.files {
         let path = file.path.display();
         text += &match &file.set_aside {
@@ -129,9 +138,18 @@ fn repair_text(report: &RepairReport) -> String {
             None => format!("{path}: made anew, it was missing\n"),
         };
     }
-    text += match report.damages.len() {
-        0 if report.files.is_empty() => "nothing is damaged, nothing was changed\n",
-        _ => "repaired: the broker can start; messages settled in what is lost may come again\n",
+    if report.files.iter().any(|file| file.path.ends_with("definitions.redb")) {
+        text += "queues that the journal does not define are lost with their messages: leveret store stats shows \
+                 them by their numbers until the broker starts\n";
+    }
+    if report.was_cut_off {
+        text += "the repair that was cut off is finished\n";
+    }
+    let is_sound = report.damages.is_empty() && report.files.is_empty() && !report.was_cut_off;
+    text += if is_sound {
+        "nothing is damaged, nothing was changed\n"
+    } else {
+        "repaired: the broker can start; messages settled in what is lost may come again\n"
     };
     text
 }

@@ -193,7 +193,7 @@ mod tests {
         MemDisk, OpenError, Store, StoreOptions, Table,
         definitions::DefinitionsIter,
         encoding::Reader,
-        offline,
+        offline::{self, Definitions},
         record::{Entry, Record},
         unit::UnitHeader,
     };
@@ -275,7 +275,8 @@ mod tests {
                 assert!(matches!(refused, OpenError::NewerContent { .. }), "{refused}");
                 let text = refused.to_string();
                 assert!(text.contains("holds a record that only newer releases know"), "{text}");
-                let refused = offline::repair(&*disk, dir, true).unwrap_err().to_string();
+                let refused =
+                    offline::repair(&*disk, dir, Definitions::Dropped).unwrap_err().to_string();
                 assert_eq!(refused, text);
             }
         }

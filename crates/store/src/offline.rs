@@ -25,7 +25,8 @@ pub use self::{
     check::{CheckReport, check},
     damage::{Damage, Lost},
     dump::{DumpedRecord, dump},
-    repair::{RepairReport, Repaired, repair},
+    repair::{Definitions, RepairReport, Repaired, repair},
+    unfinished::SetAside,
     usage::{Pin, QueueUsage, SegmentUsage, StoreUsage, usage},
 };
 use crate::{

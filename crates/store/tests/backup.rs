@@ -21,7 +21,8 @@ use std::{
 use block_on::block_on;
 use leveret_store::{
     Backlog, BackupDamage, BackupError, Batch, Definition, Disk, Lsn, MemDisk, OpenError,
-    Recovered, Store, StoreOptions, Table, offline,
+    Recovered, Store, StoreOptions, Table,
+    offline::{self, Definitions},
     simulation::{Misread, Operation, SimDisk},
 };
 
@@ -268,7 +269,7 @@ fn what_a_backup_cannot_copy_whole_is_named_and_the_rest_is_in_it() {
     assert_eq!(report.damages.first().map(ToString::to_string), Some(text));
     let refused = Store::open(Arc::clone(&shared), Path::new("/second"), options()).map(drop);
     assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{refused:?}");
-    let repaired = offline::repair(&disk, Path::new("/second"), false);
+    let repaired = offline::repair(&disk, Path::new("/second"), Definitions::Optional);
     assert_eq!(repaired.expect("is repaired").damages.len(), 2);
     for (dir, kept) in [("/first", 60), ("/second", 58)] {
         let (copy, recovered) = open(&shared, dir);

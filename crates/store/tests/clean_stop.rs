@@ -20,7 +20,7 @@ use std::{
 use block_on::block_on;
 use leveret_store::{
     Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions,
-    offline::{self, Damage, Lost},
+    offline::{self, Damage, Definitions, Lost},
     simulation::{Operation, SimDisk},
 };
 
@@ -140,7 +140,7 @@ fn a_damaged_mark_behind_a_clean_stop_is_refused_and_repaired() {
     );
     let damages = offline::check(&disk, Path::new("/data")).expect("can be checked").damages;
     assert_eq!(damages.iter().map(|damage| damage.offset).collect::<Vec<_>>(), [offset]);
-    offline::repair(&disk, Path::new("/data"), false).expect("can be repaired");
+    offline::repair(&disk, Path::new("/data"), Definitions::Optional).expect("can be repaired");
     for _ in 0..2 {
         let (store, recovered) = open(&disk);
         assert_eq!(found(&recovered), [(first, true), (second, true)]);
@@ -212,7 +212,8 @@ fn replace_bad_block(disk: &SimDisk, at: u64) {
     let lost = Lost::Nothing { what: "a block cannot be read" };
     let damages = [Damage { path: segment(), offset: at, lost }];
     assert_eq!(check(), damages);
-    let report = offline::repair(disk, Path::new("/data"), false).expect("is repaired");
+    let report =
+        offline::repair(disk, Path::new("/data"), Definitions::Optional).expect("is repaired");
     assert_eq!(report.damages, damages);
     assert_eq!(report.files.len(), 1, "{report:?}");
     assert_eq!(check(), []);

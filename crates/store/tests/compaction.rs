@@ -17,7 +17,8 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions, offline,
+    Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions,
+    offline::{self, Definitions},
     simulation::{Operation, SimDisk},
 };
 use messages::messages;
@@ -280,7 +281,8 @@ impl HalfEmptied {
     }
 
     fn repair(&self) {
-        let report = offline::repair(&self.disk, dir(), false).expect("is repaired");
+        let report =
+            offline::repair(&self.disk, dir(), Definitions::Optional).expect("is repaired");
         assert_eq!(report.damages.len(), 1);
     }
 }

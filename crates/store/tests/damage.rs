@@ -27,7 +27,7 @@ use std::{
 
 use leveret_store::{
     Disk, Lsn, OpenError, Recovered, Store,
-    offline::{self, Damage, DumpedRecord, Lost},
+    offline::{self, Damage, Definitions, DumpedRecord, Lost},
     simulation::SimDisk,
 };
 use lives::{History, dir, each_seed, live, options};
@@ -190,7 +190,8 @@ impl Journal {
 
 /// What a repair finds, and a start after it.
 fn repair(disk: &SimDisk) -> (Vec<Damage>, Store, Recovered) {
-    let damages = offline::repair(disk, dir(), false).expect("can be repaired").damages;
+    let damages =
+        offline::repair(disk, dir(), Definitions::Optional).expect("can be repaired").damages;
     assert!(offline::check(disk, dir()).expect("can be checked").damages.is_empty());
     let fatal = Arc::new(AtomicBool::new(false));
     let (store, recovered) =

@@ -128,7 +128,7 @@ proptest! {
         let usage = offline::usage(&disk, dir()).expect("can be read");
         prop_assert_eq!(usage.damages.is_empty(), damages.is_empty());
         offline::dump(&disk, dir(), |_, _, _, _| Ok(())).expect("can be read");
-        match offline::repair(&disk, dir(), false) {
+        match offline::repair(&disk, dir(), offline::Definitions::Optional) {
             Ok(_) => {
                 prop_assert!(!is_damaged);
                 prop_assert!(usage.definitions == *definitions);
@@ -138,7 +138,7 @@ proptest! {
             Err(error) => {
                 let is_told = matches!(error, OfflineError::Definitions { .. });
                 prop_assert!(is_told && is_damaged);
-                offline::repair(&disk, dir(), true).expect("can be repaired");
+                offline::repair(&disk, dir(), offline::Definitions::Dropped).expect("can be repaired");
                 open(&disk).expect("opens");
             }
         }

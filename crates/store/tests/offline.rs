@@ -23,7 +23,7 @@ use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
     Table,
-    offline::{self, Lost, OfflineError, Pin},
+    offline::{self, Definitions, Lost, OfflineError, Pin},
     simulation::{Operation, SimDisk},
 };
 use proptest::prelude::*;
@@ -129,7 +129,7 @@ fn file(disk: &MemDisk, path: &Path) -> Arc<dyn DiskFile> {
 /// Checks, repairs, and opens. Gives what was damaged and what is left.
 fn repaired(disk: &MemDisk) -> (Vec<offline::Damage>, Messages) {
     let found = offline::check(disk, dir()).expect("can be checked").damages;
-    let report = offline::repair(disk, dir(), false).expect("can be repaired");
+    let report = offline::repair(disk, dir(), Definitions::Optional).expect("can be repaired");
     assert_eq!(report.damages, found);
     let after = offline::check(disk, dir()).expect("can be checked");
     assert_eq!(after.damages, [], "{found:?}");
@@ -190,7 +190,7 @@ fn a_sound_journal_is_called_so_and_left_alone() {
     assert_eq!(report.damages, []);
     assert!(report.clean_stop && report.torn_bytes == 0);
     assert!(report.segments >= 4 && report.records > 100 && report.definitions == 6, "{report:?}");
-    let report = offline::repair(&disk, dir(), false).expect("nothing to do");
+    let report = offline::repair(&disk, dir(), Definitions::Optional).expect("nothing to do");
     assert!(report.damages.is_empty() && report.files.is_empty());
     let (store, recovered) = open(&disk).expect("opens");
     assert!(recovered.report.clean_stop);
@@ -324,9 +324,10 @@ fn unreadable_definitions_are_dropped_only_if_told() {
     let report = offline::check(&disk, dir()).expect("can be checked");
     let [damage] = report.damages.as_slice() else { panic!("{report:?}") };
     assert!(damage.to_string().contains("definitions.redb: the definitions cannot be read"));
-    let error = offline::repair(&disk, dir(), false).expect_err("not without being told");
+    let error =
+        offline::repair(&disk, dir(), Definitions::Optional).expect_err("not without being told");
     assert!(matches!(error, OfflineError::Definitions { .. }));
-    let report = offline::repair(&disk, dir(), true).expect("told");
+    let report = offline::repair(&disk, dir(), Definitions::Dropped).expect("told");
     assert_eq!(report.files[0].set_aside, Some(dir().join("definitions.redb.damaged")));
     let (store, recovered) = open(&disk).expect("opens");
     assert_eq!(messages(&store, &recovered), before);
@@ -367,10 +368,13 @@ fn missing_definitions_are_missed_and_dropped_only_if_told() {
         assert!(matches!(refused, OpenError::MissingDefinitions { .. }), "{refused}");
         assert!(refused.to_string().starts_with("/data/definitions.redb is missing: put it back"));
         assert!(offline::check(&disk, dir()).expect("can be checked").lacks_tables);
-        let report = offline::repair(&disk, dir(), false).expect("has nothing to do");
+        let report =
+            offline::repair(&disk, dir(), Definitions::Optional).expect("has nothing to do");
         assert!(report.files.is_empty() && report.damages.is_empty());
+        let error = offline::repair(&disk, dir(), Definitions::Needed).expect_err("is not sound");
+        assert_eq!(error.to_string(), refused.to_string());
     }
-    let report = offline::repair(&disk, dir(), true).expect("told");
+    let report = offline::repair(&disk, dir(), Definitions::Dropped).expect("told");
     let [made] = report.files.as_slice() else { panic!("{report:?}") };
     assert_eq!((&made.path, &made.set_aside), (&path, &None));
     let (store, recovered) = open().expect("opens");

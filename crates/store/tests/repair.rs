@@ -23,7 +23,9 @@ use std::{
 use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
-    Table, offline, simulation::SimDisk,
+    Table,
+    offline::{self, Definitions, SetAside},
+    simulation::SimDisk,
 };
 
 fn dir() -> &'static Path {
@@ -54,7 +56,7 @@ fn messages(store: &Store, recovered: &Recovered) -> Messages {
 }
 
 fn repair(disk: &impl Disk) -> offline::RepairReport {
-    offline::repair(disk, dir(), false).expect("can be repaired")
+    offline::repair(disk, dir(), Definitions::Optional).expect("can be repaired")
 }
 
 /// What is there after the disk was repaired for good.
@@ -146,10 +148,10 @@ fn what_an_earlier_repair_set_aside_stays_where_it_is() {
 
 /// At each change or sync of a repair the power goes, or the process ends. A start without another repair
 /// finds what this one would have left, or says why there is none.
-fn cut_off_everywhere(damaged: &MemDisk, drop_definitions: bool) {
+fn cut_off_everywhere(damaged: &MemDisk, definitions: Definitions) {
     let whole = MemDisk::new();
     copy(damaged, &whole);
-    offline::repair(&whole, dir(), drop_definitions).expect("can be repaired");
+    offline::repair(&whole, dir(), definitions).expect("can be repaired");
     let expected = opened(&whole);
     let mut refusals = 0;
     for count in 0.. {
@@ -158,7 +160,7 @@ fn cut_off_everywhere(damaged: &MemDisk, drop_definitions: bool) {
             let disk = SimDisk::new(count);
             copy(damaged, &disk);
             disk.crash_after(count);
-            is_whole = offline::repair(&disk, dir(), drop_definitions).is_ok();
+            is_whole = offline::repair(&disk, dir(), definitions).is_ok();
             assert_ne!(is_whole, disk.is_down());
             let disk = if is_power_lost { disk.reboot() } else { disk.restart() };
             match open(&disk) {
@@ -183,7 +185,7 @@ fn cut_off_everywhere(damaged: &MemDisk, drop_definitions: bool) {
                     assert!(is_damaged && !is_whole, "{error}");
                 }
             }
-            offline::repair(&disk, dir(), drop_definitions).expect("can be repaired");
+            offline::repair(&disk, dir(), definitions).expect("can be repaired");
             assert!(opened(&disk) == expected, "cut off after {count} changes");
         }
         if is_whole {
@@ -206,15 +208,51 @@ fn a_repair_that_is_cut_off_loses_nothing_and_is_made_again() {
         for index in &hit {
             damage(&disk, &segments(&sound)[*index]);
         }
-        cut_off_everywhere(&disk, false);
+        cut_off_everywhere(&disk, Definitions::Optional);
         // Where a segment was repaired before, what was set aside then is not what is put back.
         repair(&disk);
         for index in &hit {
             damage(&disk, &segments(&sound)[*index]);
         }
         disk.remove(&segments(&sound)[3]).expect("removes");
-        cut_off_everywhere(&disk, false);
+        cut_off_everywhere(&disk, Definitions::Optional);
     }
+}
+
+/// What the one before had replaced is damaged no more, and still nobody may be told that nothing was changed.
+#[test]
+fn a_repair_made_again_says_what_the_one_before_replaced() {
+    let damaged = MemDisk::new();
+    written(&damaged);
+    let hit = [1, 4].map(|index| segments(&damaged)[index].clone());
+    hit.iter().for_each(|path| damage(&damaged, path));
+    let mut replaced = [0; 3];
+    for count in 0.. {
+        let disk = SimDisk::new(count);
+        copy(&damaged, &disk);
+        disk.crash_after(count);
+        if offline::repair(&disk, dir(), Definitions::Optional).is_ok() {
+            break;
+        }
+        let disk = disk.restart();
+        let has_begun = disk.open(&dir().join("repair.unfinished")).is_ok();
+        let expected: Vec<SetAside> = hit
+            .iter()
+            .map(|path| SetAside { path: path.clone(), aside: path.with_extension("seg.damaged") })
+            .filter(|one| [&one.path, &one.aside].iter().all(|path| disk.open(path).is_ok()))
+            .collect();
+        let report = repair(&disk);
+        if !has_begun && expected.len() == hit.len() {
+            // All was done, but for saying so.
+            assert!(report.damages.is_empty() && report.files.is_empty() && !report.was_cut_off);
+            continue;
+        }
+        assert_eq!((report.was_cut_off, &report.replaced_before), (has_begun, &expected));
+        let again = report.files.iter().map(|file| &file.path);
+        assert!(expected.iter().map(|one| &one.path).chain(again).eq(&hit), "{report:?}");
+        replaced[expected.len()] += 1;
+    }
+    assert!(replaced.iter().all(|times| *times > 0), "{replaced:?}");
 }
 
 #[test]
@@ -233,7 +271,7 @@ fn so_is_one_that_drops_the_definitions() {
         file(&disk, &path).write_all_at(&[&[0x5a; 64]], offset).expect("writes");
     }
     damage(&disk, &segments(&disk)[0]);
-    cut_off_everywhere(&disk, true);
+    cut_off_everywhere(&disk, Definitions::Dropped);
 }
 
 /// Nothing in what is left of the journal says so, but the definitions reach their tables only once it is

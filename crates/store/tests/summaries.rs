@@ -29,7 +29,7 @@ use std::{
 use block_on::block_on;
 use leveret_store::{
     Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions,
-    offline::{self, Lost},
+    offline::{self, Definitions, Lost},
 };
 use lives::{Trouble, check_reads, dir, each_seed, live_through};
 use model::State;
@@ -215,7 +215,7 @@ fn damage_in_a_segment_taken_by_its_summary_costs_only_its_message_and_is_found_
     assert_eq!(&damage.path, path);
     let Lost::Records { first, last, count: 1 } = damage.lost else { panic!("{damage}") };
     assert!(first == last && read.iter().all(|(lsn, _)| *lsn != first));
-    offline::repair(&disk, dir(), false).expect("can be repaired");
+    offline::repair(&disk, dir(), Definitions::Optional).expect("can be repaired");
     let (store, recovered) = open(&disk);
     assert_eq!(messages::messages(&store, &recovered).expect("reads").len(), lsns.len() - 1);
 }

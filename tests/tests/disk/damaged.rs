@@ -92,6 +92,14 @@ fn a_damaged_message_is_left_out_named_and_repaired() {
         assert!(code == Some(3) && report.contains("0000000000000001.seg"), "{code:?} {report}");
         assert_eq!(tool(&data, "repair").0, Some(0));
         assert_eq!(tool(&data, "check").0, Some(0));
+        // The power goes before the last thing it does.
+        let names = "journal/0000000000000001.seg journal/0000000000000001.seg.damaged\n";
+        fs::write(data.join("repair.unfinished"), names).unwrap();
+        let (code, report) = tool(&data, "repair");
+        assert!(code == Some(0) && !report.contains("nothing was changed"), "{code:?} {report}");
+        assert!(report.contains("replaced by the repair that was cut off"), "{report}");
+        let (code, report) = tool(&data, "repair");
+        assert!(code == Some(0) && report.contains("nothing was changed"), "{code:?} {report}");
         let running = Running::start(&[], &data, &config).expect("starts");
         let left = running.channel().call(&passive("q"));
         assert_eq!(left, format!("queue.declare-ok q {} 0", MESSAGES - 1));

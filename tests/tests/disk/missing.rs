@@ -52,6 +52,9 @@ fn a_broker_does_not_start_without_its_definitions_unless_told() {
     }
     let (code, text) = leveret(&["store", "check"]);
     assert!(code == Some(3) && text.contains("definitions.redb is missing"), "{code:?} {text}");
+    let (code, text) = leveret(&["store", "repair"]);
+    assert!(code == Some(1) && text.contains("definitions.redb is missing"), "{code:?} {text}");
+    assert!(text.contains("repair --drop-definitions"), "{text}");
     // Nothing is lost as long as nobody says so.
     fs::copy(&aside, &definitions).unwrap();
     let running = Running::start(&[], &data, &config).expect("starts");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use leveret_broker::DeleteIf;
+use leveret_store::offline::Definitions;
 use leveret_store::{Disk, MemDisk, offline};
 
 use crate::world::{START, World};
@@ -34,7 +35,7 @@ fn a_new_queue_gets_no_messages_of_a_deleted_one_when_a_repair_loses_the_deletio
     assert_eq!(dropping.len(), 1, "{dropping:?}");
     let at = dropping[0] + DROP_QUEUE.len();
     file.write_all_at(&[&[!bytes[at]]], at as u64).unwrap();
-    let report = offline::repair(&disk, Path::new("/data"), false).unwrap();
+    let report = offline::repair(&disk, Path::new("/data"), Definitions::Optional).unwrap();
     assert!(!report.damages.is_empty(), "{report:?}");
 
     let mut world = World::open(Arc::new(disk), START);

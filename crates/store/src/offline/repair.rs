@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    Damage, OfflineError, check, definitions, lock,
+    CheckReport, Damage, OfflineError, check, definitions, lock,
     survey::{self, Piece, Survey, SurveyedFile},
-    unfinished,
+    unfinished::{self, SetAside},
 };
 use crate::{
     Batch, Disk, DiskFile, OpenError,
@@ -27,9 +27,26 @@ use crate::{
     unit::{self, UnitHeader},
 };
 
+/// What a repair takes of the definitions to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Definitions {
+    /// Who uses the store [always defines](crate::StoreOptions::always_defines) something: nothing is
+    /// changed where they cannot be read or have been lost.
+    Needed,
+    /// There need not be any: nothing is changed where they cannot be read.
+    Optional,
+    /// Where they cannot be read they are set aside, and there are none then but those the journal has.
+    /// Missing ones are made anew.
+    Dropped,
+}
+
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
 pub struct RepairReport {
+    /// A repair before was cut off, and this one went on from there.
+    pub was_cut_off: bool,
+    /// What that one had replaced. Of those nobody knows any more how many records were kept.
+    pub replaced_before: Vec<SetAside>,
     /// What was damaged; what each says is lost is lost for good.
     pub damages: Vec<Damage>,
     /// The files that were set aside, and what was put in their place.
@@ -47,28 +64,33 @@ pub struct Repaired {
     pub records: u64,
 }
 
-/// Repairs the journal in `dir`. With nothing damaged nothing is changed. Unreadable definitions are
-/// set aside if `drop_definitions` allows that, and there are none then; missing ones are made anew.
+/// Repairs the journal in `dir`. With nothing damaged nothing is changed.
 ///
 /// # Errors
-/// As [`check`](super::check()); and when the definitions are damaged and may not be dropped, in which
-/// case nothing is changed.
+/// As [`check`](super::check()); and when the definitions are not as they have to be, in which case nothing
+/// is changed.
 pub fn repair(
     disk: &dyn Disk,
     dir: &Path,
-    drop_definitions: bool,
+    wanted: Definitions,
 ) -> Result<RepairReport, OfflineError> {
+    let drop_definitions = wanted == Definitions::Dropped;
     let _lock = lock(disk, dir)?;
     let journal = dir.join(JOURNAL);
-    let was_cut_off = unfinished::resume(disk, dir)?;
+    let cut_off = unfinished::resume(disk, dir)?;
+    let was_cut_off = cut_off.is_some();
     let definitions = definitions::read(disk, dir)?;
     if let (Err(reason), false) = (&definitions, drop_definitions) {
         let path = dir.join(tables::FILE);
         return Err(OfflineError::Definitions { path, reason: reason.clone() });
     }
     let applied = definitions.as_ref().map_or(0, |(_, applied)| *applied);
-    let damages = check::inspect(disk, dir)?.damages;
-    let mut report = RepairReport { damages, files: Vec::new() };
+    let CheckReport { damages, lacks_tables, .. } = check::inspect(disk, dir)?;
+    if wanted == Definitions::Needed && lacks_tables {
+        return Err(OpenError::MissingDefinitions { path: dir.join(tables::FILE) }.into());
+    }
+    let replaced_before = cut_off.unwrap_or_default();
+    let mut report = RepairReport { was_cut_off, replaced_before, damages, files: Vec::new() };
     if drop_definitions && !definitions::are_there(disk, dir)? {
         create_definitions(disk, dir)?;
         report.files.push(Repaired { path: dir.join(tables::FILE), set_aside: None, records: 0 });

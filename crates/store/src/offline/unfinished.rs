@@ -11,6 +11,15 @@ use std::{
 use super::is_there;
 use crate::{Disk, OpenError, recovery::refused, segment, store::JOURNAL};
 
+/// A file that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// What it was, and what has been put in its place is.
+    pub path: PathBuf,
+    /// Where it is now.
+    pub aside: PathBuf,
+}
+
 /// Whether a repair of `dir` was cut off: what is there is neither the damaged journal nor the repaired one.
 pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
     is_there(disk, &dir.join(MARK))
@@ -32,20 +41,27 @@ pub(super) fn begin(
     disk.sync_dir(dir).map_err(refused("sync", dir))
 }
 
-/// Puts back what a repair that was cut off had set aside without replacing it. Answers whether one was.
-pub(super) fn resume(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenError> {
+/// If a repair was cut off, puts back what it had set aside without replacing it. Answers then what it had
+/// replaced.
+pub(super) fn resume(disk: &dyn Disk, dir: &Path) -> Result<Option<Vec<SetAside>>, OpenError> {
     if !is_unfinished(disk, dir)? {
-        return Ok(false);
+        return Ok(None);
     }
+    let mut replaced = Vec::new();
     for line in read(disk, &dir.join(MARK))?.lines() {
         let Some((path, aside)) = line.split_once(' ') else { continue };
         let (path, aside) = (dir.join(path), dir.join(aside));
-        if is_there(disk, &aside)? && !is_there(disk, &path)? {
+        if !is_there(disk, &aside)? {
+            continue;
+        }
+        if is_there(disk, &path)? {
+            replaced.push(SetAside { path, aside });
+        } else {
             disk.rename(&aside, &path).map_err(refused("rename", &aside))?;
         }
     }
     sync_names(disk, dir)?;
-    Ok(true)
+    Ok(Some(replaced))
 }
 
 /// Says that the repair is done.
