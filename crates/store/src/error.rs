@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::Lsn;
+use crate::{Lsn, upkeep::is_no_space};
 
 /// Why a store could not be opened. Each text is one line for the operator: what, where, and what
 /// to do.
@@ -19,7 +19,7 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// The system refused.
-    #[error("cannot {operation} {path}: {source}{}", hint(operation), path = .path.display())]
+    #[error("cannot {operation} {path}: {source}{}", hint(operation, source), path = .path.display())]
     Io {
         /// What was tried.
         operation: &'static str,
@@ -138,8 +138,9 @@ pub enum OpenError {
 }
 
 /// What to do if the system refuses this.
-fn hint(operation: &str) -> &'static str {
+fn hint(operation: &str, source: &io::Error) -> &'static str {
     match operation {
+        _ if is_no_space(source) => "; free some space there, or choose another data directory",
         "read" => {
             "; if the disk fails, go on on another with a copy of the data directory: `leveret store check` \
              shows what is lost, `leveret store repair` keeps the rest"

@@ -278,7 +278,7 @@ fn create(
     notes: &Arc<Notes>,
 ) -> Result<Database, redb::Error> {
     let unfinished = dir.join(UNFINISHED);
-    let file = disk.create(&unfinished)?;
+    let file = notes.note(disk.create(&unfinished))?;
     let database = open_database(Backend { file, notes: Arc::clone(notes) })?;
     let transaction = database.begin_write()?;
     for ((table, key), value) in state {
@@ -287,7 +287,7 @@ fn create(
     transaction.open_table(STORE)?.insert("format", u64::from(FORMAT))?;
     put_state_of(&transaction, applied, digest_of(state))?;
     transaction.commit()?;
-    disk.rename(&unfinished, &dir.join(FILE))?;
+    notes.note(disk.rename(&unfinished, &dir.join(FILE)))?;
     disk.sync_dir(dir)?;
     Ok(database)
 }
@@ -371,7 +371,7 @@ const fn definition_of(table: Table) -> TableDefinition<'static, &'static [u8], 
 
 const STORE: TableDefinition<'static, &'static str, u64> = TableDefinition::new("store");
 pub(crate) const FILE: &str = "definitions.redb";
-const UNFINISHED: &str = "definitions.new";
+pub(crate) const UNFINISHED: &str = "definitions.new";
 /// The format of keys, values and the table `store`.
 const FORMAT: u32 = 1;
 /// Bytes of pages redb keeps: definitions are read once and then live in the broker.

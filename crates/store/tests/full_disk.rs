@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use leveret_store::{Batch, Lsn, Store, StoreOptions, simulation::SimDisk};
+use leveret_store::{
+    Batch, Definition, Disk, Lsn, Store, StoreOptions, Table,
+    simulation::{Operation, SimDisk},
+};
 
 const SEGMENT: u64 = 64 << 10;
 const BODY: usize = 1000;
@@ -64,6 +67,39 @@ fn wait(store: &Store, is_over: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", store.stats());
         thread::yield_now();
     }
+}
+
+/// A folder may need space for a name, the one for the first definitions as well.
+#[test]
+fn names_for_which_there_is_no_space_are_waited_for() {
+    let mut refused = 0;
+    for count in 0.. {
+        let disk = SimDisk::new(count);
+        let options = StoreOptions {
+            segment_bytes: SEGMENT,
+            first_segment_bytes: SEGMENT,
+            apply_definitions: Duration::from_millis(1),
+            full_disk_retry: Duration::from_millis(5),
+            on_fatal: Arc::new(|_| {}),
+            ..StoreOptions::default()
+        };
+        let dir = Path::new("/data");
+        let (store, _) = Store::open(Arc::new(disk.clone()), dir, options).expect("opens");
+        disk.refuse_after(Operation::Name, count);
+        let mut batch = Batch::new();
+        batch.define(&[Definition::Put { table: Table::Users, key: vec![1], value: vec![2] }]);
+        let lsn = store.append(&mut batch).last;
+        wait(&store, || store.durable_lsn() >= lsn);
+        let definitions = dir.join("definitions.redb");
+        wait(&store, || disk.open(&definitions).is_ok() && !store.is_full());
+        publish(&store, 1, BODY);
+        store.close();
+        if !disk.has_failed() {
+            break;
+        }
+        refused += 1;
+    }
+    assert!(refused >= 2, "{refused}");
 }
 
 /// Who is held publishes nothing, so what is needed of the oldest segment has to leave it without.

@@ -26,11 +26,7 @@ impl fmt::Debug for Backend {
 
 impl Backend {
     fn change(&self, change: impl FnOnce(&dyn DiskFile) -> io::Result<()>) -> io::Result<()> {
-        change(&*self.file).inspect_err(|error| {
-            let Notes { is_full, has_failed, .. } = &*self.notes;
-            let note = if is_no_space(error) { is_full } else { has_failed };
-            note.store(true, Relaxed);
-        })
+        self.notes.note(change(&*self.file))
     }
 }
 
@@ -108,6 +104,16 @@ pub(super) struct Notes {
     pub(super) is_full: AtomicBool,
     /// The disk has failed.
     pub(super) has_failed: AtomicBool,
+}
+
+impl Notes {
+    /// Notes what became of a change.
+    pub(super) fn note<T>(&self, changed: io::Result<T>) -> io::Result<T> {
+        changed.inspect_err(|error| {
+            let note = if is_no_space(error) { &self.is_full } else { &self.has_failed };
+            note.store(true, Relaxed);
+        })
+    }
 }
 
 /// Bytes read or written at a time.
