@@ -63,7 +63,7 @@ pub enum BackupError {
         /// The folder.
         dir: PathBuf,
     },
-    /// The system refused. What was copied is marked as unfinished, no broker starts from it.
+    /// The system refused.
     #[error("cannot {operation} {path}: {source}", path = .path.display())]
     Io {
         /// What was tried.
@@ -82,11 +82,22 @@ pub enum BackupError {
         source: Box<redb::Error>,
     },
     /// The journal has no space left, and a backup keeps it from getting any.
-    #[error("the disk of the data directory is full")]
+    #[error("the disk of the data directory is full, and a backup keeps it from being freed")]
     NoSpace,
     /// The store is being closed, or its disk failed.
     #[error("the broker is stopping")]
     Stopping,
+    /// What was copied before could not be removed either. It is marked as unfinished, no broker starts
+    /// from it.
+    #[error("{failure}; what was copied to {dir} has to be removed by hand: {source}", dir = .dir.display())]
+    Left {
+        /// Why there is no backup.
+        failure: Box<Self>,
+        /// The folder.
+        dir: PathBuf,
+        /// Why it is still there.
+        source: Box<Self>,
+    },
 }
 
 impl Store {
@@ -95,11 +106,24 @@ impl Store {
     /// Blocks for as long as reading and writing all segments takes.
     ///
     /// # Errors
-    /// See [`BackupError`]; then `target` cannot be opened.
+    /// See [`BackupError`]; then what was copied is removed again, with the folders made for it, unless only
+    /// the last word was missing that all of it is there.
     pub fn backup(&self, target: &Path) -> Result<BackupReport, BackupError> {
-        let start = Instant::now();
         let _turn = self.backups.lock();
-        let target = Target::prepare(&*self.disk, target)?;
+        let mut target = Target::new(&*self.disk, target);
+        self.copy_to(&mut target).map_err(|failure| match target.give_back() {
+            Ok(()) => failure,
+            Err(source) => BackupError::Left {
+                failure: Box::new(failure),
+                dir: target.dir.clone(),
+                source: Box::new(source),
+            },
+        })
+    }
+
+    fn copy_to(&self, target: &mut Target<'_>) -> Result<BackupReport, BackupError> {
+        let start = Instant::now();
+        target.prepare()?;
         // What goes from here on stays for us, what went before has reached the tables.
         let pin = Pin::new(self);
         self.wait_readable()?;
@@ -107,6 +131,9 @@ impl Store {
         self.may_go_on()?;
         let database = database.ok_or(BackupError::Stopping)?;
         if let Some(database) = database {
+            target
+                .files
+                .extend([tables::UNFINISHED, tables::FILE].map(|name| target.dir.join(name)));
             let copied = tables::copy(&database, &*self.disk, &target.dir);
             copied.map_err(|source| BackupError::Definitions {
                 dir: target.dir.clone(),
@@ -173,31 +200,67 @@ struct Target<'a> {
     disk: &'a dyn Disk,
     dir: PathBuf,
     journal: PathBuf,
+    /// The folders that are made for it, the innermost first.
+    folders: Vec<PathBuf>,
+    /// The file that marks it, once it is made, and the others.
+    mark: Option<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 impl<'a> Target<'a> {
-    fn prepare(disk: &'a dyn Disk, dir: &Path) -> Result<Self, BackupError> {
-        let target = Self { disk, dir: dir.to_owned(), journal: dir.join(JOURNAL) };
-        folders::create(disk, &target.journal).map_err(refused("create", &target.journal))?;
-        for dir in [&target.dir, &target.journal] {
-            if !disk.list(dir).map_err(refused("list", dir))?.is_empty() {
-                return Err(BackupError::NotEmpty { dir: target.dir.clone() });
+    fn new(disk: &'a dyn Disk, dir: &Path) -> Self {
+        let journal = dir.join(JOURNAL);
+        let folders = folders::missing(disk, &journal);
+        Self { disk, dir: dir.to_owned(), journal, folders, mark: None, files: Vec::new() }
+    }
+
+    fn prepare(&mut self) -> Result<(), BackupError> {
+        folders::create(self.disk, &self.journal).map_err(refused("create", &self.journal))?;
+        for dir in [&self.dir, &self.journal] {
+            if !self.disk.list(dir).map_err(refused("list", dir))?.is_empty() {
+                return Err(BackupError::NotEmpty { dir: self.dir.clone() });
             }
         }
-        let mark = dir.join(UNFINISHED);
-        disk.create(&mark).map_err(refused("create", &mark))?;
-        target.sync(dir)?;
-        Ok(target)
+        let mark = self.mark.insert(self.dir.join(UNFINISHED));
+        self.disk.create(mark).map_err(refused("create", mark))?;
+        self.sync(&self.dir)
+    }
+
+    /// Removes what was made and nothing else. The mark stays until it is certain that nothing else does.
+    fn give_back(&mut self) -> Result<(), BackupError> {
+        for path in std::mem::take(&mut self.files) {
+            self.remove(&path)?;
+        }
+        if let Some(mark) = self.mark.take() {
+            self.sync(&self.journal)?;
+            self.sync(&self.dir)?;
+            self.remove(&mark)?;
+        }
+        for folder in std::mem::take(&mut self.folders) {
+            match self.disk.remove_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => break,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), BackupError> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(refused("remove", path)),
+        }
     }
 
     /// Copies a segment whose units, up to `end`, continue `chain`. Answers where the first one is that does not.
     fn copy_whole(
-        &self,
+        &mut self,
         segment: &Segment,
         end: u64,
         chain: &mut Chain,
         may_go_on: &dyn Fn() -> Result<(), BackupError>,
     ) -> Result<Option<u64>, BackupError> {
+        self.files.push(self.journal.join(segment::name(segment.number)));
         let mut damage = None;
         // What the disk read wrongly once it may read rightly.
         for _ in 0..ATTEMPTS {
@@ -243,11 +306,15 @@ impl<'a> Target<'a> {
         Ok(Segment { number: segment.number, salt: segment.salt, path, file, capacity })
     }
 
-    fn finish(&self) -> Result<(), BackupError> {
+    fn finish(&mut self) -> Result<(), BackupError> {
         self.sync(&self.journal)?;
         self.sync(&self.dir)?;
-        let mark = self.dir.join(UNFINISHED);
-        self.disk.remove(&mark).map_err(refused("remove", &mark))?;
+        // From here on it is whole, and stays whatever happens: without its mark nothing tells a part of it.
+        self.files.clear();
+        self.folders.clear();
+        if let Some(mark) = self.mark.take() {
+            self.remove(&mark)?;
+        }
         self.sync(&self.dir)?;
         folders::sync_name(self.disk, &self.dir).map_err(refused("sync the name of", &self.dir))
     }

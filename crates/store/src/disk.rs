@@ -30,6 +30,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Creates `dir` and what is missing above it. An existing folder is fine.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
 
+    /// Removes an empty folder.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
     /// Gives a file another name, replacing a file which has it. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

@@ -1,16 +1,24 @@
 //! Folders that a loss of power leaves where they are.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::Disk;
 
 /// Creates `dir` and what is missing above it, durably.
 pub(crate) fn create(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let missing = missing(disk, dir);
+    disk.create_dir_all(dir)?;
+    missing.iter().try_for_each(|made| sync_name(disk, made))
+}
+
+/// What is not there of `dir` and the folders above it, the innermost first.
+pub(crate) fn missing(disk: &dyn Disk, dir: &Path) -> Vec<PathBuf> {
     let is_missing =
         |dir: &&Path| disk.list(dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
-    disk.create_dir_all(dir)?;
-    missing.into_iter().try_for_each(|made| sync_name(disk, made))
+    dir.ancestors().take_while(is_missing).map(Path::to_owned).collect()
 }
 
 /// Makes the name of `dir` durable, which is in the folder above it.
@@ -68,6 +76,16 @@ mod tests {
             Ok(())
         }
 
+        fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+            let mut there = self.there.lock();
+            let is_empty = self.files.list(dir)?.is_empty()
+                && !there.iter().any(|other| other.parent() == Some(dir));
+            if !is_empty {
+                return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            }
+            there.remove(dir).then_some(()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
             self.files.rename(from, to)
         }
@@ -106,5 +124,24 @@ mod tests {
         with_names(&["/srv", "/srv/brokers", "/srv/brokers/one", "/srv/brokers/one/data"]);
         store.backup(Path::new("/srv/copies/of/it")).unwrap();
         with_names(&["/srv", "/srv/copies", "/srv/copies/of", "/srv/copies/of/it"]);
+    }
+
+    #[test]
+    fn folders_made_for_a_backup_that_fails_do_not_stay() {
+        let disk = Arc::new(Folders::default());
+        disk.create_dir_all(Path::new("/srv/taken")).unwrap();
+        disk.create_dir_all(Path::new("/srv/empty")).unwrap();
+        disk.create(Path::new("/srv/taken/file")).unwrap();
+        let dir = Path::new("/srv/data");
+        let (store, _) =
+            Store::open(Arc::clone(&disk) as Arc<dyn Disk>, dir, StoreOptions::default()).unwrap();
+        let before = disk.there.lock().clone();
+        store.backup(Path::new("/srv/taken")).unwrap_err();
+        store.close();
+        for target in ["/srv/empty", "/srv/copies/of/it"] {
+            store.backup(Path::new(target)).unwrap_err();
+        }
+        assert_eq!(*disk.there.lock(), before);
+        assert_eq!(disk.list(Path::new("/srv/taken")).unwrap(), ["file"]);
     }
 }

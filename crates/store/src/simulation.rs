@@ -253,6 +253,10 @@ impl Disk for SimDisk {
         self.0.lock().alive()
     }
 
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        self.0.lock().alive()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.start(Operation::Name)?;

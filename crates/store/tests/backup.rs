@@ -151,9 +151,20 @@ fn nothing_is_written_over() {
     assert!(matches!(refused, BackupError::Stopping), "{refused}");
 }
 
+/// The files in the folders of a backup.
+fn files_of(disk: &SimDisk, dir: &Path) -> Vec<String> {
+    let folders = [dir.to_owned(), dir.join("journal")];
+    folders.iter().flat_map(|folder| disk.list(folder).expect("lists")).collect()
+}
+
 #[test]
-fn an_unfinished_backup_is_refused() {
-    for at in 0..40 {
+fn a_backup_that_fails_leaves_nothing_of_it() {
+    let target = Path::new("/backup");
+    let mut failures = 0;
+    for (at, operation) in (0..25).flat_map(|at| {
+        [Operation::Name, Operation::SyncDir, Operation::Write, Operation::Sync]
+            .map(|operation| (at, operation))
+    }) {
         let disk = SimDisk::new(at);
         let shared: Arc<dyn Disk> = Arc::new(disk.clone());
         let (store, _) = open(&shared, "/data");
@@ -161,21 +172,66 @@ fn an_unfinished_backup_is_refused() {
         batch.define(&[put(1)]);
         batch.message(&[1], &[&[7; 3000]]);
         block_on(store.durable(store.append(&mut batch).last));
-        let operation = if at % 2 == 0 { Operation::Name } else { Operation::SyncDir };
-        disk.fail_after(operation, at / 2);
-        let made = store.backup(Path::new("/backup"));
+        disk.fail_after(operation, at);
+        let made = store.backup(target);
         store.close();
-        let opened = Store::open(Arc::new(disk.restart()), Path::new("/backup"), options());
-        match (made, opened) {
-            (Ok(_), Ok((_, recovered))) => assert_eq!(count(&recovered), 1),
-            (Err(_), Err(OpenError::UnfinishedBackup { .. })) => {}
-            // It failed before there was anything, or when all was done but for the last sync.
-            (Err(_), Ok((_, recovered))) => {
-                assert!(recovered.report.fresh || count(&recovered) == 1);
-            }
-            (made, opened) => panic!("{at}: {made:?}, {:?}", opened.map(|_| ())),
+        let left = files_of(&disk, target);
+        if made.is_err() && left.is_empty() {
+            failures += 1;
+            continue;
         }
+        // All was done but for the last sync.
+        let opened = Store::open(Arc::new(disk.restart()), target, options());
+        let is_whole = opened.is_ok_and(|(_, recovered)| count(&recovered) == 1);
+        assert!(is_whole, "{operation:?} {at}: {made:?} {left:?}");
     }
+    assert!(failures > 20, "{failures}");
+}
+
+#[test]
+fn a_backup_that_fills_the_disk_gives_the_space_back() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (store, _) = open(&shared, "/data");
+    let mut batch = Batch::new();
+    for number in 0..60_u64 {
+        batch.define(&[put(number)]);
+        batch.message(&[1], &[&number.to_le_bytes(), &[7; 992]]);
+        block_on(store.durable(store.append(&mut batch).last));
+    }
+    for free in (0..).step_by(8 << 10) {
+        disk.set_capacity(Some(disk.used() + free));
+        match store.backup(Path::new("/backup")) {
+            Ok(_) => {
+                assert!(free > 60 << 10, "{free}");
+                break;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let is_told = text.contains("/backup") && text.contains("no storage space");
+                assert!(is_told || matches!(error, BackupError::NoSpace), "{text}");
+            }
+        }
+        assert_eq!(files_of(&disk, Path::new("/backup")), [""; 0]);
+    }
+}
+
+#[test]
+fn what_cannot_be_removed_is_named_and_refused() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (store, _) = open(&shared, "/data");
+    let mut batch = Batch::new();
+    batch.message(&[1], &[&[7; 3000]]);
+    block_on(store.durable(store.append(&mut batch).last));
+    // The folders of the copy when it is whole, and of what is left when that is removed.
+    for count in [1, 2] {
+        disk.fail_after(Operation::SyncDir, count);
+    }
+    let error = store.backup(Path::new("/backup")).expect_err("fails").to_string();
+    assert!(error.contains("; what was copied to /backup has to be removed by hand: "), "{error}");
+    let opened = Store::open(shared, Path::new("/backup"), options());
+    assert!(matches!(opened, Err(OpenError::UnfinishedBackup { .. })));
 }
 
 /// Before anything is written: what is there may have been delivered.

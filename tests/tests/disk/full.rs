@@ -8,7 +8,8 @@ use std::process::Command;
 
 use leveret_tests::codec::{Method, Properties, Value, basic, queue};
 use leveret_tests::{
-    Channel, ack, bind, confirm_select, consume, declare, eventually, passive, publish, qos, table,
+    Channel, ack, binary, bind, confirm_select, consume, declare, eventually, passive, publish,
+    qos, table,
 };
 
 use crate::running::Running;
@@ -63,6 +64,39 @@ fn a_full_disk_holds_publishers_and_nobody_else_and_is_over_by_itself() {
     // All that was confirmed can be had and acknowledged, and that makes room.
     acknowledge(&running, "q", confirmed);
     await_unblocked(&publisher, sent, confirmed);
+}
+
+/// Or it would stay full for the copy of which nobody has any use.
+#[test]
+fn a_backup_that_fills_its_disk_leaves_nothing_there() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let small = home.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let Some(_disk) = Tmpfs::mount(&small, "1m") else { return };
+    let config = home.path().join("leveret.toml");
+    fs::write(&config, "").unwrap();
+    let running = Running::start(&[], &data, &config).expect("starts");
+    let publisher = running.channel();
+    publisher.call(&queue::Declare { durable: true, ..declare("q") });
+    publisher.call(&confirm_select());
+    for number in 1..=20 {
+        publisher.publish_with(&publish("", "q"), &persistent(), &BODY);
+        assert_eq!(publisher.recv(), format!("basic.ack {number}"));
+    }
+    let own = small.join("own");
+    fs::create_dir(&own).unwrap();
+    for target in [small.join("backups/monday"), own.clone()] {
+        let mut command = Command::new(binary());
+        command.args(["ctl", "--data-dir"]).arg(&data).arg("backup").arg(&target);
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains("No space left on device"), "{told}");
+        assert!(told.contains(target.to_str().unwrap()), "{told}");
+        let left: Vec<_> = fs::read_dir(&small).unwrap().map(|one| one.unwrap().path()).collect();
+        assert_eq!(left, [own.as_path()]);
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 0);
+    }
 }
 
 /// Dead letters take space as well, and nobody can be asked to wait with them: they wait themselves.

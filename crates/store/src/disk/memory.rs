@@ -50,6 +50,10 @@ impl Disk for MemDisk {
         Ok(())
     }
 
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = self.files.lock();
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
