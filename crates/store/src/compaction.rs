@@ -291,6 +291,23 @@ impl Reading {
 }
 
 impl Stretch {
+    /// The last stretch of a damaged segment.
+    #[cfg(test)]
+    pub(crate) fn of_rest(segment: u64, runs: Vec<(u64, Bytes)>) -> Self {
+        Self {
+            segment,
+            length: 0,
+            records: runs.len() as u64,
+            runs,
+            first: 0,
+            next: 0,
+            after: None,
+            is_last: true,
+            has_gaps: true,
+            error: None,
+        }
+    }
+
     fn add(&mut self, bytes: &Bytes, run: &Run<'_>) {
         self.records += u64::from(run.count);
         self.runs.push((run.first, bytes.slice_ref(run.bytes)));

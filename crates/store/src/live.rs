@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use smallvec::SmallVec;
 
+pub(crate) use self::lsn_set::LsnSet;
 use self::{
     area::Area,
     places::{Amount, like_size},
@@ -296,6 +297,14 @@ impl Live {
         areas.flat_map(Area::all).collect()
     }
 
+    /// Its messages that are not settled everywhere.
+    pub(crate) fn unsettled_of(&self, number: u64) -> LsnSet {
+        let mut unsettled = LsnSet::default();
+        let areas = self.areas.values().filter(|area| area.segment == number);
+        areas.for_each(|area| area.add_to(&mut unsettled));
+        unsettled
+    }
+
     /// Whether some of a segment's unsettled messages were lost there in a repair.
     pub(crate) fn lacks_some(&self, number: u64) -> bool {
         self.segment(number).is_some_and(|segment| segment.lacks_some)
@@ -343,6 +352,12 @@ impl Live {
         queues.filter_map(place).collect()
     }
 
+    /// All places in which the message `lsn` is not settled, if it lies in `segment`.
+    pub(crate) fn all_places(&self, segment: u64, lsn: u64) -> SmallVec<[RecoveredPlace; 1]> {
+        let queues = self.area(lsn).into_iter().flat_map(|area| area.queues_of(lsn));
+        self.places(segment, lsn, queues)
+    }
+
     /// The area of message `lsn`, by its first number, and the number from which on no area but this
     /// one has any.
     pub(crate) fn below(&self, lsn: u64) -> Option<(u64, u64)> {
@@ -350,6 +365,11 @@ impl Live {
         let (first, _) = areas.next_back()?;
         let below = areas.next_back().map_or(0, |(_, before)| before.last.saturating_add(1));
         Some((*first, below))
+    }
+
+    /// The number behind the last of the area of message `lsn`.
+    pub(crate) fn behind_area(&self, lsn: u64) -> u64 {
+        self.area(lsn).map_or(lsn, |area| area.last).saturating_add(1)
     }
 
     fn area(&self, lsn: u64) -> Option<&Area> {

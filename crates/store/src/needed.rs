@@ -1,80 +1,108 @@
 //! Which messages of a segment that is emptied are to be written again.
 
-use std::collections::BTreeMap;
-
 use ahash::AHashMap;
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::{
     Batch, RecoveredPlace,
     compaction::Stretch,
     encoding::Reader,
-    live::Live,
+    live::{Live, LsnSet},
     record::{Entry, Record},
 };
 
-/// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else. One that is passed
-/// over, as it cannot be read or was lost in a repair, may have been moved by a process before, and is added if
-/// `copy` finds it. Answers false if it had to end before another: where one that is needed, and precedes it in
-/// its area, is in neither place.
-pub(crate) fn collect(
-    live: &Live,
-    stretch: &Stretch,
-    batch: &mut Batch,
-    copy: impl Fn(u64) -> Option<Bytes>,
-) -> bool {
-    let mut needed = Needed::of(live, stretch, batch, copy);
-    for (first, records) in &stretch.runs {
-        let mut reader = Reader(records);
-        let mut own = *first;
-        while let Some(record) = Record::read_own(&mut reader) {
-            let (lsn, places, payload) = match record.entry() {
-                Some(Entry::Message { queues, payload }) => {
-                    (own, live.places(stretch.segment, own, queues), payload)
-                }
-                Some(Entry::Moved { lsn, places, payload, .. }) => {
-                    let queues = places.map(|place| place.queue);
-                    (lsn, live.places(stretch.segment, lsn, queues), payload)
-                }
-                _ => (own, SmallVec::new(), &[][..]),
-            };
-            if !places.is_empty() {
-                if !needed.add_passed(lsn) {
-                    return false;
-                }
-                needed.add(lsn, &places, payload);
-            }
-            own += 1;
+/// A segment that is being emptied.
+pub(crate) struct Emptying {
+    /// The segment's number.
+    pub(crate) segment: u64,
+    /// Its unsettled messages that have not been met, if some of them may be in none of its stretches. Those that
+    /// are settled later stay.
+    missed: Option<LsnSet>,
+    /// Behind those of [`missed`](Self::missed) that were looked for at the end.
+    sought: u64,
+}
+
+/// How much of what is needed of a stretch has been collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collected {
+    /// All of it.
+    All,
+    /// As much as is written at once; the rest can be once this has been.
+    Part,
+    /// What comes before a message that is needed, and precedes it in its area, but is not there.
+    Blocked,
+}
+
+impl Emptying {
+    pub(crate) const fn new(segment: u64) -> Self {
+        Self { segment, missed: None, sought: 0 }
+    }
+
+    /// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else. One that is passed
+    /// over, as it cannot be read or was lost in a repair, may have been moved by a process before, and is
+    /// added if `copy` finds it.
+    pub(crate) fn collect(
+        &mut self,
+        live: &Live,
+        stretch: &Stretch,
+        batch: &mut Batch,
+        copy: impl Fn(u64) -> Option<Bytes>,
+    ) -> Collected {
+        if stretch.has_gaps || live.lacks_some(stretch.segment) {
+            self.missed.get_or_insert_with(|| live.unsettled_of(stretch.segment));
+        }
+        let last = AHashMap::new();
+        let (copies, bytes) = (MOST_COPIES, MOST_BYTES);
+        let mut needed = Needed { emptying: self, live, batch, copy, last, copies, bytes };
+        match needed.add_all(stretch) {
+            Collected::All if stretch.is_last => needed.add_rest(),
+            collected => collected,
         }
     }
-    if stretch.is_last {
-        needed.add_rest();
-    }
-    true
 }
 
 struct Needed<'a, C> {
+    emptying: &'a mut Emptying,
     live: &'a Live,
-    segment: u64,
     batch: &'a mut Batch,
     copy: C,
-    /// What is not settled of the segment, with the queues, if some of it may be in none of its stretches.
-    unsettled: BTreeMap<u64, SmallVec<[u64; 1]>>,
     /// The message added last of each area.
     last: AHashMap<u64, u64>,
+    /// How many copies may still be looked for, and how many bytes they may have.
+    copies: u64,
+    bytes: usize,
 }
 
-impl<'a, C: Fn(u64) -> Option<Bytes>> Needed<'a, C> {
-    fn of(live: &'a Live, stretch: &Stretch, batch: &'a mut Batch, copy: C) -> Self {
-        let mut unsettled: BTreeMap<u64, SmallVec<[u64; 1]>> = BTreeMap::new();
-        if stretch.has_gaps || live.lacks_some(stretch.segment) {
-            for (queue, lsns) in live.unsettled_in(stretch.segment) {
-                lsns.into_iter().for_each(|lsn| unsettled.entry(lsn).or_default().push(queue));
+impl<C: Fn(u64) -> Option<Bytes>> Needed<'_, C> {
+    /// Adds what is needed of the stretch's records, and of what precedes each.
+    fn add_all(&mut self, stretch: &Stretch) -> Collected {
+        for (first, records) in &stretch.runs {
+            let mut reader = Reader(records);
+            let mut own = *first;
+            while let Some(record) = Record::read_own(&mut reader) {
+                let message = match record.entry() {
+                    Some(Entry::Message { queues, payload }) => {
+                        Some((own, self.live.places(stretch.segment, own, queues), payload))
+                    }
+                    Some(Entry::Moved { lsn, places, payload, .. }) => {
+                        let queues = places.map(|place| place.queue);
+                        Some((lsn, self.live.places(stretch.segment, lsn, queues), payload))
+                    }
+                    _ => None,
+                };
+                if let Some((lsn, places, payload)) = message
+                    && !places.is_empty()
+                {
+                    let collected = self.add_passed(lsn);
+                    if collected != Collected::All {
+                        return collected;
+                    }
+                    self.add(lsn, &places, payload);
+                }
+                own += 1;
             }
         }
-        let segment = stretch.segment;
-        Self { live, segment, batch, copy, unsettled, last: AHashMap::new() }
+        Collected::All
     }
 
     /// Adds a message, the next of its area.
@@ -84,46 +112,172 @@ impl<'a, C: Fn(u64) -> Option<Bytes>> Needed<'a, C> {
         debug_assert!(before.is_none_or(|before| before < lsn), "ascending");
         // The ones before it in its area have been added, or are settled.
         self.batch.moved(before.map_or(below, |before| before + 1), lsn, places, payload);
+        if let Some(missed) = &mut self.emptying.missed {
+            missed.remove(lsn, 1);
+        }
     }
 
-    /// Adds those that precede `lsn` in its area. Answers false before the first that is not there.
-    fn add_passed(&mut self, lsn: u64) -> bool {
-        if self.unsettled.is_empty() {
-            return true;
-        }
-        let mut next = self.next_of_area(lsn);
-        while let Some((&passed, _)) = self.unsettled.range(next..lsn).next() {
-            if !self.add_copy(passed) {
-                return false;
+    /// Adds those that precede `lsn` in its area.
+    fn add_passed(&mut self, lsn: u64) -> Collected {
+        let area = self.live.below(lsn).map_or(lsn, |(area, _)| area);
+        let from = self.last.get(&area).map_or(area, |last| last + 1);
+        while let Some(passed) = self.missed_from(from).filter(|passed| *passed < lsn) {
+            let collected = self.add_copy(passed);
+            if collected != Collected::All {
+                return collected;
             }
-            next = passed + 1;
         }
-        true
+        Collected::All
     }
 
     /// Adds those behind the last ones, of each area up to the first that is not there.
-    fn add_rest(&mut self) {
-        let all: Vec<u64> = self.unsettled.keys().copied().collect();
-        let mut ended = None;
-        for lsn in all {
-            let area = self.live.below(lsn).map(|(area, _)| area);
-            if ended != area && lsn >= self.next_of_area(lsn) && !self.add_copy(lsn) {
-                ended = area;
+    fn add_rest(&mut self) -> Collected {
+        while let Some(lsn) = self.missed_from(self.emptying.sought) {
+            match self.add_copy(lsn) {
+                Collected::All => self.emptying.sought = lsn + 1,
+                Collected::Part => return Collected::Part,
+                Collected::Blocked => self.emptying.sought = self.live.behind_area(lsn),
             }
         }
+        Collected::All
     }
 
-    /// The number behind that of the last message which was added of the area of `lsn`.
-    fn next_of_area(&self, lsn: u64) -> u64 {
-        let area = self.live.below(lsn).map_or(lsn, |(area, _)| area);
-        self.last.get(&area).map_or(area, |last| last + 1)
+    /// The first from `lsn` on that has not been met.
+    fn missed_from(&self, lsn: u64) -> Option<u64> {
+        self.emptying.missed.as_ref()?.first_from(lsn)
     }
 
-    fn add_copy(&mut self, lsn: u64) -> bool {
-        let Some(payload) = (self.copy)(lsn) else { return false };
-        let queues = self.unsettled.get(&lsn).into_iter().flatten().copied();
-        let places = self.live.places(self.segment, lsn, queues);
+    /// Adds one that was passed over, unless it has been settled.
+    fn add_copy(&mut self, lsn: u64) -> Collected {
+        if self.copies == 0 || self.bytes == 0 {
+            return Collected::Part;
+        }
+        self.copies -= 1;
+        let places = self.live.all_places(self.emptying.segment, lsn);
+        if places.is_empty() {
+            if let Some(missed) = &mut self.emptying.missed {
+                missed.remove(lsn, 1);
+            }
+            return Collected::All;
+        }
+        let Some(payload) = (self.copy)(lsn) else { return Collected::Blocked };
+        self.bytes = self.bytes.saturating_sub(payload.len());
         self.add(lsn, &places, &payload);
-        true
+        Collected::All
+    }
+}
+
+/// Messages passed over that are looked for elsewhere before others get their turn: each is read by itself.
+pub(crate) const MOST_COPIES: u64 = 256;
+/// Bytes of them, which may be exceeded by one message.
+const MOST_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+    use crate::{MemDisk, live::Moves, segment::Segment, unit};
+
+    const MESSAGES: u64 = 5000;
+
+    fn segment(number: u64) -> Segment {
+        Segment::create(&MemDisk::new(), Path::new("/journal"), number, 64 << 10).expect("made")
+    }
+
+    fn body(batch: &Batch) -> &[u8] {
+        batch.bytes.get(unit::HEADER..).unwrap_or_default()
+    }
+
+    /// A segment with messages in two queues each, and the next one.
+    fn live() -> Live {
+        let mut live = Live::default();
+        live.push(segment(1), 1);
+        for lsn in 1..=MESSAGES {
+            let mut batch = Batch::new();
+            batch.message(&[7, lsn % 9], &[b"body"]);
+            live.unit(lsn, body(&batch), Moves::Made, |_, _| {});
+        }
+        live.push(segment(2), MESSAGES + 1);
+        live
+    }
+
+    /// What is left of the segment is the record of one message, or nothing.
+    fn stretch(of: Option<u64>) -> Stretch {
+        let runs = of.map(|lsn| {
+            let mut batch = Batch::new();
+            batch.message(&[7, lsn % 9], &[b"body"]);
+            (lsn, Bytes::copy_from_slice(body(&batch)))
+        });
+        Stretch::of_rest(1, runs.into_iter().collect())
+    }
+
+    /// Empties the segment, some of whose messages are `lost` and have no copy. Answers how many turns that took.
+    fn empty(live: &mut Live, stretch: &Stretch, lost: impl Fn(u64) -> bool, bytes: usize) -> u64 {
+        let mut emptying = Emptying::new(1);
+        let mut batch = Batch::new();
+        let mut next = MESSAGES + 1;
+        for turn in 1.. {
+            batch.clear();
+            let copy = |lsn| (!lost(lsn)).then(|| Bytes::from(vec![7; bytes]));
+            let collected = emptying.collect(live, stretch, &mut batch, copy);
+            assert!(u64::from(batch.count) <= MOST_COPIES + stretch.records);
+            assert!(batch.bytes.len() < 2 << 20, "{}", batch.bytes.len());
+            live.unit(next, body(&batch), Moves::Made, |_, _| {});
+            next += u64::from(batch.count);
+            if collected != Collected::Part {
+                return turn;
+            }
+        }
+        0
+    }
+
+    fn left(live: &Live) -> BTreeSet<u64> {
+        live.unsettled_in(1).into_iter().flat_map(|(_, lsns)| lsns).collect()
+    }
+
+    #[test]
+    fn what_was_passed_over_is_moved_a_few_at_a_time() {
+        for of in [None, Some(MESSAGES), Some(3000)] {
+            let mut live = live();
+            let turns = empty(&mut live, &stretch(of), |_| false, 10);
+            assert!((MESSAGES / MOST_COPIES..30).contains(&turns), "{turns}");
+            assert_eq!(left(&live), BTreeSet::new());
+        }
+        let mut live = live();
+        let turns = empty(&mut live, &stretch(None), |_| false, 100_000);
+        assert!(turns > MESSAGES / 12, "{turns}");
+        assert_eq!(left(&live), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_is_nowhere_keeps_what_is_behind_it() {
+        let mut live = live();
+        empty(&mut live, &stretch(None), |lsn| lsn == 4000, 10);
+        assert_eq!(left(&live), (4000..=MESSAGES).collect());
+        // Nor does it keep a turn from ending where nothing can be found.
+        empty(&mut live, &stretch(Some(4500)), |_| true, 10);
+        assert_eq!(left(&live), (4000..=MESSAGES).collect());
+    }
+
+    #[test]
+    fn what_is_settled_meanwhile_is_not_looked_for() {
+        let mut live = live();
+        let mut emptying = Emptying::new(1);
+        let mut batch = Batch::new();
+        let stretch = stretch(None);
+        let copy = |_| Some(Bytes::from_static(b"copy"));
+        assert_eq!(emptying.collect(&live, &stretch, &mut batch, copy), Collected::Part);
+        live.unit(MESSAGES + 1, body(&batch), Moves::Made, |_, _| {});
+        batch.clear();
+        let rest: Vec<_> = (MOST_COPIES + 1..=MESSAGES).map(crate::Lsn).collect();
+        (0..9).for_each(|queue| batch.ack(queue, &rest));
+        live.unit(2 * MESSAGES, body(&batch), Moves::Made, |_, _| {});
+        batch.clear();
+        let mut turns = 1;
+        while emptying.collect(&live, &stretch, &mut batch, |_| None) == Collected::Part {
+            turns += 1;
+        }
+        assert!(batch.is_empty() && turns < 30, "{turns}");
     }
 }

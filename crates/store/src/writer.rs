@@ -18,7 +18,7 @@ use crate::{
     Batch, FatalError, Lsn, SyncPolicy,
     compaction::{self, Pace, Stretch},
     live::{LiveSegment, Moves},
-    needed,
+    needed::{self, Collected, Emptying},
     shared::{Body, FatalPanic, Parked, Pending, Shared, Unit},
     tables::Change,
     unit::{self, UnitHeader},
@@ -38,8 +38,8 @@ pub(crate) struct Writer {
     bytes: Vec<u8>,
     units: Vec<Unit>,
     changes: Vec<Change>,
-    /// Number of the segment that is being emptied, what was read of it, what of that is needed.
-    compacting: Option<u64>,
+    /// The segment that is being emptied, what was read of it, what of that is needed.
+    compacting: Option<Emptying>,
     /// Bytes that may still be written for that to the present segment on a full disk.
     left_for_moves: Option<u64>,
     /// Nothing more is moved before, as there is no space for it.
@@ -264,7 +264,8 @@ impl Writer {
             if let Some(stretch) = &mut self.stretch {
                 // After all that was taken and before all that comes; copies may be added of what it lacks.
                 let lacking = self.end.live.lacking(stretch.segment, stretch.has_gaps);
-                stretch.first = self.shared.reserve(stretch.records + lacking).0;
+                let copies = lacking.min(needed::MOST_COPIES);
+                stretch.first = self.shared.reserve(stretch.records + copies).0;
             }
             pending.size = 0;
             pending.urgent = false;
@@ -391,11 +392,12 @@ impl Writer {
 
     /// Writes again what is needed of a stretch of an old segment. What is settled is known up to this
     /// place of the journal; what is settled later stands behind it.
-    fn move_messages(&mut self, stretch: Stretch) -> Result<(), Stop> {
-        if self.compacting != Some(stretch.segment) {
+    fn move_messages(&mut self, mut stretch: Stretch) -> Result<(), Stop> {
+        let emptying = self.compacting.as_mut();
+        let Some(emptying) = emptying.filter(|one| one.segment == stretch.segment) else {
             // It has gone by itself meanwhile.
             return Ok(());
-        }
+        };
         let mut batch = std::mem::take(&mut self.moved);
         let shared = &self.shared;
         let copy = |lsn| {
@@ -404,8 +406,8 @@ impl Writer {
             let read = || shared.search(Duration::MAX).read(&[Lsn(lsn)]).ok()?.pop();
             is_elsewhere.then(read).flatten().map(|(_, payload)| payload)
         };
-        let is_blocked = !needed::collect(&self.end.live, &stretch, &mut batch, copy);
-        if let Some(error) = &stretch.error {
+        let collected = emptying.collect(&self.end.live, &stretch, &mut batch, copy);
+        if let Some(error) = stretch.error.take() {
             tracing::error!("reading journal segment {:016x} failed: {error}", stretch.segment);
         }
         if batch.count > 0 {
@@ -436,6 +438,12 @@ impl Writer {
             self.write_moved(&header, &mut batch)?;
         }
         self.keep_for_moves(batch);
+        if collected == Collected::Part {
+            // Others first.
+            self.shared.pending.lock().stretch = Some(stretch);
+            return Ok(());
+        }
+        let is_blocked = collected == Collected::Blocked;
         if stretch.is_last || is_blocked {
             self.compacting = None;
             self.emptied(stretch.segment);
@@ -539,7 +547,7 @@ impl Writer {
             && self.may_read(oldest.segment.number)
             && (!is_full || self.end.has_room_for_moves(oldest))
         {
-            self.compacting = Some(oldest.segment.number);
+            self.compacting = Some(Emptying::new(oldest.segment.number));
             self.upkeep.hurry(hurry, step);
             self.upkeep.compact(oldest.segment.clone(), oldest.used, step);
         }
@@ -588,7 +596,7 @@ impl Writer {
                 self.end.live.take_dead(self.end.synced, self.upkeep.applied())
             {
                 self.shared.map.lock().remove(segment.number);
-                self.compacting.take_if(|number| *number == segment.number);
+                self.compacting.take_if(|emptying| emptying.segment == segment.number);
                 self.upkeep.remove(segment);
             }
         }

@@ -2,6 +2,7 @@
 
 use ahash::AHashMap;
 
+use super::lsn_set::LsnSet;
 use super::places::{Amount, Places};
 use super::quiet::{Quiet, Waiting};
 use crate::RecoveredPlace;
@@ -116,6 +117,20 @@ impl Area {
         let awake = self.queues.iter();
         let awake = awake.flat_map(|(queue, places)| places.lsns().map(|lsns| (*queue, lsns)));
         awake.chain(self.quiet.all().map(|(queue, waiting)| (queue, waiting.lsns().collect())))
+    }
+
+    /// Adds all messages that are not settled to `unsettled`.
+    pub(super) fn add_to(&self, unsettled: &mut LsnSet) {
+        self.queues.values().for_each(|places| places.add_to(unsettled));
+        let quiet = self.quiet.all().flat_map(|(_, waiting)| waiting.lsns());
+        quiet.for_each(|lsn| unsettled.insert(lsn, 1));
+    }
+
+    /// The queues in which a message is not settled.
+    pub(super) fn queues_of(&self, lsn: u64) -> impl Iterator<Item = u64> {
+        let awake = self.queues.iter().filter(move |(_, places)| places.contains(lsn));
+        let quiet = self.quiet.all().filter(move |(_, waiting)| waiting.contains(lsn));
+        awake.map(|(queue, _)| *queue).chain(quiet.map(|(queue, _)| queue))
     }
 
     /// Changes what such a place has seen.

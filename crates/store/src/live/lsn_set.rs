@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 /// Ascending while there are few, compressed bitmaps beyond.
 #[derive(Debug)]
-pub(super) enum LsnSet {
+pub(crate) enum LsnSet {
     Few(SmallVec<[u64; 2]>),
     Many(Box<RoaringTreemap>),
 }
@@ -18,7 +18,7 @@ impl Default for LsnSet {
 
 impl LsnSet {
     /// Adds the `count` numbers from `first` on.
-    pub(super) fn insert(&mut self, first: u64, count: u64) {
+    pub(crate) fn insert(&mut self, first: u64, count: u64) {
         let end = first.saturating_add(count);
         if let Self::Few(few) = self {
             if few.len() as u64 + count <= FEW {
@@ -40,8 +40,16 @@ impl LsnSet {
         }
     }
 
+    /// Adds those of another set.
+    pub(crate) fn insert_all(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Many(many), Self::Many(other)) => **many |= &**other,
+            _ => other.iter().for_each(|lsn| self.insert(lsn, 1)),
+        }
+    }
+
     /// Removes what it has of the `count` numbers from `start` on, and says how many these were.
-    pub(super) fn remove(&mut self, start: u64, count: u64) -> u64 {
+    pub(crate) fn remove(&mut self, start: u64, count: u64) -> u64 {
         let end = start.saturating_add(count);
         match self {
             Self::Few(few) => {
@@ -54,20 +62,41 @@ impl LsnSet {
         }
     }
 
-    pub(super) fn contains(&self, lsn: u64) -> bool {
+    pub(crate) fn contains(&self, lsn: u64) -> bool {
         match self {
             Self::Few(few) => few.binary_search(&lsn).is_ok(),
             Self::Many(many) => many.contains(lsn),
         }
     }
 
+    /// The first from `lsn` on.
+    pub(crate) fn first_from(&self, lsn: u64) -> Option<u64> {
+        match self {
+            Self::Few(few) => few.get(few.partition_point(|other| *other < lsn)).copied(),
+            Self::Many(many) => {
+                let mut lsns = many.iter();
+                lsns.advance_to(lsn);
+                lsns.next()
+            }
+        }
+    }
+
     /// The numbers, ascending.
-    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         let (few, many) = match self {
             Self::Few(few) => (Some(few.iter().copied()), None),
             Self::Many(many) => (None, Some(many.iter())),
         };
         few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+
+    /// Bytes it takes, about.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            Self::Few(few) => few.len() * size_of::<u64>(),
+            Self::Many(many) => many.serialized_size(),
+        }
     }
 
     /// Whether it has so few that their list is shorter than a bitmap.
@@ -105,8 +134,25 @@ mod tests {
             }
             for lsn in 0..230 {
                 prop_assert_eq!(set.contains(lsn), plain.contains(&lsn));
+                prop_assert_eq!(set.first_from(lsn), plain.range(lsn..).next().copied());
             }
             prop_assert!(set.iter().eq(plain));
+        }
+
+        #[test]
+        fn it_holds_what_was_in_either(
+            one in vec(0..200_u64, 0..40),
+            other in vec(0..200_u64, 0..40),
+        ) {
+            let set = |lsns: &[u64]| {
+                let mut set = LsnSet::default();
+                lsns.iter().for_each(|lsn| set.insert(*lsn, 1));
+                set
+            };
+            let mut both = set(&one);
+            both.insert_all(&set(&other));
+            let plain: BTreeSet<u64> = one.into_iter().chain(other).collect();
+            prop_assert!(both.iter().eq(plain));
         }
     }
 }

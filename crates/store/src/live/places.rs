@@ -155,6 +155,11 @@ impl Places {
         self.sizes.iter().map(|alike| alike.lsns.iter().collect())
     }
 
+    /// Adds the LSNs to others.
+    pub(super) fn add_to(&self, lsns: &mut LsnSet) {
+        self.sizes.iter().for_each(|alike| lsns.insert_all(&alike.lsns));
+    }
+
     /// What is known of one of them.
     pub(super) fn place(&self, queue: u64, lsn: u64) -> RecoveredPlace {
         let seen = self.seen.as_ref();
