@@ -141,13 +141,15 @@ impl Reason {
         }
     }
 
-    /// How a message with this number of deliveries died, if that is a [`mark`](Self::mark).
+    /// How a message with this number of deliveries died, if that is a [`mark`](Self::mark), or one for a
+    /// queue that was about to be deleted.
     pub(crate) fn marked(deliveries: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.mark() == deliveries)
+        let marked = Self::ALL.into_iter().find(|reason| reason.mark() == deliveries);
+        marked.or_else(|| Self::departed_marked(deliveries))
     }
 
     /// The number of deliveries by which the journal tells a dead message that waits for the ticker
-    /// though its queue is gone. Letters the queue kept go with it.
+    /// though its queue is gone, or about to go. Letters the queue kept go with it.
     const fn departed_mark(self) -> u32 {
         self.mark() - Self::COUNT
     }

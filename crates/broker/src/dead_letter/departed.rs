@@ -10,7 +10,7 @@ use leveret_engine::{AnyEntry, PagedEntry, QueueId};
 use leveret_store::{Backlog, Batch, Definition, Lsn, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLettering, Death, Onward, Reason, Strategy};
+use super::{DeadLettering, Death, Onward, PORTION, Reason, Strategy};
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
 use crate::turn::Turn;
@@ -88,25 +88,36 @@ struct DepartedValue {
 }
 
 impl Broker {
-    /// Adds to the turn's records what is dying of a queue that goes. Answers what has to be recorded
-    /// with it, in the unit that deletes the queue.
+    /// Marks what is dying of a queue that goes: in the turn's records, and where that are many before, in
+    /// units of their own. Answers what has to be recorded in the unit that deletes the queue.
+    ///
+    /// Nobody knows how many they are, and one unit for all would have to find its space at once, on a disk
+    /// that may be full. Should the queue be there after a crash, what is marked goes on all the same.
     pub(crate) fn mark_dying(&self, queue: QueueId, turn: &mut Turn) -> Option<Definition> {
         let departed = turn.departed.iter_mut().find(|departed| departed.queue == queue)?;
-        let mut places = self.postponed.lock().places(queue);
+        let (mut marks, mut records, mut last) = (Vec::new(), Batch::new(), None);
+        let mut mark = |place: DyingPlace| {
+            if marks.len() == PORTION {
+                records.returned(queue.0, &marks);
+                self.store().append(&mut records);
+                marks.clear();
+            }
+            marks.push((place.lsn, place.reason.departed_mark()));
+            last = Some(place.source);
+        };
+        self.postponed.lock().places(queue).for_each(&mut mark);
         let now = turn.dead.iter().filter(|death| death.source.queue == queue);
-        places.extend(now.filter_map(DyingPlace::of));
+        now.filter_map(DyingPlace::of).for_each(mark);
+        turn.records.returned(queue.0, &marks);
         // A policy may have changed while they waited. After a crash the last word counts, as it
         // does for messages that die again in a queue that is still there.
-        let source = &places.last()?.source;
+        let source = last?;
         let value = DepartedValue {
             exchange: source.exchange.to_string(),
             routing_key: source.routing_key.as_deref().map(str::to_owned),
         };
         let key = definitions::departed_key(&source.vhost, &source.queue_name, queue);
         departed.key = Some(key.clone());
-        let mark = |place: &DyingPlace| (place.lsn, place.reason.departed_mark());
-        let marks: Vec<(Lsn, u32)> = places.iter().map(mark).collect();
-        turn.records.returned(queue.0, &marks);
         let value = definitions::encode(&value);
         Some(Definition::Put { table: Table::DepartedQueues, key, value })
     }

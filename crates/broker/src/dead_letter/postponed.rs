@@ -193,10 +193,11 @@ impl Postponed {
     }
 
     /// The places of what died in this queue and has not gone on, or just now.
-    pub(super) fn places(&self, queue: QueueId) -> Vec<DyingPlace> {
-        let Some(source) = self.sources.get(&queue) else { return Vec::new() };
-        let held = source.held.iter().flatten().cloned();
-        held.chain(source.waiting.iter().filter_map(|death| DyingPlace::of(&death))).collect()
+    pub(super) fn places(&self, queue: QueueId) -> impl Iterator<Item = DyingPlace> + '_ {
+        self.sources.get(&queue).into_iter().flat_map(|source| {
+            let held = source.held.iter().flatten().cloned();
+            held.chain(source.waiting.iter().filter_map(|death| DyingPlace::of(&death)))
+        })
     }
 
     /// How those are dead-lettered that are the first of their queues, for one turn's work of queues.

@@ -110,8 +110,8 @@ fn turns_do_not_overtake_each_other() {
 fn who_deletes_a_queue_knows_what_is_dying_in_any_turn() {
     let postponed = Mutex::new(Postponed::default());
     let dying = || {
-        let places = postponed.lock().places(QueueId(1));
-        places.iter().map(|place| place.lsn().0).collect::<Vec<_>>()
+        let postponed = postponed.lock();
+        postponed.places(QueueId(1)).map(|place| place.lsn().0).collect::<Vec<_>>()
     };
     let all = TURN as u64 + 2;
     let mut lot = Lot::of(&postponed, [deaths(2, 0..1), deaths(1, 0..all)].concat(), Lsn(0));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leveret_broker::{DeleteIf, Progress, Settlement};
 use leveret_codec::{Properties, Value};
 use leveret_engine::{Millis, Return};
+use leveret_store::offline::{self, DumpedRecord};
 use leveret_store::simulation::SimDisk;
 use leveret_store::{Backlog, Store, StoreOptions, Table};
 
@@ -20,12 +21,15 @@ fn to(queue: &str) -> [(&'static str, Value<'_>); 2] {
     [(DLX, Value::text("")), (DLRK, Value::text(queue))]
 }
 
+/// More than one turn and one unit of the journal take.
+const MESSAGES: u64 = 12_000;
+
 /// Publishes so many messages to `q` and rejects all of them, which have left memory, and one more turn
 /// than takes them. Answers their bodies.
 fn reject_a_crowd(world: &mut World) -> Vec<String> {
     world.declare("dead", &[]);
     world.declare("q", &to("dead"));
-    let bodies: Vec<String> = (0..9_000).map(|number| format!("{number:0100}")).collect();
+    let bodies: Vec<String> = (0..MESSAGES).map(|number| format!("{number:0100}")).collect();
     for body in &bodies {
         world.stage("", "q", Properties::default(), body);
     }
@@ -34,7 +38,7 @@ fn reject_a_crowd(world: &mut World) -> Vec<String> {
     world.await_readable();
     let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap().paged_out()).collect();
     world.settle(Settlement::Discard, got);
-    assert!(world.ready("dead") < 9_000);
+    assert!(world.ready("dead") < MESSAGES);
     bodies
 }
 
@@ -108,6 +112,79 @@ fn what_waits_for_the_ticker_outlives_its_queue_and_a_crash() {
         assert!(!recovered.definitions.iter().any(|(table, ..)| is_departed(table)));
         assert_eq!(recovered.backlogs.iter().map(Backlog::len).sum::<u64>(), 0);
     }
+}
+
+/// The units with the marks of what is dying in a deleted queue, how many these are, and the unit that deletes it.
+fn marks(disk: &SimDisk) -> (Vec<(u64, u64)>, u64, Option<(u64, u64)>) {
+    let (mut units, mut marked, mut deletion) = (Vec::new(), 0, None);
+    offline::dump(disk, Path::new("/data"), |segment, offset, _, record| {
+        match record {
+            // Dead letters are given back as well: whoever rejected them has seen them.
+            DumpedRecord::Returned { returns, .. }
+                if returns.iter().all(|(_, count)| *count > 1) =>
+            {
+                assert!(returns.len() <= 1024, "{}", returns.len());
+                marked += returns.len() as u64;
+                units.push((segment, offset));
+            }
+            DumpedRecord::Define { .. } if marked > 0 => deletion = Some((segment, offset)),
+            _ => {}
+        }
+        Ok(())
+    })
+    .unwrap();
+    (units, marked, deletion)
+}
+
+/// The last piece of the marks comes with the deletion, and may be the one that is missing.
+#[test]
+fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
+    let (mut kept, mut gone) = (0, 0);
+    for operations in 1..6 {
+        let disk = SimDisk::new(operations);
+        let mut world = World::open(Arc::new(disk.clone()), START);
+        let bodies = reject_a_crowd(&mut world);
+        world.await_readable();
+        let dying = MESSAGES - world.ready("dead");
+        disk.crash_after(operations);
+        let got = world.session.delete_queue("q", DeleteIf::default()).unwrap();
+        while !disk.is_down() && world.broker.store().durable_lsn() < got.commit.unwrap() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        let disk = disk.reboot();
+        drop(world);
+        let (units, marked, deletion) = marks(&disk);
+        let Some((segment, offset)) = deletion else { continue };
+        assert!(marked == dying && units.len() > 3, "{marked} of {dying}: {units:?}");
+        let is_cut = kept == 0;
+        if is_cut {
+            let path = format!("/data/journal/{segment:016x}.seg");
+            assert!(disk.flip_bit(Path::new(&path), offset, 0));
+            if !offline::check(&disk, Path::new("/data")).unwrap().damages.is_empty() {
+                // It was vouched for already.
+                continue;
+            }
+        }
+        let (_, marked, _) = marks(&disk);
+
+        let mut world = World::open(Arc::new(disk), START);
+        assert_eq!(world.exists("q"), is_cut);
+        world.pass(2_000);
+        let mut left = world.drain("dead");
+        if is_cut {
+            kept += 1;
+            assert!(marked > 0 && marked < dying, "{marked}");
+            assert_eq!(world.ready("q") + marked, dying);
+            left.extend(world.drain("q"));
+        } else {
+            gone += 1;
+        }
+        assert!(left == bodies, "{} in this order", left.len());
+        if gone > 0 {
+            break;
+        }
+    }
+    assert!(kept > 0 && gone > 0, "{kept} {gone}");
 }
 
 /// Each with how it died, and dead letters that their queue kept go with it.
