@@ -1,8 +1,12 @@
 //! What takes the space, and what keeps it.
+//!
+//! The journal is read twice: first to see what is settled, which takes a bit or two of memory for each message,
+//! then to count.
 
-use std::{collections::BTreeMap, path::Path};
-
-use smallvec::SmallVec;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use super::{
     Damage, OfflineError, definitions, lock_to_read,
@@ -11,6 +15,7 @@ use super::{
 use crate::{
     Disk, Lsn, Table,
     encoding::Reader,
+    live::LsnSet,
     record::{Entry, Record},
     segment::HEADER,
     store::JOURNAL,
@@ -94,236 +99,200 @@ pub fn usage(disk: &dyn Disk, dir: &Path) -> Result<StoreUsage, OfflineError> {
         Ok((state, applied)) => (state, applied, None),
         Err(reason) => (State::new(), 0, Some(reason)),
     };
-    let mut tally = Tally { applied, ..Tally::default() };
     let journal = dir.join(JOURNAL);
-    let survey = survey::survey(disk, &journal, applied, |piece| {
-        tally.piece(piece, &mut state);
+    let mut waiting = Waiting::default();
+    let mut defining = BTreeSet::new();
+    survey::survey(disk, &journal, applied, |piece| {
+        each_record(piece, |lsn, _, entry| match entry {
+            Entry::Define { payload } if lsn > applied => {
+                tables::fold(&mut state, payload);
+                defining.insert(piece.file);
+            }
+            entry => waiting.record(lsn, entry),
+        });
         Ok::<_, OfflineError>(())
     })?;
-    let mut usage = StoreUsage { damages: survey.damages, ..StoreUsage::default() };
+    let mut tally = Tally { waiting, ..Tally::default() };
+    let survey = survey::survey(disk, &journal, applied, |piece| {
+        each_record(piece, |lsn, bytes, entry| tally.record(piece.file, lsn, bytes, entry));
+        Ok::<_, OfflineError>(())
+    })?;
+    let mut damages = survey.damages;
     if let Some(reason) = unreadable {
         let path = dir.join(tables::FILE);
-        usage.damages.push(Damage { path, offset: 0, lost: super::Lost::Definitions { reason } });
+        damages.push(Damage { path, offset: 0, lost: super::Lost::Definitions { reason } });
     }
-    usage.definitions =
-        state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
     let tail = survey.files.iter().rposition(|file| file.has_units);
-    usage.segments = survey
-        .files
-        .iter()
-        .enumerate()
-        .filter(|(_, file)| !file.is_missing)
-        .map(|(index, file)| SegmentUsage {
+    let mut segments = Vec::new();
+    for (index, file) in survey.files.iter().enumerate().filter(|(_, file)| !file.is_missing) {
+        let waiting = tally.files.get(&index);
+        let pin = match (waiting, tail) {
+            (Some(FileUsage { oldest: (lsn, queue), .. }), _) => {
+                Pin::Message { queue: *queue, lsn: *lsn }
+            }
+            (None, _) if defining.contains(&index) => Pin::Definitions,
+            (None, Some(tail)) if index == tail => Pin::Tail,
+            (None, Some(tail)) if index > tail => Pin::Spare,
+            (None, _) => Pin::Nothing,
+        };
+        segments.push(SegmentUsage {
             number: file.number,
             size: file.capacity,
             used: if file.has_units { file.end } else { HEADER },
-            live_bytes: 0,
-            live_messages: 0,
-            pin: match tail {
-                Some(tail) if index == tail => Pin::Tail,
-                Some(tail) if index > tail => Pin::Spare,
-                _ => Pin::Nothing,
-            },
-        })
-        .collect();
-    let numbers: Vec<u64> = survey.files.iter().map(|file| file.number).collect();
-    tally.add_to(&mut usage, &numbers);
-    Ok(usage)
+            live_bytes: waiting.map_or(0, |waiting| waiting.bytes),
+            live_messages: waiting.map_or(0, |waiting| waiting.messages),
+            pin,
+        });
+    }
+    wait_for_older(&mut segments);
+    let definitions = state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
+    Ok(StoreUsage { queues: tally.queues, segments, definitions, damages })
 }
 
-/// A message as far as it matters here.
-struct Tracked {
-    lsn: u64,
-    file: usize,
-    bytes: u64,
-    places: SmallVec<[u64; 1]>,
+/// Says of segments that nothing keeps but an older one which that is.
+fn wait_for_older(segments: &mut [SegmentUsage]) {
+    let mut older = None;
+    for segment in segments {
+        match segment.pin {
+            Pin::Message { .. } | Pin::Definitions => {
+                older.get_or_insert(segment.number);
+            }
+            Pin::Nothing => {
+                if let Some(older) = older {
+                    segment.pin = Pin::Older(older);
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
+/// Shows each record of a piece: its LSN, its bytes, itself.
+fn each_record(piece: &Piece<'_>, mut each: impl FnMut(u64, u64, Entry<'_>)) {
+    let mut reader = Reader(piece.records);
+    let mut lsn = piece.header.first;
+    while let Some(record) = Record::read_own(&mut reader) {
+        if let Some(entry) = record.entry() {
+            each(lsn, record.length(), entry);
+        }
+        lsn += 1;
+    }
+}
+
+/// What is not settled, by queue.
+#[derive(Default)]
+struct Waiting(BTreeMap<u64, LsnSet>);
+
+impl Waiting {
+    fn record(&mut self, lsn: u64, entry: Entry<'_>) {
+        match entry {
+            Entry::Message { queues, .. } => {
+                queues.for_each(|queue| self.0.entry(queue).or_default().insert(lsn, 1));
+            }
+            // Where an older record is there as well nothing is new in this one.
+            Entry::Moved { lsn, places, .. } => {
+                places.for_each(|place| self.0.entry(place.queue).or_default().insert(lsn, 1));
+            }
+            Entry::Ack { queue, ranges } => {
+                ranges.for_each(|(first, count)| self.settle(queue, first, count));
+            }
+            Entry::DropQueue { queue } => self.settle(queue, 0, lsn),
+            Entry::Define { .. } | Entry::Returned { .. } | Entry::Delayed { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, queue: u64, first: u64, count: u64) {
+        if let Some(lsns) = self.0.get_mut(&queue) {
+            lsns.remove(first, count);
+        }
+    }
+
+    /// Takes the place of a message in a queue. Answers whether it was there.
+    fn take(&mut self, queue: u64, lsn: u64) -> bool {
+        self.0.get_mut(&queue).is_some_and(|lsns| lsns.remove(lsn, 1) > 0)
+    }
+}
+
+/// What has been counted.
 #[derive(Default)]
 struct Tally {
-    applied: u64,
-    /// Ascending by LSN. Among them are settled ones, until there are as many as this.
-    messages: Vec<Tracked>,
-    forget_at: usize,
-    /// Those whose first record is no longer there.
-    moved: BTreeMap<u64, Tracked>,
-    /// Places and their bytes ever written and still in the journal, by queue.
-    written: BTreeMap<u64, (u64, u64)>,
-    /// Files with definitions that are not in their tables.
-    defining: Vec<usize>,
-    dropped: BTreeMap<u64, u64>,
+    /// What waits and has not been met.
+    waiting: Waiting,
+    queues: BTreeMap<u64, QueueUsage>,
+    files: BTreeMap<usize, FileUsage>,
+}
+
+/// The messages in a file that wait in some queue.
+struct FileUsage {
+    messages: u64,
+    bytes: u64,
+    /// The oldest, and a queue in which it waits.
+    oldest: (Lsn, u64),
 }
 
 impl Tally {
-    fn piece(&mut self, piece: &Piece<'_>, definitions: &mut State) {
-        let mut reader = Reader(piece.records);
-        let mut lsn = piece.header.first;
-        loop {
-            let before = reader.0.len();
-            let Some(record) = Record::read_own(&mut reader) else { break };
-            let bytes = (before - reader.0.len()) as u64;
-            if let Some(entry) = record.entry() {
-                self.entry(piece.file, lsn, bytes, entry, definitions);
-            }
-            lsn += 1;
-        }
-    }
-
-    fn entry(
-        &mut self,
-        file: usize,
-        lsn: u64,
-        bytes: u64,
-        entry: Entry<'_>,
-        definitions: &mut State,
-    ) {
+    fn record(&mut self, file: usize, lsn: u64, bytes: u64, entry: Entry<'_>) {
         match entry {
-            Entry::Message { queues, .. } => {
-                let places: SmallVec<[u64; 1]> = queues.collect();
-                for queue in &places {
-                    let written = self.written.entry(*queue).or_default();
-                    *written = (written.0 + 1, written.1 + bytes);
-                }
-                if self.messages.len() >= self.forget_at {
-                    self.messages.retain(|message| !message.places.is_empty());
-                    self.forget_at = self.messages.len().saturating_mul(2).max(SETTLED_KEPT);
-                }
-                self.messages.push(Tracked { lsn, file, bytes, places });
-            }
-            Entry::Ack { queue, ranges } => {
-                for (first, count) in ranges {
-                    let start = self.messages.partition_point(|message| message.lsn < first);
-                    let end = first.saturating_add(count);
-                    let rest = self.messages.get_mut(start..).unwrap_or_default();
-                    let here = rest.iter_mut().take_while(|message| message.lsn < end);
-                    let moved = self.moved.range_mut(first..end).map(|(_, message)| message);
-                    for message in here.chain(moved) {
-                        message.places.retain(|place| *place != queue);
-                    }
-                }
-            }
+            Entry::Message { queues, .. } => self.message(file, lsn, bytes, queues),
+            // As long as an older record is there that one counts.
             Entry::Moved { lsn, places, .. } => {
-                let places: SmallVec<[u64; 1]> = places.map(|place| place.queue).collect();
-                for queue in &places {
-                    let written = self.written.entry(*queue).or_default();
-                    *written = (written.0 + 1, written.1 + bytes);
-                }
-                // As long as an older record is there that one counts.
-                if self.messages.binary_search_by_key(&lsn, |message| message.lsn).is_err() {
-                    self.moved.entry(lsn).or_insert(Tracked { lsn, file, bytes, places });
-                }
+                self.message(file, lsn, bytes, places.map(|place| place.queue));
             }
-            Entry::DropQueue { queue } => drop(self.dropped.insert(queue, lsn)),
-            Entry::Define { payload } => {
-                if lsn > self.applied {
-                    tables::fold(definitions, payload);
-                    self.defining.push(file);
-                }
-            }
-            Entry::Returned { .. } | Entry::Delayed { .. } => {}
+            _ => {}
         }
     }
 
-    fn add_to(mut self, usage: &mut StoreUsage, numbers: &[u64]) {
-        let segment = |usage: &mut StoreUsage, file: usize| {
-            let number = numbers.get(file)?;
-            usage.segments.iter().position(|segment| segment.number == *number)
-        };
-        self.defining.dedup();
-        for file in self.defining {
-            if let Some(at) = segment(usage, file)
-                && let Some(segment) = usage.segments.get_mut(at)
-            {
-                segment.pin = Pin::Definitions;
+    fn message(&mut self, file: usize, lsn: u64, bytes: u64, queues: impl Iterator<Item = u64>) {
+        let mut waits_in = None;
+        for queue in queues {
+            let usage = self.queues.entry(queue).or_default();
+            if !self.waiting.take(queue, lsn) {
+                usage.dead_messages += 1;
+                usage.dead_bytes += bytes;
+                continue;
             }
+            usage.live_messages += 1;
+            usage.live_bytes += bytes;
+            let oldest = usage.oldest.get_or_insert(Lsn(lsn));
+            *oldest = (*oldest).min(Lsn(lsn));
+            waits_in.get_or_insert(queue);
         }
-        for (queue, (messages, bytes)) in self.written {
-            let queue = usage.queues.entry(queue).or_default();
-            (queue.dead_messages, queue.dead_bytes) = (messages, bytes);
-        }
-        // The moved ones are older, most of them.
-        for message in self.moved.into_values().chain(self.messages) {
-            let Tracked { lsn, file, bytes, mut places } = message;
-            places.retain(|queue| self.dropped.get(queue).is_none_or(|dropped| lsn > *dropped));
-            let Some(&first) = places.first() else { continue };
-            for queue in places {
-                let queue = usage.queues.entry(queue).or_default();
-                queue.live_messages += 1;
-                queue.live_bytes += bytes;
-                queue.dead_messages = queue.dead_messages.saturating_sub(1);
-                queue.dead_bytes = queue.dead_bytes.saturating_sub(bytes);
-                let oldest = queue.oldest.get_or_insert(Lsn(lsn));
-                *oldest = (*oldest).min(Lsn(lsn));
-            }
-            if let Some(at) = segment(usage, file)
-                && let Some(segment) = usage.segments.get_mut(at)
-            {
-                segment.live_bytes += bytes;
-                segment.live_messages += 1;
-                let is_oldest = match segment.pin {
-                    Pin::Message { lsn: oldest, .. } => lsn < oldest.0,
-                    _ => true,
-                };
-                if is_oldest {
-                    segment.pin = Pin::Message { queue: first, lsn: Lsn(lsn) };
-                }
-            }
-        }
-        let mut older = None;
-        for segment in &mut usage.segments {
-            match segment.pin {
-                Pin::Message { .. } | Pin::Definitions => {
-                    older.get_or_insert(segment.number);
-                }
-                Pin::Nothing => {
-                    if let Some(older) = older {
-                        segment.pin = Pin::Older(older);
-                    }
-                }
-                _ => {}
-            }
-        }
+        let Some(queue) = waits_in else { return };
+        let this = (Lsn(lsn), queue);
+        let file = self.files.entry(file);
+        let file = file.or_insert(FileUsage { messages: 0, bytes: 0, oldest: this });
+        file.messages += 1;
+        file.bytes += bytes;
+        file.oldest = file.oldest.min(this);
     }
 }
-
-/// Settled messages that are worth no search for others.
-const SETTLED_KEPT: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Batch, record, unit};
+    use crate::{Batch, unit};
 
     #[test]
-    fn settled_messages_are_not_kept() {
+    fn a_message_that_waits_takes_a_bit_or_two() {
         let mut batch = Batch::new();
-        let mut tally = Tally::default();
+        let mut waiting = Waiting::default();
         let mut entry = |lsn: u64, add: &dyn Fn(&mut Batch)| {
             batch.clear();
             add(&mut batch);
             let mut reader = Reader(batch.bytes.get(unit::HEADER..).unwrap_or_default());
             let record = Record::read(&mut reader).unwrap();
-            tally.entry(0, lsn, record.length(), record.entry().unwrap(), &mut State::new());
-            tally.messages.len()
+            waiting.record(lsn, record.entry().unwrap());
         };
-        // Every hundredth stays.
-        let kept = (1..400_000).step_by(2).map(|lsn| {
+        for lsn in (1..800_000).step_by(2) {
             entry(lsn, &|batch| {
                 batch.message(&[1], &[b"body"]);
             });
-            entry(lsn + 1, &|batch| {
-                if lsn % 200 != 1 {
-                    batch.ack(1, &[Lsn(lsn)]);
-                } else {
-                    batch.ack(2, &[Lsn(lsn)]);
-                }
-            })
-        });
-        assert_eq!(kept.max(), Some(SETTLED_KEPT));
-        let mut usage = StoreUsage::default();
-        tally.add_to(&mut usage, &[1]);
-        let queue = usage.queues.get(&1).unwrap();
-        assert_eq!((queue.live_messages, queue.dead_messages), (2000, 198_000));
-        assert_eq!(queue.live_bytes, 2000 * (record::HEADER as u64 + 16 + 8));
+            // Every hundredth is settled.
+            let queue = if lsn % 200 == 1 { 1 } else { 2 };
+            entry(lsn + 1, &|batch| batch.ack(queue, &[Lsn(lsn)]));
+        }
+        let waits = &waiting.0[&1];
+        assert_eq!(waits.iter().count(), 396_000);
+        assert!(waits.memory() < 396_000 / 3, "{}", waits.memory());
     }
 }
