@@ -193,16 +193,9 @@ impl Live {
     /// Counts what a record of `bytes` adds and settles.
     pub(crate) fn record(&mut self, lsn: u64, bytes: u64, entry: Entry<'_>, moves: Moves) {
         if let Entry::Message { queues, .. } = entry {
-            let count = queues.clone().count() as u64;
-            let share = bytes / count.max(1);
+            let share = bytes / (queues.clone().count() as u64).max(1);
             for queue in queues {
-                if count == 1 && self.run.takes(queue, lsn, share) {
-                    self.run.add(share);
-                    continue;
-                }
-                self.end_run();
-                let like_size = like_size(share);
-                self.run = Run { queue, first: lsn, count: 1, like_size, bytes: share };
+                self.message(lsn, share, queue);
             }
             return;
         }
@@ -242,6 +235,17 @@ impl Live {
                 }
             }
         }
+    }
+
+    /// Counts a message in one of its queues, of which that has a `share` of its bytes.
+    pub(crate) fn message(&mut self, lsn: u64, share: u64, queue: u64) {
+        if self.run.takes(queue, lsn, share) {
+            self.run.add(share);
+            return;
+        }
+        self.end_run();
+        let like_size = like_size(share);
+        self.run = Run { queue, first: lsn, count: 1, like_size, bytes: share };
     }
 
     /// All records of a unit have been counted, from `first` up to below `next`.

@@ -266,6 +266,10 @@ impl Map {
     }
 
     fn segment_of(&self, lsn: u64) -> Option<usize> {
+        // Most are just being added.
+        if self.segments.back().is_some_and(|last| last.first <= lsn) {
+            return self.segments.len().checked_sub(1);
+        }
         self.segments.partition_point(|mapped| mapped.first <= lsn).checked_sub(1)
     }
 }

@@ -41,12 +41,17 @@ impl Fold {
         backlogs.filter(|backlog| !backlog.is_empty()).collect()
     }
 
+    /// Takes a message of `queue`, perhaps of others as well.
+    pub(crate) fn message(&mut self, lsn: u64, queue: u64, outline: &Outline) {
+        self.queues.entry(queue).or_default().write(lsn, outline);
+    }
+
     /// Takes a record; `outline` is what its message is like.
     pub(crate) fn record(&mut self, lsn: u64, entry: Entry<'_>, outline: &Outline) {
         match entry {
             Entry::Message { queues, .. } => {
                 for queue in queues {
-                    self.queues.entry(queue).or_default().write(lsn, outline);
+                    self.message(lsn, queue, outline);
                 }
             }
             Entry::Moved { lsn, places, .. } => {

@@ -76,6 +76,7 @@ impl Taken {
                 }
                 self.begin_unit(first, count, length);
             }
+            Part::Message { length, queue, outline } => self.message(length, queue, &outline),
             Part::Record { length, entry, outline } => self.record(length, entry, &outline),
         });
         self.end_unit();
@@ -112,17 +113,30 @@ impl Taken {
 
     /// Takes its next record, which has `length` bytes; `outline` is what its message is like.
     pub(super) fn record(&mut self, length: u64, entry: Entry<'_>, outline: &Outline) {
+        let (number, at) = self.begin_record(length);
+        if let Entry::Moved { from, lsn, .. } = entry {
+            self.moves.push(Move { from, lsn, at, end: at + length });
+        }
+        self.fold.record(number, entry.clone(), outline);
+        self.live.record(number, length, entry, Moves::Found);
+    }
+
+    /// As [`record`](Self::record), of a message of one queue.
+    fn message(&mut self, length: u64, queue: u64, outline: &Outline) {
+        let (lsn, _) = self.begin_record(length);
+        self.fold.message(lsn, queue, outline);
+        self.live.message(lsn, length, queue);
+    }
+
+    /// The LSN of the next record, which has `length` bytes, and its place.
+    fn begin_record(&mut self, length: u64) -> (u64, u64) {
         let Unit { next: lsn, at, left, is_large, .. } = self.unit;
         if is_large {
             self.map.record(lsn, at, left);
         }
-        let end = at + length;
-        if let Entry::Moved { from, lsn, .. } = entry {
-            self.moves.push(Move { from, lsn, at, end });
-        }
-        self.fold.record(lsn, entry.clone(), outline);
-        self.live.record(lsn, length, entry, Moves::Found);
-        self.unit = Unit { next: lsn + 1, at: end, left: left.saturating_sub(1), ..self.unit };
+        self.unit =
+            Unit { next: lsn + 1, at: at + length, left: left.saturating_sub(1), ..self.unit };
+        (lsn, at)
     }
 
     /// All its records have been taken.

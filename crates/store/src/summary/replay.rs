@@ -35,7 +35,15 @@ pub(crate) enum Part<'a> {
         /// Bytes of its records.
         length: u64,
     },
-    /// Its next record. Messages come without their payload.
+    /// Its next record: a message of one queue, as nearly all are.
+    Message {
+        /// Bytes it takes.
+        length: u64,
+        queue: u64,
+        /// What it is like.
+        outline: Outline,
+    },
+    /// Its next record: anything else. Messages come without their payload.
     Record {
         /// Bytes it takes.
         length: u64,
@@ -125,7 +133,7 @@ impl Replay<'_> {
         let mut rest = length;
         for _ in 0..count {
             let part = self.record()?;
-            if let Part::Record { length, .. } = part {
+            if let Part::Message { length, .. } | Part::Record { length, .. } = part {
                 rest = rest.checked_sub(length)?;
             }
             each(part);
@@ -140,7 +148,13 @@ impl Replay<'_> {
             self.queues(tag)?;
             let (length, outline) = self.outline(tag)?;
             let record = Record::new(kind, &self.message);
-            return message(&record, length, outline);
+            return match self.plain {
+                Some(queue) => {
+                    let outline = with_payload(&record, length, outline)?;
+                    Some(Part::Message { length, queue, outline })
+                }
+                None => message(&record, length, outline),
+            };
         }
         if kind == Kind::Moved as u8 {
             self.moved(tag)?;
@@ -221,6 +235,11 @@ impl Replay<'_> {
 
 /// A message whose record has so many bytes, `record` being all of it but the payload.
 fn message<'a>(record: &Record<'a>, length: u64, outline: Outline) -> Option<Part<'a>> {
-    let payload = length.checked_sub(record.length())?;
-    Some(Part::Record { length, entry: record.entry()?, outline: Outline { payload, ..outline } })
+    let outline = with_payload(record, length, outline)?;
+    Some(Part::Record { length, entry: record.entry()?, outline })
+}
+
+/// What a message is like whose record has so many bytes, `record` being all of it but the payload.
+fn with_payload(record: &Record<'_>, length: u64, outline: Outline) -> Option<Outline> {
+    Some(Outline { payload: length.checked_sub(record.length())?, ..outline })
 }
