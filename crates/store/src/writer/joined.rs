@@ -14,17 +14,21 @@ use crate::{
     unit,
 };
 
-/// Makes one unit of each run of units that only acknowledge and give back, or a few of a long one. Of the
-/// numbers of their records it has the last ones: a unit may leave some out before it.
+/// Messages a unit says something of, at most, if it is made of several. What settles many, as a purge does, takes
+/// few bytes by itself.
+const MESSAGES_MAX: u64 = 1 << 16;
+
+/// Makes one unit of each run of units that only acknowledge and give back. Of the numbers of their records
+/// it has the last ones: a unit may leave some out before it.
 pub(super) fn join(units: &mut Vec<Unit>, bytes: &[u8]) {
     let mut joined = Vec::new();
     let mut run = Run::default();
     for unit in units.drain(..) {
-        if run.messages >= MOST {
-            joined.extend(std::mem::take(&mut run).unit());
+        if run.take(&unit, bytes) {
+            continue;
         }
+        joined.extend(std::mem::take(&mut run).unit());
         if !run.take(&unit, bytes) {
-            joined.extend(std::mem::take(&mut run).unit());
             joined.push(unit);
         }
     }
@@ -37,38 +41,45 @@ pub(super) fn join(units: &mut Vec<Unit>, bytes: &[u8]) {
 struct Run {
     /// Of each message by queue: how often it was delivered if it was given back, `None` if it is settled.
     queues: BTreeMap<u64, BTreeMap<u64, Option<u32>>>,
-    /// How often it has named one.
+    /// How many of its units' messages these are, some perhaps more than once.
     messages: u64,
     last: Option<u64>,
 }
 
 impl Run {
-    /// Takes a unit of acknowledgements and returns; of others nothing.
+    /// Takes a unit of acknowledgements and returns if there is room for all of them; of others nothing.
     fn take(&mut self, unit: &Unit, bytes: &[u8]) -> bool {
         let entries = || {
             let mut reader = Reader(unit.body.bytes(bytes).get(unit::HEADER..).unwrap_or_default());
             std::iter::from_fn(move || Record::read_own(&mut reader)).map(|record| record.entry())
         };
-        let is_known = |entry| matches!(entry, Some(Entry::Ack { .. } | Entry::Returned { .. }));
-        if !entries().all(is_known) {
-            return false;
+        let mut messages = self.messages;
+        for entry in entries() {
+            let more = match entry {
+                Some(Entry::Ack { ranges, .. }) => {
+                    ranges.fold(0, |sum: u64, (_, count)| sum.saturating_add(count))
+                }
+                Some(Entry::Returned { returns, .. }) => returns.count() as u64,
+                _ => return false,
+            };
+            messages = messages.saturating_add(more);
+            if messages > MESSAGES_MAX {
+                return false;
+            }
         }
+        self.messages = messages;
         for entry in entries().flatten() {
             match entry {
                 Entry::Ack { queue, ranges } => {
                     for (first, count) in ranges {
-                        self.messages += count;
                         let lsns = first..first.saturating_add(count);
                         let queue = self.queues.entry(queue).or_default();
                         queue.extend(lsns.map(|lsn| (lsn, None)));
                     }
                 }
                 Entry::Returned { queue, returns } => {
-                    let queue = self.queues.entry(queue).or_default();
-                    for (lsn, deliveries) in returns {
-                        self.messages += 1;
-                        queue.insert(lsn, Some(deliveries));
-                    }
+                    let returns = returns.map(|(lsn, deliveries)| (lsn, Some(deliveries)));
+                    self.queues.entry(queue).or_default().extend(returns);
                 }
                 _ => {}
             }
@@ -99,12 +110,58 @@ impl Run {
     }
 }
 
-/// Messages in a run to which nothing is added any more: its unit has to find space at once.
-const MOST: u64 = 1 << 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A unit that settles messages of queue 1.
+    fn unit(first: u64, lsns: impl Iterator<Item = u64>) -> Unit {
+        let mut batch = Batch::new();
+        batch.ack(1, &lsns.map(Lsn).collect::<Vec<_>>());
+        let digest = batch.digest.clone().finalize();
+        Unit { first, count: batch.count, digest, at: 0, body: Body::Own(batch.bytes) }
+    }
+
+    /// Of each unit its last number, and how many messages it settles.
+    fn settled(units: &[Unit]) -> Vec<(u64, u64)> {
+        let settled = units.iter().map(|unit| {
+            let mut reader = Reader(unit.body.bytes(&[]).get(unit::HEADER..).unwrap());
+            let records = std::iter::from_fn(|| Record::read_own(&mut reader));
+            let settled = records.map(|record| match record.entry() {
+                Some(Entry::Ack { queue: 1, ranges }) => {
+                    ranges.map(|(_, count)| count).sum::<u64>()
+                }
+                entry => panic!("{entry:?}"),
+            });
+            (unit.first + u64::from(unit.count) - 1, settled.sum())
+        });
+        settled.collect()
+    }
+
+    #[test]
+    fn small_units_become_one() {
+        let mut units = vec![unit(100, 3..4), unit(101, 1..2), unit(105, 7..9)];
+        join(&mut units, &[]);
+        assert_eq!(settled(&units), [(105, 4)]);
+    }
+
+    /// A purge may settle a hundred million: it is not written out.
+    #[test]
+    fn a_unit_that_settles_very_many_stays_as_it_is() {
+        let large = MESSAGES_MAX + 1;
+        let mut units = vec![unit(500, 1..3), unit(501, 3..3 + large), unit(502, 0..1)];
+        join(&mut units, &[]);
+        assert_eq!(settled(&units), [(500, 2), (501, large), (502, 1)]);
+    }
+
+    #[test]
+    fn many_units_become_several() {
+        let half = MESSAGES_MAX / 2;
+        let part = |at: u64| unit(500 + at, at * half..(at + 1) * half);
+        let mut units = (0..5).map(part).collect();
+        join(&mut units, &[]);
+        assert_eq!(settled(&units), [(501, 2 * half), (503, 2 * half), (504, half)]);
+    }
 
     #[test]
     fn a_long_run_is_no_unit_larger_than_a_segment() {
