@@ -16,6 +16,8 @@ use crate::vhost::Directory;
 
 /// Places in queues that are filled at once for who has no turns.
 const PLACES_AT_ONCE: usize = 4096;
+/// What bytes of messages cost a turn: what is published is bounded by what is read at once, a history is not.
+const BYTES_PER_PLACE: usize = 64;
 
 /// A message that is to be repeated, and to whom.
 pub(super) struct Repeated {
@@ -57,6 +59,11 @@ impl Session {
     /// Whether bindings made in this session are yet to get what their exchange has kept.
     pub fn has_history(&self) -> bool {
         !self.history.is_empty()
+    }
+
+    /// Lets go of what they are yet to get. Returns of how many messages.
+    pub fn forget_history(&mut self) -> usize {
+        std::mem::take(&mut self.history).len()
     }
 
     /// Stages what they are to get, until it takes so many [places](Self::placed) or there is no more; whether
@@ -108,7 +115,7 @@ impl Session {
             }
         }
         // One that goes nowhere takes its time as well.
-        self.placed += queues.len().max(1);
+        self.placed += queues.len().max(1) + message.stored_len() / BYTES_PER_PLACE;
         let Self { staging, .. } = self;
         staging.buckets.add(message, &queues, Origin::default(), &mut staging.records);
     }

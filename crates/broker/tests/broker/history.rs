@@ -86,6 +86,24 @@ fn history_is_repeated_in_steps_between_which_others_do_what_they_like() {
     assert_eq!(world.drain("late"), kept[4..]);
 }
 
+/// A turn of it is one unit of the journal.
+#[test]
+fn large_messages_count_for_the_turn_as_what_is_published_does() {
+    let mut world = World::new();
+    world.declare_exchange("x", "x-recent-history");
+    for _ in 0..KEPT {
+        let body = "m".repeat(100 << 10);
+        assert_eq!(world.offer("x", "k", Properties::default(), &body), Staged::Unroutable);
+        world.confirmation();
+    }
+    world.declare("q", &[]);
+    world.bind("q", "x", "");
+    world.session.begin(Millis(world.now));
+    assert!(world.session.repeat_history(4096));
+    world.session.flush(&mut Vec::new());
+    assert_eq!(world.ready("q"), 3, "of 1600 places each");
+}
+
 #[test]
 fn who_may_not_go_on_repeats_no_more_history() {
     let mut world = kept();

@@ -190,16 +190,19 @@ impl Connection {
     }
 
     /// Goes on with what a new binding is given, as far as the turn goes; then the bind is answered.
-    /// It is as good as publishing, for which nothing may be short.
+    /// It is as good as publishing, for which nothing may be short: then there is no more. To wait for the end of the
+    /// alarm could be to wait for acknowledgements behind the bind.
     pub(super) fn repeat_history(&mut self, is_short: bool) -> Next {
         let Some(session) = &mut self.session else {
             self.bound = None;
             return Next::Read;
         };
         if is_short {
-            return Next::Hold;
-        }
-        if session.repeat_history(TURN_PLACES.saturating_sub(session.placed())) {
+            let rest = session.forget_history();
+            tracing::warn!(
+                "a binding is not given the last {rest} messages of a recent history: publishers have to wait"
+            );
+        } else if session.repeat_history(TURN_PLACES.saturating_sub(session.placed())) {
             return Next::Yield;
         }
         if let Some(Bound { commit, answer }) = self.bound.take() {
