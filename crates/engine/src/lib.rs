@@ -44,6 +44,7 @@
 //! ```
 
 mod folded;
+mod give_back;
 #[cfg(test)]
 mod histories;
 mod ids;
@@ -55,6 +56,7 @@ mod stream;
 mod topology;
 
 pub use folded::Folded;
+pub use give_back::GiveBack;
 pub use ids::{ConsumerId, ExchangeId, Lsn, Millis, QueueId};
 pub use message::{
     Body, LARGE_BODY, Message, MessageArena, NewMessage, StoredMessageError, StoredOutline,

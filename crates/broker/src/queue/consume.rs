@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{ConsumeRefused, ConsumerId, ConsumerSpec, Entry, Got};
+use leveret_engine::{ConsumeRefused, ConsumerId, ConsumerSpec, Entry, GiveBack, Got};
 use leveret_store::{Lsn, ReadError, Store};
 
 use super::delivery::Consumer;
@@ -50,6 +50,7 @@ impl SharedQueue {
         if state.consumers.remove(&consumer).is_none() {
             return;
         }
+        state.consumers.give_back();
         if state.stream.is_some() {
             self.remove_reader(&mut state, consumer, turn);
             return;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use ahash::AHashMap;
 
+use crate::give_back::GiveBack;
 use crate::ids::ConsumerId;
 
 /// How a consumer subscribed (`basic.consume` and the channel's prefetch at that moment).
@@ -163,6 +164,7 @@ impl Consumers {
 
     pub(super) fn remove(&mut self, id: ConsumerId) -> RemovedConsumer {
         let Some(mut row) = self.rows.remove(&id) else { return RemovedConsumer::default() };
+        self.rows.give_back();
         row.leave(&mut self.ready);
         self.ranks.remove(&row.place(row.seat));
         self.exclusive = false;

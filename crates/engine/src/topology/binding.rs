@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use leveret_codec::{TableBuf, TableBuilder};
 use smallvec::SmallVec;
 
+use crate::give_back::GiveBack;
 use crate::ids::{ExchangeId, QueueId};
 
 /// Where a binding leads.
@@ -209,6 +210,7 @@ impl BindingList {
         let place = place as usize;
         if place < self.0.len() {
             self.0.swap_remove(place);
+            self.0.give_back();
         }
         self.0.get(place).copied()
     }

@@ -17,6 +17,7 @@ use super::kind::{ExchangeKind, InvalidExchange, KindSettings, is_history_too_lo
 use super::steps::{Steps, TooManySteps};
 use super::topic::{Scratch, TopicIndex};
 use super::traffic::ExchangeTraffic;
+use crate::give_back::GiveBack;
 use crate::ids::{ExchangeId, QueueId};
 use crate::selector::Selector;
 
@@ -350,6 +351,7 @@ impl Index {
                 let moved = list.remove(place);
                 if list.is_empty() {
                     keys.remove(key);
+                    keys.give_back();
                 }
                 moved
             }

@@ -8,6 +8,7 @@ use leveret_codec::{Properties, Value};
 use super::DestinationName;
 use super::binding::{BindingId, BindingList, Destination, number};
 use super::steps::Steps;
+use crate::give_back::GiveBack;
 
 /// What a consistent hash exchange hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,6 +142,7 @@ impl ConsistentIndex {
     pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
         if (place as usize) < self.shares.len() {
             let gone = self.shares.swap_remove(place as usize);
+            self.shares.give_back();
             self.places.remove(&gone.identity());
             if let Some(moved) = self.shares.get(place as usize) {
                 self.places.insert(moved.identity(), place);
@@ -216,6 +218,7 @@ impl ModulusIndex {
         let gone = *self.bindings.as_slice().get(place as usize)?;
         self.chosen.take();
         let target = self.targets.swap_remove(place as usize);
+        self.targets.give_back();
         if let Some(bindings) = self.sorted.get_mut(&target) {
             bindings.remove(&gone);
             if bindings.is_empty() {

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::binding::{BindingId, BindingList};
 use super::erlang::ErlangBinary;
 use super::steps::{Steps, TooManySteps};
+use crate::give_back::GiveBack;
 
 /// All bindings of a headers exchange, each with its compiled arguments. They are tried one by
 /// one; a bloom word of header names turns most of them away at once.
@@ -129,6 +130,7 @@ impl HeadersIndex {
     pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
         if (place as usize) < self.matchers.len() {
             self.matchers.swap_remove(place as usize);
+            self.matchers.give_back();
         }
         self.bindings.remove(place)
     }

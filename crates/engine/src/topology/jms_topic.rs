@@ -7,6 +7,7 @@ use super::binding::{BindingId, BindingList};
 use super::exchange::NewBinding;
 use super::headers::MessageHeaders;
 use super::steps::{Steps, TooManySteps};
+use crate::give_back::GiveBack;
 use crate::selector::{Effort, InvalidSelector, Selector};
 
 /// The binding argument that holds the compiled selector.
@@ -57,6 +58,7 @@ impl JmsTopicIndex {
     pub(super) fn remove(&mut self, place: u32) -> Option<BindingId> {
         if (place as usize) < self.selectors.len() {
             self.selectors.swap_remove(place as usize);
+            self.selectors.give_back();
         }
         self.bindings.remove(place)
     }

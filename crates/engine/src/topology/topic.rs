@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use super::binding::{BindingId, BindingList, number};
 use super::distinct::{KEPT, empty};
 use super::steps::{Steps, TooManySteps};
+use crate::give_back::is_roomy;
 
 /// All bindings of a topic exchange by their keys.
 ///
@@ -146,6 +147,7 @@ impl TopicIndex {
         while node != ROOT && self.node(node).is_needless() {
             node = self.remove_node(node);
         }
+        self.give_back();
         moved
     }
 
@@ -293,16 +295,48 @@ impl TopicIndex {
         parent
     }
 
+    /// Gives back the room of nodes that went, if few are left: these get other numbers then.
+    fn give_back(&mut self) {
+        if !is_roomy(self.nodes.len() - self.free.len(), self.nodes.capacity()) {
+            return;
+        }
+        let mut free = std::mem::take(&mut self.free);
+        free.sort_unstable();
+        let mut free = free.into_iter().peekable();
+        // The root comes first, so that 0 still stands for "no child".
+        let mut nodes = Vec::new();
+        let mut numbers = Vec::with_capacity(self.nodes.len());
+        for (id, node) in (0..).zip(std::mem::take(&mut self.nodes)) {
+            numbers.push(number(nodes.len()));
+            if free.next_if_eq(&id).is_none() {
+                nodes.push(node);
+            }
+        }
+        let new = |id: u32| numbers.get(id as usize).copied().unwrap_or(ROOT);
+        for Node { parent, one, many, .. } in &mut nodes {
+            [*parent, *one, *many] = [new(*parent), new(*one), new(*many)];
+        }
+        let hasher = &self.hasher;
+        self.children = HashTable::with_capacity(nodes.len());
+        for (id, node) in (0..).zip(&nodes) {
+            if let Word::Literal(word) = &node.word {
+                let hash = hasher.hash_one((node.parent, &**word));
+                self.children.insert_unique(hash, id, |&id| hash_of(hasher, &nodes, id));
+            }
+        }
+        self.nodes = nodes;
+    }
+
     fn hash(&self, parent: u32, word: &str) -> u64 {
         self.hasher.hash_one((parent, word))
     }
 
-    #[expect(clippy::indexing_slicing, reason = "ids are indexes and nodes never shrinks")]
+    #[expect(clippy::indexing_slicing, reason = "ids are indexes of nodes that are there")]
     fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize]
     }
 
-    #[expect(clippy::indexing_slicing, reason = "ids are indexes and nodes never shrinks")]
+    #[expect(clippy::indexing_slicing, reason = "ids are indexes of nodes that are there")]
     fn node_mut(&mut self, id: u32) -> &mut Node {
         &mut self.nodes[id as usize]
     }

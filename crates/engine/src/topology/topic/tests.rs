@@ -51,6 +51,30 @@ fn the_trie_is_empty_again_after_all_bindings_went() {
     assert!(index.children.is_empty());
 }
 
+/// Nodes get other numbers when those between them go.
+#[test]
+fn few_bindings_of_many_keep_little_room() {
+    let keys: Vec<String> = (0..3000).map(|number| format!("{number}.*.#.b{number}")).collect();
+    let (mut index, places) = index_of(&keys);
+    let stays = |number: usize| number % 500 == 7;
+    for (number, (key, place)) in keys.iter().zip(places).enumerate().rev() {
+        if !stays(number) {
+            index.remove(key, place);
+        }
+    }
+    assert_eq!(index.node_count(), 1 + 6 * 4);
+    assert!(index.nodes.capacity() <= 128, "{}", index.nodes.capacity());
+    assert!(index.children.capacity() <= 128, "{}", index.children.capacity());
+    for number in 0..keys.len() {
+        let found = matching(&index, &format!("{number}.a.c.d.b{number}"));
+        assert_eq!(found.len(), usize::from(stays(number)), "{number}");
+    }
+    index.insert("7.*.#.b8", BindingId::of(9999));
+    assert_eq!(matching(&index, "7.x.b8"), [BindingId::of(9999)]);
+    assert_eq!(matching(&index, "7.x.b7").len(), 1);
+    assert_eq!(index.node_count(), 2 + 6 * 4, "it shares the way of the other");
+}
+
 /// If each way to a node were gone, this would take longer than the universe has existed.
 #[test]
 fn many_hashes_do_not_explode() {
