@@ -101,6 +101,8 @@ pub struct BrokerOptions {
     /// What messages that the journal does not have may take in memory, about, in bytes, before they
     /// are written to files.
     pub transient_memory: u64,
+    /// What recent history exchanges may keep together, about, in bytes, before each may keep an even share only.
+    pub history_memory: u64,
 }
 
 /// The default user's password unless another is set. Everybody knows it.
@@ -126,6 +128,7 @@ impl Default for BrokerOptions {
             spans: None,
             message_memory: MESSAGE_MEMORY,
             transient_memory: 4 * MESSAGE_MEMORY,
+            history_memory: 16 * MESSAGE_MEMORY,
         }
     }
 }
@@ -202,7 +205,7 @@ impl Broker {
             default_vhost_limits: options.default_vhost_limits.clone(),
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
-            agenda: Arc::new(QueueAgenda::new(options.message_memory, options.transient_memory)),
+            agenda: Arc::new(QueueAgenda::new(options)),
             postponed: Mutex::default(),
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),

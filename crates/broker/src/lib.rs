@@ -34,6 +34,7 @@ mod firehose;
 mod fixed_limit;
 mod global_parameters;
 mod held_memory;
+mod histories;
 mod keeper;
 mod limits;
 mod name_in_log;

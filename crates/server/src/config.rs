@@ -145,6 +145,9 @@ pub struct AmqpConfig {
     /// The same of all connections, above which each may have an even share; without it a sixteenth of
     /// the memory.
     pub uncommitted_max_per_node: Option<u64>,
+    /// Most bytes that recent history exchanges keep, above which each may an even share; without it a
+    /// thirty-second of the memory.
+    pub history_max_per_node: Option<u64>,
     /// What a client may leave unread.
     pub unread: UnreadLimits,
     /// Bytes that all clients together may leave unread, above which each may an even share; without
@@ -338,6 +341,7 @@ impl Default for Config {
                 unfinished_messages_max_per_node: None,
                 uncommitted_max: 128 << 20,
                 uncommitted_max_per_node: None,
+                history_max_per_node: None,
                 unread: UnreadLimits { deliveries: 256 << 10, answers: 1 << 20, replies: 64 << 20 },
                 unread_max_per_node: None,
                 tables: TableLimits::default(),

@@ -497,6 +497,7 @@ fn broker_options(config: &Config) -> BrokerOptions {
         spans: None,
         message_memory: message_memory::of_all(&config.store, available),
         transient_memory: message_memory::of_transient(&config.store, available),
+        history_memory: message_memory::of_histories(&config.amqp, available),
     }
 }
 

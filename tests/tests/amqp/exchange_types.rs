@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use leveret_tests::codec::{Properties, Value, exchange, queue};
 use leveret_tests::{
-    Broker, Channel, bind, bind_exchange, consume, declare, declare_exchange, passive, publish,
-    table, unbind,
+    Broker, Channel, bind, bind_exchange, consume, declare, declare_exchange, delete,
+    delete_exchange, passive, publish, table, unbind,
 };
 
 use crate::{bodies, check};
@@ -287,7 +287,7 @@ fn a_new_binding_gets_recent_history() {
     channel.call(&bind_exchange("behind", "x", ""));
     assert_eq!(channel.call(&passive("late")), "queue.declare-ok late 3 0");
     // What only history keeps has reached nobody.
-    channel.call(&leveret_tests::delete_exchange("x"));
+    channel.call(&delete_exchange("x"));
     channel.call(&x);
     let mandatory = leveret_tests::codec::basic::Publish { mandatory: true, ..publish("x", "k") };
     channel.publish_with(&mandatory, &Properties::default(), b"alone");
@@ -325,6 +325,45 @@ fn a_long_history_comes_whole_and_before_what_is_published_behind_the_binding() 
             assert_eq!(channel.recv().body(), number.to_string().as_bytes(), "{queue}");
         }
     }
+}
+
+/// Above the bound an exchange keeps its newest messages, of an even share.
+#[test]
+fn histories_together_have_a_bound() {
+    const BODY: usize = 100 << 10;
+    let config = "[amqp]\nhistory_max_per_node = \"1MiB\"\n";
+    let Some(broker) = Broker::configured(config, "keeps a megabyte of history") else { return };
+    let channel = broker.connect().channel(1);
+    for exchange in ["x", "y"] {
+        channel.call(&declare_exchange(exchange, "x-recent-history"));
+    }
+    let publish = |exchange: &str, numbers: std::ops::Range<u8>| {
+        numbers.for_each(|number| channel.publish(exchange, "k", vec![number; BODY]));
+    };
+    let kept = |exchange: &str| {
+        channel.call(&declare("q"));
+        channel.call(&bind("q", exchange, ""));
+        let get = leveret_tests::codec::basic::Get { queue: "q", no_ack: true };
+        let bodies = std::iter::from_fn(|| {
+            let answer = channel.call(&get);
+            (answer != "basic.get-empty").then(|| answer.body()[0])
+        });
+        let bodies: Vec<u8> = bodies.collect();
+        channel.call(&delete("q"));
+        bodies
+    };
+    publish("x", 0..20);
+    assert_eq!(kept("x"), (10..20).collect::<Vec<u8>>());
+    publish("y", 0..3);
+    assert_eq!(kept("y"), [0, 1, 2]);
+    publish("y", 3..8);
+    assert_eq!(kept("y"), [3, 4, 5, 6, 7]);
+    assert_eq!(kept("x").len(), 10, "nothing came that could have taken its place");
+    publish("x", 20..21);
+    assert_eq!(kept("x"), [16, 17, 18, 19, 20]);
+    channel.call(&delete_exchange("x"));
+    publish("y", 8..20);
+    assert_eq!(kept("y"), (10..20).collect::<Vec<u8>>(), "it has all to itself");
 }
 
 #[test]

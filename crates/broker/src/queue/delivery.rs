@@ -72,6 +72,9 @@ impl SharedQueue {
         turn.record(self.id);
         self.reschedule(state);
         turn.piles_up |= self.tell_pager(state);
+        if self.purpose == Purpose::History {
+            self.shorten_history(state, turn);
+        }
     }
 
     /// Delivers the turn's run to its receiver. Runs follow the queue's order, so that consumers

@@ -49,6 +49,9 @@ impl SharedQueue {
         }
         if memory != paged.memory {
             is_too_much = self.agenda.pager.changed(paged.memory, memory);
+            if self.purpose == Purpose::History {
+                self.agenda.histories.changed(paged.memory, memory);
+            }
             paged.memory = memory;
         }
         let wants_pages = match stream {
@@ -60,6 +63,16 @@ impl SharedQueue {
             self.agenda.pager.want(self.this.clone());
         }
         is_too_much
+    }
+
+    /// Lets go of the oldest messages of a recent history exchange if all of these keep too much.
+    pub(super) fn shorten_history(&self, state: &mut State, turn: &mut Turn) {
+        while self.agenda.histories.is_too_much(state.paged.memory)
+            && state.machine.get(turn.now, true, &mut turn.effects).message().is_some()
+        {
+            self.tell_pager(state);
+        }
+        turn.effects.clear();
     }
 
     /// Pages out what is readable, but for what is delivered next if there are consumers. Whether

@@ -8,6 +8,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{DeleteRefused, SharedQueue, State};
 use crate::agenda::Agenda;
+use crate::broker::BrokerOptions;
+use crate::histories::Histories;
 use crate::pager::Pager;
 use crate::stream_work::StreamWork;
 use crate::turn::{Abandoned, Turn};
@@ -18,13 +20,15 @@ pub(crate) struct QueueAgenda {
     /// Streams that have something to do for their readers.
     pub(crate) streams: StreamWork,
     pub(crate) pager: Pager,
+    pub(crate) histories: Histories,
 }
 
 impl QueueAgenda {
-    /// `budget` is that of the [pager](Pager).
-    pub(crate) fn new(budget: u64, spill_limit: u64) -> Self {
+    /// Of queues that keep to these budgets.
+    pub(crate) fn new(options: &BrokerOptions) -> Self {
         let (due, streams) = Default::default();
-        Self { due, streams, pager: Pager::new(budget, spill_limit) }
+        let pager = Pager::new(options.message_memory, options.transient_memory);
+        Self { due, streams, pager, histories: Histories::new(options.history_memory) }
     }
 
     /// The queues with a deadline. A leaf among the locks, taken under a queue's.

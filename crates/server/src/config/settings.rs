@@ -291,6 +291,7 @@ static SETTINGS: &[Setting] = &[
     memory::UNFINISHED_PER_NODE,
     memory::UNCOMMITTED,
     memory::UNCOMMITTED_PER_NODE,
+    memory::HISTORY_PER_NODE,
     memory::UNREAD_DELIVERIES,
     memory::UNREAD_ANSWERS,
     memory::UNREAD_REPLIES,

@@ -92,6 +92,7 @@ fn a_file_sets_everything() {
             unfinished_messages_max_per_node: Some(2 << 30),
             uncommitted_max: 64 << 20,
             uncommitted_max_per_node: Some(512 << 20),
+            history_max_per_node: Some(32 << 20),
             unread: UnreadLimits { deliveries: 64 << 10, answers: 2 << 20, replies: 1 << 20 },
             unread_max_per_node: Some(1 << 30),
             tables: TableLimits { max_depth: 32, max_fields: 5000 },

@@ -54,6 +54,18 @@ pub(super) const UNCOMMITTED_PER_NODE: Setting = Setting {
     show: |config| show_budget(config.amqp.uncommitted_max_per_node),
 };
 
+pub(super) const HISTORY_PER_NODE: Setting = Setting {
+    key: "amqp.history_max_per_node",
+    about: "What recent history exchanges may keep together before each may keep an even share only; twice that is the most",
+    live: false,
+    allowed: "a size from 1MiB to 1TiB, such as \"1GiB\", or \"auto\" for a thirty-second of the memory, and the largest message at least",
+    apply: |config, value| {
+        config.amqp.history_max_per_node = budget(value)?;
+        Ok(())
+    },
+    show: |config| show_budget(config.amqp.history_max_per_node),
+};
+
 pub(super) const UNREAD_DELIVERIES: Setting = Setting {
     key: "amqp.unread_deliveries_max",
     about: "From how much on that a client has not read it is delivered no more",
