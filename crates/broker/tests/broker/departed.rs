@@ -114,9 +114,18 @@ fn what_waits_for_the_ticker_outlives_its_queue_and_a_crash() {
     }
 }
 
-/// The units with the marks of what is dying in a deleted queue, how many these are, and the unit that deletes it.
-fn marks(disk: &SimDisk) -> (Vec<(u64, u64)>, u64, Option<(u64, u64)>) {
-    let (mut units, mut marked, mut deletion) = (Vec::new(), 0, None);
+/// What the journal has of a deleted queue in which messages are dying. Of units the segment and the offset.
+#[derive(Default)]
+struct Deletion {
+    /// The units with marks of these.
+    units: Vec<(u64, u64)>,
+    marked: u64,
+    /// The unit that deletes it.
+    last: Option<(u64, u64)>,
+}
+
+fn deletion(disk: &SimDisk) -> Deletion {
+    let mut found = Deletion::default();
     offline::dump(disk, Path::new("/data"), |segment, offset, _, record| {
         match record {
             // Dead letters are given back as well: whoever rejected them has seen them.
@@ -124,16 +133,16 @@ fn marks(disk: &SimDisk) -> (Vec<(u64, u64)>, u64, Option<(u64, u64)>) {
                 if returns.iter().all(|(_, count)| *count > 1) =>
             {
                 assert!(returns.len() <= 1024, "{}", returns.len());
-                marked += returns.len() as u64;
-                units.push((segment, offset));
+                found.marked += returns.len() as u64;
+                found.units.push((segment, offset));
             }
-            DumpedRecord::Define { .. } if marked > 0 => deletion = Some((segment, offset)),
+            DumpedRecord::Define { .. } if found.marked > 0 => found.last = Some((segment, offset)),
             _ => {}
         }
         Ok(())
     })
     .unwrap();
-    (units, marked, deletion)
+    found
 }
 
 /// The last piece of the marks comes with the deletion, and may be the one that is missing.
@@ -153,8 +162,8 @@ fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
         }
         let disk = disk.reboot();
         drop(world);
-        let (units, marked, deletion) = marks(&disk);
-        let Some((segment, offset)) = deletion else { continue };
+        let Deletion { units, marked, last } = deletion(&disk);
+        let Some((segment, offset)) = last else { continue };
         assert!(marked == dying && units.len() > 3, "{marked} of {dying}: {units:?}");
         let is_cut = kept == 0;
         if is_cut {
@@ -165,7 +174,7 @@ fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
                 continue;
             }
         }
-        let (_, marked, _) = marks(&disk);
+        let Deletion { marked, .. } = deletion(&disk);
 
         let mut world = World::open(Arc::new(disk), START);
         assert_eq!(world.exists("q"), is_cut);
