@@ -45,6 +45,7 @@ mod sampler;
 mod seldom;
 mod service;
 mod sessions;
+mod shared_readings;
 mod space;
 mod stalled;
 mod text_search;

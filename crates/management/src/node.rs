@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alerts::Alerts;
+use crate::api::overview::Overviews;
 use crate::looked_through::LookedThrough;
-use crate::metrics::SharedPage;
+use crate::metrics::Pages;
 use crate::order::Orders;
 use crate::rates::Rates;
 use crate::replay::Replays;
@@ -41,8 +42,8 @@ pub(crate) struct Node {
     version: String,
     pub(crate) listeners: Vec<Listening>,
     pub(crate) rates: Rates,
-    /// All of them, summed up.
-    pub(crate) metrics: SharedPage,
+    pub(crate) metrics: Pages,
+    pub(crate) overviews: Overviews,
     pub(crate) request_rate: RequestRate,
     /// Connections over HTTP that made room for others, or found none.
     pub(crate) turned_away: Seldom,
@@ -94,7 +95,8 @@ impl Node {
             version,
             listeners,
             rates,
-            metrics: SharedPage::default(),
+            metrics: Pages::default(),
+            overviews: Overviews::default(),
             request_rate: RequestRate::default(),
             turned_away: Seldom::default(),
             failed_handshakes: Seldom::default(),

@@ -129,6 +129,46 @@ fn channels_and_queues_count_what_goes_through_them() {
     assert_counts(churn, &json!({ "channel_created": 2, "channel_closed": 2, "queue_created": 1 }));
 }
 
+/// Those who ask for the same at a time share an answer, and nobody gets one of another's. So many queues take
+/// long enough to look at that they do ask at a time.
+#[test]
+fn an_overview_says_what_its_user_may_see_whoever_asks_meanwhile() {
+    const QUEUES: usize = 3000;
+    let Some((broker, api)) = managed() else { return };
+    api.put("/vhosts/other", &Value::Null);
+    for (user, vhost) in [("anna", "other"), ("bert", "%2F")] {
+        api.put(&format!("/users/{user}"), &json!({ "password": user, "tags": "management" }));
+        let rights = json!({ "configure": "", "write": "", "read": "" });
+        api.put(&format!("/permissions/{vhost}/{user}"), &rights);
+    }
+    api.put("/queues/other/a", &json!({}));
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    for queue in 0..QUEUES {
+        channel.send(&queue::Declare { nowait: true, ..declare(&queue.to_string()) });
+    }
+    channel.call(&qos(1));
+    // Queues, connections, and whether the listeners are told.
+    let sights = [
+        ("guest:guest", json!([QUEUES + 1, 1]), true),
+        ("anna:anna", json!([1, 0]), false),
+        ("bert:bert", json!([QUEUES, 0]), false),
+    ];
+    std::thread::scope(|scope| {
+        for (login, expected, has_listeners) in sights.iter().cycle().take(12) {
+            let own = api.with_login(Some(login));
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    let overview = own.get("/overview");
+                    let totals = &overview["object_totals"];
+                    assert_eq!(json!([totals["queues"], totals["connections"]]), *expected);
+                    assert_eq!(overview["listeners"].is_array(), *has_listeners, "{login}");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_queue_has_its_type_among_its_arguments() {
     let Some((broker, api)) = managed() else { return };

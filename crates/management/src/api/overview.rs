@@ -1,23 +1,56 @@
 //! `/api/overview`, and what says who and what is here.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use leveret_broker::access::{Principal, Rights};
 use leveret_broker::{ChannelTotals, ChurnTotals};
 use serde_json::{Value, json};
 
-use super::connections;
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::list::{self, Field};
 use crate::login;
 use crate::message_stats::{self, ASIDE, Names, OF_CHANNEL, READY, UNACKED, details};
+use crate::node::Node;
 use crate::rates::{Key, PerSecond, Values};
 use crate::sampler::{self, Lengths};
+use crate::shared_readings::SharedReadings;
 
-const FIELDS: &[Field<Call>] = &[
-    ("churn_rates", |call| Some(churn_rates(call))),
-    ("cluster_name", |call| Some(call.node.cluster_name().into())),
+/// What is counted for overviews at the moment, by how much of it is seen: every queue is looked at for it.
+pub(crate) type Overviews = SharedReadings<Sight, Totals>;
+
+/// How much somebody sees.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Sight {
+    vhosts: Vec<Arc<str>>,
+    /// Whose connections; everybody's for those who monitor.
+    user: Option<String>,
+}
+
+/// What is seen, summed up.
+#[derive(Clone, Default)]
+pub(crate) struct Totals {
+    of_channels: ChannelTotals,
+    lengths: Lengths,
+    rates: PerSecond,
+    channels: usize,
+    connections: usize,
+    consumers: usize,
+    exchanges: usize,
+    queues: usize,
+}
+
+/// An overview for one request.
+struct Overview {
+    node: Arc<Node>,
+    sight: Sight,
+    totals: OnceCell<Totals>,
+}
+
+const FIELDS: &[Field<Overview>] = &[
+    ("churn_rates", |own| Some(churn_rates(&own.node))),
+    ("cluster_name", |own| Some(own.node.cluster_name().into())),
     ("cluster_tags", |_| Some(json!({}))),
     ("default_queue_type", |_| Some("classic".into())),
     ("disable_stats", |_| Some(false.into())),
@@ -28,16 +61,16 @@ const FIELDS: &[Field<Call>] = &[
     ("erlang_version", |_| Some("none".into())),
     ("exchange_types", |_| Some(exchange_types())),
     ("is_op_policy_updating_enabled", |_| Some(true.into())),
-    ("listeners", |call| monitored(call, listeners)),
-    ("management_version", |call| Some(call.node.version().into())),
-    ("message_stats", message_stats),
-    ("node", |call| Some(call.node.name.as_str().into())),
+    ("listeners", |own| own.sight.is_everybodys().then(|| listeners(&own.node))),
+    ("management_version", |own| Some(own.node.version().into())),
+    ("message_stats", |own| message_stats(own.totals())),
+    ("node", |own| Some(own.node.name.as_str().into())),
     ("node_tags", |_| Some(json!({}))),
-    ("object_totals", |call| object_totals(call).ok()),
-    ("product_name", |call| Some(call.node.product().into())),
-    ("product_version", |call| Some(call.node.version().into())),
-    ("queue_totals", queue_totals),
-    ("rabbitmq_version", |call| Some(call.node.version().into())),
+    ("object_totals", |own| Some(object_totals(own.totals()))),
+    ("product_name", |own| Some(own.node.product().into())),
+    ("product_version", |own| Some(own.node.version().into())),
+    ("queue_totals", |own| Some(queue_totals(own.totals()))),
+    ("rabbitmq_version", |own| Some(own.node.version().into())),
     ("rates_mode", |_| Some("basic".into())),
     ("release_series_support_status", |_| Some("supported".into())),
     ("sample_retention_policies", |_| {
@@ -49,7 +82,55 @@ const FIELDS: &[Field<Call>] = &[
 ];
 
 pub(crate) fn overview(call: &Call) -> Outcome {
-    Ok(list::object(call, call, FIELDS))
+    let overview =
+        Overview { node: Arc::clone(&call.node), sight: Sight::of(call)?, totals: OnceCell::new() };
+    Ok(list::object(call, &overview, FIELDS))
+}
+
+impl Overview {
+    fn totals(&self) -> &Totals {
+        let Self { node, sight, totals } = self;
+        totals.get_or_init(|| node.overviews.get(sight, || sight.totals(node)))
+    }
+}
+
+impl Sight {
+    /// That of the user.
+    fn of(call: &Call) -> Result<Self, Failure> {
+        let (user, vhosts) = (call.user()?, call.vhosts()?);
+        let user = (!login::is_monitor(user)).then(|| user.name.clone());
+        Ok(Self { vhosts: vhosts.iter().map(|vhost| Arc::clone(vhost.name())).collect(), user })
+    }
+
+    /// Whether it is that of those who monitor.
+    fn is_everybodys(&self) -> bool {
+        self.user.is_none()
+    }
+
+    /// What there is to see, whoever has asked.
+    fn totals(&self, node: &Node) -> Totals {
+        let mut totals = Totals::default();
+        let vhosts = self.vhosts.iter().filter_map(|name| node.broker.vhost(name));
+        for vhost in vhosts {
+            totals.of_channels.add(&sampler::vhost_totals(&node.broker, &vhost));
+            totals.rates.add(&node.rates.of(&Key::Vhost(Arc::clone(vhost.name()))));
+            for queue in vhost.queues() {
+                let counts = queue.counts();
+                totals.consumers += counts.consumers;
+                totals.lengths.add(counts.into());
+                totals.queues += 1;
+            }
+            // With the default exchange.
+            totals.exchanges += 1 + vhost.topology(|topology| topology.exchanges().count());
+        }
+        let mut connections = node.broker.connections().all();
+        if let Some(user) = &self.user {
+            connections.retain(|one| *one.about().user == **user);
+        }
+        totals.connections = connections.len();
+        totals.channels = connections.iter().map(|one| one.channel_count()).sum();
+        totals
+    }
 }
 
 pub(crate) fn whoami(call: &Call) -> Outcome {
@@ -72,56 +153,33 @@ pub(crate) fn extensions(_: &Call) -> Outcome {
     Ok(Answer::json(&json!([{ "javascript": "dispatcher.js" }])))
 }
 
-/// What only those see who monitor.
-fn monitored(call: &Call, get: fn(&Call) -> Value) -> Option<Value> {
-    let is_monitor = call.user().is_ok_and(|user| login::is_monitor(user));
-    is_monitor.then(|| get(call))
+/// What the channels of the vhosts have counted.
+fn message_stats(totals: &Totals) -> Option<Value> {
+    let counted = message_stats::of_channels(&totals.of_channels);
+    message_stats::to_json(OF_CHANNEL, &counted, &totals.rates)
 }
 
-/// What the channels of the vhosts that the user sees have counted.
-fn message_stats(call: &Call) -> Option<Value> {
-    let mut totals = ChannelTotals::default();
-    let mut rates = PerSecond::default();
-    for vhost in call.vhosts().ok()? {
-        totals.add(&sampler::vhost_totals(call.broker(), &vhost));
-        rates.add(&call.node.rates.of(&Key::Vhost(Arc::clone(vhost.name()))));
-    }
-    message_stats::to_json(OF_CHANNEL, &message_stats::of_channels(&totals), &rates)
-}
-
-fn queue_totals(call: &Call) -> Option<Value> {
-    let (mut lengths, mut rates) = (Lengths::default(), PerSecond::default());
-    for vhost in call.vhosts().ok()? {
-        lengths.add(Lengths::of(&vhost));
-        rates.add(&call.node.rates.of(&Key::Vhost(Arc::clone(vhost.name()))));
-    }
-    Some(json!({
+fn queue_totals(totals: &Totals) -> Value {
+    let Totals { lengths, rates, .. } = totals;
+    json!({
         "messages": lengths.sum(),
         "messages_details": details(rates.sum(&[READY, UNACKED, ASIDE])),
         "messages_ready": lengths.ready,
         "messages_ready_details": details(rates.at(READY)),
         "messages_unacknowledged": lengths.unacked,
         "messages_unacknowledged_details": details(rates.at(UNACKED)),
-    }))
+    })
 }
 
-fn object_totals(call: &Call) -> Result<Value, Failure> {
-    let (mut consumers, mut exchanges, mut queues) = (0, 0, 0);
-    for vhost in call.vhosts()? {
-        let all = vhost.queues();
-        queues += all.len();
-        consumers += all.iter().map(|queue| queue.counts().consumers).sum::<usize>();
-        // With the default exchange.
-        exchanges += 1 + vhost.topology(|topology| topology.exchanges().count());
-    }
-    let connections = connections::visible(call)?;
-    Ok(json!({
-        "channels": connections.iter().map(|one| one.channel_count()).sum::<usize>(),
-        "connections": connections.len(),
+fn object_totals(totals: &Totals) -> Value {
+    let Totals { channels, connections, consumers, exchanges, queues, .. } = totals;
+    json!({
+        "channels": channels,
+        "connections": connections,
         "consumers": consumers,
         "exchanges": exchanges,
         "queues": queues,
-    }))
+    })
 }
 
 /// RabbitMQ's names for what comes and goes, and the places of a reading of it.
@@ -151,14 +209,13 @@ pub(crate) fn churn_reading(churn: &ChurnTotals) -> Values {
     values
 }
 
-fn churn_rates(call: &Call) -> Value {
-    let values = churn_reading(&call.broker().churn());
-    let rates = call.node.rates.of(&Key::Node);
+fn churn_rates(node: &Node) -> Value {
+    let values = churn_reading(&node.broker.churn());
+    let rates = node.rates.of(&Key::Node);
     message_stats::all_to_json(CHURN, &values, &rates)
 }
 
-fn listeners(call: &Call) -> Value {
-    let node = &call.node;
+fn listeners(node: &Node) -> Value {
     let all = node.listeners.iter().map(|one| {
         json!({
             "node": node.name,
