@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use leveret_store::{Definition, Lsn, Table};
 use serde_json::{Value, json};
+use thiserror::Error;
 
 use crate::access::Change;
 use crate::administration::{Administration, Changed};
 use crate::audit::Actor;
 use crate::broker::Broker;
 use crate::definitions;
+use crate::limits::reached;
 use crate::session::{define, generated_name};
 
 /// The component global parameters are stored under, in no vhost.
@@ -18,6 +20,25 @@ pub(crate) const GLOBAL: &str = "global";
 const CLUSTER_NAME: &str = "cluster_name";
 /// RabbitMQ's parameter for a name nobody gave the cluster.
 const CLUSTER_ID: &str = "internal_cluster_id";
+
+/// Longest value of a global parameter as JSON, in bytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a global parameter is not set. RabbitMQ sets any.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum GlobalParameterRefused {
+    /// There are as many as there may be.
+    #[error("cannot set global parameter '{name}': global parameter limit of {limit} is reached")]
+    TooMany {
+        /// Its name.
+        name: String,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// Its value is too long.
+    #[error("cannot set global parameter '{0}': its value must not exceed 1048576 bytes")]
+    TooLong(String),
+}
 
 impl Broker {
     /// All global parameters by name.
@@ -46,7 +67,7 @@ impl Broker {
     pub(crate) fn make_cluster_id(&self) {
         if !self.global_parameters.read().contains_key(CLUSTER_ID) {
             let id = generated_name("rabbitmq-cluster-id").into();
-            self.administration(&Actor::program()).put_global_parameter(CLUSTER_ID, id);
+            self.administration(&Actor::program()).keep_global_parameter(CLUSTER_ID, id);
         }
     }
 
@@ -57,8 +78,36 @@ impl Broker {
 
 impl Administration<'_> {
     /// Sets a global parameter.
-    pub fn put_global_parameter(&self, name: &str, value: Value) -> Changed {
+    ///
+    /// # Errors
+    /// When it is one too many, or too long.
+    pub fn put_global_parameter(
+        &self,
+        name: &str,
+        value: Value,
+    ) -> Result<Changed, GlobalParameterRefused> {
+        if value.to_string().len() > VALUE_BYTES_MAX {
+            return Err(GlobalParameterRefused::TooLong(name.to_owned()));
+        }
         let _changes = self.broker.changes.lock();
+        let parameters = self.broker.global_parameters.read();
+        let is_new = !parameters.contains_key(name);
+        let limit = reached(self.broker.limits.global_parameters, parameters.len() as u64);
+        drop(parameters);
+        match limit.filter(|_| is_new) {
+            Some(limit) => Err(GlobalParameterRefused::TooMany { name: name.to_owned(), limit }),
+            None => Ok(self.change_global_parameter(name, value)),
+        }
+    }
+
+    /// Sets one in which the broker itself keeps something: there is always room for it.
+    pub fn keep_global_parameter(&self, name: &str, value: Value) -> Changed {
+        let _changes = self.broker.changes.lock();
+        self.change_global_parameter(name, value)
+    }
+
+    /// The same while nobody else changes anything.
+    fn change_global_parameter(&self, name: &str, value: Value) -> Changed {
         let key = definitions::parameter_key("", GLOBAL, name);
         let put =
             Definition::Put { table: Table::Parameters, key, value: definitions::encode(&value) };
@@ -81,6 +130,6 @@ impl Administration<'_> {
 
     /// Gives the cluster a name.
     pub fn set_cluster_name(&self, name: &str) -> Changed {
-        self.put_global_parameter(CLUSTER_NAME, name.into())
+        self.keep_global_parameter(CLUSTER_NAME, name.into())
     }
 }

@@ -32,6 +32,7 @@ mod deprecated;
 mod direct_reply;
 mod firehose;
 mod fixed_limit;
+mod fixed_limits;
 mod global_parameters;
 mod held_memory;
 mod histories;
@@ -73,8 +74,13 @@ pub use definitions::DefinitionError;
 pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};
 pub use fixed_limit::{Figure, FixedLimit};
+pub use fixed_limits::FIXED_LIMITS;
+pub use global_parameters::GlobalParameterRefused;
 pub use held_memory::{HeldMemory, HeldShare, Holder};
-pub use limits::{DefaultVhostLimits, NodeLimits, ROUTING_STEPS_MAX, UserLimits, VhostLimits};
+pub use limits::{
+    DefaultVhostLimits, GLOBAL_PARAMETERS_MAX, NodeLimits, POLICIES_MAX, ROUTING_STEPS_MAX,
+    UserLimits, VhostLimits,
+};
 pub use name_in_log::name_in_log;
 pub use pager::{Paging, ReliefListener};
 pub use queue::{

@@ -30,6 +30,10 @@ pub struct NodeLimits {
     pub exchanges: Option<u32>,
     /// Bindings, those to the default exchange not included. RabbitMQ has no limit of them.
     pub bindings: Option<u32>,
+    /// Policies of users in a vhost, and as many of operators. RabbitMQ has no limit of them.
+    pub policies_per_vhost: Option<u32>,
+    /// Global parameters. RabbitMQ has no limit of them.
+    pub global_parameters: Option<u32>,
     /// Steps to find the queues of one message; see
     /// [`set_steps_max`](leveret_engine::Topology::set_steps_max). RabbitMQ has no limit of them.
     pub routing_steps: Option<u32>,
@@ -38,6 +42,13 @@ pub struct NodeLimits {
 /// The default of [`routing_steps`](NodeLimits::routing_steps): what ordinary patterns take for thousands of
 /// matching bindings, and some milliseconds at most.
 pub const ROUTING_STEPS_MAX: u32 = 50_000;
+
+/// The default of [`policies_per_vhost`](NodeLimits::policies_per_vhost): each new queue's name is matched with
+/// them, which takes a millisecond then.
+pub const POLICIES_MAX: u32 = 5000;
+
+/// The default of [`global_parameters`](NodeLimits::global_parameters).
+pub const GLOBAL_PARAMETERS_MAX: u32 = 1000;
 
 /// What a vhost may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -55,6 +55,9 @@ pub struct Policy {
     pub definition: Map<String, Value>,
 }
 
+/// Longest definition of a policy as JSON, in bytes.
+pub(crate) const DEFINITION_BYTES_MAX: usize = 64 * 1024;
+
 /// Whose policy it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
@@ -168,6 +171,14 @@ impl PolicyKind {
             Self::Operator => "operator_policy",
         }
     }
+
+    /// The kind in a sentence.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::User => "policy",
+            Self::Operator => "operator policy",
+        }
+    }
 }
 
 impl ApplyTo {
@@ -235,6 +246,12 @@ impl NamedPolicy {
         let known = policy.definition.keys().filter_map(|key| keys::find(key));
         let skipped_by = known.fold(0, |types, key| types | key.skipped_by());
         Ok(Self { name: name.into(), policy, pattern, skipped_by })
+    }
+
+    /// Refuses a definition that is longer than any use of it.
+    pub(crate) fn check_length(&self) -> Result<(), InvalidPolicy> {
+        let length = Value::Object(self.policy.definition.clone()).to_string().len();
+        if length > DEFINITION_BYTES_MAX { Err(InvalidPolicy::TooLong) } else { Ok(()) }
     }
 
     /// Its name, unique among the policies of its kind in a vhost.

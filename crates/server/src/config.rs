@@ -31,7 +31,9 @@ use std::time::Duration;
 
 pub use leveret_broker::access::Secret;
 use leveret_broker::access::{HashingAlgorithm, ThrottleLimits};
-use leveret_broker::{DefaultVhostLimits, MESSAGE_MEMORY, ROUTING_STEPS_MAX};
+use leveret_broker::{
+    DefaultVhostLimits, GLOBAL_PARAMETERS_MAX, MESSAGE_MEMORY, POLICIES_MAX, ROUTING_STEPS_MAX,
+};
 use leveret_codec::TableLimits;
 use leveret_store::SyncPolicy;
 
@@ -171,6 +173,10 @@ pub struct AmqpConfig {
     pub exchange_max: Option<u32>,
     /// Most bindings, over all vhosts, those to the default exchange not included.
     pub binding_max: Option<u32>,
+    /// Most policies of a vhost, and as many of operators.
+    pub policy_max_per_vhost: Option<u32>,
+    /// Most global parameters.
+    pub global_parameter_max: Option<u32>,
     /// Most steps to find the queues of a message.
     pub routing_steps_max: Option<u32>,
     /// Most consumers of a channel.
@@ -353,6 +359,8 @@ impl Default for Config {
                 queue_max: None,
                 exchange_max: None,
                 binding_max: None,
+                policy_max_per_vhost: Some(POLICIES_MAX),
+                global_parameter_max: Some(GLOBAL_PARAMETERS_MAX),
                 routing_steps_max: Some(ROUTING_STEPS_MAX),
                 consumer_max_per_channel: None,
                 consumer_timeout: None,

@@ -490,6 +490,8 @@ fn broker_options(config: &Config) -> BrokerOptions {
             queues: config.amqp.queue_max,
             exchanges: config.amqp.exchange_max,
             bindings: config.amqp.binding_max,
+            policies_per_vhost: config.amqp.policy_max_per_vhost,
+            global_parameters: config.amqp.global_parameter_max,
             routing_steps: config.amqp.routing_steps_max,
         },
         default_vhost_limits: config.amqp.default_vhost_limits.clone(),

@@ -102,3 +102,74 @@ fn a_protected_vhost_stays_so_until_that_is_taken_back() {
     api.put("/vhosts/v", &json!({ "protected_from_deletion": false }));
     assert_eq!(api.call("DELETE", "/vhosts/v", &Value::Null).status, 204);
 }
+
+/// Who may make policies could fill the memory with them.
+#[test]
+fn there_are_so_many_policies_and_global_parameters() {
+    let config = "management = \"127.0.0.1:0\"\n[amqp]\npolicy_max_per_vhost = 2\n\
+                  global_parameter_max = 4\n";
+    let Some(broker) = Broker::configured(config, "needs limits of policies") else { return };
+    let api = Api::new(broker.management_address());
+    api.put("/vhosts/other", &Value::Null);
+    let policy = |length: u64| json!({ "pattern": "^q", "definition": { "max-length": length } });
+    for (path, what, section) in [
+        ("/policies", "policy", "policies"),
+        ("/operator-policies", "operator policy", "parameters"),
+    ] {
+        for one in ["%2F/a", "%2F/b", "other/a", "other/b"] {
+            api.put(&format!("{path}/{one}"), &policy(10));
+        }
+        let refused = api.call("PUT", &format!("{path}/%2F/c"), &policy(10));
+        assert_eq!(refused.status, 400);
+        let why = format!("cannot set {what} 'c' in vhost '/': policy limit of 2 is reached");
+        assert_eq!(refused.json()["reason"], why);
+        let mut entry = json!({ "vhost": "/", "name": "c" });
+        match section {
+            "policies" => {
+                entry["pattern"] = "^q".into();
+                entry["definition"] = policy(10)["definition"].clone();
+            }
+            _ => {
+                entry["component"] = "operator_policy".into();
+                entry["value"] = policy(10);
+            }
+        }
+        let definitions = json!({ section: [entry] });
+        assert_eq!(api.call("POST", "/definitions", &definitions).status, 400);
+        // What is there can be changed, and makes room when it goes.
+        api.put(&format!("{path}/%2F/a"), &policy(20));
+        assert_eq!(api.get(&format!("{path}/%2F/a"))["definition"]["max-length"], 20);
+        assert_eq!(api.call("DELETE", &format!("{path}/%2F/b"), &Value::Null).status, 204);
+        api.put(&format!("{path}/%2F/c"), &policy(10));
+    }
+    let long =
+        json!({ "pattern": "^q", "definition": { "dead-letter-exchange": "x".repeat(70_000) } });
+    let refused = api.call("PUT", "/policies/%2F/a", &long);
+    assert_eq!(refused.status, 400);
+    let why = "Validation failed\n\ndefinition must not exceed 65536 bytes\n";
+    assert_eq!(refused.json()["reason"], why);
+
+    // The cluster's own identity is one of them.
+    let value = json!({ "value": "x" });
+    let there = api.get("/global-parameters").as_array().unwrap().len();
+    for number in there..4 {
+        api.put(&format!("/global-parameters/p{number}"), &value);
+    }
+    let refused = api.call("PUT", "/global-parameters/more", &value);
+    assert_eq!(refused.status, 400);
+    let why = "cannot set global parameter 'more': global parameter limit of 4 is reached";
+    assert_eq!(refused.json()["reason"], why);
+    let definitions = json!({ "global_parameters": [{ "name": "more", "value": "x" }] });
+    assert_eq!(api.call("POST", "/definitions", &definitions).status, 400);
+    api.put("/global-parameters/p3", &json!({ "value": "y" }));
+    let long = json!({ "value": "x".repeat(1024 * 1024) });
+    let refused = api.call("PUT", "/global-parameters/p3", &long);
+    assert_eq!(refused.status, 400);
+    let why = "cannot set global parameter 'p3': its value must not exceed 1048576 bytes";
+    assert_eq!(refused.json()["reason"], why);
+    assert_eq!(api.get("/global-parameters/p3")["value"], "y");
+    // What the broker itself keeps in one has its room.
+    api.put("/cluster-name", &json!({ "name": "warehouse" }));
+    assert_eq!(api.call("DELETE", "/global-parameters/p3", &Value::Null).status, 204);
+    assert_eq!(api.get("/cluster-name")["name"], "warehouse");
+}

@@ -16,6 +16,7 @@ use super::{NamedPolicy, Policy, PolicyKind};
 use crate::administration::Administration;
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
+use crate::limits::reached;
 use crate::session::define;
 use crate::turn::Turn;
 use crate::vhost::Vhost;
@@ -26,6 +27,18 @@ pub enum PolicyRefused {
     /// There is no such vhost.
     #[error("vhost '{0}' not found")]
     NoSuchVhost(String),
+    /// The vhost has as many as it may have.
+    #[error("cannot set {what} '{name}' in vhost '{vhost}': policy limit of {limit} is reached")]
+    TooMany {
+        /// What it is to be.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it is to be.
+        vhost: String,
+        /// How many there may be.
+        limit: u64,
+    },
     /// There is no policy of that name to clear.
     #[error("Parameter does not exist")]
     NoSuchPolicy,
@@ -43,7 +56,7 @@ impl Administration<'_> {
     /// term when `expires` changes.
     ///
     /// # Errors
-    /// When there is no such vhost, or the policy is not sound: in RabbitMQ's words.
+    /// When there is no such vhost, the policy is not sound: in RabbitMQ's words, or it is one too many.
     pub fn put_policy(
         &self,
         vhost: &str,
@@ -53,6 +66,7 @@ impl Administration<'_> {
         now: Millis,
     ) -> Result<Option<Lsn>, PolicyRefused> {
         let policy = Arc::new(NamedPolicy::new(kind, name, policy)?);
+        policy.check_length()?;
         let found = self.broker.vhost(vhost);
         let vhost = found.ok_or_else(|| PolicyRefused::NoSuchVhost(vhost.to_owned()))?;
         let definition = Definition::Put {
@@ -71,7 +85,18 @@ impl Administration<'_> {
         }
         let before = vhost.policy(kind, name).map_or(Value::Null, |it| it.policy.to_json());
         let after = policy.policy.to_json();
-        let insert = |policies: &mut PolicySet| policies.insert(kind, Arc::clone(&policy));
+        let limit = self.broker.limits.policies_per_vhost;
+        let insert = |policies: &mut PolicySet| {
+            let is_new = policies.get(kind, name).is_none();
+            let reached = reached(limit, policies.of(kind).len() as u64).filter(|_| is_new);
+            if let Some(limit) = reached {
+                let (what, name) = (kind.words(), name.to_owned());
+                let vhost = vhost.name().to_string();
+                return Err(PolicyRefused::TooMany { what, name, vhost, limit });
+            }
+            policies.insert(kind, Arc::clone(&policy));
+            Ok(())
+        };
         let commit = self.change_policies(&vhost, definition, insert, now)?;
         self.record(&action(kind, "set"), object(&vhost, name), before, after);
         Ok(commit)
@@ -96,6 +121,7 @@ impl Administration<'_> {
             Definition::Delete { table: Table::Policies, key: key(&vhost, kind, name) };
         let remove = |policies: &mut PolicySet| {
             policies.remove(kind, name);
+            Ok(())
         };
         let commit = self.change_policies(&vhost, definition, remove, now)?;
         let before = before.policy.to_json();
@@ -107,7 +133,7 @@ impl Administration<'_> {
         &self,
         vhost: &Vhost,
         definition: Definition,
-        change: impl FnOnce(&mut PolicySet),
+        change: impl FnOnce(&mut PolicySet) -> Result<(), PolicyRefused>,
         now: Millis,
     ) -> Result<Option<Lsn>, PolicyRefused> {
         // One change at a time: the last one is the one that the queues end up with.
@@ -116,7 +142,7 @@ impl Administration<'_> {
         let (mut policies, exchanges) =
             (Arc::clone(&directory.policies), directory.exchange_names());
         drop(directory);
-        change(Arc::make_mut(&mut policies));
+        change(Arc::make_mut(&mut policies))?;
         // Before anybody has to wait for the directory: expressions may take their time.
         let exchanges = exchanges.into_iter().map(|name| {
             let policies = policies.of_exchange(&name);

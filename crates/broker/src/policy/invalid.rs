@@ -68,6 +68,9 @@ pub enum InvalidPolicy {
     /// The pattern is too long.
     #[error("pattern must not exceed 16384 bytes")]
     PatternTooLong,
+    /// The definition is too long.
+    #[error("definition must not exceed 65536 bytes")]
+    TooLong,
     /// It applies to nothing there is.
     #[error(
         "apply-to '{0}' unrecognised; should be one of: 'queues', 'classic_queues',  \

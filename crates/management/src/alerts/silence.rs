@@ -47,7 +47,7 @@ impl Silences {
     /// Keeps them in the place of those the broker has; what has to be on disk for that.
     pub(crate) fn keep(&self, administration: Administration<'_>) -> Option<Lsn> {
         let kept = serde_json::to_value(self).unwrap_or_default();
-        administration.put_global_parameter(SILENCES, kept).commit
+        administration.keep_global_parameter(SILENCES, kept).commit
     }
 
     /// Adds one and gives its id; `None` if there are too many.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use leveret_broker::access::Change;
 use leveret_broker::policy::PolicyKind;
-use leveret_broker::{Vhost, VhostLimits};
+use leveret_broker::{Administration, Changed, Vhost, VhostLimits};
 use serde_json::{Value, json};
 
 use super::vhosts;
@@ -128,12 +128,25 @@ pub(crate) fn put_global(call: &Call) -> Outcome {
     check_global(call)?;
     let body = call.object_with(&["value"])?;
     let value = body.get("value").cloned().unwrap_or_default();
-    let changed = call.administration().put_global_parameter(call.part("name"), value);
+    let changed = put_global_parameter(call.administration(), call.part("name"), value)?;
     let answer = match changed.change {
         Change::Created => Answer::created(),
         Change::Updated => Answer::done(),
     };
     Ok(answer.after(changed.commit))
+}
+
+/// Sets a global parameter.
+///
+/// # Errors
+/// 400 when it is one too many, or too long.
+pub(crate) fn put_global_parameter(
+    administration: Administration<'_>,
+    name: &str,
+    value: Value,
+) -> Result<Changed, Failure> {
+    let changed = administration.put_global_parameter(name, value);
+    changed.map_err(|refused| Failure::bad_request(refused.to_string()))
 }
 
 pub(crate) fn delete_global(call: &Call) -> Outcome {

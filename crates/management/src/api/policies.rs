@@ -75,7 +75,7 @@ fn put_kind(call: &Call, kind: PolicyKind) -> Outcome {
 /// Sets a policy as a body or a definition says it. Whatever else is in there means nothing.
 ///
 /// # Errors
-/// 400 in RabbitMQ's words when it is not sound, 404 without the vhost.
+/// 400 in RabbitMQ's words when it is not sound, or is one too many, 404 without the vhost.
 pub(crate) fn set(
     administration: Administration<'_>,
     now: Millis,
@@ -114,6 +114,7 @@ fn refused(error: &PolicyRefused) -> Failure {
         PolicyRefused::Invalid(invalid) => {
             Failure::bad_request(format!("Validation failed\n\n{invalid}\n"))
         }
+        PolicyRefused::TooMany { .. } => Failure::bad_request(error.to_string()),
         PolicyRefused::NoSuchVhost(_) | PolicyRefused::NoSuchPolicy => Failure::NotFound,
     }
 }

@@ -11,7 +11,7 @@ use leveret_store::Lsn;
 use serde_json::{Map, Value, json};
 
 use crate::answer::Failure;
-use crate::api::{exchanges, limit, permissions, policies, queues, users, vhosts};
+use crate::api::{exchanges, limit, parameters, permissions, policies, queues, users, vhosts};
 use crate::call::text;
 
 /// Sets up what the definitions of a node say, in RabbitMQ's order. What comes before an entry that
@@ -200,7 +200,11 @@ impl Importer<'_> {
 
     fn global_parameter(&mut self, entry: &Entry) -> Result<(), Failure> {
         let value = entry.get("value").cloned().unwrap_or_default();
-        let changed = self.administration().put_global_parameter(text(entry, "name")?, value);
+        let changed = parameters::put_global_parameter(
+            self.administration(),
+            text(entry, "name")?,
+            value,
+        )?;
         self.committed(changed.commit);
         Ok(())
     }

@@ -33,7 +33,10 @@ pub fn reference(further: &[FixedLimit]) -> String {
         );
     }
     page += FIXED_LIMITS_HEAD;
-    for limit in [FIXED_LIMITS, access::FIXED_LIMITS, leveret_auth::FIXED_LIMITS, further].concat()
+    let of_operators = leveret_broker::FIXED_LIMITS;
+    for limit in
+        [FIXED_LIMITS, of_operators, access::FIXED_LIMITS, leveret_auth::FIXED_LIMITS, further]
+            .concat()
     {
         page += &format!("{limit}\n");
     }

@@ -399,6 +399,28 @@ static SETTINGS: &[Setting] = &[
         show: |config| show_limit(config.amqp.binding_max),
     },
     Setting {
+        key: "amqp.policy_max_per_vhost",
+        about: "Most policies of a vhost, and as many operator policies",
+        live: false,
+        allowed: "a number of policies from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.policy_max_per_vhost = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.policy_max_per_vhost),
+    },
+    Setting {
+        key: "amqp.global_parameter_max",
+        about: "Most global parameters",
+        live: false,
+        allowed: "a number of parameters from 1, or \"none\" for no limit",
+        apply: |config, value| {
+            config.amqp.global_parameter_max = limit(value)?;
+            Ok(())
+        },
+        show: |config| show_limit(config.amqp.global_parameter_max),
+    },
+    Setting {
         key: "amqp.routing_steps_max",
         about: "Most steps to find the queues of a message: looks with one of its keys at an exchange, \
                 with a word of one at a node of a topic exchange's patterns, or comparing 256 bytes of \

@@ -108,6 +108,8 @@ fn a_file_sets_everything() {
             queue_max: Some(2000),
             exchange_max: Some(3000),
             binding_max: Some(4000),
+            policy_max_per_vhost: Some(600),
+            global_parameter_max: Some(700),
             routing_steps_max: Some(5000),
             consumer_max_per_channel: Some(10),
             consumer_timeout: Some(Duration::from_secs(1800)),
