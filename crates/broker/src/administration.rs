@@ -22,7 +22,7 @@ use crate::policy;
 use crate::queue::DeleteIf;
 use crate::session::define;
 use crate::turn::Turn;
-use crate::vhost::Vhost;
+use crate::vhost::{Emptied, Vhost};
 use crate::vhost_metadata::VhostMetadata;
 
 /// A change that has been made.
@@ -143,11 +143,12 @@ impl<'a> Administration<'a> {
         delete(Table::Parameters, parameter);
         deletions.extend(deletions_of(&self.broker.access().delete_vhost(name)));
 
-        let mut directory = vhost.directory.write();
-        deletions.extend(definitions::everything(name, &directory.topology));
-        deletions.extend(policy::deletions(&vhost, &directory.policies));
-        let (queues, keepers) = directory.clear();
-        for queue in &queues {
+        // Nothing is added from now on, and nobody else has to wait while it is gone through.
+        let Emptied { topology, policies, queues, keepers } = vhost.directory.write().empty();
+        vhost.changed();
+        deletions.extend(definitions::everything(name, &topology));
+        deletions.extend(policy::deletions(&vhost, &policies));
+        for queue in queues.values() {
             self.broker.count_out(queue);
             let key = definitions::key(&[name.as_bytes(), queue.name.as_bytes()]);
             if queue.durable {
@@ -157,9 +158,11 @@ impl<'a> Administration<'a> {
             let _ = queue.delete(DeleteIf::default(), turn);
             deletions.extend(queue.forget_offsets());
         }
+        for keeper in keepers.values() {
+            keeper.abolish();
+        }
+        let keepers: Vec<u64> = keepers.keys().map(|id| id.0).collect();
         let commit = self.broker.forget(&keepers, &deletions);
-        vhost.changed();
-        drop(directory);
         let before = json!(*vhost.metadata.read());
         self.record_change("vhost", json!({ "vhost": name }), before, Value::Null);
         drop(changes);

@@ -326,10 +326,16 @@ impl Broker {
         self.vhosts.write().remove(name)
     }
 
-    pub(crate) fn delete_queue(&self, vhost: &Vhost, queue: &SharedQueue, turn: &mut Turn) {
+    /// Deletes a queue if it is still there. How many bindings went with it.
+    pub(crate) fn delete_queue(
+        &self,
+        vhost: &Vhost,
+        queue: &SharedQueue,
+        turn: &mut Turn,
+    ) -> usize {
         self.delete_queue_by(vhost, queue, turn, |queue, turn| {
             queue.delete(DeleteIf::default(), turn)
-        });
+        })
     }
 
     /// A queue that found a user in the meantime stays.
@@ -347,12 +353,14 @@ impl Broker {
         queue: &SharedQueue,
         turn: &mut Turn,
         delete: impl FnOnce(&SharedQueue, &mut Turn) -> Result<u64, DeleteRefused>,
-    ) {
+    ) -> usize {
         let mut directory = vhost.directory.write();
+        let bindings = directory.topology.binding_count();
         let current = directory.queue(&queue.name).is_some_and(|other| other.id == queue.id);
         if current && delete(queue, turn).is_ok() {
             self.forget_queue(vhost, &mut directory, queue, turn);
         }
+        bindings - directory.topology.binding_count()
     }
 
     /// What went through queues of this type that are gone.

@@ -10,6 +10,7 @@ mod consume;
 mod exchanges;
 mod history;
 mod import;
+mod owned;
 mod publish;
 mod queues;
 mod read;
@@ -30,6 +31,7 @@ pub use self::consume::{Consume, Fetched, NewConsumer};
 pub use self::exchanges::DeclareExchange;
 use self::history::Repeated;
 pub use self::import::{Imported, Imports};
+use self::owned::Owned;
 use self::publish::Staging;
 pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket, published_keys};
 pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
@@ -80,7 +82,7 @@ pub struct Session {
     /// Its place in the counts of connections, if it is one.
     presence: Option<Presence>,
     /// Exclusive queues, deleted with the session.
-    owned: Vec<Arc<SharedQueue>>,
+    owned: Owned,
     /// The operator it is a session of, whose changes are recorded.
     actor: Option<Arc<Actor>>,
 }
@@ -203,7 +205,7 @@ impl Session {
             placed: 0,
             history: VecDeque::new(),
             presence,
-            owned: Vec::new(),
+            owned: Owned::default(),
             actor: None,
         }
     }
@@ -302,14 +304,18 @@ impl Session {
         self.turn.begin(now, self.broker.store());
     }
 
-    /// Ends the session: its exclusive queues go, before the client learns that it is closed.
-    /// The front end has cancelled its consumers and requeued its deliveries before.
-    pub fn close(&mut self) {
-        for queue in std::mem::take(&mut self.owned) {
-            self.broker.delete_queue(&self.vhost, &queue, &mut self.turn);
+    /// Ends the session, or goes on with that: its exclusive queues go, until they and their bindings are so
+    /// many, and before the client learns that it is closed. Whether there are more. The front end has cancelled
+    /// its consumers and requeued its deliveries before.
+    pub fn close(&mut self, places: usize) -> bool {
+        let mut taken = 0;
+        while taken < places {
+            let Some(queue) = self.owned.pop() else { break };
+            taken += 1 + self.broker.delete_queue(&self.vhost, &queue, &mut self.turn);
         }
         self.hold_cancels(false);
         self.finish();
+        !self.owned.is_empty()
     }
 
     /// What has to be asked outside before the session can do what it was asked for. What refers to

@@ -61,6 +61,14 @@ pub(crate) struct Directory {
     seen: Mutex<HashMap<Arc<str>, Deduplicator>>,
 }
 
+/// What was in a vhost that is deleted.
+pub(crate) struct Emptied {
+    pub(crate) topology: Topology,
+    pub(crate) policies: Arc<PolicySet>,
+    pub(crate) queues: HashMap<QueueId, Arc<SharedQueue>>,
+    pub(crate) keepers: HashMap<QueueId, Arc<SharedQueue>>,
+}
+
 impl Vhost {
     pub(crate) fn new(name: Arc<str>) -> Self {
         let mut topology = Topology::new();
@@ -318,19 +326,17 @@ impl Directory {
         self.queues.values().cloned().collect()
     }
 
-    /// Takes everything out, for good: the queues, and the identities of those exchanges kept.
-    pub(crate) fn clear(&mut self) -> (Vec<Arc<SharedQueue>>, Vec<u64>) {
+    /// Takes everything out, for good.
+    pub(crate) fn empty(&mut self) -> Emptied {
         self.is_deleted = true;
-        self.policies = Arc::default();
-        self.topology = Topology::new();
         self.seen.get_mut().clear();
         self.keeper_ids.clear();
-        let keepers = self.keepers.drain().map(|(id, keeper)| {
-            keeper.abolish();
-            id.0
-        });
-        let keepers = keepers.collect();
-        (self.queues.drain().map(|(_, queue)| queue).collect(), keepers)
+        Emptied {
+            topology: std::mem::take(&mut self.topology),
+            policies: std::mem::take(&mut self.policies),
+            queues: std::mem::take(&mut self.queues),
+            keepers: std::mem::take(&mut self.keepers),
+        }
     }
 
     pub(crate) fn queue_count(&self) -> u64 {

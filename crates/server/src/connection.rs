@@ -11,6 +11,7 @@ mod asking;
 mod channels;
 mod consume;
 mod handshake;
+mod leaving;
 mod publish;
 mod settle;
 mod timeouts;
@@ -38,6 +39,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use self::asking::Pending;
 use self::handshake::Client;
 pub(crate) use self::handshake::FRAME_MAX_MIN;
+use self::leaving::Leaving;
 use self::settle::{PendingSettlement, Settling};
 use self::topology::Bound;
 use crate::admission::{Admission, Guest};
@@ -125,6 +127,8 @@ pub(crate) struct Connection {
     own_permissions: Option<u64>,
     /// The binding that is being given what its exchange repeats: nothing is read until it has that.
     bound: Option<Bound>,
+    /// What is left of a session that has ended.
+    leaving: Option<Box<Leaving>>,
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
@@ -245,6 +249,7 @@ impl Connection {
             policy_generation: 0,
             own_permissions: None,
             bound: None,
+            leaving: None,
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,
@@ -408,29 +413,6 @@ impl Connection {
     /// What goes over its socket.
     pub(crate) fn traffic(&self) -> &Arc<ConnectionTraffic> {
         &self.traffic
-    }
-
-    /// The client is gone, perhaps long after its last word.
-    pub(crate) fn end(&mut self, now: Millis) {
-        if let Some(session) = &mut self.session {
-            session.begin(now);
-        }
-        self.tear_down();
-    }
-
-    /// The client is gone, or is to be: everything it held goes back, and its queues go.
-    fn tear_down(&mut self) {
-        self.flush();
-        let numbers: Vec<u16> = self.channels.keys().copied().collect();
-        for number in numbers {
-            self.release_channel(number);
-        }
-        self.channels.clear();
-        if let Some(mut session) = self.session.take() {
-            session.close();
-        }
-        self.registration = None;
-        self.guest.close();
     }
 
     /// Whether the last turn published anything: consumers don't wait for room in the journal.
@@ -619,9 +601,11 @@ impl Connection {
         };
     }
 
-    /// Writes an answer, behind those that wait for the disk.
+    /// Writes an answer, behind those that wait for the disk; the last one once its queues are gone.
     fn reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if self.gate.is_some() {
+        if let Some(leaving) = &mut self.leaving {
+            encode(leaving.words());
+        } else if self.gate.is_some() {
             encode(&mut self.gated);
         } else {
             self.outbox.write(encode);

@@ -58,7 +58,11 @@ pub(crate) async fn serve(
         // It goes on from a state that nobody has thought of, and may well panic again.
         let _ = contained(async { driver.connection.give_up() }).await;
     }
-    let _ = contained(async { driver.connection.end(clock::now()) }).await;
+    let end = async {
+        driver.connection.end(clock::now());
+        driver.take_leave().await;
+    };
+    let _ = contained(end).await;
     driver.outbox.finish();
     Box::pin(driver.part(writes)).await;
 }
@@ -183,6 +187,7 @@ impl Driver {
             self.buffer.advance(received.consumed);
             self.spent += received.consumed;
             self.long_work = None;
+            self.take_leave().await;
             match received.next {
                 Next::Read => {
                     if self.spent >= SHARE {
@@ -284,6 +289,16 @@ impl Driver {
     async fn let_others_go_on(&mut self) {
         self.spent = 0;
         tokio::task::yield_now().await;
+    }
+
+    /// Has the queues of a session that has ended go, turn by turn.
+    async fn take_leave(&mut self) {
+        while self.connection.is_leaving() {
+            self.may_go_on().await;
+            self.let_others_go_on().await;
+            self.connection.leave(clock::now());
+            self.long_work = None;
+        }
     }
 
     /// Waits until there are few enough others whose turns are long. `false` if the broker stops

@@ -112,6 +112,9 @@ impl Bench {
     /// The socket is gone; what the broker has sent.
     pub fn hang_up(mut self) -> Vec<u8> {
         self.connection.end(self.now);
+        while self.connection.is_leaving() {
+            self.connection.leave(self.now);
+        }
         self.outbox.finish();
         self.write();
         drop(self.connection);

@@ -164,7 +164,7 @@ impl Session {
         drop(directory);
         self.record("queue.created", |vhost| (object(vhost, &name), Value::Null, about(&queue)));
         if request.exclusive {
-            self.own(queue);
+            self.owned.insert(queue);
         }
         Ok(DeclaredQueue { name, messages: 0, consumers: 0, commit })
     }
@@ -243,7 +243,7 @@ impl Session {
         })?;
         let commit = self.broker.forget_queue(&vhost, &mut directory, &queue, &mut self.turn);
         drop(directory);
-        self.owned.retain(|owned| owned.id != queue.id);
+        self.owned.remove(queue.id);
         self.record("queue.deleted", |vhost| {
             let mut before = about(&queue);
             if let Value::Object(before) = &mut before {
@@ -326,15 +326,6 @@ impl Session {
         self.broker.connections().churn.queues_declared.add(1);
         arguments::check_equivalent(request.arguments, current, queue_type, &queue.name, vhost)?;
         Ok(declared(queue, self.turn.now()))
-    }
-
-    /// Remembers an exclusive queue, and from time to time forgets those that have gone by
-    /// themselves.
-    fn own(&mut self, queue: Arc<SharedQueue>) {
-        if self.owned.len() == self.owned.capacity() {
-            self.owned.retain(|owned| !owned.is_deleted());
-        }
-        self.owned.push(queue);
     }
 
     fn check_dead_letter_exchange(

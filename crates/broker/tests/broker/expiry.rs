@@ -73,7 +73,7 @@ fn exclusive_and_transient_queues_expire_too() {
     }
     world.pass(100);
     assert!(!world.exists("exclusive") && !world.exists("transient"));
-    world.session.close();
+    world.session.close(usize::MAX);
 }
 
 #[test]

@@ -27,4 +27,5 @@ mod short_disk;
 mod streams;
 mod turns;
 mod unreadable;
+mod vhost_deletion;
 mod world;

@@ -388,7 +388,7 @@ fn offsets_go_with_their_stream() {
     world.publish_and_wait(&["m0"]);
     assert_eq!(world.read("worker", &[TRACKED, FIRST]).offsets(), [0]);
     world.session.delete_queue("s", DeleteIf::default()).unwrap();
-    world.session.close();
+    world.session.close(usize::MAX);
     world.broker.close(Millis(world.now));
     drop(world);
     let options = StoreOptions::default();
@@ -456,7 +456,7 @@ fn publish_batches(broker: &Arc<Broker>, thread: u32) {
         session.flush(&mut Vec::new());
         session.finish();
     }
-    session.close();
+    session.close(usize::MAX);
 }
 
 #[derive(Clone, Debug)]

@@ -96,7 +96,7 @@ impl World {
 
     /// Stops the broker and starts it again on the same disk.
     pub(crate) fn restart(mut self) -> Self {
-        self.session.close();
+        self.session.close(usize::MAX);
         self.broker.close(Millis(self.now));
         let Self { disk, now, message_memory, read_patience, .. } = self;
         Self::open_patient(disk, now, message_memory, read_patience)

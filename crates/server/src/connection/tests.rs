@@ -229,3 +229,55 @@ fn the_rest_of_a_history_ends_with_its_connection() {
     let told = bench.told();
     assert!(told.len() == 1 && told[0].starts_with("ConnectionClose("), "{told:?}");
 }
+
+/// Its thread serves others between them, who see the names free once the client hears that it is over.
+#[test]
+fn very_many_exclusive_queues_go_turn_by_turn() {
+    const OWN: usize = TURN_PLACES + 100;
+    let mut bench = Bench::new();
+    let mut input = Vec::new();
+    for number in 0..OWN {
+        let (name, arguments) = (number.to_string(), Table::EMPTY);
+        queue::Declare {
+            queue: &name,
+            passive: false,
+            durable: false,
+            exclusive: true,
+            auto_delete: false,
+            nowait: true,
+            arguments,
+        }
+        .encode_frame(1, &mut input);
+        queue::Bind {
+            queue: &name,
+            exchange: "amq.fanout",
+            routing_key: "",
+            nowait: true,
+            arguments,
+        }
+        .encode_frame(1, &mut input);
+    }
+    let left = |bench: &Bench| bench.others.vhost().queue_names().len();
+    let mut consumed = 0;
+    while consumed < input.len() {
+        consumed += bench.connection.receive(&input[consumed..], NOW).consumed;
+    }
+    assert_eq!(left(&bench), OWN);
+    let mut close = Vec::new();
+    connection::Close { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 }
+        .encode_frame(0, &mut close);
+    let closed = bench.connection.receive(&close, NOW);
+    assert_eq!(closed.next, Next::Close);
+    let (mut turns, mut before) = (1, OWN);
+    while bench.connection.is_leaving() {
+        assert_eq!(bench.told(), [""; 0], "it has no answer yet");
+        let now = left(&bench);
+        // Each with its binding.
+        assert!(before - now <= TURN_PLACES / 2, "{before}, {now}");
+        before = now;
+        bench.connection.leave(NOW);
+        turns += 1;
+    }
+    assert_eq!((turns, left(&bench)), ((2 * OWN).div_ceil(TURN_PLACES), 0));
+    assert_eq!(bench.told(), ["ConnectionCloseOk(CloseOk)"]);
+}
