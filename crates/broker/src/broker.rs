@@ -318,6 +318,7 @@ impl Broker {
             let steps_max = usize::try_from(steps).unwrap_or(usize::MAX);
             vhost.directory.get_mut().topology.set_steps_max(steps_max);
         }
+        vhost.directory.get_mut().remembered = Arc::clone(self.agenda.pager.remembered());
         *vhost.metadata.write() = metadata;
         self.vhosts.write().insert(Arc::clone(vhost.name()), Arc::new(vhost));
     }

@@ -45,6 +45,7 @@ mod queue;
 mod queue_type;
 mod recovery;
 pub mod refusal;
+mod remembered;
 mod routes;
 mod session;
 mod spans;

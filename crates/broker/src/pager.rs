@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::broker::Broker;
 use crate::held_memory::Holder;
 use crate::queue::SharedQueue;
+use crate::remembered::RememberedMemory;
 use crate::turn::Turn;
 
 /// The budget and the queues there is something to do for. A leaf among the locks, taken under a
@@ -30,6 +31,8 @@ pub(crate) struct Pager {
     spill_limit: u64,
     /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     memory: AtomicU64,
+    /// What deduplicators take beside them: it can't be paged out, but has its part of what need not be written.
+    remembered: Arc<RememberedMemory>,
     /// The memory exceeds the budget, and somebody has been told.
     is_over: AtomicBool,
     /// The last attempt to write messages to disk that the journal does not have has failed.
@@ -107,6 +110,9 @@ const REST_MIN: Duration = Duration::from_millis(4);
 const REST_MAX: Duration = Duration::from_millis(256);
 /// What may wait to be written besides what may stay in memory, in bytes: beyond it publishers wait.
 const UNWRITTEN_MAX: u64 = 8 << 20;
+/// The part of what messages may take that the journal does not have above which deduplicators have shares; twice
+/// that is the most they take.
+const REMEMBERED_SHARE: u64 = 4;
 /// How long a queue waits when the disk could not be read for it.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -118,6 +124,7 @@ impl Pager {
             budget,
             spill_limit,
             memory: AtomicU64::new(0),
+            remembered: Arc::new(RememberedMemory::new(spill_limit / REMEMBERED_SHARE)),
             is_over: AtomicBool::new(false),
             could_not_spill: AtomicBool::new(false),
             must_spill: AtomicBool::new(false),
@@ -157,10 +164,11 @@ impl Pager {
             self.lists.lock().left_to_ask = usize::MAX;
             self.wake.notify_one();
         }
-        if memory > self.spill_limit && !self.must_spill.swap(true, Ordering::Relaxed) {
+        let all = memory.wrapping_add(self.remembered.taken());
+        if all > self.spill_limit && !self.must_spill.swap(true, Ordering::Relaxed) {
             self.begin_anew();
         }
-        let is_too_much = memory > self.hold_above.load(Ordering::Relaxed);
+        let is_too_much = all > self.hold_above.load(Ordering::Relaxed);
         if is_too_much && !self.is_behind.swap(true, Ordering::AcqRel) {
             // Ends with relief, at once if it has become less meanwhile.
             self.begin_anew();
@@ -183,7 +191,7 @@ impl Pager {
     }
 
     fn relieve_if_enough_has_gone(&self) {
-        if self.memory() <= self.hold_above.load(Ordering::Relaxed) {
+        if self.all_memory() <= self.hold_above.load(Ordering::Relaxed) {
             self.relieve();
         }
     }
@@ -254,6 +262,16 @@ impl Pager {
         self.memory.load(Ordering::Relaxed)
     }
 
+    /// The same with what deduplicators take.
+    fn all_memory(&self) -> u64 {
+        self.memory().saturating_add(self.remembered.taken())
+    }
+
+    /// What deduplicators take.
+    pub(crate) fn remembered(&self) -> &Arc<RememberedMemory> {
+        &self.remembered
+    }
+
     /// Memory of the messages that the journal does not have and that are written at a time, in bytes.
     fn spilled_at_once(&self) -> u64 {
         (self.spill_limit / 8).clamp(1, SPILLED_AT_ONCE_MAX)
@@ -301,7 +319,7 @@ impl Pager {
                 return None;
             }
             // All that is left can't go, or not yet: to wait for it would be to wait for ever.
-            let most = self.memory().saturating_add(UNWRITTEN_MAX);
+            let most = self.all_memory().saturating_add(UNWRITTEN_MAX);
             self.hold_above.fetch_max(most, Ordering::Relaxed);
             self.relieve();
             lists.rest = (lists.rest * 2).clamp(REST_MIN, REST_MAX);
@@ -412,10 +430,20 @@ impl Broker {
         self.agenda.pager.memory()
     }
 
+    /// What exchanges and queues remember to drop what was seen before, about, in bytes.
+    pub fn remembered_memory(&self) -> u64 {
+        self.agenda.pager.remembered().taken()
+    }
+
+    /// How many values they have forgotten for lack of room.
+    pub fn forgotten_values(&self) -> u64 {
+        self.agenda.pager.remembered().forgotten()
+    }
+
     /// Has somebody write to disk what the journal does not have. Whether anything went.
     fn spill(&self, spill: impl FnOnce(&Store) -> io::Result<bool>) -> bool {
         let pager = &self.agenda.pager;
-        if pager.memory() <= pager.spill_limit / 8 * 7 {
+        if pager.all_memory() <= pager.spill_limit / 8 * 7 {
             pager.must_spill.store(false, Ordering::Relaxed);
         }
         if !pager.must_spill.load(Ordering::Relaxed) {

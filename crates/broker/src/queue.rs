@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak};
 use ahash::HashMap;
 use leveret_codec::{Properties, TableBuf, TableLimits};
 use leveret_engine::{
-    AnyEntry, ConsumerId, Deduplicator, Entry, Message, Millis, Overflow, Pushed, Queue, QueueId,
+    AnyEntry, ConsumerId, Entry, Message, Millis, Overflow, Pushed, Queue, QueueId,
 };
 use leveret_store::Lsn;
 use parking_lot::Mutex;
@@ -47,6 +47,7 @@ use crate::dead_letter::{DeadLettering, Death, Dying, KeptLetters, Reason};
 use crate::firehose::Tracing;
 use crate::policy::AppliedPolicies;
 use crate::queue_type::QueueType;
+use crate::remembered::Rememberer;
 use crate::session::SessionId;
 use crate::spans::Spans;
 use crate::tail::Tails;
@@ -89,7 +90,7 @@ struct State {
     /// Dead letters nobody has taken yet.
     kept: KeptLetters,
     /// Boxed: most queues take everything.
-    deduplicator: Option<Box<Deduplicator>>,
+    deduplicator: Option<Box<Rememberer>>,
     lease: Option<Lease>,
     /// What went through it. Boxed: many queues of a large broker never see a message.
     totals: Option<Box<QueueTotals>>,
@@ -191,7 +192,7 @@ impl SharedQueue {
                 kept: KeptLetters::default(),
                 deduplicator: settings
                     .deduplication
-                    .map(|settings| Box::new(Deduplicator::new(settings))),
+                    .map(|settings| Box::new(Rememberer::new(settings, agenda.pager.remembered()))),
                 lease: settings.expires.map(Lease::new),
                 totals: None,
                 tails: Tails::default(),
@@ -410,6 +411,7 @@ impl SharedQueue {
         let ready = state.machine.ready_len();
         state.machine.clear();
         state.kept = KeptLetters::default();
+        state.deduplicator = None;
         self.tell_pager(state);
         for (_, consumer) in state.consumers.drain() {
             turn.cancel(consumer.subscriber);

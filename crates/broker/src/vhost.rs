@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ahash::HashMap;
 use leveret_codec::{AmqpError, TableBuf};
 use leveret_engine::{
-    Deduplication, Deduplicator, Exchange, ExchangeKind, ExchangeSpec, Millis, QueueId, Removed,
-    Routable, RouteSet, TooManySteps, Topology,
+    Deduplication, Exchange, ExchangeKind, ExchangeSpec, Millis, QueueId, Removed, Routable,
+    RouteSet, TooManySteps, Topology,
 };
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 
@@ -17,6 +17,7 @@ use crate::limits::VhostLimits;
 use crate::policy::{ALTERNATE_EXCHANGE, AppliedPolicies, PolicySet};
 use crate::queue::SharedQueue;
 use crate::refusal;
+use crate::remembered::{RememberedMemory, Rememberer};
 use crate::spans::Spans;
 use crate::tail::ExchangeTails;
 use crate::vhost_metadata::VhostMetadata;
@@ -58,7 +59,9 @@ pub(crate) struct Directory {
     /// Their identities, by the names of their exchanges.
     keeper_ids: HashMap<Arc<str>, QueueId>,
     /// What exchanges have seen, by their names. A leaf among the locks.
-    seen: Mutex<HashMap<Arc<str>, Deduplicator>>,
+    seen: Mutex<HashMap<Arc<str>, Rememberer>>,
+    /// What that takes.
+    pub(crate) remembered: Arc<RememberedMemory>,
 }
 
 /// What was in a vhost that is deleted.
@@ -99,6 +102,7 @@ impl Vhost {
                 keepers: HashMap::default(),
                 keeper_ids: HashMap::default(),
                 seen: Mutex::default(),
+                remembered: Arc::default(),
             }),
         }
     }
@@ -300,7 +304,7 @@ impl Directory {
             let mut seen = self.seen.lock();
             let seen = seen
                 .entry(Arc::clone(&exchange.spec().name))
-                .or_insert_with(|| Deduplicator::new(settings.clone()));
+                .or_insert_with(|| Rememberer::new(settings.clone(), &self.remembered));
             seen.admits(message.properties, now)
         };
         self.topology.route_new(exchange, message, is_new, routes)

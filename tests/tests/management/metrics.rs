@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leveret_tests::codec::{Value, basic, queue};
+use leveret_tests::codec::{Properties, Value, basic, exchange, queue};
 use leveret_tests::{
-    Api, Broker, ack, confirm_select, consume, declare, eventually, get, passive, qos, table,
+    Api, Broker, ack, confirm_select, consume, declare, declare_exchange, delete, delete_exchange,
+    eventually, get, passive, publish, qos, table,
 };
 
 use crate::managed;
@@ -112,7 +113,7 @@ fn counters_count_what_clients_did() {
     }
 
     // Counters of the node outlive what they counted.
-    channel.call(&leveret_tests::delete("q"));
+    channel.call(&delete("q"));
     drop((channel, consumer, connection));
     eventually(|| {
         let metrics = scrape(&broker, "/metrics");
@@ -145,7 +146,7 @@ fn what_is_read_of_a_stream_counts_for_streams() {
         channel.call(&basic::Consume { arguments: first.as_table(), ..consume("s", tag) });
         channel.recv_many(2);
     }
-    channel.call(&leveret_tests::delete("s"));
+    channel.call(&delete("s"));
 
     let metrics = scrape(&broker, "/metrics");
     let delivered = |queue_type: &str| {
@@ -182,6 +183,41 @@ fn objects_are_told_apart() {
     ];
     assert_eq!(names, expected);
     assert!(metrics.keys().all(|key| !key.contains("queue=\"q\"")));
+}
+
+/// Exchanges and queues that drop what was seen before hold it in memory until they go.
+#[test]
+fn what_is_remembered_of_messages_is_measured() {
+    let Some((broker, _)) = managed() else { return };
+    let remembered = || scrape(&broker, "/metrics")["leveret_deduplication_bytes"];
+    assert_eq!(remembered(), 0.0);
+    let channel = broker.connect().channel(1);
+    let arguments = table([
+        ("x-message-deduplication", Value::Bool(true)),
+        ("x-cache-size", Value::I32(10_000)),
+        ("x-deduplication-header", Value::text("id")),
+    ]);
+    let arguments = arguments.as_table();
+    channel.call(&queue::Declare { arguments, ..declare("q") });
+    channel
+        .call(&exchange::Declare { arguments, ..declare_exchange("x", "x-message-deduplication") });
+    for id in 0..2000 {
+        let headers = table([("id", Value::I32(id))]);
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        for (exchange, key) in [("", "q"), ("x", "nowhere")] {
+            channel.publish_with(&publish(exchange, key), &properties, b"");
+        }
+    }
+    assert_eq!(channel.call(&passive("q")), "queue.declare-ok q 2000 0");
+    let of_both = remembered();
+    // What stands for a value has 16 bytes.
+    assert!(of_both > 2.0 * 2000.0 * 16.0, "{of_both}");
+    channel.call(&delete("q"));
+    let of_one = remembered();
+    assert!(of_one > 2000.0 * 16.0 && of_one < of_both, "{of_one} of {of_both}");
+    channel.call(&delete_exchange("x"));
+    assert_eq!(remembered(), 0.0);
 }
 
 /// Dashboards join everything with the identity, and scrape without a login.

@@ -20,8 +20,6 @@ pub struct Deduplication {
     pub header: Box<str>,
 }
 
-/// Values remembered without being told how many.
-const SIZE: usize = 128;
 const HEADER: &str = "x-deduplication-header";
 const TTL: &str = "x-cache-ttl";
 const CACHE_SIZE: &str = "x-cache-size";
@@ -29,6 +27,9 @@ const CACHE_SIZE: &str = "x-cache-size";
 impl Deduplication {
     /// The most values that one remembers: they are in memory, and nothing else takes them away.
     pub const SIZE_MAX: u64 = 1_000_000;
+
+    /// Values remembered without being told how many.
+    pub const SIZE: usize = 128;
 
     /// What arguments ask for, if `x-message-deduplication` does. Arguments without sense count as
     /// missing.
@@ -50,7 +51,7 @@ impl Deduplication {
         let size = arguments.get(CACHE_SIZE).and_then(positive);
         let size = size.map(|size| size.min(Self::SIZE_MAX));
         Self {
-            size: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(SIZE),
+            size: size.and_then(|size| usize::try_from(size).ok()).unwrap_or(Self::SIZE),
             ttl: arguments.get(TTL).and_then(positive).map(Millis),
             header: header.unwrap_or(HEADER).into(),
         }
@@ -76,7 +77,14 @@ pub struct Deduplicator {
     seen: AHashMap<Digest, (u64, Option<Millis>)>,
     order: VecDeque<(u64, Digest)>,
     next: u64,
+    /// Values remembered now: as many as `settings` say, or fewer.
+    most: usize,
+    /// What has gone because those are fewer.
+    forgotten: u64,
 }
+
+/// What is forgotten at a time: whoever publishes has their queue locked.
+const FORGOTTEN_AT_ONCE: usize = 1024;
 
 /// Stands for a value, which may be as long as a client likes.
 type Digest = u128;
@@ -99,7 +107,42 @@ impl Deduplicator {
     #[must_use]
     pub fn new(settings: Deduplication) -> Self {
         let (digests, seen, order) = Default::default();
-        Self { settings, digests, seen, order, next: 0 }
+        let most = settings.size;
+        Self { settings, digests, seen, order, next: 0, most, forgotten: 0 }
+    }
+
+    /// What a value takes of memory, in bytes, about: while tables grow it is up to twice as much.
+    pub const BYTES_OF_VALUE: u64 = 160;
+
+    /// How many values are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
+    /// What they take of memory, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        // A byte for each place of a hash table, of which an eighth is free.
+        let place = size_of::<(Digest, (u64, Option<Millis>))>() + 1;
+        let table = self.seen.capacity() / 7 * 8 * place;
+        (table + self.order.capacity() * size_of::<(u64, Digest)>()) as u64
+    }
+
+    /// Remembers so many at most from now on, if that is less than it was made for.
+    pub fn limit(&mut self, most: usize) {
+        self.most = most.min(self.settings.size);
+    }
+
+    /// How many values were forgotten since the last time because of a [`limit`](Self::limit).
+    pub fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Whether a message is none that was seen before; from now on it was. A message without the
@@ -123,16 +166,17 @@ impl Deduplicator {
         true
     }
 
-    /// Forgets what is too much, and what has lapsed at the front.
+    /// Forgets what is too much, and what has lapsed at the front: much of it a part at a time.
     fn forget(&mut self, now: Millis) {
-        while let Some((number, value)) = self.order.front() {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((number, value)) = self.order.front() else { break };
             let current = self.seen.get(value).filter(|(current, _)| current == number);
             let lapsed = |&(_, end): &(u64, Option<Millis>)| end.is_some_and(|end| end <= now);
-            if self.seen.len() <= self.settings.size
-                && current.is_some_and(|current| !lapsed(current))
-            {
+            let counts = current.is_some_and(|current| !lapsed(current));
+            if self.seen.len() <= self.most && counts {
                 break;
             }
+            self.forgotten += u64::from(counts && self.seen.len() <= self.settings.size);
             if current.is_some() {
                 self.seen.remove(value);
             }
@@ -141,6 +185,14 @@ impl Deduplicator {
         if self.order.len() > 2 * self.settings.size {
             let seen = &self.seen;
             self.order.retain(|(number, value)| seen.get(value).is_some_and(|it| it.0 == *number));
+        }
+        // Rarely, as that goes through all of it.
+        let (known, places) = (self.seen.len(), self.order.len());
+        if self.seen.capacity() / 4 > known.max(Deduplication::SIZE) {
+            self.seen.shrink_to(2 * known);
+        }
+        if self.order.capacity() / 4 > places.max(Deduplication::SIZE) {
+            self.order.shrink_to(2 * places);
         }
     }
 }

@@ -228,6 +228,18 @@ fn admissions(call: &Call, out: &mut Exposition) {
     let help = "Bytes that requests over HTTP have brought, what is made of them, and answers that have not left, about";
     out.metric_named(name, Kind::Gauge, help);
     out.sample_named(name, &[], requests.taken());
+    let name = "leveret_message_memory_bytes";
+    let help = "Bytes that messages take in memory, ready or not yet acknowledged, about";
+    out.metric_named(name, Kind::Gauge, help);
+    out.sample_named(name, &[], call.broker().message_memory());
+    let name = "leveret_deduplication_bytes";
+    let help = "Bytes of what exchanges and queues remember to drop what was seen before";
+    out.metric_named(name, Kind::Gauge, help);
+    out.sample_named(name, &[], call.broker().remembered_memory());
+    let name = "leveret_deduplication_forgotten_total";
+    let help = "Values that were to be remembered and are not, for lack of memory";
+    out.metric_named(name, Kind::Counter, help);
+    out.sample_named(name, &[], call.broker().forgotten_values());
     let name = "leveret_panics_total";
     out.metric_named(name, Kind::Counter, "Mistakes in the broker that ended a task");
     out.sample_named(name, &[], panics());

@@ -573,7 +573,7 @@ static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "store.transient_memory",
-        about: "What messages that are not in the journal may take in memory before they are written to files",
+        about: "What messages that are not in the journal may take in memory before they are written to files, with what deduplicating exchanges and queues remember, which takes half of it at most",
         live: false,
         allowed: "a size from 1MiB, such as \"256MiB\", or \"auto\" for an eighth of the memory, of little memory a quarter",
         apply: |config, value| {
