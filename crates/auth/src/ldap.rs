@@ -3,6 +3,7 @@
 //! Somebody logs in by a bind with their name and password. What they may do is asked by queries, on a
 //! connection that is bound as them or as somebody else.
 
+mod at_hand;
 mod evaluate;
 mod pool;
 mod query;
@@ -18,6 +19,7 @@ use leveret_outbound::TrustError;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use self::at_hand::at_hand;
 pub(crate) use self::evaluate::GROUPS_MAX;
 use self::evaluate::{Evaluation, equals, search};
 use self::pool::{BindAs, Lease, Pool};
@@ -133,13 +135,10 @@ impl LdapBackend {
             Question::Resource { .. } => &self.settings.resource_access_query,
             Question::Topic { .. } => &self.settings.topic_access_query,
         };
-        let allowed = match &query.test {
-            // Nobody has to be asked that.
-            Test::Constant(answer) => *answer,
-            test => {
-                let variables = variables(user, &known.dn, vhost, question);
-                self.within_time(self.evaluate(test, &variables, known)).await?
-            }
+        let variables = variables(user, &known.dn, vhost, question);
+        let allowed = match at_hand(&query.test, &variables) {
+            Some(answer) => answer?,
+            None => self.within_time(self.evaluate(&query.test, &variables, known)).await?,
         };
         Ok(if allowed { Decision::Allowed } else { Decision::REFUSED })
     }
@@ -240,8 +239,8 @@ impl LdapBackend {
         variables: &Variables,
         known: &Known,
     ) -> Result<bool, Unanswered> {
-        if let Test::Constant(answer) = test {
-            return Ok(*answer);
+        if let Some(answer) = at_hand(test, variables) {
+            return answer;
         }
         let mut lease = match whom(&self.settings.other_bind) {
             Some(whom) => self.bound(whom, "other_bind").await?,
@@ -317,5 +316,51 @@ impl fmt::Debug for LdapBackend {
         f.debug_struct("LdapBackend")
             .field("servers", &self.settings.servers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use leveret_broker::UserLimits;
+    use leveret_broker::access::{PermissionKind, ResourceKind};
+
+    use super::*;
+    use crate::settings::{Backend, Settings};
+
+    /// There is no server it could ask.
+    fn backend(resources: &str) -> LdapBackend {
+        let settings = LdapSettings {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(60),
+            resource_access_query: LdapQuery::parse(resources).unwrap(),
+            ..Settings::default().ldap
+        };
+        LdapBackend::new(settings, Trouble::of(Backend::Ldap))
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_where_a_case_leads_to_a_constant() {
+        let query = r#"{for, [{permission, configure, {in_group, "cn=admins"}},
+                              {permission, write, {constant, false}},
+                              {permission, read, {constant, true}}]}"#;
+        let backend = backend(query);
+        let user = User {
+            name: "anna".to_owned(),
+            password_hash: None,
+            tags: Vec::new(),
+            limits: UserLimits::default(),
+        };
+        let known = Known { dn: "cn=anna".to_owned(), password: Some("secret".to_owned()) };
+        let ask = async |kind| {
+            let of = ResourceKind::Queue;
+            let question = Question::Resource { kind, of, name: "q".into() };
+            let asked = backend.decide(&user, &known, "/", &question).await;
+            asked.map(|decision| decision.is_allowed()).map_err(|error| error.code())
+        };
+        assert_eq!(ask(PermissionKind::Read).await, Ok(true));
+        assert_eq!(ask(PermissionKind::Write).await, Ok(false));
+        assert_eq!(ask(PermissionKind::Configure).await, Err("ldap_connect_error"));
     }
 }

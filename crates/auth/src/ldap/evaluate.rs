@@ -40,17 +40,7 @@ impl Evaluation<'_> {
         Box::pin(async move {
             match test {
                 Test::Constant(answer) => Ok(*answer),
-                Test::For(cases) => {
-                    for (variable, wanted, test) in cases {
-                        let value = self.variables.get(variable);
-                        let value =
-                            value.ok_or_else(|| Unanswered::NoVariable(variable.clone()))?;
-                        if value == wanted {
-                            return self.holds(test).await;
-                        }
-                    }
-                    Err(Unanswered::NoCase)
-                }
+                Test::For(cases) => self.holds(case(cases, self.variables)?).await,
                 Test::Exists(dn) => {
                     let dn = self.variables.fill(dn, Place::Dn);
                     let found = self.search(&dn, Scope::Base, ANYTHING, NOTHING.to_vec()).await?;
@@ -85,23 +75,10 @@ impl Evaluation<'_> {
                     Ok(false)
                 }
                 Test::Equals(one, other) => {
-                    let (one, other) = (self.texts(one).await?, self.texts(other).await?);
-                    let is_single = one.len() == 1 || other.len() == 1;
-                    Ok(is_single && one.iter().any(|text| other.contains(text)))
+                    Ok(are_equal(&self.texts(one).await?, &self.texts(other).await?))
                 }
                 Test::Match(text, expression) => {
-                    let (texts, expressions) =
-                        (self.texts(text).await?, self.texts(expression).await?);
-                    // RabbitMQ doesn't say what many in many would mean.
-                    if texts.len() > 1 && expressions.len() > 1 {
-                        return Ok(false);
-                    }
-                    for expression in &expressions {
-                        if is_found(expression, &texts)? {
-                            return Ok(true);
-                        }
-                    }
-                    Ok(false)
+                    is_match(&self.texts(text).await?, &self.texts(expression).await?)
                 }
             }
         })
@@ -180,6 +157,41 @@ pub(super) async fn search(
 /// A filter for what has this value.
 pub(super) fn equals(attribute: &str, value: &str) -> String {
     format!("({}={})", ldap_escape(attribute), ldap_escape(value))
+}
+
+/// The first case that fits.
+pub(super) fn case<'a>(
+    cases: &'a [(String, String, Test)],
+    variables: &Variables,
+) -> Result<&'a Test, Unanswered> {
+    for (variable, wanted, test) in cases {
+        let value = variables.get(variable);
+        let value = value.ok_or_else(|| Unanswered::NoVariable(variable.clone()))?;
+        if value == wanted {
+            return Ok(test);
+        }
+    }
+    Err(Unanswered::NoCase)
+}
+
+/// Whether one of some is one of others.
+pub(super) fn are_equal(some: &[String], others: &[String]) -> bool {
+    let is_single = some.len() == 1 || others.len() == 1;
+    is_single && some.iter().any(|text| others.contains(text))
+}
+
+/// Whether an expression is found in a text.
+pub(super) fn is_match(texts: &[String], expressions: &[String]) -> Result<bool, Unanswered> {
+    // RabbitMQ doesn't say what many in many would mean.
+    if texts.len() > 1 && expressions.len() > 1 {
+        return Ok(false);
+    }
+    for expression in expressions {
+        if is_found(expression, texts)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_found(expression: &str, texts: &[String]) -> Result<bool, Unanswered> {
