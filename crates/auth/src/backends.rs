@@ -113,13 +113,14 @@ impl Backends {
 
     /// Whether [`log_in`](Self::log_in) is not needed: nobody but the broker is asked, and it knows at
     /// once.
-    pub fn know_at_once(&self, user: &str, password: Option<&[u8]>) -> bool {
-        self.are_internal() && !password.is_some_and(|password| self.takes_time(user, password))
+    pub fn know_at_once(&self, user: &str, password: Option<&[u8]>, is_local: bool) -> bool {
+        let takes_time = |password| self.takes_time(user, password, is_local);
+        self.are_internal() && !password.is_some_and(takes_time)
     }
 
-    fn takes_time(&self, user: &str, password: &[u8]) -> bool {
+    fn takes_time(&self, user: &str, password: &[u8], is_local: bool) -> bool {
         let is_rehashed = self.rehashed.is_some() && self.access.is_hashed_otherwise(user);
-        is_rehashed || self.access.takes_time(user, password)
+        is_rehashed || self.access.takes_time(user, password, is_local)
     }
 
     /// Asks one after the other, until somebody lets them in.
@@ -156,10 +157,13 @@ impl Backends {
         found: Principal,
         credentials: &Credentials,
     ) -> Result<Principal, LoginRefused> {
-        match self.access.check_origin(&found.user.name, credentials.is_local) {
-            Ok(()) => Ok(found),
-            Err(failure) => Err(LoginRefused::new(failure.to_string())),
-        }
+        self.may_come(&found.user.name, credentials).map(|()| found)
+    }
+
+    /// Whether a user of that name may come from where they do.
+    fn may_come(&self, user: &str, credentials: &Credentials) -> Result<(), LoginRefused> {
+        let checked = self.access.check_origin(user, credentials.is_local);
+        checked.map_err(|failure| LoginRefused::new(failure.to_string()))
     }
 
     async fn pass(
@@ -198,6 +202,10 @@ impl Backends {
         backend: Backend,
         credentials: &Credentials,
     ) -> Result<Found, LoginRefused> {
+        if matches!(backend, Backend::Http | Backend::Ldap) {
+            // Or the time that it takes would tell from where they may not come whether the password is right.
+            self.may_come(&credentials.user, credentials)?;
+        }
         match backend {
             Backend::InternalLoopback if !credentials.is_local => {
                 Err(LoginRefused::new("internal users can only connect via localhost"))
@@ -257,7 +265,7 @@ impl Backends {
         let (user, is_local) = (&credentials.user, credentials.is_local);
         let found = match &credentials.password {
             None => self.access.admit(user, is_local),
-            Some(password) if !self.takes_time(user, password) => {
+            Some(password) if !self.takes_time(user, password, is_local) => {
                 self.access.authenticate(user, password, is_local)
             }
             Some(password) => {
@@ -371,8 +379,8 @@ mod tests {
     fn nothing_is_hashed_for_who_names_nobody() {
         let access = AccessControl::new(["guest"]).hashing_with(HashingAlgorithm::Argon2id);
         let backends = Backends::new(&Settings::default(), &Arc::new(access));
-        assert!(!backends.know_at_once("anna", Some(b"guess")));
-        assert!(backends.know_at_once("", Some(b"guess")));
+        assert!(!backends.know_at_once("anna", Some(b"guess"), true));
+        assert!(backends.know_at_once("", Some(b"guess"), true));
     }
 
     #[tokio::test]

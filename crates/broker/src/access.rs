@@ -132,12 +132,13 @@ impl AccessControl {
 
     /// Whether [`authenticate`](Self::authenticate) will take its time, and much memory: that is not
     /// for a thread that serves others.
-    pub fn takes_time(&self, user: &str, password: &[u8]) -> bool {
+    pub fn takes_time(&self, user: &str, password: &[u8], peer_is_loopback: bool) -> bool {
         if user.is_empty() || password.is_empty() {
             return false;
         }
         let (name, are_costly) = (user, self.hashing == HashingAlgorithm::Argon2id);
-        let user = self.user(name);
+        let may_come = self.check_origin(name, peer_is_loopback).is_ok();
+        let user = self.user(name).filter(|_| may_come);
         let Some(hash) = user.as_ref().and_then(|user| user.password_hash.as_ref()) else {
             return are_costly && !self.is_wrong(Whose::Nobody(name), password);
         };
@@ -204,7 +205,8 @@ impl AccessControl {
     /// that as much as one of a new password, so the time of the answer does not tell which names
     /// exist. The same wrong password again costs nothing, whoever's it is said to be. An empty name is
     /// nobody's and costs nothing: tokens come with it. Nor does an empty password, which lets nobody in
-    /// whatever their hash is, as in RabbitMQ. `peer_is_loopback` is [`is_loopback`] of the peer's address.
+    /// whatever their hash is, as in RabbitMQ. One who may come from the machine itself only costs as much as an
+    /// unknown user elsewhere, with the right password as with any. `peer_is_loopback` is [`is_loopback`] of the peer's address.
     ///
     /// # Errors
     /// The reason, for the log only: a client is told nothing but that the login was refused.
@@ -221,6 +223,12 @@ impl AccessControl {
             return Err(AuthFailure::BlankPassword);
         }
         let name = user;
+        if let Err(failure) = self.check_origin(name, peer_is_loopback) {
+            // Nobody looks at the password: neither the time of the answer nor the next one's tells whether
+            // it is right.
+            self.refuse(Whose::Nobody(name), password, false);
+            return Err(failure);
+        }
         let Some(user) = self.user(name) else {
             self.refuse(Whose::Nobody(name), password, false);
             return Err(AuthFailure::UnknownUser);
@@ -233,7 +241,6 @@ impl AccessControl {
             self.refuse(Whose::Of(hash), password, hash.algorithm() == self.hashing);
             return Err(AuthFailure::WrongPassword);
         }
-        self.check_origin(&user.name, peer_is_loopback)?;
         Ok(user)
     }
 

@@ -142,7 +142,7 @@ pub(crate) async fn by_password(
     };
     check_throttle()?;
     let password = password.into_bytes();
-    let found = if node.backends.know_at_once(&user, Some(&password)) {
+    let found = if node.backends.know_at_once(&user, Some(&password), is_local) {
         let found = access.authenticate(&user, &password, is_local);
         found.map(Principal::from).map_err(|failure| (failure.to_string(), true))
     } else {

@@ -33,7 +33,7 @@ fn a_blank_password_lets_nobody_in() {
     let access = directory().hashing_with(HashingAlgorithm::Argon2id);
     access.put_user(User::with_password("blank", b"", ["administrator"]).unwrap());
     for name in ["blank", "anna", "nobody"] {
-        assert!(!access.takes_time(name, b""), "{name}");
+        assert!(!access.takes_time(name, b"", true), "{name}");
         let refused = access.authenticate(name, b"", true);
         assert_eq!(refused, Err(AuthFailure::BlankPassword), "{name}");
     }
@@ -44,7 +44,26 @@ fn guest_comes_from_loopback_only() {
     let access = directory();
     assert!(access.authenticate("guest", b"guest", true).is_ok());
     assert_eq!(access.authenticate("guest", b"guest", false), Err(AuthFailure::NotLoopback));
-    assert_eq!(access.authenticate("guest", b"x", false), Err(AuthFailure::WrongPassword));
+    assert_eq!(access.authenticate("guest", b"x", true), Err(AuthFailure::WrongPassword));
+}
+
+/// Whoever guesses it from elsewhere learns nothing by the time that the answer takes, nor by that of the next.
+#[test]
+fn the_right_password_of_who_may_come_from_loopback_only_is_as_any_elsewhere() {
+    for hashing in [HashingAlgorithm::Argon2id, HashingAlgorithm::Sha256] {
+        let access = directory().hashing_with(hashing);
+        assert!(access.authenticate("guest", b"guest", true).is_ok());
+        for password in [&b"guest"[..], b"guess"] {
+            for is_first in [true, false] {
+                let takes_time = access.takes_time("guest", password, false);
+                assert_eq!(takes_time, is_first && hashing == HashingAlgorithm::Argon2id);
+                let refused = access.authenticate("guest", password, false);
+                assert_eq!(refused, Err(AuthFailure::NotLoopback));
+            }
+        }
+        // What is known of it there means nothing here.
+        assert!(access.authenticate("guest", b"guest", true).is_ok());
+    }
 }
 
 #[test]
@@ -180,9 +199,9 @@ fn a_wrong_password_takes_as_long_for_everybody() {
     let limits = UserLimits::default();
     access.put_user(User { name: "cert".into(), password_hash: None, tags: vec![], limits });
     for name in ["guest", "anna", "cert", "nobody"] {
-        assert!(access.takes_time(name, b"wrong"), "{name}");
+        assert!(access.takes_time(name, b"wrong", true), "{name}");
     }
-    assert!(!access.takes_time("anna", b"anna"));
+    assert!(!access.takes_time("anna", b"anna", true));
     assert!(access.authenticate("anna", b"anna", true).is_ok());
     assert_eq!(access.authenticate("anna", b"wrong", true), Err(AuthFailure::WrongPassword));
 }
@@ -196,12 +215,12 @@ fn the_same_wrong_password_again_takes_no_time() {
     access.put_user(User { name: "new".into(), password_hash, tags: vec![], limits });
     for name in ["anna", "new", "nobody"] {
         for wrong in [&b"wrong"[..], b"old"] {
-            assert!(access.takes_time(name, wrong), "{name}");
+            assert!(access.takes_time(name, wrong, true), "{name}");
             assert!(access.authenticate(name, wrong, true).is_err());
-            assert!(!access.takes_time(name, wrong), "{name}");
+            assert!(!access.takes_time(name, wrong, true), "{name}");
             assert!(access.authenticate(name, wrong, true).is_err());
         }
-        assert!(access.takes_time(name, b"another"), "{name}");
+        assert!(access.takes_time(name, b"another", true), "{name}");
     }
     // It may be right one day.
     for name in ["new", "nobody"] {

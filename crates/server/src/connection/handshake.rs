@@ -210,8 +210,8 @@ impl Connection {
     }
 
     fn knows_at_once(&self, credentials: &Credentials) -> bool {
-        let Credentials { user, password, .. } = credentials;
-        self.context.backends.know_at_once(user, password.as_deref())
+        let Credentials { user, password, is_local, .. } = credentials;
+        self.context.backends.know_at_once(user, password.as_deref(), *is_local)
     }
 
     /// Who the client says it is.
