@@ -241,6 +241,12 @@ impl Failure {
         Self::Unhealthy(json!({ "error": "service_unavailable", "reason": reason }))
     }
 
+    /// 503: the broker stops before it is done.
+    pub(crate) fn stopping() -> Self {
+        let reason = "the broker stops";
+        Self::Unhealthy(json!({ "error": "service_unavailable", "reason": reason }))
+    }
+
     /// What the broker refused over AMQP, as RabbitMQ shows it here.
     pub(crate) fn of_broker(error: &AmqpError) -> Self {
         let code = error.code();

@@ -24,8 +24,9 @@ fn attached(call: &Call, answer: Answer) -> Answer {
 }
 
 pub(crate) fn import(call: &Call) -> Outcome {
-    let tables = call.node.config().amqp.tables;
-    let commit = definitions::import(call.broker(), &call.actor, &given(call)?, tables, call.now)?;
+    let (given, tables) = (given(call)?, call.node.config().amqp.tables);
+    let commit =
+        definitions::import(call.broker(), &call.actor, &given, tables, call.now, &call.node.stop)?;
     Ok(Answer::done().after(commit))
 }
 
@@ -39,6 +40,7 @@ pub(crate) fn import_vhost(call: &Call) -> Outcome {
         &given,
         tables,
         call.now,
+        &call.node.stop,
     )?;
     Ok(Answer::done().after(commit))
 }

@@ -20,11 +20,12 @@ const SCRATCH_SEGMENT_BYTES: u64 = 1 << 20;
 /// `{"refused": [{"section": "policies", "vhost": "/", "name": "p", "reason": "..."}]}`. With
 /// `dry-run=true` it only says what would be refused.
 pub(crate) fn definitions(call: &Call) -> Outcome {
-    let given = call.object()?;
+    let (given, stop) = (call.object()?, &call.node.stop);
     if !call.flag("dry-run") {
         let tables = call.node.config().amqp.tables;
+        let (broker, actor) = (call.broker(), &call.actor);
         let (refused, commit) =
-            definitions::import_what_can_be(call.broker(), &call.actor, &given, tables, call.now)?;
+            definitions::import_what_can_be(broker, actor, &given, tables, call.now, stop)?;
         return Ok(Answer::json(&json!({ "refused": refused })).after(commit));
     }
     let refused = tried(call, &given)?;
@@ -37,13 +38,14 @@ fn tried(call: &Call, given: &Map<String, Value>) -> Result<Vec<Value>, Failure>
     let options = BrokerOptions { store, create_defaults: false, ..BrokerOptions::default() };
     let scratch = Broker::open(Arc::new(MemDisk::default()), Path::new("/"), &options);
     let scratch = scratch.map_err(|_| Failure::Internal)?;
-    let own = definitions::of_node(&call.node);
+    let (own, stop) = (definitions::of_node(&call.node), &call.node.stop);
     if let Value::Object(own) = &own {
-        definitions::import(&scratch, &call.actor, own, TableLimits::ACCEPTED, call.now)?;
+        let accepted = TableLimits::ACCEPTED;
+        definitions::import(&scratch, &call.actor, own, accepted, call.now, stop)?;
     }
     let tables = call.node.config().amqp.tables;
     let (refused, _) =
-        definitions::import_what_can_be(&scratch, &call.actor, given, tables, call.now)?;
+        definitions::import_what_can_be(&scratch, &call.actor, given, tables, call.now, stop)?;
     scratch.close(call.now);
     Ok(refused)
 }

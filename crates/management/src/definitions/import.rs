@@ -9,6 +9,7 @@ use leveret_codec::{ReplyCode, TableLimits};
 use leveret_engine::{DestinationName, Millis};
 use leveret_store::Lsn;
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::Failure;
 use crate::api::{exchanges, limit, parameters, permissions, policies, queues, users, vhosts};
@@ -18,16 +19,17 @@ use crate::call::text;
 /// is refused stays.
 ///
 /// # Errors
-/// 400 and the reason for the first entry that can't be set up.
+/// 400 and the reason for the first entry that can't be set up, 503 when it is told to stop.
 pub(crate) fn import(
     broker: &Arc<Broker>,
     actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
     tables: TableLimits,
     now: Millis,
+    stop: &CancellationToken,
 ) -> Result<Option<Lsn>, Failure> {
-    let mut importer =
-        Importer { broker, actor, tables, now, scope: None, commit: None, refused: None };
+    let (scope, commit, refused) = (None, None, None);
+    let mut importer = Importer { broker, actor, tables, now, stop, scope, commit, refused };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
@@ -36,16 +38,17 @@ pub(crate) fn import(
 /// `section`, `vhost`, `name` and the `reason`.
 ///
 /// # Errors
-/// 400 when a section is no list of objects.
+/// 400 when a section is no list of objects, 503 when it is told to stop.
 pub(crate) fn import_what_can_be(
     broker: &Arc<Broker>,
     actor: &Arc<Actor>,
     definitions: &Map<String, Value>,
     tables: TableLimits,
     now: Millis,
+    stop: &CancellationToken,
 ) -> Result<(Vec<Value>, Option<Lsn>), Failure> {
-    let refused = Some(Vec::new());
-    let mut importer = Importer { broker, actor, tables, now, scope: None, commit: None, refused };
+    let (scope, commit, refused) = (None, None, Some(Vec::new()));
+    let mut importer = Importer { broker, actor, tables, now, stop, scope, commit, refused };
     importer.run(definitions)?;
     Ok((importer.refused.unwrap_or_default(), importer.commit))
 }
@@ -61,9 +64,10 @@ pub(crate) fn import_into(
     definitions: &Map<String, Value>,
     tables: TableLimits,
     now: Millis,
+    stop: &CancellationToken,
 ) -> Result<Option<Lsn>, Failure> {
-    let scope = Some(vhost);
-    let mut importer = Importer { broker, actor, tables, now, scope, commit: None, refused: None };
+    let (scope, commit, refused) = (Some(vhost), None, None);
+    let mut importer = Importer { broker, actor, tables, now, stop, scope, commit, refused };
     importer.run(definitions)?;
     Ok(importer.commit)
 }
@@ -74,6 +78,8 @@ struct Importer<'a> {
     /// What arguments may be like.
     tables: TableLimits,
     now: Millis,
+    /// Ends it between two entries, and what a binding is given.
+    stop: &'a CancellationToken,
     /// The vhost everything goes to, if the definitions are of one.
     scope: Option<&'a str>,
     commit: Option<Lsn>,
@@ -123,6 +129,7 @@ impl Importer<'_> {
             Some(_) => return Err(Failure::bad_request(format!("{name} should be a list"))),
         };
         for entry in entries {
+            self.check_stop()?;
             let Value::Object(entry) = entry else {
                 return Err(Failure::bad_request(format!("{name} should be a list of objects")));
             };
@@ -133,6 +140,14 @@ impl Importer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether it may go on.
+    ///
+    /// # Errors
+    /// 503 once the broker stops.
+    fn check_stop(&self) -> Result<(), Failure> {
+        if self.stop.is_cancelled() { Err(Failure::stopping()) } else { Ok(()) }
     }
 
     fn administration(&self) -> Administration<'_> {
@@ -200,11 +215,8 @@ impl Importer<'_> {
 
     fn global_parameter(&mut self, entry: &Entry) -> Result<(), Failure> {
         let value = entry.get("value").cloned().unwrap_or_default();
-        let changed = parameters::put_global_parameter(
-            self.administration(),
-            text(entry, "name")?,
-            value,
-        )?;
+        let changed =
+            parameters::put_global_parameter(self.administration(), text(entry, "name")?, value)?;
         self.committed(changed.commit);
         Ok(())
     }
@@ -298,10 +310,11 @@ impl Importer<'_> {
                 missing.1
             ))
         })?;
-        session.repeat_all_history(|| true);
+        session.repeat_all_history(|| !self.stop.is_cancelled());
+        let is_cut_short = session.has_history();
         session.finish();
         self.committed(commit);
-        Ok(())
+        if is_cut_short { self.check_stop() } else { Ok(()) }
     }
 
     fn vhost_of(&self, entry: &Entry) -> Result<Arc<Vhost>, Failure> {
@@ -415,3 +428,6 @@ fn missing_vhost(name: &str) -> Failure {
     let reason = format!("Please create virtual host \"{name}\" prior to importing definitions.");
     Failure::bad_request(reason)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use leveret_codec::TableLimits;
 use leveret_server::StartError;
 use leveret_store::Lsn;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::import;
 use crate::node::now;
@@ -36,7 +37,9 @@ pub fn load(
             Err(error) => return Err(failed(&file, error.to_string())),
         };
         let actor = Arc::new(Actor::at(Place::File(file.clone())));
-        let loaded = import(broker, &actor, &definitions, tables, now());
+        // A process that is to end before it has started ends at once.
+        let nothing_stops = CancellationToken::new();
+        let loaded = import(broker, &actor, &definitions, tables, now(), &nothing_stops);
         commit = commit.max(loaded.map_err(|failure| failed(&file, failure.to_string()))?);
         tracing::info!("loaded definitions from {}", file.display());
     }
