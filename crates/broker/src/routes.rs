@@ -19,6 +19,8 @@ const CAPACITY: usize = 1024;
 pub(crate) struct RouteCache {
     generations: (u64, u64),
     entries: HashMap<Box<[u8]>, Route>,
+    /// Of exchanges, whether keys alone decide where messages go.
+    by_keys: HashMap<Box<str>, bool>,
     /// The key looked for: the exchange behind its length, then the routing key.
     key: Vec<u8>,
     /// The key and routes of the last hit: publishers mostly repeat themselves.
@@ -80,6 +82,7 @@ impl RouteCache {
         if self.generations != generations {
             self.generations = generations;
             self.entries.clear();
+            self.by_keys.clear();
             self.last = None;
             return None;
         }
@@ -96,6 +99,28 @@ impl RouteCache {
         self.last = Some(found.clone());
         self.last_key.clone_from(&self.key);
         Some(queues)
+    }
+
+    /// Whether routes from an exchange may be kept by their keys, which `look` finds out: it goes through all
+    /// exchanges on the way, and keys may be new ones each time.
+    pub(crate) fn may_keep(
+        &mut self,
+        generations: (u64, u64),
+        exchange: &str,
+        look: impl FnOnce() -> bool,
+    ) -> bool {
+        if self.generations != generations {
+            return look();
+        }
+        if let Some(known) = self.by_keys.get(exchange) {
+            return *known;
+        }
+        if self.by_keys.len() >= CAPACITY {
+            self.by_keys.clear();
+        }
+        let found = look();
+        self.by_keys.insert(exchange.into(), found);
+        found
     }
 
     /// The message at hand is not found here; its exchange is this one.

@@ -416,9 +416,11 @@ impl Session {
         let directory = self.vhost.directory.read();
         let message = Routable { keys: &keys, properties, drawn };
         let found = directory.route(exchange, message, now, route_set);
+        let topology = &directory.topology;
+        let by_keys = || topology.routes_by_keys(exchange, route_set);
         let lasts = found.is_ok()
             && copies.is_empty()
-            && directory.topology.routes_by_keys(exchange, route_set);
+            && self.routes.may_keep(generations, exchange, by_keys);
         self.placed += route_set.work() / LOOKS_PER_PLACE;
         found.map_err(|many| refusal::routing_steps(exchange, self.vhost.name(), many))?;
         self.routes.set_exchange(directory.topology.traffic(exchange));
