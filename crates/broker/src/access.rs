@@ -5,7 +5,8 @@
 //! for that ([`User::to_bytes`], [`PermissionKey`], [`TopicPermissionKey`], ...).
 //!
 //! A session does not ask the directory for each message: it keeps a [`PermissionCache`], which
-//! compares one atomic generation number and answers from a handful of remembered names.
+//! compares one atomic number, that of its user's last change, and answers from a handful of remembered
+//! names.
 
 mod argon2id;
 mod attempts;
@@ -56,8 +57,8 @@ use crate::limits::UserLimits;
 /// Every user of the node with its permissions, behind one lock.
 ///
 /// Reads take the lock shared for one map lookup and hand out `Arc`s. Each change bumps
-/// [`generation`](Self::generation) while the lock is still held, so a reader that sees the new
-/// number also sees the new state.
+/// [`generation`](Self::generation), and gives its user the number, while the lock is still held, so a
+/// reader that sees the new number also sees the new state.
 #[derive(Debug)]
 pub struct AccessControl {
     accounts: RwLock<AHashMap<Box<str>, Account>>,
@@ -73,9 +74,11 @@ pub struct AccessControl {
     listener: Listener,
 }
 
-/// Is told of each change of users and permissions, when it holds already.
+/// Is told who has changed, or whose permissions have, when it holds already.
 #[derive(Default)]
-struct Listener(OnceLock<Box<dyn Fn() + Send + Sync>>);
+struct Listener(OnceLock<Told>);
+
+type Told = Box<dyn Fn(&str) + Send + Sync>;
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +91,18 @@ impl fmt::Debug for Listener {
 struct Account {
     user: Arc<User>,
     vhosts: AHashMap<Box<str>, Grants>,
+    /// Which [generation](AccessControl::generation) its last change has made.
+    changed: Arc<AtomicU64>,
+}
+
+/// What a session of a user goes by.
+pub(crate) struct Standing {
+    /// Changes with the user and their permissions. Never, where there is no such user: what there isn't
+    /// stays so for a session.
+    pub(crate) changed: Arc<AtomicU64>,
+    /// What it was when this was looked up.
+    pub(crate) generation: u64,
+    pub(crate) permission: Option<Arc<Permission>>,
 }
 
 /// What one user may do in one vhost.
@@ -114,8 +129,9 @@ impl AccessControl {
         }
     }
 
-    /// Has this called after each change of users and permissions. Only the first that asks is told.
-    pub fn listen(&self, listener: impl Fn() + Send + Sync + 'static) {
+    /// Has this called after each change with the name of the user who has changed, or whose permissions have.
+    /// Only the first that asks is told.
+    pub(crate) fn listen(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.listener.0.set(Box::new(listener));
     }
 
@@ -307,14 +323,16 @@ impl AccessControl {
     /// Adds a user, or replaces its password, tags and limits; permissions stay.
     pub(crate) fn put_user(&self, user: User) -> Change {
         let user = Arc::new(user);
-        self.change(|accounts| match accounts.get_mut(&*user.name) {
+        let name = user.name.clone();
+        self.change(&name, |accounts| match accounts.get_mut(&*user.name) {
             Some(account) => {
                 account.user = user;
                 Change::Updated
             }
             None => {
                 let name = user.name.as_str().into();
-                accounts.insert(name, Account { user, vhosts: AHashMap::new() });
+                let (vhosts, changed) = Default::default();
+                accounts.insert(name, Account { user, vhosts, changed });
                 Change::Created
             }
         })
@@ -329,7 +347,7 @@ impl AccessControl {
         name: &str,
         limits: UserLimits,
     ) -> Result<Arc<User>, NoSuchUser> {
-        self.change(|accounts| {
+        self.change(name, |accounts| {
             let account = accounts.get_mut(name).ok_or_else(|| NoSuchUser(name.to_owned()))?;
             account.user = Arc::new(User { limits, ..(*account.user).clone() });
             Ok(Arc::clone(&account.user))
@@ -345,7 +363,7 @@ impl AccessControl {
     ///
     /// The keys of the removed permissions come back, for whoever keeps them on disk.
     pub(crate) fn delete_user(&self, name: &str) -> Option<RemovedPermissions> {
-        self.change(|accounts| {
+        self.change(name, |accounts| {
             let account = accounts.remove(name)?;
             let mut removed = RemovedPermissions::default();
             for (vhost, grants) in account.vhosts {
@@ -385,7 +403,8 @@ impl AccessControl {
         key: PermissionKey,
         permission: Permission,
     ) -> Result<Change, NoSuchUser> {
-        self.change(|accounts| {
+        let user = key.user.clone();
+        self.change(&user, |accounts| {
             let Some(account) = accounts.get_mut(&*key.user) else {
                 return Err(NoSuchUser(key.user));
             };
@@ -397,7 +416,7 @@ impl AccessControl {
     /// Takes the user's permission in the vhost away; `false` when there was none. Topic
     /// permissions stay, as in RabbitMQ.
     pub(crate) fn delete_permission(&self, user: &str, vhost: &str) -> bool {
-        self.change(|accounts| {
+        self.change(user, |accounts| {
             let Some(account) = accounts.get_mut(user) else { return false };
             let Some(grants) = account.vhosts.get_mut(vhost) else { return false };
             let existed = grants.permission.take().is_some();
@@ -440,7 +459,8 @@ impl AccessControl {
         permission: TopicPermission,
     ) -> Result<Change, TopicPermissionRefused> {
         let grant = TopicGrant::new(permission, &key)?;
-        self.change(|accounts| {
+        let user = key.user.clone();
+        self.change(&user, |accounts| {
             let Some(account) = accounts.get_mut(&*key.user) else {
                 return Err(NoSuchUser(key.user).into());
             };
@@ -458,7 +478,7 @@ impl AccessControl {
         vhost: &str,
         exchange: Option<&str>,
     ) -> Vec<TopicPermissionKey> {
-        self.change(|accounts| {
+        self.change(user, |accounts| {
             let Some(account) = accounts.get_mut(user) else { return Vec::new() };
             let Some(grants) = account.vhosts.get_mut(vhost) else { return Vec::new() };
             let removed: Vec<_> = match exchange {
@@ -477,26 +497,66 @@ impl AccessControl {
 
     /// Removes every permission in a vhost that is being deleted and returns their keys.
     pub(crate) fn delete_vhost(&self, vhost: &str) -> RemovedPermissions {
-        self.change(|accounts| {
-            let mut removed = RemovedPermissions::default();
-            for (user, account) in accounts {
-                if let Some(grants) = account.vhosts.remove(vhost) {
-                    removed.add(user, vhost, grants);
-                }
+        let (mut removed, mut changed) = (RemovedPermissions::default(), Vec::new());
+        let mut accounts = self.accounts.write();
+        let generation = self.next_generation();
+        for (user, account) in &mut *accounts {
+            if let Some(grants) = account.vhosts.remove(vhost) {
+                removed.add(user, vhost, grants);
+                account.changed.store(generation, Ordering::Release);
+                changed.push(user.clone());
             }
-            removed
-        })
+        }
+        drop(accounts);
+        changed.iter().for_each(|user| self.tell(user));
+        removed
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut AHashMap<Box<str>, Account>) -> R) -> R {
-        let mut accounts = self.accounts.write();
-        let result = change(&mut accounts);
-        self.generation.fetch_add(1, Ordering::Release);
-        drop(accounts);
-        if let Some(listener) = self.listener.0.get() {
-            listener();
+    /// What a session of the user in the vhost goes by.
+    pub(crate) fn standing(&self, user: &str, vhost: &str) -> Standing {
+        let accounts = self.accounts.read();
+        let Some(account) = accounts.get(user) else {
+            let (changed, generation, permission) = Default::default();
+            return Standing { changed, generation, permission };
+        };
+        let grants = account.vhosts.get(vhost);
+        Standing {
+            changed: Arc::clone(&account.changed),
+            generation: account.changed.load(Ordering::Acquire),
+            permission: grants.and_then(|grants| grants.permission.clone()),
         }
+    }
+
+    /// Changes something of a user. Sessions of others don't notice.
+    fn change<R>(
+        &self,
+        user: &str,
+        change: impl FnOnce(&mut AHashMap<Box<str>, Account>) -> R,
+    ) -> R {
+        let mut accounts = self.accounts.write();
+        let changed =
+            |accounts: &AHashMap<Box<str>, Account>| Some(Arc::clone(&accounts.get(user)?.changed));
+        // Also of one who goes by it.
+        let before = changed(&accounts);
+        let result = change(&mut accounts);
+        let generation = self.next_generation();
+        for changed in before.into_iter().chain(changed(&accounts)) {
+            changed.store(generation, Ordering::Release);
+        }
+        drop(accounts);
+        self.tell(user);
         result
+    }
+
+    /// That of a change, while nobody can look at what it changes.
+    fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::Release) + 1
+    }
+
+    fn tell(&self, user: &str) {
+        if let Some(listener) = self.listener.0.get() {
+            listener(user);
+        }
     }
 }
 

@@ -214,6 +214,8 @@ impl Broker {
             audit: options.audit.clone(),
             spans: options.spans.clone().map(|options| Arc::new(Spans::new(options))),
         };
+        let connections = Arc::clone(&broker.connections);
+        broker.access.listen(move |user| connections.permissions_changed(user));
         recovery::restore(&broker, recovered)?;
         if options.create_defaults && broker.vhosts.read().is_empty() {
             broker.create_defaults(options)?;

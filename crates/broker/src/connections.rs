@@ -88,6 +88,9 @@ pub trait ConnectionControl: Send + Sync {
     /// Asks the connection to tell its client why, and to end. Returns at once.
     fn close(&self, reason: &str);
 
+    /// What its user may do has changed. Returns at once.
+    fn permissions_changed(&self);
+
     /// Bytes that wait for the client to fetch them.
     fn pending_bytes(&self) -> usize;
 
@@ -180,6 +183,13 @@ impl Connections {
         let mut totals = self.past_sizes.read();
         self.all().iter().for_each(|one| totals.add(&one.sizes.read()));
         totals
+    }
+
+    /// Has those of a user look again at what they may do.
+    pub(crate) fn permissions_changed(&self, user: &str) {
+        let open = self.open.read();
+        let own = open.values().filter(|one| *one.about.user == *user);
+        own.for_each(|one| one.control.permissions_changed());
     }
 
     /// Asks those to end that a condition names.

@@ -77,8 +77,6 @@ pub(crate) struct Context {
     pub(crate) long_work: Arc<Semaphore>,
     /// Notified when the disk has taken enough of what waits to be written that the journal does not have.
     pub(crate) paging_relief: Arc<Notify>,
-    /// Changes with users and permissions.
-    pub(crate) permissions: watch::Receiver<()>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
     /// What all of them may take of memory.

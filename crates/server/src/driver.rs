@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use leveret_broker::UNWRITTEN_JOURNAL_MAX;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -88,7 +88,6 @@ struct Driver {
     /// When the handshake, or the client's agreement to a close, is overdue.
     deadline: Option<Instant>,
     started: Instant,
-    permissions: watch::Receiver<()>,
     /// When deliveries are looked at that may wait too long for their settlement.
     next_check: Option<Instant>,
 }
@@ -151,12 +150,10 @@ impl Driver {
             }
         }));
         let handshake_timeout = context.amqp.handshake_timeout;
-        let permissions = context.permissions.clone();
         let driver = Self {
             connection,
             control,
             context,
-            permissions,
             outbox,
             reader,
             buffer: BytesMut::new(),
@@ -346,7 +343,7 @@ impl Driver {
                 () = self.outbox.drained() => return Room::Found,
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.told.cancelled() => return Room::Never,
-                Ok(()) = self.permissions.changed() => {
+                () = self.control.permissions_change() => {
                     self.connection.check_permissions(clock::now());
                 }
                 () = until(expiry) => {}
@@ -441,7 +438,7 @@ impl Driver {
                 },
                 () = self.writer_gone.cancelled() => return Resources::Never,
                 () = self.told.cancelled() => return Resources::Stop,
-                Ok(()) = self.permissions.changed() => {
+                () = self.control.permissions_change() => {
                     self.connection.check_permissions(clock::now());
                 }
                 () = until(expiry) => {}
@@ -471,7 +468,7 @@ impl Driver {
                 }
                 read = timeout_at(until, self.reader.read_buf(&mut self.buffer)) => read,
                 () = self.writer_gone.cancelled() => return Ok(Input::End),
-                Ok(()) = self.permissions.changed() => {
+                () = self.control.permissions_change() => {
                     self.connection.check_permissions(clock::now());
                     continue;
                 }

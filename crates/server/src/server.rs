@@ -300,9 +300,7 @@ impl Server {
         let backends = self.backends();
         let context = context(&self.broker, &config, &backends, shortage);
         let paging_relief = Arc::clone(&self.context.borrow().paging_relief);
-        let permissions = self.context.borrow().permissions.clone();
-        let context =
-            Context { long_work, admission, budgets, paging_relief, permissions, ..context };
+        let context = Context { long_work, admission, budgets, paging_relief, ..context };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -511,13 +509,6 @@ fn paging_relief(broker: &Broker) -> Arc<Notify> {
     relief
 }
 
-/// What those are told by whose users and permissions change.
-fn permissions(broker: &Broker) -> watch::Receiver<()> {
-    let (changes, changed) = watch::channel(());
-    broker.access().listen(move || changes.send_modify(|()| {}));
-    changed
-}
-
 fn span_options(sink: Arc<WaitingSpans>, config: &TracingConfig) -> SpanOptions {
     let sampled_millionths = config.sample_ratio.millionths();
     SpanOptions { sink, sampled_millionths, header: config.header }
@@ -538,7 +529,6 @@ pub(crate) fn context(
         server_properties: config.server_properties.clone(),
         shortage,
         paging_relief: paging_relief(broker),
-        permissions: permissions(broker),
         admission: Arc::new(Admission::new()),
         budgets: Budgets::new(config),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),

@@ -1,24 +1,27 @@
 //! A session's memory of what it may do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::AccessControl;
 use super::permission::{Permission, PermissionKind};
 use super::topic_permission::{TopicGrant, TopicPermissionKind};
+use super::{AccessControl, Standing};
 
 /// Names remembered at a time, for each of the two kinds of entries. RabbitMQ keeps 12 a channel.
 const ENTRIES_MAX: usize = 16;
 
 /// Answers one session's permission checks.
 ///
-/// It remembers the answers it gave until the directory's generation moves, so a change of
-/// permissions holds from the next check on. A hit compares the generation and looks through a
-/// few names: no lock, no allocation, no regular expression.
+/// It remembers the answers it gave until its user changes, so a change of permissions holds from the
+/// next check on. A hit compares a number and looks through a few names: no lock, no allocation, no regular
+/// expression.
 #[derive(Debug)]
 pub struct PermissionCache {
     access: Arc<AccessControl>,
     user: Box<str>,
     vhost: Box<str>,
+    /// Changes with the user and their permissions.
+    changed: Arc<AtomicU64>,
     generation: u64,
     permission: Option<Arc<Permission>>,
     answers: Recent<Answer>,
@@ -41,12 +44,12 @@ struct Topic {
 impl PermissionCache {
     /// A cache for the sessions of `user` in `vhost`.
     pub fn new(access: Arc<AccessControl>, user: &str, vhost: &str) -> Self {
-        let generation = access.generation();
-        let permission = access.permission(user, vhost);
+        let Standing { changed, generation, permission } = access.standing(user, vhost);
         Self {
             access,
             user: user.into(),
             vhost: vhost.into(),
+            changed,
             generation,
             permission,
             answers: Recent::new(),
@@ -94,13 +97,18 @@ impl PermissionCache {
         allowed
     }
 
-    /// Forgets everything if anything changed. The number is read before the state: a change
-    /// between the two is looked up twice, never missed.
+    /// A number that changes with the user and their permissions.
+    pub fn generation(&self) -> u64 {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// Forgets everything if anything changed. A user who is another by that name has another number.
     fn refresh(&mut self) {
-        let generation = self.access.generation();
-        if generation != self.generation {
-            self.generation = generation;
-            self.permission = self.access.permission(&self.user, &self.vhost);
+        if self.generation() != self.generation {
+            let Standing { changed, generation, permission } =
+                self.access.standing(&self.user, &self.vhost);
+            (self.changed, self.generation) = (changed, generation);
+            self.permission = permission;
             self.answers.forget();
             self.topics.forget();
         }

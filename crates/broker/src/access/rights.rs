@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::AHashMap;
 use leveret_engine::Millis;
 
-use super::AccessControl;
 use super::authority::{Authority, Decision, Question, ResourceKind};
 use super::cache::{PermissionCache, Recent};
 use super::permission::PermissionKind;
 use super::principal::{Principal, Rights};
 use super::token::{TokenRights, VhostRights};
 use super::topic_permission::TopicPermissionKind;
+use super::{AccessControl, Standing};
 use crate::refusal::Resource;
 
 /// How long an answer from outside holds, in milliseconds. RabbitMQ's channels keep theirs for as
@@ -26,6 +27,8 @@ pub(crate) struct SessionRights {
     source: Source,
     /// Grows whenever answers may be others for a reason of this session's own.
     own_generation: u64,
+    /// Changes with the broker's own user of that name: who else decides may have looked at their tags.
+    changed: Arc<AtomicU64>,
 }
 
 enum Source {
@@ -93,13 +96,16 @@ impl SessionRights {
                 open: VecDeque::new(),
             }),
         };
-        Self { access: Arc::clone(access), vhost: vhost.into(), source, own_generation: 0 }
+        let Standing { changed, .. } = access.standing(&principal.user.name, vhost);
+        let access = Arc::clone(access);
+        Self { access, vhost: vhost.into(), source, own_generation: 0, changed }
     }
 
     /// Everything.
     pub(crate) fn of_system(access: &Arc<AccessControl>) -> Self {
         let access = Arc::clone(access);
-        Self { access, vhost: Box::default(), source: Source::System, own_generation: 0 }
+        let (vhost, changed) = Default::default();
+        Self { access, vhost, source: Source::System, own_generation: 0, changed }
     }
 
     /// Whether it is everything, reserved names included.
@@ -117,12 +123,16 @@ impl SessionRights {
 
     /// A number that changes whenever something may be allowed or refused that was not.
     pub(crate) fn generation(&self) -> u64 {
-        self.access.generation() + self.own_generation
+        let of_user = self.own_permissions();
+        of_user.unwrap_or_else(|| self.changed.load(Ordering::Acquire)) + self.own_generation
     }
 
-    /// A number that changes whenever the broker's own permissions do; `None` if others decide.
+    /// A number that changes whenever the user's permissions do that the broker keeps; `None` if others decide.
     pub(crate) fn own_permissions(&self) -> Option<u64> {
-        matches!(self.source, Source::Internal(_)).then(|| self.access.generation())
+        match &self.source {
+            Source::Internal(permissions) => Some(permissions.generation()),
+            _ => None,
+        }
     }
 
     /// Answers from outside that are too old are forgotten.

@@ -160,7 +160,7 @@ impl Session {
         }
     }
 
-    /// A number that changes whenever somebody may have lost a permission that the broker itself gave;
+    /// A number that changes whenever this user may have lost a permission that the broker itself gave;
     /// `None` if others decide what this user may do.
     pub fn own_permissions(&self) -> Option<u64> {
         self.rights.own_permissions()

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leveret_broker::access::{Change, Permission, PermissionKey, TopicPermission, User, tag};
@@ -15,13 +16,17 @@ use parking_lot::Mutex;
 
 use crate::world::{World, table};
 
-/// A connection that remembers why it was closed.
+/// A connection that remembers why it was closed, and how often it was told of permissions.
 #[derive(Default)]
-struct Closed(Mutex<Vec<String>>);
+struct Closed(Mutex<Vec<String>>, AtomicUsize);
 
 impl ConnectionControl for Closed {
     fn close(&self, reason: &str) {
         self.0.lock().push(reason.to_owned());
+    }
+
+    fn permissions_changed(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
     }
 
     fn pending_bytes(&self) -> usize {
@@ -245,4 +250,69 @@ fn queues_without_a_type_get_their_vhosts() {
 
 fn durable<'a>(name: &'a str, arguments: Table<'a>) -> DeclareQueue<'a> {
     DeclareQueue { name, durable: true, exclusive: false, auto_delete: false, arguments }
+}
+
+/// Those of others have nothing to look at: there may be very many.
+#[test]
+fn connections_hear_of_changes_of_their_own_user() {
+    let world = World::new();
+    let broker = Arc::clone(&world.broker);
+    let actor = Actor::program();
+    let administration = broker.administration(&actor);
+    let anna = || User::with_password("anna", b"anna", [tag::MANAGEMENT]).unwrap();
+    administration.put_user(anna()).unwrap();
+    administration.put_permission(PermissionKey::new("anna", "/"), everything()).unwrap();
+    let user = broker.access().user("anna").unwrap();
+    let other = Session::open(&broker, user, "/", "other".into(), None).unwrap();
+    let mut all = [(&world.session, "guest"), (&other, "anna")].map(|(session, user)| {
+        let told = Arc::new(Closed::default());
+        let control = Arc::clone(&told) as Arc<dyn ConnectionControl>;
+        let (vhost, about) = (session.vhost(), about(user));
+        let registration =
+            broker.connections().register(session.id(), vhost, about, control, Arc::default());
+        (session, told, registration)
+    });
+    // Whether something is to be looked at again, and was told.
+    let mut changes = |change: &dyn Fn()| {
+        let before = all.each_ref().map(|(session, ..)| session.own_permissions());
+        change();
+        let told = all.each_mut().map(|(_, told, _)| told.1.swap(0, Ordering::Relaxed));
+        let now = all.each_ref().map(|(session, ..)| session.own_permissions());
+        [0, 1].map(|one| (before[one] != now[one], told[one]))
+    };
+    let (unchanged, changed) = ((false, 0), (true, 1));
+    let key = || PermissionKey::new("anna", "/");
+    let topic = || TopicPermission::new("amq.topic", "^a", "^a").unwrap();
+    let all: [&dyn Fn(); 5] = [
+        &|| {
+            administration.put_permission(key(), everything()).unwrap();
+        },
+        &|| {
+            administration.put_topic_permission(key(), topic()).unwrap();
+        },
+        &|| {
+            administration.delete_topic_permissions(&key(), None).unwrap();
+        },
+        &|| {
+            administration.delete_permission(&key()).unwrap();
+        },
+        &|| {
+            administration.put_user(anna()).unwrap();
+        },
+    ];
+    for change in all {
+        assert_eq!(changes(change), [unchanged, changed]);
+    }
+    let guests = PermissionKey::new("guest", "/");
+    let change = || {
+        administration.put_permission(guests.clone(), everything()).unwrap();
+    };
+    assert_eq!(changes(&change), [changed, unchanged]);
+    // So do those of who is deleted.
+    assert_eq!(
+        changes(&|| {
+            administration.delete_user("anna").unwrap();
+        }),
+        [unchanged, changed]
+    );
 }

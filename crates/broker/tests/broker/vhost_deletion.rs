@@ -1,7 +1,7 @@
 //! The end of a vhost, and who waits for it.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::world::World;
 
 /// Says when it is delivered something, and takes it when it is told to.
 struct Slow {
-    is_at_it: Mutex<Sender<()>>,
+    is_at_it: Mutex<SyncSender<()>>,
     go_on: Mutex<Receiver<()>>,
 }
 
@@ -50,8 +50,8 @@ fn nobody_waits_for_the_queues_of_a_vhost_that_is_deleted() {
     world.session = Session::open(&broker, guest, "v", "test".into(), None).unwrap();
     world.session.begin(Millis(world.now));
     world.declare("q", &[]);
-    let (is_at_it, told) = channel();
-    let (to_go_on, go_on) = channel();
+    let (is_at_it, told) = sync_channel(1);
+    let (to_go_on, go_on) = sync_channel(1);
     let subscriber = Arc::new(Slow { is_at_it: Mutex::new(is_at_it), go_on: Mutex::new(go_on) });
     let request = Consume {
         tag: &Arc::from("c"),
@@ -75,7 +75,7 @@ fn nobody_waits_for_the_queues_of_a_vhost_that_is_deleted() {
         while broker.vhost("v").is_some() {
             thread::yield_now();
         }
-        let (is_empty, seen) = channel();
+        let (is_empty, seen) = sync_channel(1);
         scope.spawn(move || {
             while vhost.topology(|topology| topology.exchanges().count()) > 0 {
                 thread::yield_now();
