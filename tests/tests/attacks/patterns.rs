@@ -99,7 +99,7 @@ fn pathological_selectors() {
 
 fn nearly_everywhere(number: usize) -> String {
     let many = "a".repeat(1000 + number % 20);
-    format!("{{like,{{ident,<<\"h\">>}},<<\"%{many}b\">>,no_escape}}")
+    format!("{{like,{{ident,<<\"h\">>}},<<\"%{many}b%\">>,no_escape}}")
 }
 
 /// Policies and permissions, which are searched for in each name.

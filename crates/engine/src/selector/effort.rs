@@ -20,9 +20,10 @@ impl Effort {
         self.compared.get()
     }
 
-    /// Counts one more. Answers false if there may be none.
-    pub(super) fn compare(&self) -> bool {
-        self.compared.set(self.compared.get().saturating_add(1));
+    /// Counts so many more. Answers false if there were more than may be: by how many is not counted.
+    pub(super) fn compare(&self, bytes: usize) -> bool {
+        let all = self.compared.get().saturating_add(bytes);
+        self.compared.set(all.min(self.max.saturating_add(1)));
         !self.is_over()
     }
 

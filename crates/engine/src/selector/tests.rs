@@ -138,14 +138,21 @@ fn only_true_matches() {
 fn comparing_with_patterns_has_a_bound() {
     let text = vec![b'a'; 100_000];
     let header = |_: &[u8]| Some(HeaderValue::LongStr(&text));
-    let like = format!("{{like,{{ident,<<\"h\">>}},<<\"%{}b\">>,no_escape}}", "a".repeat(1000));
+    let like = format!("{{like,{{ident,<<\"h\">>}},<<\"%{}b%\">>,no_escape}}", "a".repeat(1000));
     let selector = Selector::parse(format!("{{'not',{like}}}.").as_bytes()).unwrap();
     let effort = Effort::up_to(10_000);
     selector.matches(header, &effort);
     assert_eq!((effort.compared(), effort.is_over()), (10_001, true));
+    // One that the text does not end, or begin, with is looked at there only.
+    for pattern in ["%b", "b%", "%_a_a_a%b", "b%_a_a_a%"] {
+        let effort = Effort::up_to(1);
+        let selector = format!("{{like,{{ident,<<\"h\">>}},<<\"{pattern}\">>,no_escape}}.");
+        assert!(!Selector::parse(selector.as_bytes()).unwrap().matches(header, &effort));
+        assert!(!effort.is_over(), "{pattern}");
+    }
     // A text that is long takes as much as it is.
     let effort = Effort::up_to(200_100);
-    let selector = "{like,{ident,<<\"h\">>},<<\"%b\">>,no_escape}.";
+    let selector = "{like,{ident,<<\"h\">>},<<\"%b%\">>,no_escape}.";
     assert!(!Selector::parse(selector.as_bytes()).unwrap().matches(header, &effort));
     assert!(!effort.is_over());
 }
