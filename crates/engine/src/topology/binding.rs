@@ -20,7 +20,7 @@ pub enum Destination {
 }
 
 /// A binding's number, used again after it is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BindingId(u32);
 
 /// What makes two bindings the same one. Arguments have been [`normalized`].

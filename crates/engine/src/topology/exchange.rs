@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use leveret_codec::{Properties, TableBuf};
 
 use super::DestinationName;
 use super::binding::{BindingId, BindingList, Destination};
 use super::deduplication::Deduplication;
+use super::distinct::empty;
 use super::erlang::ErlangBinary;
 use super::hash::{ConsistentIndex, HashOn, ModulusIndex, Share, Target, choose_random};
 use super::headers::{HeadersIndex, InvalidMatch, Matcher, MessageHeaders};
@@ -232,6 +233,14 @@ impl<'a> Routed<'a> {
     }
 }
 
+/// Memory for finding the bindings that match, kept between messages.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    walk: Scratch,
+    /// Lists of bindings that keys of the message have led to, each by its first binding.
+    lists: AHashSet<BindingId>,
+}
+
 /// A binding to be, as its source's kind sees it.
 pub(super) struct NewBinding<'a> {
     pub(super) source: &'a str,
@@ -366,21 +375,29 @@ impl Index {
 }
 
 impl Exchange {
-    /// Calls `found` for every binding that matches; for some perhaps more than once.
+    /// Calls `found` once for every binding that matches.
     ///
     /// # Errors
     /// [`TooManySteps`] when the bound of `steps` is met. Some bindings may have been found by then.
     pub(super) fn for_each_match(
         &self,
         message: &mut Routed<'_>,
-        scratch: &mut Scratch,
+        search: &mut Search,
         steps: &mut Steps,
         mut found: impl FnMut(BindingId),
     ) -> Result<(), TooManySteps> {
         let Routable { keys, properties, drawn } = message.message;
         steps.take(keys.len())?;
+        let Search { walk, lists } = search;
+        empty(lists);
+        let has_copies = keys.len() > 1;
         let mut matches = 0;
         let mut all = |ids: &[BindingId]| {
+            let Some(&first) = ids.first() else { return };
+            // Thousands of keys may lead to a list of very many.
+            if has_copies && !lists.insert(first) {
+                return;
+            }
             matches += ids.len();
             ids.iter().copied().for_each(&mut found);
         };
@@ -393,7 +410,7 @@ impl Exchange {
             Index::Fanout => all(self.outgoing.as_slice()),
             Index::Topic(topic) => {
                 for key in keys {
-                    topic.for_each_match(key, scratch, steps, &mut all)?;
+                    topic.for_each_match(key, walk, steps, &mut all)?;
                 }
             }
             Index::Headers(index) => {

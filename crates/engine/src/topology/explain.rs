@@ -1,10 +1,9 @@
 //! Finding out why a message goes where it goes.
 
 use super::binding::BindingId;
-use super::exchange::{Exchange, Routable, Routed};
+use super::exchange::{Exchange, Routable, Routed, Search};
 use super::keeper::Keep;
 use super::steps::{Steps, TooManySteps};
-use super::topic::Scratch;
 use super::{BindingRef, RouteSet, Topology};
 
 /// The way of a message that nobody publishes.
@@ -61,9 +60,9 @@ impl Topology {
         let is_delayed = matches!(exchange.keep(&message), Keep::Only(_));
         let mut taken: Vec<BindingId> = Vec::new();
         if !is_delayed {
-            let (mut scratch, mut steps) = (Scratch::default(), Steps::up_to(self.steps_max));
+            let (mut search, mut steps) = (Search::default(), Steps::up_to(self.steps_max));
             let message = &mut Routed::new(message);
-            exchange.for_each_match(message, &mut scratch, &mut steps, |id| taken.push(id))?;
+            exchange.for_each_match(message, &mut search, &mut steps, |id| taken.push(id))?;
         }
         taken.sort_unstable();
         let is_passed_on = taken.is_empty() && !is_delayed;
@@ -138,9 +137,13 @@ mod tests {
     }
 
     fn explained(exchange: &str, key: &str) -> (Vec<String>, Vec<String>) {
+        explained_with(exchange, &[key])
+    }
+
+    fn explained_with(exchange: &str, keys: &[&str]) -> (Vec<String>, Vec<String>) {
         let topology = topology();
         let properties = Properties::default();
-        let message = Routable { keys: &[key], properties: &properties, drawn: 0 };
+        let message = Routable { keys, properties: &properties, drawn: 0 };
         let explanation = topology.explain(exchange, message).unwrap();
         let visits = explanation.visits.iter().map(|visit| {
             let taken = visit.bindings().map(|(binding, is_taken)| {
@@ -155,6 +158,13 @@ mod tests {
     #[test]
     fn bindings_that_match_are_told_from_those_that_do_not() {
         let (visits, queues) = explained("events", "order.new");
+        assert_eq!(visits, ["events: +order.* +order.new -bill.# ", "all: + "]);
+        assert_eq!(queues, ["orders", "bills"]);
+    }
+
+    #[test]
+    fn a_binding_that_several_keys_match_is_told_once() {
+        let (visits, queues) = explained_with("events", &["order.new", "order.old", "order.new"]);
         assert_eq!(visits, ["events: +order.* +order.new -bill.# ", "all: + "]);
         assert_eq!(queues, ["orders", "bills"]);
     }

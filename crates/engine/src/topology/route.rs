@@ -117,6 +117,7 @@ impl Topology {
     /// Starts at an exchange by name.
     fn enter(&self, exchange: &str, routing_keys: &[&str], routes: &mut RouteSet) {
         if exchange.is_empty() {
+            routes.steps.try_each(routing_keys.len());
             for queue in routing_keys.iter().filter_map(|key| self.queue(key)) {
                 routes.queues.insert(queue);
             }
@@ -132,9 +133,9 @@ impl Topology {
         message: &mut Routed<'_>,
         routes: &mut RouteSet,
     ) -> Result<bool, TooManySteps> {
-        let RouteSet { queues, exchanges, topic, steps } = routes;
+        let RouteSet { queues, exchanges, search, steps } = routes;
         let mut any = false;
-        exchange.for_each_match(message, topic, steps, |id| {
+        exchange.for_each_match(message, search, steps, |id| {
             any = true;
             match self.bindings.get(id).map(|row| row.destination) {
                 Some(Destination::Queue(queue)) => queues.insert(queue),

@@ -1,8 +1,8 @@
 //! Where a message goes, and the memory for finding out.
 
 use super::distinct::Distinct;
+use super::exchange::Search;
 use super::steps::Steps;
-use super::topic::Scratch;
 use crate::ids::{ExchangeId, QueueId};
 
 /// The queues a message is routed to, each once, in the order they were found.
@@ -14,7 +14,7 @@ pub struct RouteSet {
     pub(super) queues: Distinct<QueueId>,
     /// The exchanges the message came by.
     pub(super) exchanges: Distinct<ExchangeId>,
-    pub(super) topic: Scratch,
+    pub(super) search: Search,
     pub(super) steps: Steps,
 }
 
@@ -49,7 +49,7 @@ impl RouteSet {
         self.as_slice().is_empty()
     }
 
-    /// What finding them took: steps, and bindings and exchanges that were looked at one by one.
+    /// What finding them took: steps, and bindings, exchanges and queues that were looked at one by one.
     #[must_use]
     pub const fn work(&self) -> usize {
         self.steps.work()

@@ -10,7 +10,7 @@ const COMPARED_PER_STEP: usize = 256;
 pub(super) struct Steps {
     taken: usize,
     max: usize,
-    /// What is looked at one by one, bindings and exchanges, as many as there are: these have none.
+    /// What is looked at one by one, bindings, exchanges and queues, as many as there are: these have none.
     tried: usize,
     /// Bytes compared that make no step yet.
     compared: usize,
@@ -56,7 +56,7 @@ impl Steps {
         if self.taken > self.max { Err(TooManySteps(self.max)) } else { Ok(()) }
     }
 
-    /// Counts bindings or exchanges that are looked at one by one.
+    /// Counts bindings, exchanges or queues that are looked at one by one.
     pub(super) const fn try_each(&mut self, number: usize) {
         self.tried = self.tried.saturating_add(number);
     }

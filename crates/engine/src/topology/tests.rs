@@ -289,6 +289,31 @@ fn what_is_looked_at_one_by_one_is_counted() {
     assert_eq!([work("wide", false), work("wide", true)], [(0, 0), (0, 1)]);
 }
 
+/// Keys times bindings may be very many.
+#[test]
+fn bindings_are_looked_at_once_however_many_keys_lead_to_them() {
+    let kinds = [("direct", ExchangeKind::Direct, "k"), ("topic", ExchangeKind::Topic, "#")];
+    let mut topology = topology(kinds.map(|(name, kind, _)| exchange(name, kind)));
+    for number in 0..1000 {
+        let different = TableBuilder::new().put("number", number).build();
+        let to = DestinationName::Queue("q0");
+        for (source, _, key) in kinds {
+            topology.bind(source, to, key, &different).unwrap();
+        }
+    }
+    let others: Vec<String> = (0..50).map(|number| format!("k.{number}")).collect();
+    let others = others.iter().map(String::as_str).collect();
+    let (names, same) = (vec!["q0"; 1000], vec!["k"; 50]);
+    let cases = [("", &names), ("direct", &same), ("topic", &same), ("topic", &others)];
+    let mut routes = RouteSet::new();
+    // What one message has led to the next looks at again.
+    for (exchange, keys) in cases.repeat(2) {
+        let message = Routable { keys, properties: &Properties::default(), drawn: 0 };
+        topology.route(exchange, message, &mut routes).unwrap();
+        assert_eq!((routes.len(), routes.work() / 1000), (1, 1), "{exchange}");
+    }
+}
+
 #[test]
 fn kinds_have_their_names() {
     for kind in ExchangeKind::ALL {
