@@ -11,35 +11,38 @@
 mod aimless;
 mod counts;
 mod departed;
+mod fixed_limits;
 mod history;
 mod kept;
 mod letter;
 mod line;
+mod portion;
 mod postponed;
 mod reading;
+mod router;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use leveret_engine::{
-    AnyEntry, DropReason, Entry, MessageArena, Millis, PagedEntry, QueueId, Routable, RouteSet,
-};
+use leveret_engine::{AnyEntry, DropReason, Entry, MessageArena, Millis, PagedEntry, QueueId};
 use leveret_store::{Appended, Batch, Lsn};
 use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
 pub(crate) use self::departed::{Departed, Dying, DyingPlace, restore_departed};
+pub use self::fixed_limits::FIXED_LIMITS;
 pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
+use self::portion::{Load, PORTION_BYTES, TURN, TURN_BYTES, take_portion};
 use self::postponed::Lot;
 pub(crate) use self::postponed::Postponed;
 pub(crate) use self::reading::{Found, Unread, with_messages};
+use self::router::Router;
 use crate::broker::Broker;
 use crate::buckets::{self, Buckets, Origin};
-use crate::queue::{Purpose, SharedQueue};
+use crate::queue::SharedQueue;
 use crate::spans::DeathSpan;
 use crate::turn::Turn;
 
@@ -87,6 +90,12 @@ pub(crate) struct Death<E = Entry> {
     pub(crate) reason: Reason,
     /// If it was tried before and kept.
     pub(crate) past: Option<Past>,
+}
+
+impl From<Death> for Death<AnyEntry> {
+    fn from(Death { source, entry, reason, past }: Death) -> Self {
+        Self { source, entry: entry.into(), reason, past }
+    }
 }
 
 impl Death<AnyEntry> {
@@ -172,13 +181,6 @@ impl From<DropReason> for Reason {
 
 /// Journal bytes that wait for the disk, beyond which whoever adds to them waits as well.
 pub const UNWRITTEN_JOURNAL_MAX: usize = 16 * 1024 * 1024;
-/// Messages dead-lettered with one append, and about their bytes: a unit of the journal stays small.
-const PORTION: usize = 1024;
-const PORTION_BYTES: u64 = 1024 * 1024;
-/// What one turn dead-letters. Dead letters may die again where they arrive, in ever more queues,
-/// or come in a crowd; the rest waits for the next tick, so that nobody's turn lasts.
-const TURN: usize = 8 * PORTION;
-const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 
 impl Broker {
     /// Dead-letters what died in the turn, and what dies of that.
@@ -186,15 +188,32 @@ impl Broker {
         let deaths = std::mem::take(&mut turn.dead);
         let mut lot = Lot::of(&self.postponed, deaths, self.readable_lsn());
         self.dead_letter_some(&mut lot, turn);
+        turn.behind.extend(lot.leave());
     }
 
     /// Dead-letters some of what earlier turns have left. Whether more can follow at once.
     pub(crate) fn dead_letter_postponed(&self, turn: &mut Turn) -> bool {
+        let did_wait = !self.postponed.lock().is_empty();
         let has_progress = self.dead_letter_next(turn) > 0;
         let mut postponed = self.postponed.lock();
         // Finishing the turn sees whether they can be dropped now.
         turn.departed.append(&mut postponed.departed);
-        has_progress && !postponed.is_empty()
+        let do_wait = !postponed.is_empty();
+        drop(postponed);
+        if did_wait {
+            self.agenda.pager.tell_relief();
+        }
+        has_progress && do_wait
+    }
+
+    /// Whether dead letters of these queues wait for their turn. While they wait for the disk nobody is to wait
+    /// for them.
+    pub(crate) fn has_dead_letters_to_go(&self, queues: &[QueueId]) -> bool {
+        if queues.is_empty() || self.is_journal_short() {
+            return false;
+        }
+        let postponed = self.postponed.lock();
+        queues.iter().any(|queue| postponed.has_waiting(*queue))
     }
 
     /// Dead-letters what no queue has any more.
@@ -233,24 +252,23 @@ impl Broker {
 
     /// Answers how many deaths that was; the others stay.
     fn dead_letter_some(&self, lot: &mut Lot<'_>, turn: &mut Turn) -> usize {
-        let (mut count, mut bytes, mut unread_count) = (0, 0, 0);
-        while count < TURN && bytes < TURN_BYTES {
+        let (mut load, mut lost_count) = (Load::default(), 0);
+        while !load.fills_turn() {
             let portion = if self.is_journal_short() {
                 self.take_aimless(&mut lot.deaths)
             } else {
                 take_portion(&mut lot.deaths)
             };
-            if portion.is_empty() {
-                break;
-            }
-            count += portion.len();
-            bytes += portion.iter().map(|death| death.entry.bytes()).sum::<u64>();
-            let (found, unread) = with_messages(self.store(), portion);
+            let Some(first) = portion.first() else { break };
+            lot.serve(first.source.queue);
+            let (mut found, unread) = with_messages(self.store(), portion);
             if let Some(Unread { deaths, error }) = unread {
-                unread_count += deaths.len();
                 lot.rest(deaths, &error, turn.now);
             }
-            let mut letters = DeadLetters::write(self, found, turn.now, &mut turn.records);
+            lost_count += found.lost.len();
+            let mut letters = DeadLetters::write(self, &mut found, turn.now, &mut turn.records);
+            load += letters.load;
+            lot.put_back(found.deaths);
             let mut records = std::mem::take(&mut turn.records);
             let appended = letters.append(self, &mut records, turn);
             if turn.records.is_empty() {
@@ -262,7 +280,7 @@ impl Broker {
                 lot.add(std::mem::take(&mut turn.dead));
             }
         }
-        count - unread_count
+        load.letters + lost_count
     }
 }
 
@@ -278,21 +296,11 @@ pub(crate) fn mark(deaths: &[Death<AnyEntry>], records: &mut Batch) {
     }
 }
 
-fn take_portion(waiting: &mut VecDeque<Death<AnyEntry>>) -> Vec<Death<AnyEntry>> {
-    let mut bytes = 0;
-    let is_room_before = |death: &&Death<AnyEntry>| {
-        let is_room = bytes < PORTION_BYTES;
-        bytes += death.entry.bytes();
-        is_room
-    };
-    let count = waiting.iter().take(PORTION).take_while(is_room_before).count();
-    waiting.drain(..count).collect()
-}
-
 /// Dead messages rewritten, routed and recorded, not yet in their queues.
 #[derive(Default)]
 pub(crate) struct DeadLetters {
     buckets: Buckets,
+    load: Load,
     /// What their own queues have to be told, queue by queue.
     news: Vec<(Arc<SharedQueue>, Vec<Fate>)>,
 }
@@ -320,10 +328,11 @@ impl Fate {
 
 impl DeadLetters {
     /// Adds the records of the messages in their new queues, and the settlements of their old
-    /// places, to `records`.
+    /// places, to `records`. What is beyond a portion, as one letter may go to thousands of queues, is
+    /// left in `deaths`.
     pub(crate) fn write(
         broker: &Broker,
-        Found { deaths, lost }: Found,
+        Found { deaths, lost }: &mut Found,
         now: Millis,
         records: &mut Batch,
     ) -> Self {
@@ -342,16 +351,23 @@ impl DeadLetters {
         let mut way = WayOn::default();
         for of_queue in deaths.chunk_by(|a, b| a.source.queue == b.source.queue) {
             let Some(Death { source, .. }) = of_queue.first() else { continue };
+            if letters.load.fills_portion() {
+                break;
+            }
             let owner = answerable(broker, of_queue);
             let (mut settled, mut kept) = (Vec::new(), Vec::new());
             for death in of_queue {
+                if letters.load.fills_portion() {
+                    break;
+                }
                 let span = broker.spans.as_ref().and_then(|spans| spans.die(death));
                 let traced = span.as_ref().map(DeathSpan::traced);
                 let letter = match death.source.onward {
                     Onward::Dead => Letter::write(death, traced, now, &mut arena),
                     Onward::Delayed => Letter::released(death, now, &mut arena),
                 };
-                router.route(broker, death, &letter);
+                let places = router.route(broker, death, &letter);
+                letters.load.add(letter.message.stored_len() as u64, places);
                 let obstacle = match (&owner, death.source.strategy) {
                     (Some(owner), Strategy::AtLeastOnce) => {
                         way.find(owner, death, letter.message.size(), &mut router.queues)
@@ -394,6 +410,7 @@ impl DeadLetters {
             }
             records.returned(source.queue.0, &kept);
         }
+        deaths.drain(..letters.load.letters);
         broker.dead_letter_counters.add(&counts);
         letters
     }
@@ -497,34 +514,5 @@ impl WayOn {
             self.full.push(queue.id);
         }
         takes
-    }
-}
-
-/// Finds the queues of dead letters.
-#[derive(Default)]
-struct Router {
-    set: RouteSet,
-    queues: Vec<Arc<SharedQueue>>,
-}
-
-impl Router {
-    fn route(&mut self, broker: &Broker, death: &Death, letter: &Letter<'_>) {
-        self.queues.clear();
-        let Some(vhost) = broker.vhost(&death.source.vhost) else { return };
-        let message = Routable {
-            keys: &letter.routing_keys,
-            properties: &letter.properties(),
-            drawn: death.entry.lsn.0,
-        };
-        let directory = vhost.directory.read();
-        let (source, now) = (&death.source, letter.message.timestamp());
-        let known = (source.onward == Onward::Delayed).then_some(&*source.exchange);
-        // One whose queues take too long to find has none, as if no binding matched.
-        let _ = directory.route_onward(&source.exchange, known, message, now, &mut self.set);
-        let queues = self.set.as_slice().iter().filter_map(|id| directory.queue_by_id(*id));
-        let queues = queues.filter(|queue| {
-            queue.purpose != Purpose::Clients || !letter.would_cycle(death.reason, &queue.name)
-        });
-        self.queues.extend(queues.cloned());
     }
 }

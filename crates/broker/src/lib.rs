@@ -70,7 +70,9 @@ pub use connections::{
     ConnectionTraffic, Connections, Count, MessageSizes, OpenChannel, OpenConnection, Registration,
     SIZE_CLASSES, SizeTotals, TlsAbout,
 };
-pub use dead_letter::{DeadLetterCounts, DeathsByReason, UNWRITTEN_JOURNAL_MAX};
+pub use dead_letter::{
+    DeadLetterCounts, DeathsByReason, FIXED_LIMITS as DEAD_LETTER_LIMITS, UNWRITTEN_JOURNAL_MAX,
+};
 pub use definitions::DefinitionError;
 pub use deprecated::{DeprecatedFeature, DeprecatedFeatures};
 pub use direct_reply::{DIRECT_REPLY_TO, ReplyConsumer};

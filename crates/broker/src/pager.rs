@@ -43,7 +43,7 @@ pub(crate) struct Pager {
     hold_above: AtomicU64,
     /// The memory exceeds that: publishers wait.
     is_behind: AtomicBool,
-    /// Told when they need not any more.
+    /// Told when they may not have to any more.
     relief: OnceLock<ReliefListener>,
     /// Queues that hold messages.
     holders: AtomicU64,
@@ -197,9 +197,14 @@ impl Pager {
     }
 
     fn relieve(&self) {
-        if self.is_behind.swap(false, Ordering::AcqRel)
-            && let Some(relief) = self.relief.get()
-        {
+        if self.is_behind.swap(false, Ordering::AcqRel) {
+            self.tell_relief();
+        }
+    }
+
+    /// Has publishers look whether they still have to wait.
+    pub(crate) fn tell_relief(&self) {
+        if let Some(relief) = self.relief.get() {
             relief();
         }
     }
@@ -420,7 +425,8 @@ impl Broker {
         self.agenda.pager.is_behind()
     }
 
-    /// Has this called whenever that is over. Only the first that asks is told.
+    /// Has this called whenever that is over, and whenever [dead letters](crate::Session::outruns_dead_letters)
+    /// that waited have had a turn. Only the first that asks is told.
     pub fn listen_to_relief(&self, listener: ReliefListener) {
         let _ = self.agenda.pager.relief.set(listener);
     }

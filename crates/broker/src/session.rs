@@ -32,6 +32,7 @@ pub use self::exchanges::DeclareExchange;
 use self::history::Repeated;
 pub use self::import::{Imported, Imports};
 use self::owned::Owned;
+pub(crate) use self::publish::LOOKS_PER_PLACE;
 use self::publish::Staging;
 pub use self::publish::{Confirmation, Outcome, Prepared, Publish, Staged, Ticket, published_keys};
 pub use self::queues::{DeclareQueue, DeclaredQueue, DeletedQueue};
@@ -279,6 +280,12 @@ impl Session {
     /// over: whoever published them has to wait. One whose messages are consumed as they come has not.
     pub fn piles_up(&self) -> bool {
         self.turn.piles_up
+    }
+
+    /// Whether what died since [`begin`](Self::begin) waits as a dead letter, for more than one turn has room for:
+    /// whoever published what pushed it out of its queue has to wait as well, or ever more would wait, in memory.
+    pub fn outruns_dead_letters(&self) -> bool {
+        self.broker.has_dead_letters_to_go(&self.turn.behind)
     }
 
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned

@@ -1,8 +1,11 @@
 //! What happens because time passes.
 
+use std::sync::Arc;
+
 use leveret_engine::Millis;
 
 use crate::broker::Broker;
+use crate::queue::SharedQueue;
 use crate::turn::Turn;
 
 /// Whether a tick did all there was to do.
@@ -26,26 +29,37 @@ impl Broker {
     /// queues.
     pub fn tick(&self, now: Millis, turn: &mut Turn) -> Progress {
         turn.begin(now, self.store());
-        // Dead letters that wait go before new ones are made.
-        let mut progress = Progress::Done;
-        if self.dead_letter_postponed(turn) {
-            progress = Progress::More;
-        } else {
-            for _ in 0..QUEUES_PER_TICK {
-                if turn.dead.len() >= DEATHS_PER_TICK {
-                    break;
-                }
-                let due = self.agenda.lock().take_due(now);
-                let Some(queue) = due else { break };
-                if let Some(queue) = queue.upgrade() {
-                    queue.look(turn, self.store());
-                }
+        // Dead letters that wait go before new ones are made, but others do not wait for them.
+        let is_turn_of_others = std::mem::take(&mut turn.has_gone_on);
+        if !is_turn_of_others && self.dead_letter_postponed(turn) {
+            turn.has_gone_on = true;
+            self.finish(turn);
+            return Progress::More;
+        }
+        let put_off = self.look_at_due(now, turn);
+        self.finish(turn);
+        let is_more = is_turn_of_others || self.agenda.lock().is_due(now);
+        put_off.iter().for_each(|queue| queue.put_off(now));
+        if is_more { Progress::More } else { Progress::Done }
+    }
+
+    /// Looks at queues that are due. Those of which dead letters wait for their turn it answers: what expires there
+    /// would but wait as well, and not leave memory as easily.
+    fn look_at_due(&self, now: Millis, turn: &mut Turn) -> Vec<Arc<SharedQueue>> {
+        let mut put_off = Vec::new();
+        for _ in 0..QUEUES_PER_TICK {
+            if turn.dead.len() >= DEATHS_PER_TICK {
+                break;
+            }
+            let due = self.agenda.lock().take_due(now);
+            let Some(queue) = due else { break };
+            let Some(queue) = queue.upgrade() else { continue };
+            if self.has_dead_letters_to_go(&[queue.id]) {
+                put_off.push(queue);
+            } else {
+                queue.look(turn, self.store());
             }
         }
-        self.finish(turn);
-        if self.agenda.lock().is_due(now) {
-            progress = Progress::More;
-        }
-        progress
+        put_off
     }
 }

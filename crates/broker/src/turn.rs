@@ -35,6 +35,10 @@ pub struct Turn {
     pub(crate) records: Batch,
     /// What died in queues that dead-letter.
     pub(crate) dead: Vec<Death<AnyEntry>>,
+    /// Dead letters that waited have gone on in the last tick: it is the turn of others.
+    pub(crate) has_gone_on: bool,
+    /// Queues of which some that died since it [began](Self::begin) have to wait.
+    pub(crate) behind: Vec<QueueId>,
     /// Deleted queues of which messages may be dying.
     pub(crate) departed: Vec<Departed>,
     /// What died in queues that don't.
@@ -72,6 +76,7 @@ impl Turn {
     pub fn begin(&mut self, now: Millis, store: &Store) {
         self.now = now;
         self.piles_up = false;
+        self.behind.clear();
         self.is_disk_full = store.is_full();
     }
 

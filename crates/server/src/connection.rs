@@ -75,8 +75,9 @@ pub(crate) struct Context {
     /// wait for their turn outside the runtime's queue, where everybody else's short work would be
     /// behind them.
     pub(crate) long_work: Arc<Semaphore>,
-    /// Notified when the disk has taken enough of what waits to be written that the journal does not have.
-    pub(crate) paging_relief: Arc<Notify>,
+    /// Notified when what publishers wait for may be over: the disk has taken enough of what waits to be written
+    /// that the journal does not have, or dead letters have gone on.
+    pub(crate) relief: Arc<Notify>,
     /// Who may connect.
     pub(crate) admission: Arc<Admission>,
     /// What all of them may take of memory.
@@ -421,6 +422,11 @@ impl Connection {
     /// Whether the last turn published something that stays, while more waits to be written than may.
     pub(crate) fn piles_up(&self) -> bool {
         self.has_published && self.session.as_ref().is_some_and(Session::piles_up)
+    }
+
+    /// Whether the last turn published more than the way of the dead letters that this made has room for.
+    pub(crate) fn outruns_dead_letters(&self) -> bool {
+        self.has_published && self.session.as_ref().is_some_and(Session::outruns_dead_letters)
     }
 
     /// Tells the client, if it can hear it, that nothing is read from it, and why, in RabbitMQ's

@@ -332,8 +332,14 @@ impl Driver {
                 return Room::Never;
             }
         }
+        // The disk has to take what publishers pile up that the journal does not have.
         if self.connection.piles_up()
-            && let Room::Never = self.wait_for_paging().await
+            && let Room::Never = self.wait_while(|it| it.context.broker.is_paging_behind()).await
+        {
+            return Room::Never;
+        }
+        if self.connection.outruns_dead_letters()
+            && let Room::Never = self.wait_while(|it| it.connection.outruns_dead_letters()).await
         {
             return Room::Never;
         }
@@ -352,16 +358,14 @@ impl Driver {
         Room::Found
     }
 
-    /// Waits until the disk has taken enough of what publishers pile up that the journal does not have.
-    /// That needs nothing of any client, and ends as well if the disk takes none.
-    async fn wait_for_paging(&mut self) -> Room {
+    /// Waits for what needs nothing of any client, and ends as well if the disk takes nothing.
+    async fn wait_while(&mut self, has_to_wait: impl Fn(&Self) -> bool) -> Room {
         let context = Arc::clone(&self.context);
-        let Context { broker, paging_relief, .. } = &*context;
         loop {
-            let mut relieved = pin!(paging_relief.notified());
+            let mut relieved = pin!(context.relief.notified());
             // Whoever is told from now on is told of.
             relieved.as_mut().enable();
-            if !broker.is_paging_behind() || self.expire_login() {
+            if !has_to_wait(self) || self.expire_login() {
                 return Room::Found;
             }
             tokio::select! {

@@ -299,8 +299,8 @@ impl Server {
         budgets.set(&config);
         let backends = self.backends();
         let context = context(&self.broker, &config, &backends, shortage);
-        let paging_relief = Arc::clone(&self.context.borrow().paging_relief);
-        let context = Context { long_work, admission, budgets, paging_relief, ..context };
+        let relief = Arc::clone(&self.context.borrow().relief);
+        let context = Context { long_work, admission, budgets, relief, ..context };
         self.context.send_replace(Arc::new(context));
         self.config.send_replace(Arc::new(config));
         reloaded
@@ -501,8 +501,8 @@ fn broker_options(config: &Config) -> BrokerOptions {
     }
 }
 
-/// What those are told by who wait for the disk to take what they pile up.
-fn paging_relief(broker: &Broker) -> Arc<Notify> {
+/// What those are told by who wait until what they publish has been coped with.
+fn relief(broker: &Broker) -> Arc<Notify> {
     let relief = Arc::new(Notify::new());
     let listener = Arc::clone(&relief);
     broker.listen_to_relief(Arc::new(move || listener.notify_waiters()));
@@ -528,7 +528,7 @@ pub(crate) fn context(
         backends: Arc::clone(backends),
         server_properties: config.server_properties.clone(),
         shortage,
-        paging_relief: paging_relief(broker),
+        relief: relief(broker),
         admission: Arc::new(Admission::new()),
         budgets: Budgets::new(config),
         long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),

@@ -20,11 +20,11 @@ pub(crate) async fn run(broker: Arc<Broker>, admission: Arc<Admission>, stop: Ca
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ticks = async {
         loop {
-            interval.tick().await;
             clock::follow();
             admission.tick(clock::now());
-            while broker.tick(clock::now(), &mut turn) == Progress::More {
-                tokio::task::yield_now().await;
+            match broker.tick(clock::now(), &mut turn) {
+                Progress::More => tokio::task::yield_now().await,
+                Progress::Done => _ = interval.tick().await,
             }
         }
     };

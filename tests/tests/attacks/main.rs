@@ -16,6 +16,7 @@ mod bindings;
 mod channels;
 mod connects;
 mod consumers;
+mod dead_letters;
 mod declares;
 mod half_open;
 mod half_open_http;

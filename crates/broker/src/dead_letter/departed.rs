@@ -10,7 +10,8 @@ use leveret_engine::{AnyEntry, PagedEntry, QueueId};
 use leveret_store::{Backlog, Batch, Definition, Lsn, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLettering, Death, Onward, PORTION, Reason, Strategy};
+use super::portion::PORTION;
+use super::{DeadLettering, Death, Onward, Reason, Strategy};
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
 use crate::turn::Turn;

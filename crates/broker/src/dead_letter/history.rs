@@ -6,6 +6,7 @@
 
 use leveret_codec::{Array, ArrayBuf, ArrayBuilder, Table, TableBuf, TableBuilder, Value};
 use leveret_engine::Millis;
+use smallvec::SmallVec;
 
 use super::Reason;
 
@@ -52,20 +53,27 @@ pub(super) fn add(headers: Table<'_>, has_died: bool, event: &Event<'_>) -> (Tab
     (rest.build_sorted(), deaths)
 }
 
-/// Whether a message that reaches `queue` again has come round without a client's doing: it died
+/// The queues that a message comes round to without a client's doing if it reaches them again: it died
 /// there before, and was not rejected then or since. RabbitMQ drops it rather than have it run in
 /// circles.
-pub(super) fn is_cycle(deaths: Array<'_>, queue: &str) -> bool {
-    for death in deaths.iter().filter_map(|death| death.as_table()) {
-        let says = |key, value: &str| death.get(key).and_then(|v| v.as_str()) == Some(value);
-        if says("reason", Reason::Rejected.as_str()) {
-            return false;
-        }
-        if says("queue", queue) {
-            return true;
-        }
+#[derive(Debug, Default)]
+pub(super) struct Circle<'a>(SmallVec<[&'a str; 4]>);
+
+impl<'a> Circle<'a> {
+    pub(super) fn of(deaths: Array<'a>) -> Self {
+        let deaths = deaths.iter().filter_map(|death| death.as_table());
+        let text = |death: &Table<'a>, key| death.get(key).and_then(|value| value.as_str());
+        let since =
+            deaths.take_while(|death| text(death, "reason") != Some(Reason::Rejected.as_str()));
+        // Both, the queues it died in and those it is routed to, may be thousands.
+        let mut queues: SmallVec<_> = since.filter_map(|death| text(&death, "queue")).collect();
+        queues.sort_unstable();
+        Self(queues)
     }
-    false
+
+    pub(super) fn contains(&self, queue: &str) -> bool {
+        self.0.binary_search(&queue).is_ok()
+    }
 }
 
 /// The deaths with one more in front. A death in the same queue for the same reason is counted and

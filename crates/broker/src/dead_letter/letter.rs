@@ -3,7 +3,7 @@
 use leveret_codec::{ArrayBuf, Properties, TableBuilder, Value};
 use leveret_engine::{Body, DELAY_HEADER, Message, MessageArena, Millis, NewMessage, delay};
 
-use super::history::{self, Event};
+use super::history::{self, Circle, Event};
 use super::{Death, Reason};
 use crate::annotations::{self, Annotations, Keys, Traced, copies};
 use crate::queue::properties;
@@ -106,9 +106,13 @@ impl<'a> Letter<'a> {
         properties(&self.message)
     }
 
-    /// Whether the dead-letter exchange routes it to `queue` in vain: it would run in circles.
-    pub(super) fn would_cycle(&self, reason: Reason, queue: &str) -> bool {
-        reason != Reason::Rejected && history::is_cycle(self.deaths.as_array(), queue)
+    /// The queues that the dead-letter exchange routes it to in vain: it would run in circles.
+    pub(super) fn circle(&self, reason: Reason) -> Circle<'_> {
+        if reason == Reason::Rejected {
+            Circle::default()
+        } else {
+            Circle::of(self.deaths.as_array())
+        }
     }
 }
 

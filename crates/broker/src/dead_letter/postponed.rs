@@ -50,6 +50,10 @@ pub(super) struct Lot<'a> {
     readable: Lsn,
     /// The queues in which they died.
     held: HashSet<QueueId>,
+    /// Those that had their turn.
+    served: HashSet<QueueId>,
+    /// Others, in which more died that has to wait.
+    behind: HashSet<QueueId>,
     /// Those whose messages cannot be read now, and what died in them.
     resting: HashSet<QueueId>,
     unread: VecDeque<Death<AnyEntry>>,
@@ -57,9 +61,9 @@ pub(super) struct Lot<'a> {
 
 impl<'a> Lot<'a> {
     fn new(postponed: &'a Mutex<Postponed>, readable: Lsn) -> Self {
-        let (held, resting) = Default::default();
+        let (held, served, behind, resting) = Default::default();
         let (deaths, unread) = Default::default();
-        Self { deaths, postponed, readable, held, resting, unread }
+        Self { deaths, postponed, readable, held, served, behind, resting, unread }
     }
 
     /// Of a turn's deaths those that need not wait.
@@ -101,6 +105,7 @@ impl<'a> Lot<'a> {
                 && self.held.contains(&queue)
                 && !self.resting.contains(&queue);
             if is_full || (source.is_some() && !is_ours) {
+                self.behind.insert(queue);
                 postponed.push(death, self.readable);
                 continue;
             }
@@ -116,6 +121,26 @@ impl<'a> Lot<'a> {
         first.iter().for_each(|death| postponed.hold(death, &mut self.held));
         drop(postponed);
         first.into_iter().rev().for_each(|death| self.deaths.push_front(death));
+    }
+
+    /// The next go on of those that died in this queue.
+    pub(super) fn serve(&mut self, queue: QueueId) {
+        self.served.insert(queue);
+    }
+
+    /// Takes some back that were the first.
+    pub(super) fn put_back(&mut self, deaths: Vec<Death>) {
+        deaths.into_iter().rev().for_each(|death| self.deaths.push_front(death.into()));
+    }
+
+    /// Has what is left wait. Answers for which queues some of what died waits.
+    pub(super) fn leave(self) -> Vec<QueueId> {
+        let postponed = self.postponed;
+        let mut queues: Vec<_> = self.held.iter().chain(&self.behind).copied().collect();
+        drop(self);
+        let postponed = postponed.lock();
+        queues.retain(|queue| postponed.has_waiting(*queue));
+        queues
     }
 
     /// Messages of these could not be read: they rest for a while, and so do all that died in their
@@ -158,6 +183,9 @@ impl Drop for Lot<'_> {
             }
             if source.waiting.is_empty() {
                 postponed.sources.remove(queue);
+            } else if was_empty && self.served.contains(queue) {
+                // However long that takes, others have their turns.
+                postponed.order.push_back(*queue);
             } else if was_empty {
                 postponed.order.push_front(*queue);
             }
@@ -169,6 +197,12 @@ impl Postponed {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// Whether some of what died in this queue waits for its turn, and for nothing else.
+    pub(super) fn has_waiting(&self, queue: QueueId) -> bool {
+        let source = self.sources.get(&queue);
+        source.is_some_and(|source| !source.waiting.is_empty() && source.unread_until.is_none())
     }
 
     /// Has a death wait, behind all others of its queue.

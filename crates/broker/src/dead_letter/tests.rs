@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::history::{self, Event};
+use super::history::{self, Circle, Event};
 use super::letter::Letter;
 use super::postponed::{Lot, Postponed, WAITING_BYTES};
 use super::{DeadLettering, Death, Onward, Reason, TURN};
@@ -395,7 +395,7 @@ proptest! {
                     model[..=since].iter().all(|told| told.reason != "rejected")
                 };
                 let expected = since.is_some_and(automatic);
-                prop_assert_eq!(history::is_cycle(deaths.as_array(), target), expected);
+                prop_assert_eq!(Circle::of(deaths.as_array()).contains(target), expected);
             }
         }
     }

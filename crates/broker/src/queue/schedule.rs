@@ -88,6 +88,18 @@ impl SharedQueue {
         self.dispatch(&mut state, turn);
     }
 
+    /// Has it looked at again, which was due and was not done.
+    pub(crate) fn put_off(&self, now: Millis) {
+        let mut state = self.state.lock();
+        if state.deleted {
+            return;
+        }
+        let mut agenda = self.agenda.lock();
+        agenda.cancel(state.scheduled, self.id);
+        agenda.insert(now, self.id, Weak::clone(&self.this));
+        state.scheduled = now;
+    }
+
     /// Deletes the queue if it is still unused; see [`delete`](Self::delete).
     pub(crate) fn delete_expired(&self, turn: &mut Turn) -> Result<u64, DeleteRefused> {
         let mut state = self.state.lock();

@@ -69,17 +69,18 @@ impl Session {
         if dying.iter().any(|death| death.entry.stored()) {
             records.set_durable();
         }
-        let (found, waiting) = if self.broker.is_journal_short() {
+        let (mut found, mut waiting) = if self.broker.is_journal_short() {
             (Found::default(), dying)
         } else {
             let (found, unread) = with_messages(self.broker.store(), dying);
             (found, unread.map_or_else(Vec::new, |unread| unread.deaths))
         };
+        let mut letters = DeadLetters::write(&self.broker, &mut found, self.turn.now(), records);
+        waiting.extend(found.deaths.into_iter().map(Death::from));
         // They go on alone, once they can be read and there is space for them. That they died is part
         // of the transaction all the same.
         dead_letter::mark(&waiting, records);
         self.turn.dead.extend(waiting);
-        let mut letters = DeadLetters::write(&self.broker, found, self.turn.now(), records);
         let (first_record, last) = self.append(Some(letters.buckets()));
         let mut confirmations = Vec::new();
         self.enqueue(first_record, &mut confirmations);

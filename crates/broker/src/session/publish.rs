@@ -24,7 +24,7 @@ use crate::spans::{PublishSpan, TRACE_PARENT};
 /// Messages that are written and synced as fast as one.
 const FEW_MESSAGES: usize = 4;
 /// Looks at bindings and exchanges that take as long as putting a message into a queue, about.
-pub(super) const LOOKS_PER_PLACE: usize = 8;
+pub(crate) const LOOKS_PER_PLACE: usize = 8;
 
 /// A `basic.publish` with its content.
 pub struct Publish<'a> {

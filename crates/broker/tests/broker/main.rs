@@ -28,4 +28,5 @@ mod streams;
 mod turns;
 mod unreadable;
 mod vhost_deletion;
+mod wide_letters;
 mod world;

@@ -1,6 +1,6 @@
 //! The page that says what every setting means.
 
-use leveret_broker::{FixedLimit, access};
+use leveret_broker::{DEAD_LETTER_LIMITS, FixedLimit, access};
 
 use super::Config;
 use super::rabbitmq::{Environment, KEYS, Meaning, VARIABLES};
@@ -33,11 +33,9 @@ pub fn reference(further: &[FixedLimit]) -> String {
         );
     }
     page += FIXED_LIMITS_HEAD;
-    let of_operators = leveret_broker::FIXED_LIMITS;
-    for limit in
-        [FIXED_LIMITS, of_operators, access::FIXED_LIMITS, leveret_auth::FIXED_LIMITS, further]
-            .concat()
-    {
+    let of_broker =
+        [DEAD_LETTER_LIMITS, leveret_broker::FIXED_LIMITS, access::FIXED_LIMITS].concat();
+    for limit in [FIXED_LIMITS, &of_broker, leveret_auth::FIXED_LIMITS, further].concat() {
         page += &format!("{limit}\n");
     }
     page += "\n## rabbitmq.conf\n";

@@ -1,0 +1,255 @@
+//! Dead letters that go to many queues each, or whose queues take much to find: few of them make a turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use leveret_broker::{Progress, Settlement};
+use leveret_codec::{ArrayBuilder, Properties, Value};
+use leveret_engine::Millis;
+
+use crate::world::{World, table};
+
+/// The queues that a letter goes to, `dead-0` and so on.
+const WIDTH: usize = 1000;
+/// What dies, which is a portion as long as each goes to one queue.
+const LETTERS: usize = 500;
+/// Places that a turn's letters take, and one letter more.
+const TURN_PLACES: usize = 8 * 4096;
+
+fn arguments() -> [(&'static str, Value<'static>); 2] {
+    [("x-dead-letter-exchange", Value::text("wide")), ("x-max-length", Value::I32(1000))]
+}
+
+/// A world in which `wide` leads to all of them, or with so many bindings to one.
+fn world(is_one_queue: bool) -> World {
+    let mut world = World::new();
+    world.declare_exchange("wide", "fanout");
+    for number in 0..WIDTH {
+        let queue = format!("dead-{number}");
+        if is_one_queue {
+            for key in 0..8 {
+                world.bind_or_declare("dead-0", &format!("{number}.{key}"));
+            }
+        } else {
+            world.bind_or_declare(&queue, "");
+        }
+    }
+    world
+}
+
+impl World {
+    fn bind_or_declare(&mut self, queue: &str, key: &str) {
+        if !self.exists(queue) {
+            self.declare(queue, &[]);
+        }
+        self.bind(queue, "wide", key);
+    }
+
+    /// Publishes so many to a queue and rejects them, in one turn.
+    fn reject_crowd(&mut self, queue: &str, count: usize) -> Vec<String> {
+        let bodies: Vec<String> = (0..count).map(|number| format!("{queue}-{number}")).collect();
+        for body in &bodies {
+            self.stage("", queue, Properties::default(), body);
+        }
+        self.session.flush(&mut Vec::new());
+        let got: Vec<_> = bodies.iter().map(|_| self.get_unfinished(queue).unwrap()).collect();
+        self.settle_unfinished(Settlement::Discard, got);
+        bodies
+    }
+}
+
+fn fits(letters: u64, places: usize) -> bool {
+    let letters = usize::try_from(letters).unwrap();
+    letters > 0 && letters * places <= TURN_PLACES + 8 * places
+}
+
+#[test]
+fn letters_to_many_queues_are_spread_over_ticks() {
+    let mut world = world(false);
+    world.declare("q", &arguments());
+    let bodies = world.reject_crowd("q", LETTERS);
+    world.session.finish();
+    let mut before = world.ready("dead-7");
+    assert!(fits(before, WIDTH), "{before}");
+    let mut ticks = 0;
+    while world.tick() == Progress::More {
+        let arrived = world.ready("dead-7") - before;
+        assert!(arrived == 0 || fits(arrived, WIDTH), "{arrived}");
+        before += arrived;
+        ticks += 1;
+    }
+    assert!(ticks >= LETTERS * WIDTH / TURN_PLACES - 2, "{ticks}");
+    for queue in ["dead-0", "dead-999"] {
+        assert_eq!(world.drain(queue), bodies);
+    }
+}
+
+/// Eight bindings are looked at in the time of one place.
+#[test]
+fn letters_whose_queues_take_long_to_find_are_spread_over_ticks() {
+    let mut world = world(true);
+    world.declare("q", &arguments());
+    let bodies = world.reject_crowd("q", LETTERS);
+    world.session.finish();
+    let arrived = world.ready("dead-0");
+    assert!(fits(arrived, WIDTH), "{arrived}");
+    while world.tick() == Progress::More {}
+    assert_eq!(world.drain("dead-0"), bodies);
+}
+
+/// Their headers are rewritten and written to the journal, which bytes of bodies do not say.
+#[test]
+fn letters_with_large_headers_are_spread_over_ticks() {
+    let mut world = World::new();
+    world.declare("dead", &[]);
+    let [_, max_length] = arguments();
+    let to_dead = ("x-dead-letter-routing-key", Value::text("dead"));
+    world.declare("q", &[("x-dead-letter-exchange", Value::text("")), to_dead, max_length]);
+    let large = "x".repeat(100_000);
+    let headers = table(&[("large", Value::text(&large))]);
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    for number in 0..300 {
+        world.stage("", "q", properties, &number.to_string());
+    }
+    world.session.flush(&mut Vec::new());
+    world.await_readable();
+    let got: Vec<_> = (0..300).map(|_| world.get("q").unwrap()).collect();
+    world.settle(Settlement::Discard, got);
+    // 8 MiB, and a letter more for each.
+    let arrived = world.ready("dead");
+    assert!((80..=92).contains(&arrived), "{arrived}");
+    while world.ready("dead") < 300 {
+        world.await_readable();
+        let _ = world.tick();
+    }
+}
+
+/// A part of them, which would make the transaction's unit a large one, goes on behind it.
+#[test]
+fn a_transaction_dead_letters_no_more_at_once() {
+    let mut world = world(false);
+    world.declare("q", &arguments());
+    let bodies: Vec<String> = (0..LETTERS).map(|number| number.to_string()).collect();
+    for body in &bodies {
+        world.stage("", "q", Properties::default(), body);
+    }
+    world.session.flush(&mut Vec::new());
+    let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap()).collect();
+    world.commit(got.into_iter().map(|got| (Settlement::Discard, got)), &[]);
+    let arrived = world.ready("dead-0");
+    assert!(fits(arrived, WIDTH), "{arrived}");
+    world.pass(0);
+    let mut world = world.restart();
+    assert_eq!(world.ready("q"), 0);
+    for queue in ["dead-0", "dead-999"] {
+        assert_eq!(world.drain(queue), bodies);
+    }
+}
+
+#[test]
+fn nobody_waits_for_all_of_a_long_line() {
+    const OTHERS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let mut world = world(false);
+    world.declare("q", &arguments());
+    world.reject_crowd("q", LETTERS);
+    for queue in OTHERS {
+        let key = ("x-dead-letter-routing-key", Value::text("dead-0"));
+        world.declare(queue, &[("x-dead-letter-exchange", Value::text("")), key]);
+        world.reject_crowd(queue, 1);
+    }
+    world.session.finish();
+    // They died in one turn, whose end they are behind.
+    let arrived = world.ready("dead-1");
+    assert_eq!(world.ready("dead-0"), arrived);
+    assert_eq!(world.tick(), Progress::More);
+    let others = world.ready("dead-0") - world.ready("dead-1");
+    assert_eq!(usize::try_from(others).unwrap(), OTHERS.len());
+    assert!(world.ready("dead-1") < LETTERS as u64);
+}
+
+/// What expires where more waits than can go on would but wait as well.
+#[test]
+fn what_waits_holds_up_the_time_of_its_own_queue_only() {
+    const TTL: (&str, Value<'_>) = ("x-message-ttl", Value::I32(10));
+    let mut world = world(false);
+    let [dlx, max_length] = arguments();
+    world.declare("q", &[dlx, max_length, TTL]);
+    world.declare("other", &[TTL]);
+    world.reject_crowd("q", LETTERS);
+    world.publish("", "q", "expires");
+    world.publish("", "other", "expires");
+    let mut ticks = 0;
+    world.now += 10;
+    while world.ready("other") > 0 {
+        assert_eq!(world.tick(), Progress::More);
+        ticks += 1;
+    }
+    assert!(ticks <= 2, "{ticks}");
+    assert_eq!(world.ready("q"), 1);
+    assert!(world.ready("dead-0") < LETTERS as u64);
+    while world.tick() == Progress::More {}
+    assert_eq!((world.ready("q"), world.ready("dead-0")), (0, 1 + LETTERS as u64));
+}
+
+/// Or ever more would wait, all of it in memory.
+#[test]
+fn publishers_wait_until_what_they_push_out_has_gone_on() {
+    let mut world = world(false);
+    world.declare("q", &[("x-max-length", Value::I32(1)), arguments()[0]]);
+    world.declare(
+        "narrow",
+        &[("x-max-length", Value::I32(1)), ("x-dead-letter-exchange", Value::text("amq.topic"))],
+    );
+    let told = Arc::new(AtomicUsize::new(0));
+    let listener = Arc::clone(&told);
+    world.broker.listen_to_relief(Arc::new(move || {
+        listener.fetch_add(1, Ordering::Relaxed);
+    }));
+    let publish = |world: &mut World, queue: &str, count: usize| {
+        world.session.begin(Millis(world.now));
+        for _ in 0..count {
+            world.stage("", queue, Properties::default(), "");
+        }
+        world.session.flush(&mut Vec::new());
+        world.session.finish();
+        world.session.outruns_dead_letters()
+    };
+    assert!(!publish(&mut world, "narrow", 5000));
+    assert!(!publish(&mut world, "q", 10));
+    assert!(publish(&mut world, "q", LETTERS));
+    // Others have nothing to do with it.
+    assert!(!publish(&mut world, "narrow", 10));
+    assert!(publish(&mut world, "q", 1));
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+    let mut ticks = 0;
+    while world.session.outruns_dead_letters() {
+        let _ = world.tick();
+        ticks += 1;
+    }
+    assert!(told.load(Ordering::Relaxed) >= ticks / 2, "{ticks}");
+    assert!(!publish(&mut world, "q", 1));
+}
+
+/// The keys of a message route it once each, so that their number does not multiply what a letter takes.
+#[test]
+fn a_letter_with_many_keys_takes_no_more_than_one_with_one() {
+    let mut world = World::new();
+    world.declare_exchange("wide", "direct");
+    world.declare("dead", &[]);
+    for number in 0..8000 {
+        let arguments = table(&[("number", Value::I32(number))]);
+        let queue = leveret_engine::DestinationName::Queue("dead");
+        world.session.bind("wide", queue, "k", arguments.as_table()).unwrap();
+    }
+    world.declare("q", &arguments());
+    let keys = (0..1000).fold(ArrayBuilder::new(), |keys, _| keys.push("k")).build();
+    let headers = table(&[("CC", keys.as_array().into())]);
+    let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+    for number in 0..40 {
+        world.stage("", "q", properties, &number.to_string());
+    }
+    world.session.flush(&mut Vec::new());
+    let got: Vec<_> = (0..40).map(|_| world.get("q").unwrap()).collect();
+    world.settle(Settlement::Discard, got);
+    assert!((26..=40).contains(&world.ready("dead")), "{}", world.ready("dead"));
+}
