@@ -4,6 +4,7 @@ use super::portion::{TURN, TURN_BYTES, TURN_PLACES};
 use crate::fixed_limit::{Figure, FixedLimit};
 
 /// For the page of the settings.
+#[expect(clippy::cast_possible_truncation, reason = "some megabytes")]
 pub const FIXED_LIMITS: &[FixedLimit] = &[FixedLimit {
     limit: "dead letters of a turn, and delayed messages that are due",
     value: "{}, of {}, that go to {} queues or take as long to find theirs",

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use leveret_auth::Backends;
-use leveret_broker::{Broker, BrokerOptions};
+use leveret_broker::{Broker, BrokerOptions, DeclareExchange, DeclareQueue, Session, Turn};
 use leveret_codec::{
-    Frame, Method, PROTOCOL_HEADER, TableBuf, basic, channel, connection, encode_content, queue,
-    split,
+    Frame, Method, PROTOCOL_HEADER, TableBuf, TableBuilder, basic, channel, connection,
+    encode_content, queue, split,
 };
+use leveret_engine::DestinationName;
 use leveret_store::{MemDisk, StoreOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -140,4 +141,69 @@ async fn without_one_the_same_client_is_served() {
     let (context, got) = serve_client(&work(), false).await;
     assert!(last_method(&got).starts_with("BasicGetOk"), "{}", last_method(&got));
     assert_eq!(context.broker.connections().len(), 0);
+}
+
+/// Each message pushes the one before out of `q`, from where it has a long way to go.
+fn long_way(context: &Context) {
+    let user = context.broker.access().user("guest").unwrap();
+    let mut session = Session::open(&context.broker, user, "/", "test".into(), None).unwrap();
+    session.begin(clock::now());
+    let none = TableBuf::default();
+    let wide = DeclareExchange {
+        name: "wide",
+        kind: "fanout",
+        durable: false,
+        auto_delete: false,
+        internal: false,
+        arguments: none.as_table(),
+    };
+    session.declare_exchange(wide).unwrap();
+    let dead_lettering =
+        TableBuilder::new().put("x-max-length", 1).put("x-dead-letter-exchange", "wide").build();
+    for (name, arguments) in [("q", &dead_lettering), ("dead", &none)] {
+        let queue = DeclareQueue {
+            name,
+            durable: false,
+            exclusive: false,
+            auto_delete: false,
+            arguments: arguments.as_table(),
+        };
+        session.declare_queue(queue).unwrap();
+    }
+    for number in 0..8_000 {
+        let (to, key) = (DestinationName::Queue("dead"), number.to_string());
+        session.bind("wide", to, &key, none.as_table()).unwrap();
+    }
+    session.close(usize::MAX);
+}
+
+/// Or ever more would wait, in memory. It ends as well when the broker has the time.
+#[tokio::test]
+async fn nothing_is_read_from_a_publisher_that_outruns_its_dead_letters() {
+    const MESSAGES: u64 = 1_000;
+    let (context, writer, _client) = stage().await;
+    long_way(&context);
+    let mut says = handshake();
+    channel::Open {}.encode_frame(1, &mut says);
+    for _ in 0..MESSAGES {
+        basic::Publish { exchange: "", routing_key: "q", mandatory: false, immediate: false }
+            .encode_frame(1, &mut says);
+        encode_content(1, &[0, 0], b"", 131_072, &mut says);
+    }
+    let reader = Reader::Scripted(Box::new(Client { says: Cursor::new(says), panics: false }));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
+    let peer = Peer { address, local: address, tls: None, certificate: None };
+    let guest = context.admission.admit(address.ip(), &context.amqp).unwrap();
+    let stop = CancellationToken::new();
+    let served = tokio::spawn(serve((reader, writer), peer, guest, Arc::clone(&context), stop));
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!served.is_finished());
+    let (broker, mut turn) = (&context.broker, Turn::new());
+    while broker.dead_letter_counts().dead_lettered.max_length < MESSAGES - 1 {
+        let _ = broker.tick(clock::now(), &mut turn);
+        tokio::task::yield_now().await;
+    }
+    served.await.unwrap();
 }
