@@ -309,12 +309,13 @@ impl<'a> Target<'a> {
     fn finish(&mut self) -> Result<(), BackupError> {
         self.sync(&self.journal)?;
         self.sync(&self.dir)?;
+        if let Some(mark) = &self.mark {
+            self.remove(mark)?;
+        }
         // From here on it is whole, and stays whatever happens: without its mark nothing tells a part of it.
+        self.mark = None;
         self.files.clear();
         self.folders.clear();
-        if let Some(mark) = self.mark.take() {
-            self.remove(&mark)?;
-        }
         self.sync(&self.dir)?;
         folders::sync_name(self.disk, &self.dir).map_err(refused("sync the name of", &self.dir))
     }
