@@ -172,6 +172,9 @@ fn a_backup_that_fails_leaves_nothing_of_it() {
         batch.define(&[put(1)]);
         batch.message(&[1], &[&[7; 3000]]);
         block_on(store.durable(store.append(&mut batch).last));
+        while disk.open(Path::new("/data/definitions.redb")).is_err() {
+            thread::yield_now();
+        }
         disk.fail_after(operation, at);
         let made = store.backup(target);
         store.close();
@@ -185,7 +188,7 @@ fn a_backup_that_fails_leaves_nothing_of_it() {
         let is_whole = opened.is_ok_and(|(_, recovered)| count(&recovered) == 1);
         assert!(is_whole, "{operation:?} {at}: {made:?} {left:?}");
     }
-    assert!(failures > 20, "{failures}");
+    assert!(failures > 14, "{failures}");
 }
 
 #[test]
