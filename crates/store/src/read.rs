@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    iter::Peekable,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use crate::{
     map::{Map, Mark, MovedStretch, Stretch},
     read_buffer::ReadBuffers,
     record::{Entry, Record},
-    salvage,
+    salvage::{self, Run},
     segment::Segment,
     unit::{self, UnitHeader},
     unreadable::Unreadable,
@@ -285,8 +286,15 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
                 continue;
             }
             is_sure = body.is_some_and(|body| header.counts(body));
-            if !is_sure && body.is_some_and(|body| salvage::from_body(&header, body).is_empty()) {
-                return walk;
+            if let Some(body) = body
+                && !is_sure
+            {
+                if !take_whole(&header, body, &mut wanted, &mut walk.found) {
+                    return walk;
+                }
+                let _ = reader.bytes(header.length);
+                lsn = header.last().saturating_add(1);
+                continue;
             }
             (lsn, left) = (header.first, header.count);
             continue;
@@ -300,9 +308,19 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
         };
         let Some(record) = record else {
             let next = salvage::behind(rest, 0, false).filter(|_| !is_wanted);
-            let Some(next) = next.and_then(|next| rest.get(next..)) else { return walk };
-            reader = Reader(next);
-            (lsn, left) = (lsn + 1, left - 1);
+            if let Some(next) = next.and_then(|next| rest.get(next..)) {
+                reader = Reader(next);
+                (lsn, left) = (lsn + 1, left - 1);
+                continue;
+            }
+            // Its length leads nowhere, or to the end of its unit: that is where the next one begins.
+            let body = last.and_then(|last| before_unit_behind(rest, salt, last));
+            let part = UnitHeader { first: lsn, count: left, ..UnitHeader::default() };
+            if !body.is_some_and(|body| take_whole(&part, body, &mut wanted, &mut walk.found)) {
+                return walk;
+            }
+            reader = Reader(rest.get(body.map_or(0, <[u8]>::len)..).unwrap_or_default());
+            (lsn, left) = (part.last().saturating_add(1), 0);
             continue;
         };
         if is_wanted && let Some(Entry::Message { payload, .. }) = record.entry() {
@@ -313,6 +331,38 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
     }
     walk.is_damaged = false;
     walk
+}
+
+/// Adds those of `wanted` that are among what is whole of a unit's records, or the last of them. Answers whether that are
+/// all which should be.
+fn take_whole<'a>(
+    part: &UnitHeader,
+    body: &'a [u8],
+    wanted: &mut Peekable<impl Iterator<Item = u64>>,
+    found: &mut Vec<(u64, &'a [u8])>,
+) -> bool {
+    for Run { first, count, bytes } in salvage::from_body(part, body) {
+        let mut reader = Reader(bytes);
+        for lsn in (first..).take(count as usize) {
+            let record = Record::read(&mut reader);
+            if wanted.next_if_eq(&lsn).is_some()
+                && let Some(Entry::Message { payload, .. }) =
+                    record.and_then(|record| record.entry())
+            {
+                found.push((lsn, payload));
+            }
+        }
+    }
+    wanted.peek().is_none_or(|wanted| *wanted > part.last())
+}
+
+/// What stands in front of the unit that follows the one whose last record is `last`.
+fn before_unit_behind(bytes: &[u8], salt: u64, last: u64) -> Option<&[u8]> {
+    let is_it = |at: &usize| {
+        let header = bytes.get(*at..).and_then(UnitHeader::decode);
+        header.is_some_and(|header| header.salt == salt && header.previous == last)
+    };
+    bytes.get(..(0..bytes.len()).step_by(8).find(is_it)?)
 }
 
 /// Messages that are lost because of a damage, or since they could not be read for too long.

@@ -120,6 +120,30 @@ fn a_damaged_message_costs_no_other() {
     assert!(found == messages.into_iter().collect::<Vec<_>>());
 }
 
+/// Nor of a unit that has a mark in its middle, by its last record or by a length, which leads nowhere then.
+#[test]
+fn what_is_damaged_of_a_unit_hides_nothing_behind_it() {
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    let record = 16 + 16 + 1000;
+    for (large, damaged) in [(40, 39), (40, 36), (10, 9), (10, 4)] {
+        // In the body, and in either end of the length.
+        for (byte, bit) in [(500, 3), (8, 4), (13, 6)] {
+            let disk = SimDisk::new(1);
+            let store = open(&disk);
+            let mut messages = BTreeMap::new();
+            let units = [vec![vec![1000; large]], vec![vec![100]; 50], vec![vec![1000]; 50]];
+            fill(&store, &units.concat(), &mut messages);
+            let every: Vec<Lsn> = messages.keys().copied().collect();
+            assert!(disk.flip_bit(path, (64 + 64 + damaged * record + byte) as u64, bit));
+            messages.remove(&every[damaged]);
+            let found = read(&store, &every);
+            let lost = every.iter().filter(|lsn| !found.iter().any(|(found, _)| found == *lsn));
+            let lost: Vec<usize> = lost.map(|lsn| every.binary_search(lsn).unwrap_or(0)).collect();
+            assert!(found.into_iter().eq(messages), "{large}, {damaged}, {byte}: {lost:?}");
+        }
+    }
+}
+
 #[test]
 fn what_the_disk_put_in_the_wrong_place_is_not_taken_for_what_was_there() {
     let unit = 64 + 16 + 16 + 1000;
