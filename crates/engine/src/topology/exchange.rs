@@ -387,7 +387,7 @@ impl Exchange {
         mut found: impl FnMut(BindingId),
     ) -> Result<(), TooManySteps> {
         let Routable { keys, properties, drawn } = message.message;
-        steps.take(keys.len())?;
+        keys.iter().try_for_each(|key| steps.look(1, key))?;
         let Search { walk, lists } = search;
         empty(lists);
         let has_copies = keys.len() > 1;

@@ -4,8 +4,8 @@
 const COMPARED_PER_STEP: usize = 256;
 
 /// Counts steps on the way of a message: looks with one of its keys at an exchange, or at a node of a
-/// topic exchange's patterns, or comparisons of its headers with bindings. They can be made to be many
-/// more than there are bindings, and so have a bound.
+/// topic exchange's patterns, more of them for a long one, or comparisons of its headers with bindings.
+/// They can be made to be many more than there are bindings, and so have a bound.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     taken: usize,
@@ -54,6 +54,14 @@ impl Steps {
     pub(super) const fn take(&mut self, steps: usize) -> Result<(), TooManySteps> {
         self.taken = self.taken.saturating_add(steps);
         if self.taken > self.max { Err(TooManySteps(self.max)) } else { Ok(()) }
+    }
+
+    /// Counts looks for a key, or a word of one, that are about to be taken: each goes through all of its bytes.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub(super) const fn look(&mut self, looks: usize, text: &str) -> Result<(), TooManySteps> {
+        self.take(looks.saturating_mul(1 + text.len() / COMPARED_PER_STEP))
     }
 
     /// Counts bindings, exchanges or queues that are looked at one by one.

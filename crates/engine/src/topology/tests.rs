@@ -314,6 +314,23 @@ fn bindings_are_looked_at_once_however_many_keys_lead_to_them() {
     }
 }
 
+/// Each exchange on the way goes through all bytes of each key, and those of `CC` may be as long as a frame.
+#[test]
+fn long_keys_take_more_steps() {
+    let kinds = [ExchangeKind::Direct, ExchangeKind::ModulusHash, ExchangeKind::ConsistentHash];
+    for kind in kinds {
+        let mut topology = topology([exchange("x", kind)]);
+        bind(&mut topology, "x", "q0", "1");
+        let (long, mut routes) = ("k".repeat(100_000), RouteSet::new());
+        let message =
+            Routable { keys: &["1", &long], properties: &Properties::default(), drawn: 0 };
+        topology.set_steps_max(1 + 391);
+        assert_eq!(topology.route("x", message, &mut routes), Ok(()), "{kind}");
+        topology.set_steps_max(391);
+        assert_eq!(topology.route("x", message, &mut routes), Err(TooManySteps(391)), "{kind}");
+    }
+}
+
 #[test]
 fn kinds_have_their_names() {
     for kind in ExchangeKind::ALL {

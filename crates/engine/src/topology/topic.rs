@@ -171,13 +171,13 @@ impl TopicIndex {
         reached.push(ROOT);
         for word in words(key) {
             next.clear();
-            steps.take(reached.len())?;
+            steps.look(reached.len(), word)?;
             for &id in reached.iter() {
                 let node = self.node(id);
                 self.enter_many(node, many, repeated, &mut found);
                 self.follow(id, node, word, next);
             }
-            steps.take(many.len())?;
+            steps.look(many.len(), word)?;
             for &id in many.iter() {
                 self.follow(id, self.node(id), word, next);
             }

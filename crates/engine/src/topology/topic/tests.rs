@@ -101,6 +101,19 @@ fn steps_have_a_bound() {
     assert_eq!(walk(1), Err(TooManySteps(1)));
 }
 
+/// It is gone through with each look.
+#[test]
+fn a_long_word_takes_more_steps() {
+    let (index, _) = index_of(&["#.a", "#.b.a"]);
+    let walk = |steps_max| {
+        let (word, mut steps) = ("w".repeat(1000), Steps::up_to(steps_max));
+        index.for_each_match(&word, &mut Scratch::default(), &mut steps, |_| {})
+    };
+    // The root and its `#`.
+    assert_eq!(walk(8), Ok(()));
+    assert_eq!(walk(7), Err(TooManySteps(7)));
+}
+
 proptest! {
     #![proptest_config(histories(2_000))]
 
