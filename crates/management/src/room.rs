@@ -7,12 +7,16 @@ use leveret_server::{Budget, Part};
 use crate::answer::Failure;
 
 /// What one request takes; given back when it is dropped.
-pub(crate) struct Room(Part);
+pub(crate) struct Room {
+    part: Part,
+    /// It was alone when it came to take more than there is room for.
+    has_turn: bool,
+}
 
 impl Room {
     /// Nothing yet.
     pub(crate) fn of(budget: &Arc<Budget>) -> Self {
-        Self(Part::of(budget))
+        Self { part: Part::of(budget), has_turn: false }
     }
 
     /// It takes so many bytes now.
@@ -21,34 +25,37 @@ impl Room {
     /// 503 when others leave no room for that, 400 when there is never so much.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Failure> {
         self.hold(bytes);
-        if bytes > self.0.budget().max() {
+        if bytes > self.part.budget().max() {
             return Err(Failure::TooLarge);
         }
         if self.is_enough() { Ok(()) } else { Err(Failure::no_room()) }
     }
 
-    /// It takes so many bytes now, or more than there is room for while nobody else takes anything.
+    /// It takes so many bytes now, or more than there is room for if nobody else took anything when it came to
+    /// that: so one does at a time, whatever others take of their shares from then on.
     ///
     /// # Errors
     /// 503 when others leave no room for that.
     pub(crate) fn claim(&mut self, bytes: u64) -> Result<(), Failure> {
         self.hold(bytes);
-        if self.is_enough() || self.is_alone() { Ok(()) } else { Err(Failure::no_room()) }
+        let is_enough = self.is_enough();
+        self.has_turn |= !is_enough && self.is_alone();
+        if is_enough || self.has_turn { Ok(()) } else { Err(Failure::no_room()) }
     }
 
     /// So many bytes are there already, whether there is room or not.
     pub(crate) fn hold(&mut self, bytes: u64) {
-        self.0.set(bytes);
+        self.part.set(bytes);
     }
 
     /// Whether nobody else takes anything.
     pub(crate) fn is_alone(&self) -> bool {
-        self.0.is_alone()
+        self.part.is_alone()
     }
 
     /// Whether it may keep what it takes.
     pub(crate) fn is_enough(&self) -> bool {
-        self.0.is_within_share()
+        self.part.is_within_share()
     }
 }
 
@@ -155,6 +162,24 @@ mod tests {
         let messages = json_of(answer).await;
         let first = |message: &Value| message["payload"].as_str().unwrap().chars().next();
         messages.as_array().unwrap().iter().filter_map(first).collect()
+    }
+
+    /// Many claims of one list, that is, among requests of others.
+    #[test]
+    fn who_takes_more_than_there_is_room_for_goes_on_whatever_others_take() {
+        let budget = Arc::new(Budget::new(1000));
+        let [mut long, mut other] = [(); 2].map(|()| Room::of(&budget));
+        assert_eq!(long.claim(900), Ok(()));
+        assert_eq!(long.claim(1500), Ok(()));
+        assert_eq!(other.take(100), Ok(()));
+        assert_eq!(long.claim(1600), Ok(()));
+        assert_eq!(long.claim(3000), Ok(()));
+        // It has its turn when it is alone.
+        assert_eq!(other.claim(1100), Err(Failure::no_room()));
+        drop(long);
+        assert_eq!(other.claim(1100), Ok(()));
+        let mut late = Room::of(&budget);
+        assert_eq!(late.claim(1000), Err(Failure::no_room()));
     }
 
     #[tokio::test]
