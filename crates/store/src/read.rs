@@ -307,14 +307,15 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
             Record::read(&mut reader)
         };
         let Some(record) = record else {
-            let next = salvage::behind(rest, 0, false).filter(|_| !is_wanted);
+            // A damaged length may lead to a record of a unit behind this one.
+            let body = last.and_then(|last| before_unit_behind(rest, salt, last));
+            let next = salvage::behind(body.unwrap_or(rest), 0, false).filter(|_| !is_wanted);
             if let Some(next) = next.and_then(|next| rest.get(next..)) {
                 reader = Reader(next);
                 (lsn, left) = (lsn + 1, left - 1);
                 continue;
             }
-            // Its length leads nowhere, or to the end of its unit: that is where the next one begins.
-            let body = last.and_then(|last| before_unit_behind(rest, salt, last));
+            // It leads nowhere, or to the end of its unit: that is where the next one begins.
             let part = UnitHeader { first: lsn, count: left, ..UnitHeader::default() };
             if !body.is_some_and(|body| take_whole(&part, body, &mut wanted, &mut walk.found)) {
                 return walk;

@@ -144,6 +144,23 @@ fn what_is_damaged_of_a_unit_hides_nothing_behind_it() {
     }
 }
 
+/// Behind the last records of its unit and the header of the next one.
+#[test]
+fn a_length_that_leads_to_a_record_of_another_unit_is_not_believed() {
+    let path = Path::new("/data/journal/0000000000000001.seg");
+    let (count, record) = (1000, 16 + 16 + 32);
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let mut messages = BTreeMap::new();
+    fill(&store, &[vec![vec![32; count]], vec![vec![100]; 5]].concat(), &mut messages);
+    let every: Vec<Lsn> = messages.keys().copied().collect();
+    let damaged = count - 2;
+    // 128 more: the last record, and a header of a unit.
+    assert!(disk.flip_bit(path, (64 + 64 + damaged * record + 8) as u64, 7));
+    messages.remove(&every[damaged]);
+    assert!(read(&store, &every).into_iter().eq(messages));
+}
+
 #[test]
 fn what_the_disk_put_in_the_wrong_place_is_not_taken_for_what_was_there() {
     let unit = 64 + 16 + 16 + 1000;
