@@ -78,8 +78,12 @@ impl Run {
                     }
                 }
                 Entry::Returned { queue, returns } => {
-                    let returns = returns.map(|(lsn, deliveries)| (lsn, Some(deliveries)));
-                    self.queues.entry(queue).or_default().extend(returns);
+                    let queue = self.queues.entry(queue).or_default();
+                    for (lsn, deliveries) in returns {
+                        // What is settled stays so: whoever gave it back may tell of it late.
+                        let said = queue.entry(lsn).or_insert(Some(deliveries));
+                        *said = said.map(|_| deliveries);
+                    }
                 }
                 _ => {}
             }
@@ -143,6 +147,20 @@ mod tests {
         let mut units = vec![unit(100, 3..4), unit(101, 1..2), unit(105, 7..9)];
         join(&mut units, &[]);
         assert_eq!(settled(&units), [(105, 4)]);
+    }
+
+    /// The turn that gave a message back may end behind the one in which another consumer acknowledged it.
+    #[test]
+    fn what_is_settled_is_not_given_back_later() {
+        let mut late = Batch::new();
+        late.returned(1, &[(Lsn(7), 1), (Lsn(8), 1)]);
+        let digest = late.digest.clone().finalize();
+        let late =
+            Unit { first: 101, count: late.count, digest, at: 0, body: Body::Own(late.bytes) };
+        let mut run = Run::default();
+        assert!(run.take(&unit(100, 7..8), &[]) && run.take(&late, &[]));
+        let said: Vec<_> = run.queues[&1].iter().map(|(lsn, said)| (*lsn, *said)).collect();
+        assert_eq!(said, [(7, None), (8, Some(1))]);
     }
 
     /// A purge may settle a hundred million: it is not written out.
