@@ -89,7 +89,7 @@ struct DepartedValue {
 }
 
 impl Broker {
-    /// Marks what is dying of a queue that goes: in the turn's records, and where that are many before, in
+    /// Marks what is dying of a queue that goes: in the turn's records, and where many died in turns before that, in
     /// units of their own. Answers what has to be recorded in the unit that deletes the queue.
     ///
     /// Nobody knows how many they are, and one unit for all would have to find its space at once, on a disk
@@ -97,7 +97,7 @@ impl Broker {
     pub(crate) fn mark_dying(&self, queue: QueueId, turn: &mut Turn) -> Option<Definition> {
         let departed = turn.departed.iter_mut().find(|departed| departed.queue == queue)?;
         let (mut marks, mut records, mut last) = (Vec::new(), Batch::new(), None);
-        let mut mark = |place: DyingPlace| {
+        for place in self.postponed.lock().places(queue) {
             if marks.len() == PORTION {
                 records.returned(queue.0, &marks);
                 self.store().append(&mut records);
@@ -105,10 +105,13 @@ impl Broker {
             }
             marks.push((place.lsn, place.reason.departed_mark()));
             last = Some(place.source);
-        };
-        self.postponed.lock().places(queue).for_each(&mut mark);
+        }
+        // Behind what the turn's records say of them: they may have been returned, and died of that.
         let now = turn.dead.iter().filter(|death| death.source.queue == queue);
-        now.filter_map(DyingPlace::of).for_each(mark);
+        for place in now.filter_map(DyingPlace::of) {
+            marks.push((place.lsn, place.reason.departed_mark()));
+            last = Some(place.source);
+        }
         turn.records.returned(queue.0, &marks);
         // A policy may have changed while they waited. After a crash the last word counts, as it
         // does for messages that die again in a queue that is still there.
