@@ -12,6 +12,7 @@ pub(crate) struct RememberedMemory {
     /// Above this each may take an even share; twice that is the most.
     max: u64,
     taken: AtomicU64,
+    /// Those that remember anything.
     deduplicators: AtomicU64,
     forgotten: AtomicU64,
     /// That there was no room has been said.
@@ -49,6 +50,8 @@ impl RememberedMemory {
 
     fn changed(&self, before: u64, now: u64) {
         self.taken.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+        let deduplicator = u64::from(now > 0).wrapping_sub(u64::from(before > 0));
+        self.deduplicators.fetch_add(deduplicator, Ordering::Relaxed);
     }
 
     fn forgot(&self, values: u64) {
@@ -81,7 +84,6 @@ pub(crate) struct Rememberer {
 
 impl Rememberer {
     pub(crate) fn new(settings: Deduplication, memory: &Arc<RememberedMemory>) -> Self {
-        memory.deduplicators.fetch_add(1, Ordering::Relaxed);
         Self { deduplicator: Deduplicator::new(settings), memory: Arc::clone(memory), counted: 0 }
     }
 
@@ -106,7 +108,6 @@ impl Rememberer {
 impl Drop for Rememberer {
     fn drop(&mut self) {
         self.memory.changed(self.counted, 0);
-        self.memory.deduplicators.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -151,11 +152,14 @@ mod tests {
     fn all_that_is_remembered_has_a_bound() {
         let max = SIZE as u64 * Deduplicator::BYTES_OF_VALUE / 4;
         let memory = Arc::new(RememberedMemory::new(max));
+        // Those that remember nothing have no share.
+        let _empty: Vec<Rememberer> = (0..1000).map(|_| rememberer(&memory)).collect();
         let mut idle = rememberer(&memory);
         for id in 0..SIZE {
             assert!(admits(&mut idle, id));
         }
         assert!(memory.forgotten() > 0);
+        assert!(!admits(&mut idle, SIZE - SIZE / 10));
         // What came last is known, and what came first has gone.
         assert!(!admits(&mut idle, SIZE - 1) && admits(&mut idle, 0));
         let mut others: Vec<Rememberer> = (0..8).map(|_| rememberer(&memory)).collect();
