@@ -245,6 +245,8 @@ impl Driver {
             if let Room::Never = self.wait_for_room().await {
                 return;
             }
+            // The login may have ended meanwhile.
+            self.take_leave().await;
             match self.read().await {
                 Ok(Input::Bytes | Input::Expired) => {}
                 Ok(Input::Stop) => {
@@ -372,6 +374,9 @@ impl Driver {
                 () = relieved => {}
                 () = self.writer_gone.cancelled() => return Room::Never,
                 () = self.told.cancelled() => return Room::Found,
+                () = self.control.permissions_change() => {
+                    self.connection.check_permissions(clock::now());
+                }
                 () = until(self.expiry()) => {}
             }
         }
