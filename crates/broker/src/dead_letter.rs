@@ -37,7 +37,7 @@ pub(crate) use self::kept::{KeptLetters, Obstacle, Past};
 use self::letter::Letter;
 use self::portion::{Load, PORTION_BYTES, TURN, TURN_BYTES, take_portion};
 use self::postponed::Lot;
-pub(crate) use self::postponed::Postponed;
+pub(crate) use self::postponed::{Behind, Postponed};
 pub(crate) use self::reading::{Found, Unread, with_messages};
 use self::router::Router;
 use crate::broker::Broker;
@@ -206,14 +206,19 @@ impl Broker {
         has_progress && do_wait
     }
 
-    /// Whether dead letters of these queues wait for their turn. While they wait for the disk nobody is to wait
-    /// for them.
-    pub(crate) fn has_dead_letters_to_go(&self, queues: &[QueueId]) -> bool {
-        if queues.is_empty() || self.is_journal_short() {
+    /// Whether dead letters of this queue wait for their turn.
+    pub(crate) fn has_dead_letters_to_go(&self, queue: QueueId) -> bool {
+        !self.is_journal_short() && self.postponed.lock().has_waiting(queue)
+    }
+
+    /// Whether some of these dead letters still wait for their turn. While they wait for the disk nobody is to
+    /// wait for them.
+    pub(crate) fn are_to_go(&self, letters: &[Behind]) -> bool {
+        if letters.is_empty() || self.is_journal_short() {
             return false;
         }
         let postponed = self.postponed.lock();
-        queues.iter().any(|queue| postponed.has_waiting(*queue))
+        letters.iter().any(|behind| postponed.is_to_go(*behind))
     }
 
     /// Dead-letters what no queue has any more.

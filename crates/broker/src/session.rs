@@ -283,9 +283,10 @@ impl Session {
     }
 
     /// Whether what died since [`begin`](Self::begin) waits as a dead letter, for more than one turn has room for:
-    /// whoever published what pushed it out of its queue has to wait as well, or ever more would wait, in memory.
+    /// whoever published what pushed it out of its queue, or rejected it, has to wait as well, or ever more would
+    /// wait, in memory.
     pub fn outruns_dead_letters(&self) -> bool {
-        self.broker.has_dead_letters_to_go(&self.turn.behind)
+        self.broker.are_to_go(&self.turn.behind)
     }
 
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned

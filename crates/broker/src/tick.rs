@@ -54,7 +54,7 @@ impl Broker {
             let due = self.agenda.lock().take_due(now);
             let Some(queue) = due else { break };
             let Some(queue) = queue.upgrade() else { continue };
-            if self.has_dead_letters_to_go(&[queue.id]) {
+            if self.has_dead_letters_to_go(queue.id) && !queue.has_retries_due(now) {
                 put_off.push(queue);
             } else {
                 queue.look(turn, self.store());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use leveret_engine::{AnyEntry, Effect, Entry, Millis, QueueId};
 use leveret_store::{Batch, Lsn, Store};
 
-use crate::dead_letter::{Death, DeathsByReason, Departed, Reason};
+use crate::dead_letter::{Behind, Death, DeathsByReason, Departed, Reason};
 use crate::firehose::TracedDelivery;
 use crate::queue::SharedQueue;
 use crate::subscriber::Subscriber;
@@ -37,8 +37,8 @@ pub struct Turn {
     pub(crate) dead: Vec<Death<AnyEntry>>,
     /// Dead letters that waited have gone on in the last tick: it is the turn of others.
     pub(crate) has_gone_on: bool,
-    /// Queues of which some that died since it [began](Self::begin) have to wait.
-    pub(crate) behind: Vec<QueueId>,
+    /// What died since it [began](Self::begin) and has to wait.
+    pub(crate) behind: Vec<Behind>,
     /// Deleted queues of which messages may be dying.
     pub(crate) departed: Vec<Departed>,
     /// What died in queues that don't.

@@ -424,9 +424,9 @@ impl Connection {
         self.has_published && self.session.as_ref().is_some_and(Session::piles_up)
     }
 
-    /// Whether the last turn published more than the way of the dead letters that this made has room for.
+    /// Whether the last turn had more die than the way of dead letters has room for.
     pub(crate) fn outruns_dead_letters(&self) -> bool {
-        self.has_published && self.session.as_ref().is_some_and(Session::outruns_dead_letters)
+        self.session.as_ref().is_some_and(Session::outruns_dead_letters)
     }
 
     /// Tells the client, if it can hear it, that nothing is read from it, and why, in RabbitMQ's

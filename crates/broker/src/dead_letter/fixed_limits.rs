@@ -10,5 +10,5 @@ pub const FIXED_LIMITS: &[FixedLimit] = &[FixedLimit {
     value: "{}, of {}, that go to {} queues or take as long to find theirs",
     figures: &[Figure::Count(TURN), Figure::Bytes(TURN_BYTES as usize), Figure::Count(TURN_PLACES)],
     why: "one may go to thousands of queues: the rest has further turns, and whoever publishes what pushes them out \
-          of their queue waits for that",
+          of their queue, or rejects them, waits for that",
 }];

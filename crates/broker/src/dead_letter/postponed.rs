@@ -23,6 +23,8 @@ pub(crate) struct Postponed {
     order: VecDeque<QueueId>,
     /// What those that wait take in memory with their messages, about, in bytes.
     memory: u64,
+    /// How many have ever lined up.
+    pushed: i64,
     /// Deleted queues whose places cannot be dropped yet.
     pub(crate) departed: Vec<Departed>,
 }
@@ -34,6 +36,17 @@ struct Source {
     held: Option<Vec<DyingPlace>>,
     /// Its messages could not be read when that was tried last; not before this time again.
     unread_until: Option<Millis>,
+    /// How many have lined up, and how many were taken and not put back. Both from where the count of all
+    /// stood when there were none: no [`Behind`] of before is met again.
+    pushed: i64,
+    popped: i64,
+}
+
+/// What died in a queue up to now, and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    queue: QueueId,
+    pushed: i64,
 }
 
 /// Memory of deaths that wait with their messages, in bytes, beyond which those that are on disk leave
@@ -133,14 +146,14 @@ impl<'a> Lot<'a> {
         deaths.into_iter().rev().for_each(|death| self.deaths.push_front(death.into()));
     }
 
-    /// Has what is left wait. Answers for which queues some of what died waits.
-    pub(super) fn leave(self) -> Vec<QueueId> {
+    /// Has what is left wait. Answers what of it does, by queue.
+    pub(super) fn leave(mut self) -> Vec<Behind> {
         let postponed = self.postponed;
-        let mut queues: Vec<_> = self.held.iter().chain(&self.behind).copied().collect();
+        let mut queues = std::mem::take(&mut self.behind);
+        queues.extend(&self.held);
         drop(self);
         let postponed = postponed.lock();
-        queues.retain(|queue| postponed.has_waiting(*queue));
-        queues
+        queues.into_iter().filter_map(|queue| postponed.behind(queue)).collect()
     }
 
     /// Messages of these could not be read: they rest for a while, and so do all that died in their
@@ -167,8 +180,12 @@ impl Drop for Lot<'_> {
         let mut postponed = self.postponed.lock();
         let mut left: HashMap<QueueId, Line> = HashMap::default();
         for death in self.unread.drain(..).chain(self.deaths.drain(..)) {
-            let line = left.entry(death.source.queue).or_default();
+            let queue = death.source.queue;
+            let line = left.entry(queue).or_default();
             line.push(postponed.cool(death, self.readable));
+            if let Some(source) = postponed.sources.get_mut(&queue) {
+                source.popped -= 1;
+            }
         }
         for queue in &self.held {
             let Some(source) = postponed.sources.get_mut(queue) else { continue };
@@ -201,8 +218,21 @@ impl Postponed {
 
     /// Whether some of what died in this queue waits for its turn, and for nothing else.
     pub(super) fn has_waiting(&self, queue: QueueId) -> bool {
-        let source = self.sources.get(&queue);
-        source.is_some_and(|source| !source.waiting.is_empty() && source.unread_until.is_none())
+        self.behind(queue).is_some()
+    }
+
+    /// What waits of it.
+    fn behind(&self, queue: QueueId) -> Option<Behind> {
+        let source = self.sources.get(&queue)?;
+        let waits = !source.waiting.is_empty() && source.unread_until.is_none();
+        waits.then_some(Behind { queue, pushed: source.pushed })
+    }
+
+    /// Whether some of what waited then still does, for its turn and for nothing else. What has lined up since
+    /// doesn't matter.
+    pub(super) fn is_to_go(&self, Behind { queue, pushed }: Behind) -> bool {
+        self.has_waiting(queue)
+            && self.sources.get(&queue).is_some_and(|source| source.popped < pushed)
     }
 
     /// Has a death wait, behind all others of its queue.
@@ -212,9 +242,11 @@ impl Postponed {
         let source = self.source(&death);
         let was_empty = source.waiting.is_empty();
         source.waiting.push(death);
+        source.pushed += 1;
         if was_empty {
             self.order.push_back(queue);
         }
+        self.pushed += 1;
     }
 
     /// A death as it waits: without its message, if too many have theirs.
@@ -266,6 +298,7 @@ impl Postponed {
                 let most = TURN - deaths.len();
                 let of_queue: Vec<_> =
                     std::iter::from_fn(|| source.waiting.pop()).take(most).collect();
+                source.popped += i64::try_from(of_queue.len()).unwrap_or(i64::MAX);
                 for death in of_queue {
                     self.memory -= hot_memory(&death);
                     self.hold(&death, held);
@@ -295,7 +328,9 @@ impl Postponed {
     }
 
     fn source(&mut self, death: &Death<AnyEntry>) -> &mut Source {
-        self.sources.entry(death.source.queue).or_default()
+        let (pushed, popped) = (self.pushed, self.pushed);
+        let source = || Source { pushed, popped, ..Source::default() };
+        self.sources.entry(death.source.queue).or_insert_with(source)
     }
 }
 

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use super::history::{self, Circle, Event};
 use super::letter::Letter;
-use super::postponed::{Lot, Postponed, WAITING_BYTES};
+use super::postponed::{Behind, Lot, Postponed, WAITING_BYTES};
 use super::{DeadLettering, Death, Onward, Reason, TURN};
 use crate::annotations::Annotations;
 
@@ -104,6 +104,40 @@ fn turns_do_not_overtake_each_other() {
     drop(rest);
     assert!(postponed.lock().is_empty());
     assert_eq!(numbers(&Lot::of(&postponed, deaths(1, 0..1), Lsn(0))), [(1, 0)]);
+}
+
+/// Others may have more die in a queue for ever.
+#[test]
+fn nobody_waits_for_what_lined_up_later() {
+    let postponed = Mutex::new(Postponed::default());
+    let is_to_go = |behind: &[Behind]| {
+        let postponed = postponed.lock();
+        behind.iter().any(|behind| postponed.is_to_go(*behind))
+    };
+    let take = |count: usize| {
+        let mut lot = Lot::next_of(&postponed, NOW, Lsn(0), |_| true);
+        lot.deaths.drain(..count);
+    };
+    let turn = TURN as u64;
+    // Of the first three remain, which go back in front of the two for which there was no room.
+    let mut lot = Lot::of(&postponed, deaths(1, 0..turn + 2), Lsn(0));
+    lot.deaths.drain(..TURN - 3);
+    let first = lot.leave();
+    let second = Lot::of(&postponed, deaths(1, turn + 2..turn + 4), Lsn(0)).leave();
+    assert!(is_to_go(&first) && is_to_go(&second));
+    take(4);
+    assert!(is_to_go(&first) && is_to_go(&second));
+    take(1);
+    assert!(!is_to_go(&first) && is_to_go(&second));
+    let third = Lot::of(&postponed, deaths(1, turn + 4..turn + 6), Lsn(0)).leave();
+    take(3);
+    assert!(!is_to_go(&second) && is_to_go(&third));
+    take(1);
+    assert!(postponed.lock().is_empty() && !is_to_go(&third));
+    // A queue that has none for a while begins anew.
+    let _held = Lot::of(&postponed, deaths(1, 0..1), Lsn(0));
+    let later = Lot::of(&postponed, deaths(1, 1..9), Lsn(0)).leave();
+    assert!(is_to_go(&later) && !is_to_go(&first) && !is_to_go(&third));
 }
 
 #[test]

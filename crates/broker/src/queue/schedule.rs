@@ -88,6 +88,11 @@ impl SharedQueue {
         self.dispatch(&mut state, turn);
     }
 
+    /// Whether the delay of a message that is to be tried again is over.
+    pub(crate) fn has_retries_due(&self, now: Millis) -> bool {
+        self.state.lock().machine.next_delayed_at().is_some_and(|at| at <= now)
+    }
+
     /// Has it looked at again, which was due and was not done.
     pub(crate) fn put_off(&self, now: Millis) {
         let mut state = self.state.lock();

@@ -251,6 +251,7 @@ impl Connection {
         }
         let publishes = publishes.into_iter().map(|(prepared, _)| prepared);
         let commit = self.session()?.commit(publishes, &mut groups)?;
+        self.has_published = true;
         self.unblock(unblocked);
         self.reply_at(commit, |out| tx::CommitOk {}.encode_frame(number, out));
         Ok(())
