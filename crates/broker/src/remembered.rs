@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use leveret_codec::Properties;
 use leveret_engine::{Deduplication, Deduplicator, Millis};
 
+use crate::even_shares::EvenShares;
+
 /// What all deduplicators take.
 pub(crate) struct RememberedMemory {
-    /// Above this each may take an even share; twice that is the most.
-    max: u64,
-    taken: AtomicU64,
-    /// Those that remember anything.
-    deduplicators: AtomicU64,
+    shares: EvenShares,
     forgotten: AtomicU64,
     /// That there was no room has been said.
     is_said: AtomicBool,
@@ -21,13 +19,13 @@ pub(crate) struct RememberedMemory {
 
 impl RememberedMemory {
     pub(crate) fn new(max: u64) -> Self {
-        let (taken, deduplicators, forgotten, is_said) = Default::default();
-        Self { max, taken, deduplicators, forgotten, is_said }
+        let (forgotten, is_said) = Default::default();
+        Self { shares: EvenShares::new(max), forgotten, is_said }
     }
 
     /// What they take now, about, in bytes.
     pub(crate) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+        self.shares.taken()
     }
 
     /// Values that were forgotten though they should still be known: there was no room.
@@ -37,21 +35,10 @@ impl RememberedMemory {
 
     /// How many values one may remember that remembers so many.
     fn most(&self, own: usize) -> usize {
-        let taken = self.taken();
-        if taken <= self.max {
-            return usize::MAX;
-        }
-        let sharing = self.deduplicators.load(Ordering::Relaxed).max(1);
-        let share = self.max / sharing / Deduplicator::BYTES_OF_VALUE;
-        let share = usize::try_from(share).unwrap_or(usize::MAX);
-        let most = if taken <= self.max.saturating_mul(2) { share } else { share.min(own) };
+        let Some(share) = self.shares.share() else { return usize::MAX };
+        let share = usize::try_from(share / Deduplicator::BYTES_OF_VALUE).unwrap_or(usize::MAX);
+        let most = if self.shares.is_doubled() { share.min(own) } else { share };
         most.max(Deduplication::SIZE)
-    }
-
-    fn changed(&self, before: u64, now: u64) {
-        self.taken.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
-        let deduplicator = u64::from(now > 0).wrapping_sub(u64::from(before > 0));
-        self.deduplicators.fetch_add(deduplicator, Ordering::Relaxed);
     }
 
     fn forgot(&self, values: u64) {
@@ -94,7 +81,7 @@ impl Rememberer {
         let admits = deduplicator.admits(properties, now);
         let takes = deduplicator.memory();
         if takes != *counted {
-            memory.changed(*counted, takes);
+            memory.shares.changed(*counted, takes);
             *counted = takes;
         }
         let forgotten = deduplicator.take_forgotten();
@@ -107,7 +94,7 @@ impl Rememberer {
 
 impl Drop for Rememberer {
     fn drop(&mut self) {
-        self.memory.changed(self.counted, 0);
+        self.memory.shares.changed(self.counted, 0);
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::{DeleteRefused, SharedQueue, State};
 use crate::agenda::Agenda;
 use crate::broker::BrokerOptions;
-use crate::histories::Histories;
+use crate::even_shares::EvenShares;
 use crate::pager::Pager;
 use crate::stream_work::StreamWork;
 use crate::turn::{Abandoned, Turn};
@@ -20,7 +20,8 @@ pub(crate) struct QueueAgenda {
     /// Streams that have something to do for their readers.
     pub(crate) streams: StreamWork,
     pub(crate) pager: Pager,
-    pub(crate) histories: Histories,
+    /// What recent history exchanges keep.
+    pub(crate) histories: EvenShares,
 }
 
 impl QueueAgenda {
@@ -28,7 +29,7 @@ impl QueueAgenda {
     pub(crate) fn new(options: &BrokerOptions) -> Self {
         let (due, streams) = Default::default();
         let pager = Pager::new(options.message_memory, options.transient_memory);
-        Self { due, streams, pager, histories: Histories::new(options.history_memory) }
+        Self { due, streams, pager, histories: EvenShares::new(options.history_memory) }
     }
 
     /// The queues with a deadline. A leaf among the locks, taken under a queue's.
