@@ -12,13 +12,14 @@ mod channels;
 mod consume;
 mod handshake;
 mod leaving;
+mod peer;
+mod phase;
 mod publish;
 mod settle;
 mod timeouts;
 mod topology;
+mod turn;
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,7 @@ use ahash::HashMap;
 use leveret_auth::Backends;
 use leveret_broker::access::Principal;
 use leveret_broker::{
-    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, TlsAbout,
-    name_in_log, refusal,
+    Broker, Confirmation, ConnectionTraffic, Registration, Session, Shortage, name_in_log, refusal,
 };
 use leveret_codec::{
     AmqpError, Frame, FrameKind, Greeting, Method, PROTOCOL_HEADER, Scope, basic, connection, split,
@@ -40,8 +40,11 @@ use self::asking::Pending;
 use self::handshake::Client;
 pub(crate) use self::handshake::FRAME_MAX_MIN;
 use self::leaving::Leaving;
+pub(crate) use self::peer::Peer;
+use self::phase::Phase;
 use self::settle::{PendingSettlement, Settling};
 use self::topology::Bound;
+pub(crate) use self::turn::{Next, Received};
 use crate::admission::{Admission, Guest};
 use crate::budgets::Budgets;
 use crate::channel::Channel;
@@ -50,8 +53,7 @@ use crate::config::{AmqpConfig, ServerProperties};
 use crate::control::Control;
 use crate::frame_trace;
 use crate::outbox::Outbox;
-use crate::sasl::{Logins, Transport};
-use crate::tls::Certificate;
+use crate::sasl::Logins;
 use crate::uncommitted::Uncommitted;
 use crate::unfinished::Unfinished;
 
@@ -135,78 +137,6 @@ pub(crate) struct Connection {
     is_blocked: bool,
     /// Scratch for the turn.
     confirmations: Vec<Confirmation>,
-}
-
-/// Who is at the other end.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-    pub(crate) local: SocketAddr,
-    /// What protects the connection, if anything does.
-    pub(crate) tls: Option<Arc<TlsAbout>>,
-    /// What the client has shown, until it has logged in.
-    pub(crate) certificate: Option<Box<Certificate>>,
-}
-
-impl Peer {
-    fn transport(&self) -> Transport<'_> {
-        match self.tls {
-            Some(_) => Transport::Tls(self.certificate.as_deref()),
-            None => Transport::Plain,
-        }
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} -> {}", self.address, self.local)
-    }
-}
-
-/// Where a connection stands. The names in RabbitMQ's texts are its `state_name`s.
-enum Phase {
-    /// The protocol header is to come.
-    Greeting,
-    /// start-ok is to come.
-    Starting,
-    /// tune-ok is to come.
-    Tuning,
-    /// open is to come.
-    Opening,
-    Running,
-    /// The broker has sent close: only close and close-ok count.
-    Closing,
-    /// Nothing that comes counts any more.
-    Closed,
-}
-
-/// What the driver does after a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Read more.
-    Read,
-    /// Let others have their turn, then call [`Connection::receive`] again.
-    Yield,
-    /// Wait until this LSN is on disk, then call [`Connection::durable`] and `receive` again.
-    Wait(Lsn),
-    /// Wait until the client has fetched some of its answers, then call `receive` again.
-    Pause,
-    /// Wait until memory and disk space are no longer short, then call `receive` again: a message
-    /// is about to be published.
-    Hold,
-    /// Ask what [`Connection::asking`] says, hand in the answer and call `receive` again.
-    Ask,
-    /// Send what there is and hang up.
-    Close,
-    /// A failed login: wait, send what there is and hang up.
-    Refused,
-}
-
-/// What a turn came to.
-pub(crate) struct Received {
-    /// Bytes of the input that are done with.
-    pub(crate) consumed: usize,
-    pub(crate) next: Next,
 }
 
 impl Connection {
@@ -647,18 +577,6 @@ impl Connection {
     /// Its place in the list of open connections, which it has as long as its session.
     fn registration(&self) -> Result<&Registration, AmqpError> {
         self.registration.as_ref().ok_or_else(|| AmqpError::internal_error("no session"))
-    }
-}
-
-impl Phase {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Greeting | Self::Starting => "starting",
-            Self::Tuning => "tuning",
-            Self::Opening => "opening",
-            Self::Running => "running",
-            Self::Closing | Self::Closed => "closing",
-        }
     }
 }
 

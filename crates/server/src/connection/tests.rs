@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use leveret_broker::{BrokerOptions, DeclareExchange, DeclareQueue, Publish, Resource};
