@@ -23,7 +23,7 @@ pub(crate) struct Postponed {
     order: VecDeque<QueueId>,
     /// What those that wait take in memory with their messages, about, in bytes.
     memory: u64,
-    /// How many have ever lined up.
+    /// How many have ever lined up or gone at once.
     pushed: i64,
     /// Deleted queues whose places cannot be dropped yet.
     pub(crate) departed: Vec<Departed>,
@@ -36,7 +36,7 @@ struct Source {
     held: Option<Vec<DyingPlace>>,
     /// Its messages could not be read when that was tried last; not before this time again.
     unread_until: Option<Millis>,
-    /// How many have lined up, and how many were taken and not put back. Both from where the count of all
+    /// How many have lined up or gone at once, and how many were taken and not put back. Both from where the count of all
     /// stood when there were none: no [`Behind`] of before is met again.
     pushed: i64,
     popped: i64,
@@ -125,13 +125,13 @@ impl<'a> Lot<'a> {
             count += 1;
             bytes += death.entry.bytes();
             if is_ours && are_others_left {
-                postponed.hold(&death, &mut self.held);
+                postponed.go_at_once(&death, &mut self.held);
                 self.deaths.push_back(death);
             } else {
                 first.push(death);
             }
         }
-        first.iter().for_each(|death| postponed.hold(death, &mut self.held));
+        first.iter().for_each(|death| postponed.go_at_once(death, &mut self.held));
         drop(postponed);
         first.into_iter().rev().for_each(|death| self.deaths.push_front(death));
     }
@@ -150,7 +150,7 @@ impl<'a> Lot<'a> {
     pub(super) fn leave(mut self) -> Vec<Behind> {
         let postponed = self.postponed;
         let mut queues = std::mem::take(&mut self.behind);
-        queues.extend(&self.held);
+        queues.extend(self.deaths.iter().map(|death| death.source.queue));
         drop(self);
         let postponed = postponed.lock();
         queues.into_iter().filter_map(|queue| postponed.behind(queue)).collect()
@@ -325,6 +325,16 @@ impl Postponed {
             Vec::new()
         });
         places.extend(DyingPlace::of(death));
+    }
+
+    /// The same for one that goes before it has waited: should it be put back, it counts as those that
+    /// lined up.
+    fn go_at_once(&mut self, death: &Death<AnyEntry>, held: &mut HashSet<QueueId>) {
+        self.hold(death, held);
+        let source = self.source(death);
+        source.pushed += 1;
+        source.popped += 1;
+        self.pushed += 1;
     }
 
     fn source(&mut self, death: &Death<AnyEntry>) -> &mut Source {

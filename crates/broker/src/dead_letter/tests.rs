@@ -134,10 +134,17 @@ fn nobody_waits_for_what_lined_up_later() {
     assert!(!is_to_go(&second) && is_to_go(&third));
     take(1);
     assert!(postponed.lock().is_empty() && !is_to_go(&third));
-    // A queue that has none for a while begins anew.
-    let _held = Lot::of(&postponed, deaths(1, 0..1), Lsn(0));
+    // A queue that has none for a while begins anew, also with what is put back at once.
+    let fourth = Lot::of(&postponed, deaths(1, 0..3), Lsn(0)).leave();
+    assert!(is_to_go(&fourth) && !is_to_go(&first) && !is_to_go(&third));
+    take(3);
+    let mut held = Lot::of(&postponed, deaths(1, 0..1), Lsn(0));
     let later = Lot::of(&postponed, deaths(1, 1..9), Lsn(0)).leave();
-    assert!(is_to_go(&later) && !is_to_go(&first) && !is_to_go(&third));
+    assert!(is_to_go(&later) && !is_to_go(&first) && !is_to_go(&third) && !is_to_go(&fourth));
+    // All of its own has gone, if not of others.
+    held.deaths.clear();
+    assert_eq!(held.leave(), []);
+    assert!(is_to_go(&later));
 }
 
 #[test]
