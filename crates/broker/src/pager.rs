@@ -7,6 +7,8 @@
 //! want to have back is read with no lock held. Both is done by [`Broker::page`], on threads that may wait for
 //! the disk.
 
+mod asked;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +19,7 @@ use leveret_engine::Millis;
 use leveret_store::Store;
 use parking_lot::{Condvar, Mutex};
 
+use self::asked::{Asked, Holding};
 use crate::broker::Broker;
 use crate::held_memory::Holder;
 use crate::queue::SharedQueue;
@@ -31,6 +34,8 @@ pub(crate) struct Pager {
     spill_limit: u64,
     /// What ready messages and unsettled deliveries take in memory, about, in bytes.
     memory: AtomicU64,
+    /// Queues with messages in memory.
+    holders: AtomicU64,
     /// What deduplicators take beside them: it can't be paged out, but has its part of what need not be written.
     remembered: Arc<RememberedMemory>,
     /// The memory exceeds the budget, and somebody has been told.
@@ -45,8 +50,6 @@ pub(crate) struct Pager {
     is_behind: AtomicBool,
     /// Told when they may not have to any more.
     relief: OnceLock<ReliefListener>,
-    /// Queues that hold messages.
-    holders: AtomicU64,
     /// Who tells of deliveries, each in [steps](Self::step).
     shares: AtomicU64,
     lists: Mutex<Lists>,
@@ -62,9 +65,8 @@ struct Lists {
     wanting: VecDeque<Weak<SharedQueue>>,
     /// Queues for which the disk could not be read, and when to try again, ascending.
     unread: VecDeque<(Instant, Weak<SharedQueue>)>,
-    /// Who holds messages, in the order in which they are asked to page out; each once.
-    holding: VecDeque<Holding>,
-    /// Queues to be asked before the pager gives up for a while.
+    holding: Asked,
+    /// How many are to be asked before the pager gives up for a while.
     left_to_ask: usize,
     /// Nothing more could be paged out: not before this time again.
     rest_until: Option<Instant>,
@@ -73,14 +75,6 @@ struct Lists {
     /// How many are paging out now.
     at_work: usize,
     is_closed: bool,
-}
-
-/// Who can be asked to page messages out.
-enum Holding {
-    /// The ready ones of a queue.
-    Queue(Weak<SharedQueue>),
-    /// Deliveries.
-    Client(Weak<dyn Holder>),
 }
 
 /// Something to do.
@@ -214,15 +208,20 @@ impl Pager {
         self.hold_above.store(hold_above(self.budget, self.spill_limit), Ordering::Relaxed);
     }
 
-    /// A queue holds messages; it is told before it is asked for them.
+    /// A queue holds messages and can be asked for them.
     pub(crate) fn hold(&self, queue: Weak<SharedQueue>) {
-        self.holders.fetch_add(1, Ordering::Relaxed);
-        self.lists.lock().holding.push_back(Holding::Queue(queue));
+        self.lists.lock().holding.push(Holding::Queue(queue));
+    }
+
+    /// A queue that had no messages in memory has some now, or one that had some has none.
+    pub(crate) fn holds_some(&self, some: bool) {
+        let change = if some { 1 } else { u64::MAX };
+        self.holders.fetch_add(change, Ordering::Relaxed);
     }
 
     /// A client holds deliveries.
     pub(crate) fn hold_deliveries(&self, holder: Weak<dyn Holder>) {
-        self.lists.lock().holding.push_back(Holding::Client(holder));
+        self.lists.lock().holding.push(Holding::Client(holder));
     }
 
     /// One more tells of deliveries. Answers how many do.
@@ -332,10 +331,7 @@ impl Pager {
             return None;
         }
         lists.left_to_ask -= 1;
-        let holding = lists.holding.pop_front()?;
-        if matches!(holding, Holding::Queue(_)) {
-            self.holders.fetch_sub(1, Ordering::Relaxed);
-        }
+        let holding = lists.holding.pop()?;
         lists.at_work += 1;
         Some(Task::PageOut(holding))
     }

@@ -43,14 +43,17 @@ impl SharedQueue {
         let of_stream = stream.as_ref().map_or(0, |stream| stream.machine.memory());
         let memory = machine.memory() + of_stream + kept.memory();
         // What a recent history exchange keeps is looked at as a whole, and is short.
-        if memory > 0 && !paged.is_holding && self.purpose != Purpose::History {
+        let is_asked = self.purpose != Purpose::History;
+        if memory > 0 && !paged.is_holding && is_asked {
             paged.is_holding = true;
             self.agenda.pager.hold(self.this.clone());
         }
         if memory != paged.memory {
             is_too_much = self.agenda.pager.changed(paged.memory, memory);
-            if self.purpose == Purpose::History {
+            if !is_asked {
                 self.agenda.histories.changed(paged.memory, memory);
+            } else if (memory > 0) != (paged.memory > 0) {
+                self.agenda.pager.holds_some(memory > 0);
             }
             paged.memory = memory;
         }
