@@ -5,6 +5,7 @@
 //! none at all while a backlog moves without growing, and go away one by one. They are also what
 //! is paged out and in.
 
+mod holes;
 mod paging;
 
 pub(super) use paging::Spill;
@@ -50,6 +51,8 @@ struct Slots {
     /// The first place.
     start: u64,
     slots: VecDeque<Option<Entry>>,
+    /// Those with an entry.
+    held: usize,
 }
 
 /// What is in the ring, in memory or not.
@@ -82,6 +85,23 @@ impl Slot<'_> {
     }
 }
 
+impl Slots {
+    /// One entry.
+    fn of(place: u64, entry: Entry) -> Self {
+        Self { start: place, slots: VecDeque::from([Some(entry)]), held: 1 }
+    }
+
+    /// Whether the next entry, in this place, can be added.
+    fn goes_on_at(&self, place: Place) -> bool {
+        self.slots.len() < CHUNK && self.start + self.slots.len() as u64 == place.0
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.slots.push_back(Some(entry));
+        self.held += 1;
+    }
+}
+
 impl Chunk {
     const fn start(&self) -> u64 {
         match self {
@@ -108,11 +128,13 @@ impl Ring {
         self.next += 1;
         self.len += 1;
         match self.chunks.back_mut() {
-            Some(Chunk::Hot(last)) if last.slots.len() < CHUNK => last.slots.push_back(Some(entry)),
+            Some(Chunk::Hot(last)) if last.goes_on_at(place) => last.push(entry),
             _ => {
-                let mut slots = self.spare.take().unwrap_or_default();
-                slots.push_back(Some(entry));
-                self.chunks.push_back(Chunk::Hot(Slots { start: place.0, slots }));
+                let slots = self.spare.take().unwrap_or_default();
+                let mut chunk = Slots { start: place.0, slots, held: 0 };
+                chunk.push(entry);
+                self.chunks.push_back(Chunk::Hot(chunk));
+                self.was_last();
             }
         }
         place
@@ -138,7 +160,9 @@ impl Ring {
         let Chunk::Hot(chunk) = self.chunks.get_mut(at)? else { return None };
         let offset = usize::try_from(place.0.checked_sub(chunk.start)?).ok()?;
         let entry = chunk.slots.get_mut(offset)?.take()?;
+        chunk.held -= 1;
         self.len -= 1;
+        self.leave_holes(at);
         self.drop_holes();
         Some(entry)
     }
@@ -171,8 +195,8 @@ impl Ring {
             match chunk {
                 _ if view.is_full() => return,
                 Chunk::Hot(chunk) => {
-                    let entries = chunk.slots.iter().flatten();
-                    if !view.passes(entries.clone().count()) {
+                    if !view.passes(chunk.held) {
+                        let entries = chunk.slots.iter().flatten();
                         entries.for_each(|entry| view.add(Slot::Hot(entry)));
                     }
                 }
@@ -226,7 +250,7 @@ impl Ring {
         for chunk in &self.chunks {
             match chunk {
                 _ if window >= most => break,
-                Chunk::Hot(chunk) => window += chunk.slots.len(),
+                Chunk::Hot(chunk) => window += chunk.held,
                 Chunk::Paged(page) => return (window, page.request == 0),
             }
         }
@@ -237,23 +261,12 @@ impl Ring {
         self.chunks.partition_point(|chunk| chunk.start() <= place.0).checked_sub(1)
     }
 
-    /// Restores the occupied front slot after something was taken.
-    fn drop_holes(&mut self) {
-        while let Some(Chunk::Hot(first)) = self.chunks.front() {
-            match first.slots.front() {
-                Some(Some(_)) => return,
-                Some(None) => drop(self.pop_slot()),
-                None if self.chunks.len() > 1 => drop(self.chunks.pop_front()),
-                None => return,
-            }
-        }
-    }
-
     fn pop_slot(&mut self) -> Option<(Place, Option<Entry>)> {
         let Some(Chunk::Hot(first)) = self.chunks.front_mut() else { return None };
         let slot = first.slots.pop_front()?;
         let place = Place(first.start);
         first.start += 1;
+        first.held -= usize::from(slot.is_some());
         if first.slots.is_empty() && self.chunks.len() > 1 {
             let emptied = self.chunks.pop_front();
             self.spare = match emptied {

@@ -40,6 +40,7 @@ impl Ring {
                 page.seal();
             }
             self.chunks.push_back(Chunk::Paged(Box::new(Page::new(place))));
+            self.was_last();
         }
         if let Some(Chunk::Paged(page)) = self.chunks.back_mut() {
             let before = page.deadline;
@@ -170,8 +171,8 @@ impl Ring {
         how: &mut PageOut<'_>,
     ) {
         let Some(at) = self.chunk_of(block.last) else { return };
-        let Some(Chunk::Hot(Slots { start, slots })) = self.chunks.get_mut(at) else { return };
-        let (start, slots) = (*start, std::mem::take(slots));
+        let Some(Chunk::Hot(chunk)) = self.chunks.get_mut(at) else { return };
+        let (start, slots) = (chunk.start, std::mem::take(&mut chunk.slots));
         let places = block.first.0..=block.last.0;
         // In the order of their places; and a place may be another entry's since, in a ring made anew.
         let mut written = block.messages.iter().map(|(lsn, _)| *lsn);
@@ -253,8 +254,10 @@ impl Ring {
         let page = chunk.page().filter(|page| page.start == start.0 && page.request == request)?;
         let (slots, paged) =
             page.read(&mut find, |offset, _| DueSlot::Ring(Place(start.0 + offset)));
-        *chunk = Chunk::Hot(Slots { start: start.0, slots });
+        let held = slots.iter().flatten().count();
+        *chunk = Chunk::Hot(Slots { start: start.0, slots, held });
         self.len -= paged.lost.len();
+        self.leave_holes(at);
         self.drop_holes();
         Some(paged)
     }
@@ -289,11 +292,8 @@ fn put_hole(pieces: &mut [Chunk], place: u64) {
 
 fn put_hot(pieces: &mut Vec<Chunk>, place: u64, entry: Entry) {
     match pieces.last_mut() {
-        Some(Chunk::Hot(chunk)) => chunk.slots.push_back(Some(entry)),
-        _ => {
-            let slots = VecDeque::from([Some(entry)]);
-            pieces.push(Chunk::Hot(Slots { start: place, slots }));
-        }
+        Some(Chunk::Hot(chunk)) => chunk.push(entry),
+        _ => pieces.push(Chunk::Hot(Slots::of(place, entry))),
     }
 }
 
