@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use leveret_engine::AnyEntry;
 
-use self::older::Older;
+use self::older::{CHUNK, Older};
 pub(crate) use self::paging::SpillRun;
 
 /// One unsettled delivery.
@@ -21,16 +21,17 @@ pub(crate) struct Slot {
 ///
 /// A deque over the tags from the oldest outstanding one on; settled and `no_ack` deliveries leave
 /// holes that go when they reach the front. So do those that were taken back, once the client has
-/// settled them, which then means nothing. When memory is short, the front of the deque is made
+/// settled them, which then means nothing. When memory is short, or most are holes, the front of the deque is made
 /// [smaller](Older).
 #[derive(Default)]
 pub(crate) struct Unacked {
     /// The tag of the first place, less one.
     base: u64,
     places: VecDeque<Place>,
+    /// Deliveries in the places that wait for their settlement.
+    held: usize,
     /// Tags before those of the places.
     older: Older,
-    outstanding: usize,
     /// What the places take in memory, about, in bytes.
     memory: u64,
 }
@@ -85,7 +86,7 @@ impl Unacked {
 
     /// How many deliveries wait for their settlement.
     pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding
+        self.held + self.older.held()
     }
 
     /// What the deliveries take in memory, about, in bytes.
@@ -102,9 +103,10 @@ impl Unacked {
 
     /// Gives the next tag to a delivery that waits for its settlement.
     pub(crate) fn push(&mut self, slot: Slot) {
-        self.outstanding += 1;
+        self.held += 1;
         self.memory += slot.entry.memory();
         self.places.push_back(Place::Held(slot));
+        self.leave_holes();
     }
 
     /// Uses up the next tag for a delivery that is settled already.
@@ -113,6 +115,7 @@ impl Unacked {
             self.base += 1;
         } else {
             self.places.push_back(Place::Settled);
+            self.leave_holes();
         }
     }
 
@@ -156,17 +159,14 @@ impl Unacked {
     ) -> Option<Rest> {
         let mut left = most;
         if !self.older.is_empty() {
-            self.older.take_through(rest.0, &mut left, |tag, slot| {
-                self.outstanding -= 1;
-                each(tag, slot);
-            });
+            self.older.take_through(rest.0, &mut left, &mut each);
         }
         let wanted = self.index(rest.0).map_or(0, |index| index + 1);
         let count = wanted.min(left);
         for place in self.places.drain(..count) {
             self.base += 1;
             if let Place::Held(slot) = place {
-                self.outstanding -= 1;
+                self.held -= 1;
                 self.memory -= slot.entry.memory();
                 each(self.base, slot);
             }
@@ -177,15 +177,11 @@ impl Unacked {
 
     /// Puts a taken delivery back under its tag: a transaction was rolled back.
     pub(crate) fn restore(&mut self, tag: u64, slot: Slot) {
-        self.outstanding += 1;
-        if tag <= self.older.last_tag() {
+        if tag <= self.base {
             self.older.restore(tag, slot);
             return;
         }
-        while tag <= self.base {
-            self.places.push_front(Place::Settled);
-            self.base -= 1;
-        }
+        self.held += 1;
         self.memory += slot.entry.memory();
         if let Some(place) = self.index(tag).and_then(|index| self.places.get_mut(index)) {
             debug_assert!(place.is_settled(), "only a taken delivery is put back");
@@ -200,17 +196,33 @@ impl Unacked {
     /// Puts something else in the place of a tag that the client has not settled.
     fn replace(&mut self, tag: u64, with: Place) -> Result<Option<Slot>, UnknownTag> {
         let Some(index) = self.index(tag) else {
-            let slot = self.older.replace(tag, with)?;
-            self.outstanding -= usize::from(slot.is_some());
-            return Ok(slot);
+            return self.older.replace(tag, with);
         };
         let place = self.places.get_mut(index).filter(|place| !place.is_settled());
         let slot = place.ok_or(UnknownTag(tag))?.replace(with);
         if let Some(slot) = &slot {
-            self.outstanding -= 1;
+            self.held -= 1;
             self.memory -= slot.entry.memory();
         }
         Ok(slot)
+    }
+
+    /// Of so many holes that the deliveries between them are few the front goes: one that stays must not keep a
+    /// place for all that come behind it.
+    fn leave_holes(&mut self) {
+        while self.places.len() > 2 * CHUNK + 4 * self.held {
+            self.make_front_older();
+        }
+    }
+
+    /// Moves the first chunk out of the deque.
+    fn make_front_older(&mut self) {
+        let count = CHUNK.min(self.places.len());
+        let chunk: Vec<Place> = self.places.drain(..count).collect();
+        self.held -= chunk.iter().filter_map(Place::slot).count();
+        self.memory -= chunk.iter().map(Place::memory).sum::<u64>();
+        self.older.push(self.base + 1, chunk);
+        self.base += count as u64;
     }
 
     fn trim(&mut self) {
@@ -254,7 +266,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Operation {
         Push(u64),
-        Skip,
+        Skip(u64),
         Take(u64),
         TakeThrough(u64, usize),
         TakeAndRestore(u64),
@@ -272,7 +284,8 @@ mod tests {
         let operation = prop_oneof![
             3 => Just(Push(1)),
             3 => (1..400_u64).prop_map(Push),
-            1 => Just(Skip),
+            1 => Just(Skip(1)),
+            1 => (1..1000_u64).prop_map(Skip),
             3 => tag().prop_map(Take),
             1 => (tag(), 1..600_usize).prop_map(|(tag, most)| TakeThrough(tag, most)),
             1 => tag().prop_map(TakeAndRestore),
@@ -345,9 +358,9 @@ mod tests {
                         self.model.insert(self.next, Some(self.next));
                     }
                 }
-                Operation::Skip => {
-                    self.unacked.skip();
-                    self.next += 1;
+                Operation::Skip(count) => {
+                    (0..count).for_each(|_| self.unacked.skip());
+                    self.next += count;
                 }
                 Operation::Take(tag) => self.take(tag)?,
                 Operation::TakeThrough(tag, most) => drop(self.take_through(tag, most)?),
@@ -418,6 +431,59 @@ mod tests {
             }
             prop_assert_eq!((pair.unacked.memory(), pair.unacked.outstanding()), (0, 0));
         }
+    }
+
+    #[test]
+    fn one_that_is_never_settled_keeps_no_place_for_those_behind_it() {
+        let mut unacked = Unacked::default();
+        unacked.push(slot(1));
+        for _ in 0..100_000 {
+            let tag = unacked.next_tag();
+            unacked.push(slot(tag));
+            unacked.take(tag).unwrap();
+            unacked.skip();
+        }
+        assert!(unacked.places.capacity() <= 8 * CHUNK, "{}", unacked.places.capacity());
+        assert_eq!((unacked.older.chunk_lens(), unacked.outstanding()), (vec![1], 1));
+        // Nor do those that were taken back, which their client does not settle.
+        for _ in 0..100_000 {
+            let tag = unacked.next_tag();
+            unacked.push(slot(tag));
+            unacked.take_back(tag).unwrap();
+        }
+        assert!(unacked.places.len() <= 4 * CHUNK);
+        let memory = slot(1).entry.memory();
+        assert_eq!((unacked.memory(), unacked.outstanding()), (memory, 1));
+        let mut taken = Vec::new();
+        assert_eq!(unacked.take_through(0, usize::MAX, |tag, _| taken.push(tag)), Ok(None));
+        assert_eq!(taken, [1]);
+    }
+
+    #[test]
+    fn of_many_a_few_that_stay_take_their_own_places() {
+        let mut unacked = Unacked::default();
+        for tag in 1..=100_000 {
+            unacked.push(slot(tag));
+            if tag % 100 > 0 {
+                unacked.take(tag).unwrap();
+            }
+        }
+        assert_eq!(unacked.outstanding(), 1000);
+        let lens = unacked.older.chunk_lens();
+        assert!(lens.iter().all(|len| *len == 1) && lens.len() > 900, "{lens:?}");
+    }
+
+    /// A transaction may be rolled back much later.
+    #[test]
+    fn what_is_put_back_brings_no_places_back_behind_it() {
+        let mut unacked = Unacked::default();
+        unacked.push(slot(1));
+        let taken = unacked.take(1).unwrap().unwrap();
+        (0..1_000_000).for_each(|_| unacked.skip());
+        unacked.restore(1, taken);
+        assert!(unacked.places.capacity() <= 8 * CHUNK);
+        assert!(unacked.take(1).unwrap().is_some());
+        assert_eq!(unacked.next_tag(), 1_000_002);
     }
 
     #[test]

@@ -126,10 +126,7 @@ impl Unacked {
             if self.places.iter().take(CHUNK).filter(is_hot).count() > CHUNK / 2 {
                 break;
             }
-            let chunk: Vec<Place> = self.places.drain(..CHUNK).collect();
-            self.memory -= chunk.iter().map(Place::memory).sum::<u64>();
-            self.older.push(self.base + 1, chunk);
-            self.base += CHUNK as u64;
+            self.make_front_older();
         }
         self.older.fold();
         if self.places.capacity() > 4 * self.places.len().max(CHUNK) {
