@@ -49,6 +49,8 @@ mod remembered;
 mod routes;
 mod session;
 mod spans;
+#[cfg(test)]
+mod stage;
 mod stored;
 mod stream_work;
 mod subscriber;

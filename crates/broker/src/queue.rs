@@ -18,6 +18,8 @@ mod settle;
 mod spec;
 mod status;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Weak};
 
@@ -315,7 +317,10 @@ impl SharedQueue {
             // The queue went away after the message was routed: as if it had been deleted just
             // after it arrived.
             turn.settled.extend(incoming.drain(..).filter(|m| m.stored).map(|m| m.lsn));
-        } else if state.stream.is_some() {
+            turn.record(self.id);
+            return;
+        }
+        if state.stream.is_some() {
             self.append(&mut state, incoming);
             return;
         }

@@ -219,7 +219,9 @@ impl Session {
         let name = &*clean_name(name);
         self.check(PermissionKind::Configure, Resource::Queue(name))?;
         let vhost = self.vhost.clone();
-        let Some(queue) = vhost.queue(name) else {
+        // Found and deleted in one: another may be deleting and declaring it anew.
+        let mut directory = vhost.directory.write();
+        let Some(queue) = directory.queue(name).cloned() else {
             return Ok(DeletedQueue::default());
         };
         self.check_owner(&queue)?;
@@ -236,7 +238,6 @@ impl Session {
             // RabbitMQ deletes a stream whatever the conditions are, and counts nothing.
             QueueType::Stream => DeleteIf::default(),
         };
-        let mut directory = vhost.directory.write();
         let messages = queue.delete(when, &mut self.turn).map_err(|refused| match refused {
             DeleteRefused::InUse => refusal::in_use(Resource::Queue(name), vhost.name()),
             DeleteRefused::NotEmpty => refusal::not_empty(name, vhost.name()),
