@@ -154,14 +154,6 @@ pub enum OpenError {
         /// What is wrong with it.
         source: DefinitionError,
     },
-    /// A stored message can't be read.
-    #[error("cannot read the stored message at {lsn}: {source}")]
-    Message {
-        /// Its position in the journal.
-        lsn: Lsn,
-        /// What is wrong with it.
-        source: leveret_engine::StoredMessageError,
-    },
     /// The default user's password can't be hashed.
     #[error("cannot create the default user: {0}")]
     DefaultUser(#[from] crate::access::PasswordError),

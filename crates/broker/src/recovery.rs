@@ -265,7 +265,7 @@ fn restore_backlogs(
     for backlog in backlogs {
         let id = backlog.queue();
         if let Some(queue) = queues.present.get(&id) {
-            queue.restore(&backlog, stays_on_disk, broker.store())?;
+            queue.restore(&backlog, stays_on_disk, broker.store());
         } else if let Some(source) = queues.departed.get(&id) {
             broker.restore_dying(&backlog, source);
         } else {

@@ -262,8 +262,10 @@ impl Traits {
     }
 }
 
+/// A decimal number from 0 on, with a sign if need be: `-0` is one.
 fn number(digits: &[u8]) -> Option<u64> {
-    str::from_utf8(digits).ok()?.parse().ok()
+    let number: i128 = str::from_utf8(digits).ok()?.parse().ok()?;
+    number.try_into().ok()
 }
 
 /// Names were UTF-8 when the message was made.

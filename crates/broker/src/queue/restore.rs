@@ -9,7 +9,6 @@ use leveret_store::{Backlog, Lsn, RecoveredMessage, Store};
 use parking_lot::MutexGuard;
 
 use super::{Purpose, SharedQueue, State};
-use crate::broker::OpenError;
 use crate::dead_letter::Reason;
 
 /// Messages read at a time.
@@ -21,16 +20,9 @@ impl SharedQueue {
     /// Puts recovered messages back, before anyone can consume. Their times to live count from when
     /// they were published.
     ///
-    /// They stay on disk if so told, and those of a stream in any case.
-    ///
-    /// # Errors
-    /// When a message is not one. What is damaged, or can't be read for long, is left out.
-    pub(crate) fn restore(
-        &self,
-        backlog: &Backlog,
-        stays_on_disk: bool,
-        store: &Store,
-    ) -> Result<(), OpenError> {
+    /// They stay on disk if so told, and those of a stream in any case. What is damaged, is no message or can't be
+    /// read for long is left out.
+    pub(crate) fn restore(&self, backlog: &Backlog, stays_on_disk: bool, store: &Store) {
         let mut state = self.state.lock();
         if let Some(stream) = &mut state.stream {
             for RecoveredMessage { lsn, outline, .. } in backlog.messages() {
@@ -38,7 +30,7 @@ impl SharedQueue {
                 stream.machine.restore(lsn, time, outline.payload);
             }
             self.reschedule(&mut state);
-            return Ok(());
+            return;
         }
         let goes_again = stays_on_disk && self.purpose != Purpose::History;
         let last_delayed = backlog.last_delayed();
@@ -47,13 +39,13 @@ impl SharedQueue {
             if !stays_on_disk || !self.purpose.is_served_by(&message.outline) {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
-                    self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+                    self.restore_read(&mut state, &mut needed, last_delayed, store);
                     state.page_out_restored(goes_again);
                 }
                 continue;
             }
             // Messages keep their order.
-            self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+            self.restore_read(&mut state, &mut needed, last_delayed, store);
             let life = message.outline.life.map(Millis);
             let settings = state.machine.settings();
             let own = self.purpose.deadline_in(&message.outline);
@@ -81,11 +73,10 @@ impl SharedQueue {
                 state.machine.restore_paged(&entry);
             }
         }
-        self.restore_read(&mut state, &mut needed, last_delayed, store)?;
+        self.restore_read(&mut state, &mut needed, last_delayed, store);
         state.page_out_restored(goes_again);
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
-        Ok(())
     }
 
     /// Reads messages and puts them back.
@@ -95,9 +86,9 @@ impl SharedQueue {
         needed: &mut Vec<RecoveredMessage>,
         last_delayed: Option<Lsn>,
         store: &Store,
-    ) -> Result<(), OpenError> {
+    ) {
         if needed.is_empty() {
-            return Ok(());
+            return;
         }
         let lsns: Vec<Lsn> = needed.iter().map(|message| message.lsn).collect();
         let mut payloads = self.read_patiently(store, &lsns).into_iter().peekable();
@@ -108,12 +99,17 @@ impl SharedQueue {
                 lost += 1;
                 continue;
             };
-            let message = Message::from_stored(payload);
-            let message = message.map_err(|source| OpenError::Message { lsn, source })?;
+            let message = match Message::from_stored(payload) {
+                Ok(message) => message,
+                Err(error) => {
+                    tracing::error!("cannot read the stored message at {lsn}: {error}");
+                    lost += 1;
+                    continue;
+                }
+            };
             self.restore_entry(state, message, &recovered, last_delayed);
         }
         self.say_lost(lost);
-        Ok(())
     }
 
     /// Reads messages as soon as the disk can be read, or the store has given up what can't.

@@ -140,3 +140,17 @@ fn a_crowd_of_queues_expires_when_due() {
     world.pass(1);
     assert!((0..2_000).all(|number| world.ready(&format!("q{number}")) == 0));
 }
+
+/// What is taken as an expiration is one after a restart as well.
+#[test]
+fn messages_with_any_expiration_that_is_taken_survive_a_restart() {
+    let mut world = World::new();
+    world.declare("q", &[]);
+    for (number, text) in ["-0", "+0", "000", "+60000", "060000"].into_iter().enumerate() {
+        let properties = Properties { expiration: Some(text.as_bytes()), ..Properties::default() };
+        world.publish_with("", "q", properties, &number.to_string());
+    }
+    world.publish("", "q", "last");
+    let mut world = world.restart();
+    assert_eq!(world.drain("q"), ["3", "4", "last"]);
+}

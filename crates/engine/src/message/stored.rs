@@ -20,9 +20,6 @@ pub enum StoredMessageError {
     /// The properties do not parse.
     #[error("malformed properties in a stored message")]
     Properties(#[source] AmqpError),
-    /// The expiration is not a decimal number.
-    #[error("malformed expiration in a stored message")]
-    Expiration,
 }
 
 /// What a queue has to know of a stored message without having it.
@@ -109,9 +106,6 @@ impl<'a> Layout<'a> {
         }
         let properties = Properties::parse(raw, &TableLimits::ACCEPTED)
             .map_err(StoredMessageError::Properties)?;
-        if properties.expiration.is_some_and(|digits| super::number(digits).is_none()) {
-            return Err(StoredMessageError::Expiration);
-        }
         let traits = Traits::of(&properties);
         let size = reader.0.len();
         Ok(Self {

@@ -188,13 +188,29 @@ fn bytes_that_do_not_hold_together_are_refused() {
     assert_eq!(changed(15, 0xff), Err(StoredMessageError::NotUtf8("routing key")));
     assert!(matches!(changed(stored.len() - 1, b'w'), Ok(())));
     assert!(matches!(changed(stored.len() - 6, b'?'), Err(StoredMessageError::Properties(_))));
+}
 
-    let expiration = Some(&b"soon"[..]);
-    let raw = encoded(&Properties { expiration, ..Properties::default() });
-    let body = Body::Copy(b"");
-    let message = arena.message(Millis(1), "", "", &Properties::default(), &raw, body);
-    let [stored, _] = message.stored_parts();
-    assert_eq!(read(stored.to_vec()), Err(StoredMessageError::Expiration));
+/// Whatever stands there, it is read as it was made.
+#[test]
+fn an_expiration_that_is_no_number_is_none_in_a_stored_message_as_well() {
+    for (text, expected) in [
+        ("soon", None),
+        ("-1", None),
+        ("99999999999999999999", None),
+        ("-0", Some(0)),
+        ("+60000", Some(60_000)),
+        ("007", Some(7)),
+    ] {
+        let properties = Properties { expiration: Some(text.as_bytes()), ..Properties::default() };
+        let raw = encoded(&properties);
+        let body = Body::Copy(b"");
+        let made = MessageArena::new().message(Millis(1), "", "", &properties, &raw, body);
+        let [stored, _] = made.stored_parts();
+        let read = Message::from_stored(Bytes::copy_from_slice(stored)).unwrap();
+        let outline = Message::outline(stored).unwrap();
+        let all = [made.expiration(), read.expiration(), outline.expiration];
+        assert_eq!(all, [expected.map(Millis); 3], "{text}");
+    }
 }
 
 proptest! {
