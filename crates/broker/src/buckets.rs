@@ -119,14 +119,26 @@ impl Buckets {
         self.has_recorded = false;
         self.has_streams = false;
         self.index.clear();
-        for bucket in self.buckets.iter_mut().take(std::mem::take(&mut self.used)) {
-            let Some(queue) = bucket.queue.take() else { continue };
-            for incoming in &mut bucket.incoming {
-                let first = if incoming.is_in_batch { first_record } else { first_transient };
-                incoming.lsn = Lsn(first.0 + incoming.lsn.0);
+        let used = std::mem::take(&mut self.used);
+        let kept = ROOM / used.max(1);
+        for bucket in self.buckets.iter_mut().take(used) {
+            if let Some(queue) = bucket.queue.take() {
+                for incoming in &mut bucket.incoming {
+                    let first = if incoming.is_in_batch { first_record } else { first_transient };
+                    incoming.lsn = Lsn(first.0 + incoming.lsn.0);
+                }
+                queue.publish(&mut bucket.incoming, turn, refused);
             }
-            queue.publish(&mut bucket.incoming, turn, refused);
+            bucket.incoming.shrink_to(kept);
         }
+        self.buckets.truncate(BUCKETS.max(used));
+        self.buckets.shrink_to(2 * BUCKETS.max(used));
+    }
+
+    /// For how many messages there is room.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.incoming.capacity()).sum()
     }
 
     /// Gives the messages ahead of those that are recorded their LSNs.
@@ -186,6 +198,11 @@ impl Buckets {
     }
 }
 
+/// Messages for which there stays room, in the buckets that were used: for a long turn to one queue, or a short
+/// one to many.
+const ROOM: usize = 8192;
+/// Buckets that stay.
+const BUCKETS: usize = 1024;
 /// Buckets among which a search finds one fast.
 const SEARCHED: usize = 16;
 

@@ -12,6 +12,8 @@ pub(crate) type Routes = Arc<[Arc<SharedQueue>]>;
 
 /// Entries kept before the cache starts over: a publisher uses few keys, or no two alike.
 const CAPACITY: usize = 1024;
+/// Queues that the entries have together before it does, unless a single one has more: each has its own list.
+const QUEUES: usize = 16_384;
 
 /// Remembers, per exchange and routing key, which queues a message goes to and that its sender may
 /// publish there. Holds for one generation of the vhost's topology and of the permissions.
@@ -19,6 +21,8 @@ const CAPACITY: usize = 1024;
 pub(crate) struct RouteCache {
     generations: (u64, u64),
     entries: HashMap<Box<[u8]>, Route>,
+    /// The queues of all entries.
+    queues: usize,
     /// Of exchanges, whether keys alone decide where messages go.
     by_keys: HashMap<Box<str>, bool>,
     /// The key looked for: the exchange behind its length, then the routing key.
@@ -81,7 +85,7 @@ impl RouteCache {
     ) -> Option<Routes> {
         if self.generations != generations {
             self.generations = generations;
-            self.entries.clear();
+            self.start_over();
             self.by_keys.clear();
             self.last = None;
             return None;
@@ -163,12 +167,26 @@ impl RouteCache {
         if self.generations != generations {
             return;
         }
-        if self.entries.len() >= CAPACITY {
-            self.entries.clear();
+        if self.entries.len() >= CAPACITY || self.queues + routes.len() > QUEUES {
+            self.start_over();
         }
         self.set_key(exchange, routing_key);
         let route = Route { queues: Arc::clone(routes), traffic: self.uncached.clone() };
-        self.entries.insert(self.key.as_slice().into(), route);
+        self.queues += routes.len();
+        if let Some(before) = self.entries.insert(self.key.as_slice().into(), route) {
+            self.queues -= before.queues.len();
+        }
+    }
+
+    /// How many queues are remembered, one as often as it is.
+    #[cfg(test)]
+    pub(crate) const fn queues(&self) -> usize {
+        self.queues
+    }
+
+    fn start_over(&mut self) {
+        self.entries.clear();
+        self.queues = 0;
     }
 
     fn set_key(&mut self, exchange: &str, routing_key: &str) {

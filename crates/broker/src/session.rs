@@ -17,6 +17,8 @@ mod read;
 mod repeat;
 mod settle;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::arguments;
 use crate::buckets::{self, Buckets, Origin, Recorded};
 use crate::direct_reply::{self, DIRECT_REPLY_TO, ReplyConsumer, ReplyTarget};
 use crate::firehose::Tap;
-use crate::queue::{Purpose, SharedQueue};
+use crate::queue::{Incoming, Purpose, SharedQueue};
 use crate::refusal::{self, Resource};
 use crate::routes::Routes;
 use crate::spans::{PublishSpan, TRACE_PARENT};
@@ -65,12 +65,11 @@ impl Prepared {
         self.routes.iter().all(|queue| queue.purpose != Purpose::Clients) && self.replies.is_empty()
     }
 
-    /// What it takes in memory, about, in bytes.
+    /// What it takes in memory until it is in its queues, about, in bytes: with a place on the way to each.
     pub fn memory(&self) -> u64 {
-        // Routes that are remembered are there once for all messages.
-        let routes =
-            if Arc::strong_count(&self.routes) > 1 { 0 } else { size_of_val(&*self.routes) };
-        (size_of::<Self>() + self.message.stored_len() + routes) as u64
+        // Many may share a list of queues, but for how long nobody knows: the cache forgets it.
+        let places = self.routes.len() * (size_of::<Arc<SharedQueue>>() + size_of::<Incoming>());
+        (size_of::<Self>() + self.message.stored_len() + places) as u64
     }
 
     /// The message, e.g. to return it.

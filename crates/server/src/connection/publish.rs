@@ -250,8 +250,9 @@ impl Connection {
             }
         }
         let publishes = publishes.into_iter().map(|(prepared, _)| prepared);
-        let commit = self.session()?.commit(publishes, &mut groups)?;
+        // Also if one of them is refused: the others are in their queues.
         self.has_published = true;
+        let commit = self.session()?.commit(publishes, &mut groups)?;
         self.unblock(unblocked);
         self.reply_at(commit, |out| tx::CommitOk {}.encode_frame(number, out));
         Ok(())
