@@ -133,6 +133,8 @@ pub(crate) struct Connection {
     settlements: Vec<PendingSettlement>,
     settling: Settling,
     has_published: bool,
+    /// The client has sent more than heartbeats.
+    has_worked: bool,
     /// The client was told that nothing is read from it.
     is_blocked: bool,
     /// Scratch for the turn.
@@ -182,6 +184,7 @@ impl Connection {
             settlements: Vec::new(),
             settling: Settling::default(),
             has_published: false,
+            has_worked: false,
             is_blocked: false,
             confirmations: Vec::new(),
         }
@@ -243,6 +246,7 @@ impl Connection {
                 next = Next::Pause;
                 break;
             }
+            self.has_worked |= frame.kind != FrameKind::Heartbeat;
             let taken;
             if let Phase::Running = self.phase
                 && let Some((more, published)) =
@@ -342,6 +346,11 @@ impl Connection {
     /// What goes over its socket.
     pub(crate) fn traffic(&self) -> &Arc<ConnectionTraffic> {
         &self.traffic
+    }
+
+    /// Whether the client has sent more than heartbeats since this was asked last.
+    pub(crate) fn has_worked(&mut self) -> bool {
+        std::mem::take(&mut self.has_worked)
     }
 
     /// Whether the last turn published anything: consumers don't wait for room in the journal.

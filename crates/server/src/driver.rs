@@ -75,6 +75,8 @@ struct Driver {
     reader: Reader,
     buffer: BytesMut,
     read_size: usize,
+    /// When the client last sent more than heartbeats, unless it has rested since.
+    worked_at: Option<Instant>,
     /// Bytes worked on since others had their turn.
     spent: usize,
     /// Held while its turns are long.
@@ -158,6 +160,7 @@ impl Driver {
             reader,
             buffer: BytesMut::new(),
             read_size: READ_MIN,
+            worked_at: None,
             spent: 0,
             long_work: None,
             writer_gone,
@@ -183,6 +186,9 @@ impl Driver {
             let received = self.connection.receive(&self.buffer, clock::now());
             self.buffer.advance(received.consumed);
             self.spent += received.consumed;
+            if self.connection.has_worked() {
+                self.worked_at = Some(Instant::now());
+            }
             self.long_work = None;
             self.take_leave().await;
             match received.next {
@@ -462,6 +468,10 @@ impl Driver {
         let (slice, slices_max) =
             if interval.is_zero() { (IDLE, u32::MAX) } else { (interval / 2, 5) };
         let (mut slices, mut slice_end) = (0, Instant::now() + slice);
+        // Heartbeats come before a slice ends, always, and are no work.
+        if self.worked_at.is_some_and(|at| at.elapsed() >= slice) {
+            self.rest();
+        }
         loop {
             self.check_timeouts();
             if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
@@ -509,11 +519,7 @@ impl Driver {
                     if slices >= slices_max {
                         return Ok(Input::Silence);
                     }
-                    if self.buffer.is_empty() {
-                        self.buffer = BytesMut::new();
-                        self.read_size = READ_MIN;
-                        self.connection.release();
-                    }
+                    self.rest();
                 }
             }
         }
@@ -551,6 +557,16 @@ impl Driver {
     /// When the client's login ends, if it does.
     fn expiry(&self) -> Option<Instant> {
         Instant::now().checked_add(self.connection.login_left()?)
+    }
+
+    /// Gives back what is kept for a busy client, unless it is about to go on.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.worked_at = None;
+            self.buffer = BytesMut::new();
+            self.read_size = READ_MIN;
+            self.connection.release();
+        }
     }
 
     /// Reads as much at a time as comes at a time.

@@ -68,6 +68,7 @@ pub(crate) async fn write(
                     () = sleep_until(last_write + quiet) => {
                         last_write = Instant::now();
                         segments = Segments::default();
+                        turn = Turn::new();
                         outbox.release();
                         if !interval.is_zero() {
                             outbox.write(encode_heartbeat);

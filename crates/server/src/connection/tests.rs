@@ -3,7 +3,7 @@ use std::path::Path;
 
 use leveret_broker::{BrokerOptions, DeclareExchange, DeclareQueue, Publish, Resource};
 use leveret_codec::{
-    Properties, Table, TableBuf, TableBuilder, basic, channel, encode_content, exchange, queue,
+    Properties, Table, TableBuf, TableBuilder, basic, channel, encode_content, exchange, queue, tx,
 };
 use leveret_engine::{Body, DestinationName};
 use leveret_store::{MemDisk, StoreOptions};
@@ -280,4 +280,34 @@ fn very_many_exclusive_queues_go_turn_by_turn() {
     }
     assert_eq!((turns, left(&bench)), ((2 * OWN).div_ceil(TURN_PLACES), 0));
     assert_eq!(bench.told(), ["ConnectionCloseOk(CloseOk)"]);
+}
+
+/// The other messages are in their queues all the same: their publisher waits for the disk as any other.
+#[test]
+fn a_commit_that_is_refused_in_part_has_published() {
+    let mut bench = Bench::new();
+    bench.declare_queue("q");
+    let refusing = TableBuilder::new().put("x-max-length", 0).put("x-overflow", "reject-publish");
+    let refusing = refusing.build();
+    let full = DeclareQueue {
+        name: "full",
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        arguments: refusing.as_table(),
+    };
+    bench.others.declare_queue(full).unwrap();
+    let mut out = Vec::new();
+    tx::Select {}.encode_frame(1, &mut out);
+    for routing_key in ["q", "full"] {
+        basic::Publish { exchange: "", routing_key, mandatory: false, immediate: false }
+            .encode_frame(1, &mut out);
+        encode_content(1, &[0, 0], b"m", FRAME_MAX, &mut out);
+    }
+    tx::Commit {}.encode_frame(1, &mut out);
+    bench.connection.receive(&out, NOW);
+    assert!(bench.connection.has_published());
+    let told = bench.told().pop().unwrap();
+    assert!(told.contains("PRECONDITION_FAILED - partial tx completion"), "{told}");
+    assert_eq!(bench.ready("q"), 1);
 }

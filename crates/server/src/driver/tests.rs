@@ -207,3 +207,27 @@ async fn nothing_is_read_from_a_publisher_that_outruns_its_dead_letters() {
     }
     served.await.unwrap();
 }
+
+/// They come before it is silent for long, again and again.
+#[tokio::test]
+async fn a_client_that_sends_heartbeats_only_keeps_no_room_for_work() {
+    let (context, writer, _client) = stage().await;
+    let heartbeat = Cursor::new(b"\x08\0\0\0\0\0\0\xce".to_vec());
+    let reader = Reader::Scripted(Box::new(Client { says: heartbeat.clone(), panics: false }));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 5672));
+    let peer = Peer { address, local: address, tls: None, certificate: None };
+    let guest = context.admission.admit(address.ip(), &context.amqp).unwrap();
+    let stop = CancellationToken::new();
+    let (mut driver, _writes) = Driver::start((reader, writer), peer, guest, context, stop);
+    driver.connection.receive(&handshake(), clock::now());
+    assert!(driver.connection.has_worked());
+    driver.connection.receive(&heartbeat.into_inner(), clock::now());
+    assert!(!driver.connection.has_worked());
+
+    driver.read_size = READ_MAX;
+    driver.buffer.reserve(READ_MAX);
+    driver.worked_at = Some(Instant::now() - 2 * IDLE);
+    assert!(matches!(driver.read().await, Ok(Input::Bytes)));
+    assert_eq!((driver.read_size, driver.worked_at), (READ_MIN, None));
+    assert!(driver.buffer.capacity() < READ_MAX);
+}
