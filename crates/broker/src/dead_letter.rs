@@ -267,6 +267,7 @@ impl Broker {
             let Some(first) = portion.first() else { break };
             lot.serve(first.source.queue);
             let (mut found, unread) = with_messages(self.store(), portion);
+            lot.put_back(std::mem::take(&mut found.rest));
             if let Some(Unread { deaths, error }) = unread {
                 lot.rest(deaths, &error, turn.now);
             }
@@ -337,7 +338,7 @@ impl DeadLetters {
     /// left in `deaths`.
     pub(crate) fn write(
         broker: &Broker,
-        Found { deaths, lost }: &mut Found,
+        Found { deaths, lost, .. }: &mut Found,
         now: Millis,
         records: &mut Batch,
     ) -> Self {

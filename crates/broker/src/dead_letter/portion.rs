@@ -18,7 +18,7 @@ pub(super) const TURN: usize = 8 * PORTION;
 pub(super) const TURN_BYTES: u64 = 8 * PORTION_BYTES;
 pub(super) const TURN_PLACES: usize = 8 * PORTION_PLACES;
 
-/// Takes out what may be a portion; how much of it is one shows when its queues are found.
+/// Takes out what may be a portion; how much of it is one shows when its messages and queues are found.
 pub(super) fn take_portion(waiting: &mut VecDeque<Death<AnyEntry>>) -> Vec<Death<AnyEntry>> {
     let mut bytes = 0;
     let is_room_before = |death: &&Death<AnyEntry>| {

@@ -142,7 +142,7 @@ impl<'a> Lot<'a> {
     }
 
     /// Takes some back that were the first.
-    pub(super) fn put_back(&mut self, deaths: Vec<Death>) {
+    pub(super) fn put_back(&mut self, deaths: Vec<impl Into<Death<AnyEntry>>>) {
         deaths.into_iter().rev().for_each(|death| self.deaths.push_front(death.into()));
     }
 

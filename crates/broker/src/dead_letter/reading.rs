@@ -5,8 +5,11 @@ use std::sync::Arc;
 use leveret_engine::{AnyEntry, Lsn};
 use leveret_store::{ReadError, Store};
 
-use super::Death;
+use super::{Death, PORTION_BYTES};
 use crate::queue::read_messages;
+
+/// Deaths whose messages are looked for at a time. Before that nobody knows how large their headers are.
+const STEP: usize = 64;
 
 /// Deaths with their messages.
 #[derive(Default)]
@@ -14,6 +17,19 @@ pub(crate) struct Found {
     pub(crate) deaths: Vec<Death>,
     /// Those whose messages are gone.
     pub(crate) lost: Vec<Death<AnyEntry>>,
+    /// Those behind them, which are too much for one portion: they were not looked for.
+    pub(crate) rest: Vec<Death<AnyEntry>>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.deaths.is_empty() && self.lost.is_empty()
+    }
+
+    fn append(&mut self, mut more: Self) {
+        self.deaths.append(&mut more.deaths);
+        self.lost.append(&mut more.lost);
+    }
 }
 
 /// Deaths whose messages cannot be read now, and why.
@@ -22,18 +38,43 @@ pub(crate) struct Unread {
     pub(crate) error: ReadError,
 }
 
-/// Finds the messages of deaths, which are read if need be. Where some can't be, all of their queues
-/// are left unread, and no others.
+/// Finds the messages of deaths, which are read if need be, until they are a portion. Where some of the
+/// first can't be read, all of their queues are left unread, and no others.
 pub(crate) fn with_messages(
     store: &Store,
     deaths: Vec<Death<AnyEntry>>,
 ) -> (Found, Option<Unread>) {
-    let together = match find(store, deaths) {
-        Ok(found) => return (found, None),
-        Err(unread) => unread.deaths,
-    };
+    let mut deaths = deaths.into_iter();
+    let (mut found, mut unread, mut bytes) = (Found::default(), None, 0);
+    while deaths.len() > 0 && bytes < PORTION_BYTES {
+        match find(store, deaths.by_ref().take(STEP).collect()) {
+            Ok(more) => {
+                bytes += more.deaths.iter().map(stored_len).sum::<u64>();
+                found.append(more);
+            }
+            Err(first) if found.is_empty() => {
+                (found, unread) = find_by_queue(store, first.deaths);
+                break;
+            }
+            // The next portion begins with them.
+            Err(later) => {
+                found.rest = later.deaths;
+                break;
+            }
+        }
+    }
+    found.rest.extend(deaths);
+    (found, unread)
+}
+
+fn stored_len(death: &Death) -> u64 {
+    death.entry.message.stored_len() as u64
+}
+
+/// As [`with_messages`], of all whose queues can be read.
+fn find_by_queue(store: &Store, deaths: Vec<Death<AnyEntry>>) -> (Found, Option<Unread>) {
     let mut of_queues: Vec<Vec<Death<AnyEntry>>> = Vec::new();
-    for death in together {
+    for death in deaths {
         let is_its = |of_queue: &&mut Vec<Death<AnyEntry>>| {
             of_queue.first().is_some_and(|first| first.source.queue == death.source.queue)
         };
@@ -45,10 +86,7 @@ pub(crate) fn with_messages(
     let (mut found, mut all_unread) = (Found::default(), None::<Unread>);
     for of_queue in of_queues {
         match (find(store, of_queue), &mut all_unread) {
-            (Ok(mut more), _) => {
-                found.deaths.append(&mut more.deaths);
-                found.lost.append(&mut more.lost);
-            }
+            (Ok(more), _) => found.append(more),
             (Err(mut more), Some(unread)) => unread.deaths.append(&mut more.deaths),
             (Err(unread), None) => all_unread = Some(unread),
         }

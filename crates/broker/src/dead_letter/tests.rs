@@ -1,5 +1,6 @@
 //! Rewriting: against RabbitMQ's recorded answers, and the history against a naive model.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use leveret_codec::{
@@ -8,15 +9,16 @@ use leveret_codec::{
 use leveret_engine::{
     AnyEntry, Body, Entry, LARGE_BODY, Lsn, Message, MessageArena, Millis, NewMessage, QueueId,
 };
-use leveret_store::ReadError;
+use leveret_store::{Batch, MemDisk, ReadError, Store, StoreOptions};
 use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::history::{self, Circle, Event};
 use super::letter::Letter;
+use super::portion::PORTION;
 use super::postponed::{Behind, Lot, Postponed, WAITING_BYTES};
-use super::{DeadLettering, Death, Onward, Reason, TURN};
+use super::{DeadLettering, Death, Onward, Reason, TURN, with_messages};
 use crate::annotations::Annotations;
 
 const NOW: Millis = Millis(1_700_000_000_999);
@@ -73,6 +75,43 @@ fn deaths(queue: u64, numbers: std::ops::Range<u64>) -> Vec<Death<AnyEntry>> {
     let entry = |number| AnyEntry::Hot(Entry { lsn: Lsn(number), stored: true, ..entry.clone() });
     let one = |number| (Arc::clone(&source), entry(number), past.clone());
     numbers.map(one).map(|(source, entry, past)| Death { source, entry, reason, past }).collect()
+}
+
+/// Their bodies say nothing of their headers.
+#[test]
+fn no_more_is_read_than_a_portion_takes() {
+    let disk = Arc::new(MemDisk::new());
+    let (store, _) = Store::open(disk, Path::new("/data"), StoreOptions::default()).unwrap();
+    let died = |header: &str| {
+        let headers = TableBuilder::new().put("header", header).build();
+        let properties = Properties { headers: Some(headers.as_table()), ..Properties::default() };
+        let message = message(properties, &Annotations::default(), b"");
+        let mut batch = Batch::new();
+        for _ in 0..PORTION {
+            batch.message(&[1], &message.stored_parts());
+        }
+        batch.set_durable();
+        let appended = store.append(&mut batch);
+        while store.readable_lsn() < appended.last {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+        }
+        let mut died = deaths(1, appended.first.0..appended.last.0 + 1);
+        died.iter_mut().for_each(|death| death.page_out(Lsn(u64::MAX)));
+        died
+    };
+    let lsns = |deaths: &[Death<AnyEntry>]| -> Vec<Lsn> {
+        deaths.iter().map(|death| death.entry.lsn()).collect()
+    };
+    for (header, most) in [(&*"x".repeat(20_000), 128), ("x", PORTION)] {
+        let died = died(header);
+        let all = lsns(&died);
+        let (found, unread) = with_messages(&store, died);
+        assert!(unread.is_none() && found.lost.is_empty());
+        let count = found.deaths.len();
+        assert!((most / 2..=most).contains(&count), "{count}");
+        let found: Vec<_> = found.deaths.into_iter().map(Death::from).chain(found.rest).collect();
+        assert_eq!(lsns(&found), all);
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Session {
             (found, unread.map_or_else(Vec::new, |unread| unread.deaths))
         };
         let mut letters = DeadLetters::write(&self.broker, &mut found, self.turn.now(), records);
-        waiting.extend(found.deaths.into_iter().map(Death::from));
+        waiting.extend(found.deaths.into_iter().map(Death::from).chain(found.rest));
         // They go on alone, once they can be read and there is space for them. That they died is part
         // of the transaction all the same.
         dead_letter::mark(&waiting, records);

@@ -282,6 +282,33 @@ fn a_transaction_dead_letters_what_it_rejects() {
     assert_eq!(world.drain("dead"), ["published", "1"]);
 }
 
+/// What their headers take is known when they are read.
+#[test]
+fn all_arrive_in_order_however_many_are_read_at_once() {
+    for is_transaction in [false, true] {
+        let mut world = World::new();
+        world.declare("dead", &[]);
+        world.declare("q", &to("dead"));
+        let bodies: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+        let text = "x".repeat(10_000);
+        let headers = table(&[("header", Value::text(&text))]);
+        for body in &bodies {
+            let headers = Some(headers.as_table());
+            let properties = Properties { headers, ..Properties::default() };
+            let _ = world.publish_with("", "q", properties, body);
+        }
+        world.await_readable();
+        let got: Vec<Got> = bodies.iter().map(|_| world.get("q").unwrap().paged_out()).collect();
+        if is_transaction {
+            world.commit(got.into_iter().map(|got| (Settlement::Discard, got)), &[]);
+        } else {
+            world.settle(Settlement::Discard, got);
+        }
+        world.pass(0);
+        assert!(world.drain("dead") == bodies, "{is_transaction}");
+    }
+}
+
 #[test]
 fn after_a_restart_messages_know_what_they_went_through() {
     let mut world = World::new();

@@ -17,6 +17,8 @@ const SEGMENT: &str = "/data/journal/0000000000000002.seg";
 const COUNT: usize = 200;
 /// The message that is where the disk breaks.
 const BROKEN: usize = 60;
+/// One that is not read together with the first.
+const BROKEN_LATER: usize = 150;
 
 fn world(disk: &SimDisk, patience: Duration) -> World {
     World::open_patient(Arc::new(disk.clone()), START, BUDGET, patience)
@@ -35,15 +37,15 @@ fn fill(world: &mut World, queue: &str, disk: &SimDisk) -> u64 {
         }
     }
     world.page();
-    break_disk(disk)
+    break_disk(disk, BROKEN)
 }
 
 /// Breaks the disk where one of the messages is. Answers where that is.
-fn break_disk(disk: &SimDisk) -> u64 {
+fn break_disk(disk: &SimDisk, broken: usize) -> u64 {
     let file = disk.open(Path::new(SEGMENT)).unwrap();
     let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
     file.read_exact_at(&mut bytes, 0).unwrap();
-    let body = body(BROKEN);
+    let body = body(broken);
     let at = bytes.windows(body.len()).position(|window| window == body.as_bytes()).unwrap();
     let at = at as u64 + 1000;
     assert!(disk.break_block(Path::new(SEGMENT), at));
@@ -103,7 +105,7 @@ fn dead_letters_wait_for_the_disk_but_not_for_those_of_other_queues() {
     }
     world.await_readable();
     let mut rejected: Vec<_> = (0..COUNT).map(|_| world.get("q").unwrap().paged_out()).collect();
-    let bad = break_disk(&disk);
+    let bad = break_disk(&disk, BROKEN);
     for later in [false, true] {
         let _ = world.publish("", "other", "body");
         let other = world.get("other").unwrap();
@@ -126,6 +128,35 @@ fn dead_letters_wait_for_the_disk_but_not_for_those_of_other_queues() {
     assert!(world.drain("dead").into_iter().eq((0..=COUNT).map(body)), "in their order");
 }
 
+#[test]
+fn dead_letters_go_on_as_far_as_the_disk_can_be_read() {
+    let disk = SimDisk::new(1);
+    let mut world = world(&disk, Duration::MAX);
+    world.declare("dead", &[]);
+    let arguments = [
+        ("x-dead-letter-exchange", Value::text("")),
+        ("x-dead-letter-routing-key", Value::text("dead")),
+    ];
+    world.declare("q", &arguments);
+    for number in 0..COUNT {
+        let _ = world.publish("", "q", &body(number));
+    }
+    world.await_readable();
+    let rejected: Vec<_> = (0..COUNT).map(|_| world.get("q").unwrap().paged_out()).collect();
+    let bad = break_disk(&disk, BROKEN_LATER);
+    world.settle(Settlement::Discard, rejected);
+    world.pass(2000);
+    let before = world.drain("dead");
+    assert!(!before.is_empty() && before.len() <= BROKEN_LATER, "{}", before.len());
+    assert!(disk.mend_block(Path::new(SEGMENT), bad));
+    while world.ready("dead") == 0 {
+        world.pass(1000);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let all = [before, world.drain("dead")].concat();
+    assert!(all.into_iter().eq((0..COUNT).map(body)), "in their order");
+}
+
 /// Those that their queue keeps, too, which are tried together.
 #[test]
 fn a_kept_dead_letter_that_can_never_be_read_holds_up_no_other() {
@@ -146,7 +177,7 @@ fn a_kept_dead_letter_that_can_never_be_read_holds_up_no_other() {
     world.pass(2000);
     assert_eq!(kept(&world), COUNT as u64);
     world.page();
-    break_disk(&disk);
+    break_disk(&disk, BROKEN);
     world.declare_exchange("dlx", "fanout");
     world.declare("dead", &[]);
     world.bind("dead", "dlx", "");
