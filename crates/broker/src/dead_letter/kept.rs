@@ -21,6 +21,8 @@ pub(crate) struct KeptLetters {
     pages: BTreeMap<u64, Folded<(Reason, Obstacle)>>,
     /// How many of `waiting` could be on pages.
     loose: usize,
+    /// Those of them at most for which there was no page when some were made.
+    single: usize,
     /// What they take in memory, about, in bytes.
     memory: u64,
     /// Those that are on disk only, and their body bytes.
@@ -79,7 +81,8 @@ struct Retry {
 const TRIED_AT_ONCE: usize = 1024;
 const TRIED_BYTES: u64 = 1 << 20;
 const TRIED_LEAST: usize = 32;
-/// Letters on a page: most, and from how many on one is worth while; and how many stand on none.
+/// Letters on a page: most, and from how many on one is worth while; and how many more have to stand on
+/// none before pages are looked for.
 const PAGE: u64 = 256;
 const PAGE_LEAST: u64 = 16;
 const LOOSE: usize = 512;
@@ -145,7 +148,8 @@ impl KeptLetters {
         self.refused += u64::from(obstacle == Obstacle::Refused);
         let past = Past { number, taken_by, obstacle };
         self.put(number, KeptLetter { entry, reason, past });
-        if self.loose >= LOOSE {
+        // Looking for pages goes through all that wait.
+        if self.loose - self.single >= LOOSE.max(self.waiting.len() / 8) {
             self.fold();
         }
     }
@@ -178,6 +182,7 @@ impl KeptLetters {
         let (_, letter) = self.waiting.pop_first()?;
         self.memory -= letter.entry.memory();
         self.loose -= usize::from(letter.is_loose());
+        self.single = self.single.min(self.loose);
         if letter.entry.is_paged() {
             self.paged -= 1;
             self.paged_bytes -= letter.entry.bytes();
@@ -227,6 +232,7 @@ impl KeptLetters {
             page.seal();
             self.pages.insert(first, page);
         }
+        self.single = self.loose;
     }
 
     /// A letter that was tried, of so many body bytes, has gone on.
@@ -351,6 +357,27 @@ mod tests {
             3 => Just(Step::Go),
             1 => Just(Step::Purge),
         ]
+    }
+
+    /// Each time goes through all that wait.
+    #[test]
+    fn pages_are_not_looked_for_again_and_again() {
+        let mut kept = KeptLetters::default();
+        let mut keep = |number, taken_by: &[QueueId]| {
+            let entry = PagedEntry::of(&entry(number), None);
+            let taken_by = SmallVec::from_slice(taken_by);
+            kept.keep(entry, Reason::Rejected, None, taken_by, Obstacle::Refused);
+            kept.pages.len()
+        };
+        // There is no page for every other one.
+        for number in 0..4 * LOOSE as u64 {
+            assert_eq!(keep(2 * number, &[]), 0);
+            assert_eq!(keep(2 * number + 1, &[QueueId(1)]), 0);
+        }
+        let pages: Vec<usize> = (0..4 * PAGE).map(|number| keep(number, &[])).collect();
+        assert!(*pages.last().unwrap() >= 2);
+        let looked = pages.chunk_by(|one, next| one == next).count() - 1;
+        assert!(looked <= 2, "{looked} times");
     }
 
     proptest! {
