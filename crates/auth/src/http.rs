@@ -10,6 +10,7 @@ use form_urlencoded::Serializer;
 use leveret_broker::access::{Decision, Question, User};
 use leveret_outbound::{Answer, CONTENT_TYPE, HttpClient, HttpError, Method, StatusCode, Trust};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::login::Credentials;
@@ -23,6 +24,8 @@ pub(crate) const ANSWER_MAX: usize = 64 * 1024;
 pub(crate) struct HttpBackend {
     settings: HttpSettings,
     client: HttpClient,
+    /// One for each request there may be: clients that wait must not take all descriptors.
+    places: Semaphore,
     trouble: Trouble,
 }
 
@@ -63,7 +66,8 @@ impl HttpBackend {
     pub(crate) fn new(settings: HttpSettings, trouble: Trouble) -> Self {
         let tls = settings.tls.clone();
         let trust = Trust::new(tls.ca_file, tls.cert_file.zip(tls.key_file)).up_to(tls.depth);
-        Self { settings, client: HttpClient::new(trust), trouble }
+        let places = Semaphore::new(settings.requests_max);
+        Self { settings, client: HttpClient::new(trust), places, trouble }
     }
 
     /// Asks whether a login is right.
@@ -107,27 +111,32 @@ impl HttpBackend {
 
     async fn ask(&self, path: &str, form: String) -> Result<String, Unanswered> {
         let limit = self.settings.request_timeout;
-        let asked = match self.settings.method {
-            HttpMethod::Get => {
-                let url = format!("{path}?{form}");
-                let get = |request: leveret_outbound::RequestBuilder| request.method(Method::GET);
-                timeout(limit, self.client.send(&url, get, bytes::Bytes::new(), ANSWER_MAX)).await
-            }
-            HttpMethod::Post => {
-                let post = |request: leveret_outbound::RequestBuilder| {
-                    let form = "application/x-www-form-urlencoded";
-                    request.method(Method::POST).header(CONTENT_TYPE, form)
-                };
-                timeout(limit, self.client.send(path, post, form.into(), ANSWER_MAX)).await
-            }
-        };
-        let answer = match asked {
+        let answer = match timeout(limit, self.send(path, form)).await {
             Err(_) => Err(Unanswered::TooSlow(limit)),
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(answer)) => read(&answer),
         };
         self.trouble.note(&answer);
         answer
+    }
+
+    /// Sends a request once there is a place for it.
+    async fn send(&self, path: &str, form: String) -> Result<Answer, HttpError> {
+        let _place = self.places.acquire().await;
+        match self.settings.method {
+            HttpMethod::Get => {
+                let url = format!("{path}?{form}");
+                let get = |request: leveret_outbound::RequestBuilder| request.method(Method::GET);
+                self.client.send(&url, get, bytes::Bytes::new(), ANSWER_MAX).await
+            }
+            HttpMethod::Post => {
+                let post = |request: leveret_outbound::RequestBuilder| {
+                    let form = "application/x-www-form-urlencoded";
+                    request.method(Method::POST).header(CONTENT_TYPE, form)
+                };
+                self.client.send(path, post, form.into(), ANSWER_MAX).await
+            }
+        }
     }
 }
 
@@ -186,7 +195,60 @@ fn first_word(text: &str) -> (&'static str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::thread;
+
+    use tokio::task::JoinSet;
+
     use super::*;
+    use crate::settings::{Backend, Settings};
+
+    const QUESTIONS: usize = 5;
+
+    fn await_question(listener: &TcpListener) -> TcpStream {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream
+    }
+
+    fn allow(mut stream: TcpStream) {
+        let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nallow";
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_is_asked_at_a_time_than_may_be() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let user_path = format!("http://{}/user", listener.local_addr().unwrap());
+        let settings = Settings::default().http;
+        let settings = HttpSettings { user_path, requests_max: 2, ..settings };
+        let service = thread::spawn(move || {
+            let mut asked = VecDeque::from([(); 2].map(|()| await_question(&listener)));
+            listener.set_nonblocking(true).unwrap();
+            assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+            listener.set_nonblocking(false).unwrap();
+            for _ in 2..QUESTIONS {
+                asked.drain(..1).for_each(allow);
+                asked.push_back(await_question(&listener));
+            }
+            asked.into_iter().for_each(allow);
+        });
+        let backend = Arc::new(HttpBackend::new(settings, Trouble::of(Backend::Http)));
+        let mut asking = JoinSet::new();
+        for _ in 0..QUESTIONS {
+            let backend = Arc::clone(&backend);
+            asking.spawn(
+                async move { backend.ask(&backend.settings.user_path, String::new()).await },
+            );
+        }
+        for answer in asking.join_all().await {
+            assert_eq!(answer.unwrap(), "allow");
+        }
+        service.join().unwrap();
+    }
 
     #[test]
     fn an_answer_is_a_word_and_what_follows() {

@@ -94,6 +94,8 @@ pub struct HttpSettings {
     pub topic_path: String,
     /// How long it may take.
     pub request_timeout: Duration,
+    /// Most requests at a time.
+    pub requests_max: usize,
     /// Whether clients are told why the service refuses something.
     pub discloses: bool,
     /// For `https`.
@@ -309,6 +311,7 @@ impl Default for Settings {
                 resource_path: path("resource"),
                 topic_path: path("topic"),
                 request_timeout: Duration::from_secs(15),
+                requests_max: 64,
                 discloses: false,
                 tls: ServerTrust::default(),
             },

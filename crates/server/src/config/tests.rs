@@ -129,6 +129,7 @@ fn a_file_sets_everything() {
                     resource_path: "https://auth/resource".into(),
                     topic_path: "https://auth/topic".into(),
                     request_timeout: Duration::from_secs(2),
+                    requests_max: 8,
                     discloses: true,
                     tls: ServerTrust {
                         ca_file: Some("/tls/ca.pem".into()),

@@ -23,7 +23,7 @@ pub(super) const BACKENDS: Setting = Setting {
     show: |config| texts(config.auth.backends.chain.iter().map(show_step)),
 };
 
-pub(super) static HTTP: [Setting; 11] = [
+pub(super) static HTTP: [Setting; 12] = [
     Setting {
         key: "auth_http.http_method",
         about: "How the HTTP service is asked: `get` has passwords in URLs, which services log",
@@ -90,6 +90,19 @@ pub(super) static HTTP: [Setting; 11] = [
             Ok(())
         },
         show: |config| show_duration(config.auth.backends.http.request_timeout).into(),
+    },
+    Setting {
+        key: "auth_http.requests_max",
+        about: "Most requests to the HTTP service at a time; others wait for theirs within `request_timeout`",
+        live: false,
+        allowed: "a number of requests from 1 to 65535",
+        apply: |config, value| {
+            config.auth.backends.http.requests_max = value.integer(1..=u16::MAX)?.into();
+            Ok(())
+        },
+        show: |config| {
+            i64::try_from(config.auth.backends.http.requests_max).unwrap_or(i64::MAX).into()
+        },
     },
     Setting {
         key: "auth_http.authorization_failure_disclosure",
