@@ -34,7 +34,8 @@ impl SharedQueue {
             .machine
             .add_consumer(spec)
             .map_err(|ConsumeRefused::ExclusiveInUse| AddConsumerRefused::ExclusiveUse)?;
-        state.consumers.insert(id, Consumer { subscriber, no_ack, about: Arc::new(about) });
+        let about = Arc::new(about);
+        state.consumers.insert(id, Consumer { subscriber, no_ack, about, pending: 0 });
         Ok(())
     }
 

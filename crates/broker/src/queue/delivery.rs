@@ -20,6 +20,8 @@ pub(super) struct Consumer {
     pub(super) subscriber: Arc<dyn Subscriber>,
     pub(super) no_ack: bool,
     pub(super) about: Arc<ConsumerAbout>,
+    /// What the current dispatch gives it and its outbox doesn't hold yet, in bytes, about.
+    pub(super) pending: usize,
 }
 
 impl SharedQueue {
@@ -44,7 +46,7 @@ impl SharedQueue {
             return;
         }
         let State { machine, consumers, .. } = &mut **state;
-        let mut gate = DispatchGate::new(consumers);
+        let mut gate = DispatchGate(consumers);
         machine.dispatch(turn.now, &mut gate, &mut turn.effects);
         self.carry_out(state, turn);
     }
@@ -86,13 +88,14 @@ impl SharedQueue {
         turn: &mut Turn,
     ) {
         let State { consumers, totals, .. } = &mut **state;
-        let consumer = receiver.and_then(|receiver| consumers.get(&receiver));
+        let consumer = receiver.and_then(|receiver| consumers.get_mut(&receiver));
         let Some(consumer) = consumer else {
             // The machine only names consumers it has, and they are added and removed together.
             debug_assert!(turn.run.is_empty(), "delivery to an unknown consumer");
             turn.run.clear();
             return;
         };
+        consumer.pending = 0;
         totals.get_or_insert_default().count_deliveries(&turn.run, consumer.no_ack);
         if consumer.no_ack {
             turn.consume_run();

@@ -105,7 +105,7 @@ impl SharedQueue {
         let mut allowance = Allowance::default();
         loop {
             let State { stream: Some(stream), consumers, .. } = &mut **state else { return };
-            let mut gate = DispatchGate::new(consumers);
+            let mut gate = DispatchGate(consumers);
             let reader = stream.machine.serve(&mut gate, &mut allowance, &mut turn.run);
             if reader.is_none() {
                 break;
@@ -188,7 +188,7 @@ impl SharedQueue {
         stream.machine.add_reader(spec);
         stream.note_changes(now);
         let about = Arc::new(about);
-        consumers.insert(id, Consumer { subscriber, no_ack: false, about });
+        consumers.insert(id, Consumer { subscriber, no_ack: false, about, pending: 0 });
         self.reschedule(&mut state);
         Ok(())
     }

@@ -15,6 +15,7 @@ mod dead_letter_model;
 mod dead_letters;
 mod delayed_retry;
 mod departed;
+mod dispatch;
 mod expiry;
 mod history;
 mod identities;
