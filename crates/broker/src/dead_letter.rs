@@ -221,17 +221,6 @@ impl Broker {
         letters.iter().any(|behind| postponed.is_to_go(*behind))
     }
 
-    /// Dead-letters what no queue has any more.
-    pub(crate) fn dead_letter_departed(&self, turn: &mut Turn) {
-        loop {
-            turn.departed.append(&mut self.postponed.lock().departed);
-            self.finish(turn);
-            if self.postponed.lock().departed.is_empty() || self.dead_letter_next(turn) == 0 {
-                return;
-            }
-        }
-    }
-
     /// Whether dead letters have to wait for the disk.
     pub(crate) fn is_journal_short(&self) -> bool {
         let store = self.store();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leveret_broker::{Progress, Settlement};
+use leveret_broker::{DeleteIf, Progress, Settlement};
 use leveret_codec::{ArrayBuilder, Properties, Value};
 use leveret_engine::Millis;
 
@@ -252,4 +252,21 @@ fn a_letter_with_many_keys_takes_no_more_than_one_with_one() {
     let got: Vec<_> = (0..40).map(|_| world.get("q").unwrap()).collect();
     world.settle(Settlement::Discard, got);
     assert!((26..=40).contains(&world.ready("dead")), "{}", world.ready("dead"));
+}
+
+/// Of a deleted queue, though a stop carries out what no queue has any more.
+#[test]
+fn letters_that_take_long_do_not_hold_up_a_stop() {
+    let mut world = world(true);
+    world.declare("q", &arguments());
+    let bodies = world.reject_crowd("q", 2 * LETTERS);
+    world.session.finish();
+    world.session.delete_queue("q", DeleteIf::default()).unwrap();
+    world.session.finish();
+    let before = world.ready("dead-0");
+    let mut world = world.restart();
+    let arrived = world.ready("dead-0");
+    assert!(arrived > before && arrived < bodies.len() as u64, "{before} {arrived}");
+    world.pass(0);
+    assert_eq!(world.drain("dead-0"), bodies);
 }
