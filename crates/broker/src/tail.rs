@@ -136,7 +136,10 @@ impl ExchangeTails {
 
     /// Adds one that watches an exchange.
     pub(crate) fn add(&self, exchange: &str, tail: &Arc<Tail>) {
-        self.all.lock().push((exchange.into(), Arc::downgrade(tail)));
+        let mut all = self.all.lock();
+        all.retain(|(_, one)| one.strong_count() > 0);
+        all.push((exchange.into(), Arc::downgrade(tail)));
+        drop(all);
         self.are_any.store(true, Ordering::Relaxed);
     }
 
@@ -153,5 +156,22 @@ impl ExchangeTails {
         if all.is_empty() {
             self.are_any.store(false, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where nothing is published nobody else forgets them.
+    #[test]
+    fn watchers_who_have_gone_leave_nothing() {
+        let (tails, stays) = (ExchangeTails::default(), Tail::new(0));
+        tails.add("x", &stays);
+        for _ in 0..100 {
+            tails.add("x", &Tail::new(0));
+        }
+        assert!(tails.all.lock().len() <= 2);
+        assert!(tails.are_any());
     }
 }
