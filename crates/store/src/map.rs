@@ -19,7 +19,7 @@ use crate::{
 /// A place in a segment from where records can be walked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// LSN of the record here, or of the first one of the unit that starts here.
+    /// LSN of the record here. If a unit starts here: that which comes after the unit before, as a rule its first.
     pub(crate) lsn: u64,
     /// Offset in the file, in units of [`STEP`].
     at: u32,
@@ -70,6 +70,8 @@ struct Mapped {
     marks: Vec<Mark>,
     /// Where what can be read ends.
     end: u64,
+    /// The LSN that comes next there.
+    next: u64,
 }
 
 /// A part of a segment with some of the messages that are looked for.
@@ -79,6 +81,8 @@ pub(crate) struct Stretch {
     pub(crate) from: Mark,
     /// Where it ends.
     pub(crate) end: u64,
+    /// The LSN that comes next there, be it of the same unit.
+    pub(crate) next: u64,
     /// How many of the messages, in their order, may be in it.
     pub(crate) count: usize,
 }
@@ -93,7 +97,8 @@ impl Map {
     /// Adds the next segment. LSNs from `first` on will be in it.
     pub(crate) fn push(&mut self, segment: Segment, first: u64) {
         let segment = Arc::new(segment);
-        self.segments.push_back(Mapped { segment, first, marks: Vec::new(), end: HEADER });
+        let marks = Vec::new();
+        self.segments.push_back(Mapped { segment, first, marks, end: HEADER, next: first });
     }
 
     /// Where in the last segment the unit begins that has the record `lsn`, or one before it.
@@ -133,7 +138,7 @@ impl Map {
     /// Adds a unit with `count` records, of which `first` is the first LSN, whose header is at
     /// `at`; `body` follows.
     pub(crate) fn unit(&mut self, first: u64, count: u32, at: u64, body: &[u8]) {
-        if !self.begin_unit(first, at, body.len() as u64) {
+        if !self.begin_unit(first, count, at, body.len() as u64) {
             return;
         }
         let mut at = at + unit::HEADER as u64;
@@ -145,13 +150,15 @@ impl Map {
         }
     }
 
-    /// Adds a unit whose records take `length` bytes. Answers whether they are to be added, too.
-    pub(crate) fn begin_unit(&mut self, first: u64, at: u64, length: u64) -> bool {
+    /// Adds the next unit of its segment, whose `count` records take `length` bytes. Answers whether they are to be
+    /// added, too.
+    pub(crate) fn begin_unit(&mut self, first: u64, count: u32, at: u64, length: u64) -> bool {
         let Some(mapped) = self.segment_of(first).and_then(|at| self.segments.get_mut(at)) else {
             return false;
         };
+        mapped.mark(mapped.next, at, 0);
         mapped.end = mapped.end.max(at + unit::HEADER as u64 + length);
-        mapped.mark(first, at, 0);
+        mapped.next = mapped.next.max(first.saturating_add(count.into()));
         length > SPACING
     }
 
@@ -250,15 +257,15 @@ impl Map {
             else {
                 continue;
             };
-            let (from, end) = mark;
+            let (from, end, next) = mark;
             match stretches.last_mut() {
                 Some(last) if last.segment.salt == mapped.segment.salt && last.reaches(from) => {
                     last.count += 1;
-                    last.end = last.end.max(end);
+                    (last.end, last.next) = (last.end.max(end), last.next.max(next));
                 }
                 _ => {
                     let segment = Arc::clone(&mapped.segment);
-                    stretches.push(Stretch { segment, from, end, count: 1 });
+                    stretches.push(Stretch { segment, from, end, next, count: 1 });
                 }
             }
         }
@@ -286,12 +293,13 @@ impl Mapped {
         }
     }
 
-    /// The mark before the record of `lsn`, and where the next one is.
-    fn find(&self, lsn: u64) -> Option<(Mark, u64)> {
+    /// The mark before the record of `lsn`, where the next one is, and which LSN comes next there.
+    fn find(&self, lsn: u64) -> Option<(Mark, u64, u64)> {
         let next = self.marks.partition_point(|mark| mark.lsn <= lsn);
         let from = *self.marks.get(next.checked_sub(1)?)?;
-        let end = self.marks.get(next).map_or(self.end, |mark| mark.at());
-        Some((from, end))
+        let end = self.marks.get(next).map(|mark| (mark.at(), mark.lsn));
+        let (end, next) = end.unwrap_or((self.end, self.next));
+        Some((from, end, next))
     }
 }
 

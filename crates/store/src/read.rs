@@ -15,7 +15,7 @@ use crate::{
     DiskFile, Lsn, ReadError,
     disk::read_around,
     encoding::Reader,
-    map::{Map, Mark, MovedStretch, Stretch},
+    map::{Map, MovedStretch, Stretch},
     read_buffer::ReadBuffers,
     record::{Entry, Record},
     salvage::{self, Run},
@@ -184,7 +184,7 @@ impl Search<'_> {
         let refused = |source| ReadError { path: segment.path.clone(), source };
         let skipped = read.map_err(refused)?;
         let bytes = buffer.freeze();
-        let walk = walk(&bytes, *from, segment.salt, wanted);
+        let walk = walk(&bytes, stretch, wanted);
         if walk.is_damaged {
             return skipped.map_or(Ok(false), |source| Err(refused(source)));
         }
@@ -249,8 +249,9 @@ struct Walk<'a> {
     is_damaged: bool,
 }
 
-/// Walks records from `from` on, where `bytes` start, until all of `wanted` have been passed.
-fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> {
+/// Walks the records of `stretch`, which are in `bytes`, until all of `wanted` have been passed.
+fn walk<'a>(bytes: &'a [u8], stretch: &Stretch, wanted: &[u64]) -> Walk<'a> {
+    let (from, salt) = (stretch.from, stretch.segment.salt);
     let mut walk = Walk { found: Vec::with_capacity(wanted.len()), is_damaged: true };
     let mut wanted = wanted.iter().copied().peekable();
     let (mut lsn, mut left) = (from.lsn, from.left);
@@ -270,7 +271,7 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
             // A block that the disk has put in the wrong place, or left as it was, has sound units, too.
             let in_turn = |header: &UnitHeader| match last {
                 Some(last) => header.previous == last && header.first > last,
-                None => header.first == from.lsn,
+                None => header.previous < from.lsn && from.lsn <= header.first,
             };
             let Some(header) = header.filter(in_turn) else { return walk };
             let _ = reader.bytes(unit::HEADER as u64);
@@ -308,19 +309,20 @@ fn walk<'a>(bytes: &'a [u8], from: Mark, salt: u64, wanted: &[u64]) -> Walk<'a> 
         };
         let Some(record) = record else {
             // A damaged length may lead to a record of a unit behind this one.
-            let body = last.and_then(|last| before_unit_behind(rest, salt, last));
-            let next = salvage::behind(body.unwrap_or(rest), 0, false).filter(|_| !is_wanted);
+            let part = last.and_then(|last| rest_of_unit(rest, lsn, last, stretch));
+            let body = part.map_or(rest, |(_, body)| body);
+            let next = salvage::behind(body, 0, false).filter(|_| !is_wanted);
             if let Some(next) = next.and_then(|next| rest.get(next..)) {
                 reader = Reader(next);
                 (lsn, left) = (lsn + 1, left - 1);
                 continue;
             }
-            // It leads nowhere, or to the end of its unit: that is where the next one begins.
-            let part = UnitHeader { first: lsn, count: left, ..UnitHeader::default() };
-            if !body.is_some_and(|body| take_whole(&part, body, &mut wanted, &mut walk.found)) {
+            // It leads nowhere, or as far as that: from there the records are counted back.
+            let Some((part, body)) = part else { return walk };
+            if !take_whole(&part, body, &mut wanted, &mut walk.found) {
                 return walk;
             }
-            reader = Reader(rest.get(body.map_or(0, <[u8]>::len)..).unwrap_or_default());
+            reader = Reader(rest.get(body.len()..).unwrap_or_default());
             (lsn, left) = (part.last().saturating_add(1), 0);
             continue;
         };
@@ -355,6 +357,26 @@ fn take_whole<'a>(
         }
     }
     wanted.peek().is_none_or(|wanted| *wanted > part.last())
+}
+
+/// The records from `lsn` on of the unit whose last one is `last`, as far as they are in `bytes`, the end of `stretch`.
+fn rest_of_unit<'a>(
+    bytes: &'a [u8],
+    lsn: u64,
+    last: u64,
+    stretch: &Stretch,
+) -> Option<(UnitHeader, &'a [u8])> {
+    let (salt, next) = (stretch.segment.salt, stretch.next);
+    let (end, body) = if (lsn..=last).contains(&next) {
+        // It goes on behind them.
+        (next, Some(bytes))
+    } else {
+        let end = last.saturating_add(1);
+        let is_last = || (next == end).then_some(bytes);
+        (end, before_unit_behind(bytes, salt, last).or_else(is_last))
+    };
+    let count = u32::try_from(end.saturating_sub(lsn)).ok()?;
+    Some((UnitHeader { first: lsn, count, ..UnitHeader::default() }, body?))
 }
 
 /// What stands in front of the unit that follows the one whose last record is `last`.

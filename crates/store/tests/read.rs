@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, Lsn, Store, StoreOptions, Table,
+    offline::{self, Damage, Definitions, Lost},
     simulation::{Operation, SimDisk},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -140,6 +141,55 @@ fn what_is_damaged_of_a_unit_hides_nothing_behind_it() {
             let lost = every.iter().filter(|lsn| !found.iter().any(|(found, _)| found == *lsn));
             let lost: Vec<usize> = lost.map(|lsn| every.binary_search(lsn).unwrap_or(0)).collect();
             assert!(found.into_iter().eq(messages), "{large}, {damaged}, {byte}: {lost:?}");
+        }
+    }
+}
+
+/// Whoever starts at a mark in the middle of a unit reads as far as the next mark: there the unit goes on, or the next
+/// one begins, or the segment ends.
+#[test]
+fn a_damaged_length_hides_nothing_of_its_unit() {
+    let (record, filling) = (16 + 16 + 1000, vec![vec![1000]; 250]);
+    for (units, damaged) in [
+        ([vec![vec![1000; 100]], vec![vec![100]; 50], filling.clone()].concat(), [0, 5, 50]),
+        ([vec![vec![1000; 64]], filling].concat(), [0, 33, 62]),
+        (vec![vec![1000; 80], vec![1000; 200]], [5, 50, 78]),
+    ] {
+        for (damaged, (byte, bit)) in
+            damaged.into_iter().flat_map(|at| [(at, (8, 4)), (at, (13, 6))])
+        {
+            let disk = SimDisk::new(1);
+            let store = open(&disk);
+            let mut messages = BTreeMap::new();
+            fill(&store, &units, &mut messages);
+            let every: Vec<Lsn> = messages.keys().copied().collect();
+            let path = Path::new("/data/journal/0000000000000001.seg");
+            assert!(disk.flip_bit(path, (64 + 64 + damaged * record + byte) as u64, bit));
+            messages.remove(&every[damaged]);
+            let check = |store: &Store, when: &str| {
+                let found = read(store, &every);
+                let hidden =
+                    messages.keys().find(|lsn| !found.iter().any(|(found, _)| found == *lsn));
+                assert_eq!(hidden, None, "{when}: {} and {damaged}, {byte}", units.len());
+                assert!(found.into_iter().eq(messages.clone()));
+            };
+            check(&store, "running");
+            store.close();
+            // The summary of the segment has it start.
+            let store = open(&disk);
+            check(&store, "started");
+            store.close();
+            drop(store);
+            let lost = Lost::Records { first: every[damaged], last: every[damaged], count: 1 };
+            let dir = Path::new("/data");
+            let losses = |damages: Vec<Damage>| -> Vec<Lost> {
+                damages.into_iter().map(|damage| damage.lost).collect()
+            };
+            let report = offline::check(&disk, dir).expect("is checked");
+            assert_eq!(losses(report.damages), [lost.clone()]);
+            let report = offline::repair(&disk, dir, Definitions::Optional).expect("is repaired");
+            assert_eq!(losses(report.damages), [lost]);
+            check(&open(&disk), "repaired");
         }
     }
 }

@@ -101,7 +101,7 @@ impl Taken {
 
     /// Begins a unit whose records take `length` bytes.
     pub(super) fn begin_unit(&mut self, first: u64, count: u32, length: u64) {
-        let is_large = self.map.begin_unit(first, self.end, length);
+        let is_large = self.map.begin_unit(first, count, self.end, length);
         let at = self.end + unit::HEADER as u64;
         self.unit = Unit { first, next: first, at, left: count, is_large };
         let whole = unit::HEADER as u64 + length;

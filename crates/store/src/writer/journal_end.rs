@@ -142,7 +142,7 @@ impl JournalEnd {
         let (header, at) = (self.mark_header(flags), tail.used);
         self.summary.unit(&header, &[]);
         // A copy of the journal must not end before it, at the mark of a clean stop.
-        self.shared.map.lock().begin_unit(header.first, at, 0);
+        self.shared.map.lock().begin_unit(header.first, 0, at, 0);
         self.write_slices(&[&header.encode()], unit::HEADER as u64)?;
         self.sync()
     }
