@@ -100,7 +100,7 @@ pub use session::{
     published_keys,
 };
 pub use spans::{SettleOutcome, Span, SpanMessage, SpanOptions, SpanSink, Step, TraceHeader};
-pub use stored::{key_names, queue_names};
+pub use stored::{key_names, queue_names, streams};
 pub use subscriber::{Subscriber, Wake};
 pub use tail::{Copied, Passed, Tail};
 pub use tick::Progress;

@@ -1,10 +1,12 @@
 //! What the broker keeps in a store, for tools that look at one without a broker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leveret_store::Table;
 
+use crate::arguments;
 use crate::definitions::{self, DefinitionError, ExchangeValue, QueueValue};
+use crate::queue_type::QueueType;
 
 /// Names the queues that definitions, as `(table, key, value)`, know by their numbers in the journal:
 /// `queue 'orders' in vhost '/'`. An exchange that keeps messages has a number as well, and a deleted
@@ -26,6 +28,22 @@ pub fn queue_names(definitions: &[(Table, Vec<u8>, Vec<u8>)]) -> BTreeMap<u64, S
         Ok((id, format!("{kind} '{name}' in vhost '{vhost}'")))
     };
     definitions.iter().filter_map(|row| name(row).ok()).filter(|(id, _)| *id != 0).collect()
+}
+
+/// The streams that definitions, as `(table, key, value)`, know, by their numbers in the journal. What doesn't
+/// decode is left out.
+#[must_use]
+pub fn streams(definitions: &[(Table, Vec<u8>, Vec<u8>)]) -> BTreeSet<u64> {
+    let stream = |key: &[u8], value: &[u8]| -> Result<_, DefinitionError> {
+        let [vhost, name] = definitions::key_parts(key)?;
+        let (vhost, name) = (definitions::name(vhost)?, definitions::name(name)?);
+        let value: QueueValue = definitions::decode(value)?;
+        let arguments = definitions::arguments(&value.arguments)?;
+        let queue_type = arguments::queue_type(arguments.as_table(), name, vhost)?;
+        Ok((queue_type == QueueType::Stream).then_some(value.id))
+    };
+    let queues = definitions.iter().filter(|(table, ..)| *table == Table::Queues);
+    queues.filter_map(|(_, key, value)| stream(key, value).ok().flatten()).collect()
 }
 
 /// The names a definition's key is made of, readable as far as they are text.

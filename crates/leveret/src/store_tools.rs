@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Subcommand;
+use leveret_broker::streams;
 use leveret_server::config::{Config, Storage};
 use leveret_store::RealDisk;
 use leveret_store::offline::{self, CheckReport, Damage, Definitions, RepairReport};
@@ -72,7 +73,10 @@ pub(crate) fn run(tool: &StoreTool, arguments: &Arguments) -> anyhow::Result<Exi
         StoreTool::Repair { drop_definitions, .. } => {
             let definitions =
                 if *drop_definitions { Definitions::Dropped } else { Definitions::Needed };
-            (repair_text(&offline::repair(&disk, &dir, definitions)?), ExitCode::SUCCESS)
+            (
+                repair_text(&offline::repair_with_streams(&disk, &dir, definitions, streams)?),
+                ExitCode::SUCCESS,
+            )
         }
         StoreTool::Dump { bodies, .. } => return dump::run(&disk, &dir, *bodies),
     };

@@ -106,6 +106,12 @@ impl Batch {
         self.record(Kind::Define, |into| put_definitions(into, definitions));
     }
 
+    /// The same, as they are encoded.
+    pub(crate) fn define_encoded(&mut self, payload: &[u8]) {
+        self.durable = true;
+        self.record(Kind::Define, |into| into.extend_from_slice(payload));
+    }
+
     /// Adds a message that was appended before, with its number and the places it is not settled in;
     /// no other unsettled message has a number between `from` and its own. Synced lazily: the one that
     /// was appended before stays until this is durable.

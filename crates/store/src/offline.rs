@@ -10,6 +10,7 @@ mod dump;
 mod repair;
 mod survey;
 mod tolerant;
+mod tombstones;
 mod unfinished;
 mod usage;
 
@@ -25,7 +26,7 @@ pub use self::{
     check::{CheckReport, check},
     damage::{Damage, Lost},
     dump::{DumpedRecord, dump},
-    repair::{Definitions, RepairReport, Repaired, repair},
+    repair::{Definitions, RepairReport, Repaired, repair, repair_with_streams},
     unfinished::SetAside,
     usage::{Pin, QueueUsage, SegmentUsage, StoreUsage, usage},
 };

@@ -8,7 +8,7 @@ mod block_on;
 mod messages;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -17,8 +17,8 @@ use std::{
 
 use block_on::block_on;
 use leveret_store::{
-    Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions,
-    offline::{self, Definitions},
+    Backlog, Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions,
+    offline::{self, Definitions, DumpedRecord},
     simulation::{Operation, SimDisk},
 };
 use messages::messages;
@@ -281,10 +281,48 @@ impl HalfEmptied {
     }
 
     fn repair(&self) {
-        let report =
-            offline::repair(&self.disk, dir(), Definitions::Optional).expect("is repaired");
-        assert_eq!(report.damages.len(), 1);
+        self.repair_with_streams(&[]);
     }
+
+    fn repair_with_streams(&self, streams: &[u64]) {
+        let streams = |_: &[_]| streams.iter().copied().collect();
+        let wanted = Definitions::Optional;
+        let report = offline::repair_with_streams(&self.disk, dir(), wanted, streams);
+        assert_eq!(report.expect("is repaired").damages.len(), 1);
+    }
+}
+
+/// Where moved messages are: their segments and LSNs. No unit has any with something else.
+fn moved(disk: &MemDisk) -> Vec<(u64, Lsn)> {
+    let mut moved = Vec::new();
+    let mut units: BTreeMap<(u64, u64), bool> = BTreeMap::new();
+    offline::dump(disk, dir(), |segment, offset, _, record| {
+        let message = match record {
+            DumpedRecord::Moved { message, .. } => Some(message),
+            _ => None,
+        };
+        moved.extend(message.map(|message| (segment, message)));
+        let is_moved = message.is_some();
+        assert_eq!(*units.entry((segment, offset)).or_insert(is_moved), is_moved);
+        Ok(())
+    })
+    .expect("is read");
+    moved
+}
+
+/// Writes over all units of a segment if it is full. Its header and its summary stay.
+fn lose_all(disk: &MemDisk, number: u64) -> bool {
+    let path = dir().join(format!("journal/{number:016x}.seg"));
+    let file = disk.open(&path).expect("opens");
+    let bytes = content(&*file);
+    let footer = &bytes[bytes.len() - 64..];
+    if !footer.starts_with(b"LVTSUMRY") {
+        return false;
+    }
+    let used = u64::from_le_bytes(footer[32..40].try_into().expect("8 bytes"));
+    let noise = vec![0xee; usize::try_from(used - 64).expect("small")];
+    file.write_all_at(&[&noise], 64).expect("writes");
+    true
 }
 
 /// Changes a byte in all records of a message, so far before its body. Answers in how many files.
@@ -326,6 +364,56 @@ fn a_damaged_message_that_was_moved_before_is_moved_from_there() {
         }
         finish_emptied(half_emptied.open(|lsn| !is_last || lsn <= damaged));
     }
+}
+
+/// All of the segment with the copies is lost.
+#[test]
+fn what_takes_the_places_of_moved_messages_hides_none_that_can_be_read() {
+    let half_emptied = HalfEmptied::with(|_| true, 0, 70);
+    let (lost, _) = moved(&half_emptied.disk)[0];
+    assert!(lose_all(&half_emptied.disk, lost));
+    half_emptied.repair_with_streams(&[1, 2]);
+    assert!(moved(&half_emptied.disk).iter().all(|(segment, _)| *segment != lost));
+    finish_emptied(half_emptied.open(|_| true));
+}
+
+#[test]
+fn what_takes_the_places_of_moved_messages_is_in_units_of_its_own() {
+    let mut world = World::with(options_of_half_emptied());
+    let old: Vec<Lsn> = (0..60).map(|_| world.publish(1, 200)).collect();
+    let mut is_lost = false;
+    while !is_lost {
+        for _ in 0..70 {
+            let lsn = world.publish(2, 1000);
+            world.ack(lsn);
+        }
+        world.store.close();
+        is_lost =
+            moved(&world.disk).first().is_some_and(|(first, _)| lose_all(&world.disk, *first));
+        if !is_lost {
+            world.store = open_with(&world.disk, options_of_half_emptied()).0;
+        }
+    }
+    let World { disk, store, .. } = world;
+    drop(store);
+    assert!(disk.open(&first_segment()).is_err(), "the segment has gone");
+    let streams = |_: &[_]| BTreeSet::from([1, 2]);
+    offline::repair_with_streams(&disk, dir(), Definitions::Optional, streams).expect("repairs");
+    let there: BTreeSet<Lsn> = moved(&disk).into_iter().map(|(_, lsn)| lsn).collect();
+    assert!(there.iter().eq(&old));
+    let (_store, recovered) = open(&disk);
+    let waiting = |backlog: &Backlog| backlog.messages().map(|message| message.lsn).collect();
+    let waiting: Vec<Vec<Lsn>> = recovered.backlogs.iter().map(waiting).collect();
+    assert_eq!(waiting, [old]);
+}
+
+/// What takes its place in a stream does not take that of the copy.
+#[test]
+fn a_damaged_message_of_a_stream_that_was_moved_before_is_moved_from_there() {
+    let half_emptied = HalfEmptied::new(|_| true);
+    half_emptied.damage(half_emptied.old[3]);
+    half_emptied.repair_with_streams(&[1]);
+    finish_emptied(half_emptied.open(|_| true));
 }
 
 /// Nor is it moved to where it lies, which would have it twice when that is emptied.

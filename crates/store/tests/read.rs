@@ -181,14 +181,11 @@ fn a_damaged_length_hides_nothing_of_its_unit() {
             store.close();
             drop(store);
             let lost = Lost::Records { first: every[damaged], last: every[damaged], count: 1 };
+            let is_all = |damages: &[Damage]| damages.len() == 1 && damages[0].lost == lost;
             let dir = Path::new("/data");
-            let losses = |damages: Vec<Damage>| -> Vec<Lost> {
-                damages.into_iter().map(|damage| damage.lost).collect()
-            };
-            let report = offline::check(&disk, dir).expect("is checked");
-            assert_eq!(losses(report.damages), [lost.clone()]);
+            assert!(is_all(&offline::check(&disk, dir).expect("is checked").damages));
             let report = offline::repair(&disk, dir, Definitions::Optional).expect("is repaired");
-            assert_eq!(losses(report.damages), [lost]);
+            assert!(is_all(&report.damages));
             check(&open(&disk), "repaired");
         }
     }

@@ -18,6 +18,7 @@ mod messages;
 mod model;
 
 use std::{
+    collections::BTreeSet,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -218,6 +219,39 @@ fn damage_in_a_segment_taken_by_its_summary_costs_only_its_message_and_is_found_
     offline::repair(&disk, dir(), Definitions::Optional).expect("can be repaired");
     let (store, recovered) = open(&disk);
     assert_eq!(messages::messages(&store, &recovered).expect("reads").len(), lsns.len() - 1);
+}
+
+/// The place of a message there is its number for those who read it, and so are those of all behind it.
+#[test]
+fn a_repair_keeps_the_places_of_what_streams_lose() {
+    let sound = MemDisk::new();
+    written(&sound, options());
+    let waiting = |disk: &MemDisk, queue: u64| -> Vec<Lsn> {
+        let (_store, recovered) = open(disk);
+        let of_queue = recovered.backlogs.iter().filter(|backlog| backlog.queue() == queue);
+        of_queue.flat_map(|backlog| backlog.messages().map(|message| message.lsn)).collect()
+    };
+    let before = waiting(&copy(&sound), 1);
+    // The first unit, a few, all of a segment, of the first one and of another.
+    for (index, from, length) in
+        [(0, 64, 40), (0, 64, 800), (1, 64, 900), (1, 900, 1500), (1, 64, 2900), (2, 1000, 4)]
+    {
+        let disk = copy(&sound);
+        let path = &segments(&disk)[index];
+        let noise = vec![0xee; length];
+        disk.open(path).and_then(|file| file.write_all_at(&[&noise], from)).expect("writes");
+        let streams = |_: &[_]| BTreeSet::from([1]);
+        let wanted = Definitions::Optional;
+        let report = offline::repair_with_streams(&disk, dir(), wanted, streams).expect("repairs");
+        assert!(!report.damages.is_empty(), "{index} {from}");
+        assert_eq!(waiting(&copy(&disk), 1), before, "{index} {from} {:?}", report.damages);
+        let (store, recovered) = open(&disk);
+        let read = store.read(&before).expect("reads");
+        assert!(read.iter().map(|(lsn, _)| lsn).eq(&before));
+        let lost = read.iter().filter(|(_, payload)| payload.is_empty()).count();
+        let others = recovered.backlogs.iter().filter(|backlog| backlog.queue() != 1);
+        assert!(others.map(|backlog| backlog.len()).sum::<u64>() <= 20 - lost as u64, "{lost}");
+    }
 }
 
 #[test]

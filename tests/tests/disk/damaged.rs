@@ -130,6 +130,25 @@ fn a_damaged_message_of_a_stream_leaves_the_others_their_offsets() {
         assert_eq!(headers.get("x-stream-offset"), Some(Value::I64(number.into())));
     }
     eventually(|| log.lock().contains("queue 'q' in vhost '/' has lost 1 messages"));
+    drop(running);
+
+    // Nor does a repair take their numbers: readers remember them.
+    for (name, code) in [("repair", 0), ("check", 0)] {
+        assert_eq!(tool(&data, name).0, Some(code), "{name}");
+    }
+    let running = Running::start(&[], &data, &config).expect("starts");
+    let channel = running.channel();
+    channel.call(&confirm_select());
+    channel.publish_persistent("q", body(MESSAGES));
+    assert_eq!(channel.recv(), "basic.ack 1");
+    channel.call(&qos(100));
+    assert_eq!(channel.call(&consume), "basic.consume-ok c");
+    for number in (0..=MESSAGES).filter(|number| *number != DAMAGED) {
+        let delivery = channel.recv();
+        assert!(delivery.body() == body(number), "{number}");
+        let headers = delivery.properties().headers.unwrap();
+        assert_eq!(headers.get("x-stream-offset"), Some(Value::I64(number.into())));
+    }
 }
 
 /// The delay is known in outline, too: only who takes the message finds that it can't be read.

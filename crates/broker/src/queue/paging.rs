@@ -230,6 +230,8 @@ pub(crate) fn read(
         payloads.sort_unstable_by_key(|(lsn, _)| *lsn);
         payloads.dedup_by_key(|(lsn, _)| *lsn);
     }
+    // Where a repair has lost the message of a stream its place is there without one.
+    payloads.retain(|(_, payload)| !payload.is_empty());
     let messages =
         payloads.into_iter().filter_map(|(lsn, payload)| match Message::from_stored(payload) {
             Ok(message) => Some((leveret_engine::Lsn(lsn.0), message)),

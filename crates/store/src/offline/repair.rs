@@ -5,6 +5,7 @@
 //! to the next segment, an empty record takes the last number that was lost.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,12 +14,14 @@ use std::{
 use super::{
     CheckReport, Damage, OfflineError, check, definitions, lock,
     survey::{self, Piece, Survey, SurveyedFile},
+    tombstones::{self, Tombstones},
     unfinished::{self, SetAside},
 };
 use crate::{
-    Batch, Disk, DiskFile, OpenError,
+    Batch, Disk, DiskFile, OpenError, Table,
     encoding::Reader,
-    record::Record,
+    live::LsnSet,
+    record::{Entry, Record},
     recovery::refused,
     recovery::scan::Leftovers,
     segment::{self, HEADER, MARK_ROOM, Segment},
@@ -74,6 +77,21 @@ pub fn repair(
     dir: &Path,
     wanted: Definitions,
 ) -> Result<RepairReport, OfflineError> {
+    repair_with_streams(disk, dir, wanted, |_| BTreeSet::new())
+}
+
+/// The same where there are streams: queues, as `streams` finds them in the definitions, `(table, key, value)`, in
+/// which the place of a message is its number. What a full segment loses of them leaves records behind of which the
+/// message is empty.
+///
+/// # Errors
+/// As [`repair`].
+pub fn repair_with_streams(
+    disk: &dyn Disk,
+    dir: &Path,
+    wanted: Definitions,
+    streams: impl FnOnce(&[(Table, Vec<u8>, Vec<u8>)]) -> BTreeSet<u64>,
+) -> Result<RepairReport, OfflineError> {
     let drop_definitions = wanted == Definitions::Dropped;
     let _lock = lock(disk, dir)?;
     let journal = dir.join(JOURNAL);
@@ -100,11 +118,23 @@ pub fn repair(
     }
 
     // Which files are to be written, and which numbers they have to bridge, is known at the end.
-    let plan = survey::survey(disk, &journal, applied, |_| Ok::<_, OfflineError>(()))?;
-    let mut writers = Writers::new(disk, &journal, &plan);
+    let are_lost = definitions.is_err();
+    let mut state = definitions.map(|(state, _)| state).unwrap_or_default();
+    let mut readable = LsnSet::default();
+    let plan = survey::survey(disk, &journal, applied, |piece| {
+        piece.each_record(|lsn, _, entry| match entry {
+            Entry::Define { payload } if lsn > applied => tables::fold(&mut state, payload),
+            Entry::Message { .. } => readable.insert(lsn, 1),
+            Entry::Moved { lsn, .. } => readable.insert(lsn, 1),
+            _ => {}
+        });
+        Ok::<_, OfflineError>(())
+    })?;
+    let rows: Vec<_> = state.into_iter().map(|((table, key), value)| (table, key, value)).collect();
+    let mut writers = Writers::new(disk, &journal, &plan, streams(&rows), readable);
     survey::survey(disk, &journal, applied, |piece| writers.take(piece))?;
     let mut files = Vec::new();
-    if definitions.is_err() {
+    if are_lost {
         let path = dir.join(tables::FILE);
         let set_aside = Some(unfinished::free_name(disk, &path)?);
         files.push(Repaired { path, set_aside, records: 0 });
@@ -176,12 +206,25 @@ struct Writers<'a> {
     current: Option<NewSegment>,
     /// The last LSN written or passed by.
     last: u64,
+    /// Queues in which messages keep their places, and what can take those of the present file that are lost.
+    streams: BTreeSet<u64>,
+    tombstones: Tombstones,
+    /// Messages of which some record can be read.
+    readable: LsnSet,
     done: Vec<(usize, u64)>,
 }
 
 impl<'a> Writers<'a> {
-    fn new(disk: &'a dyn Disk, journal: &'a Path, plan: &'a Survey) -> Self {
-        Self { disk, journal, plan, at: None, current: None, last: 0, done: Vec::new() }
+    fn new(
+        disk: &'a dyn Disk,
+        journal: &'a Path,
+        plan: &'a Survey,
+        streams: BTreeSet<u64>,
+        readable: LsnSet,
+    ) -> Self {
+        let (at, current, last) = (None, None, 0);
+        let (tombstones, done) = (Tombstones::new(), Vec::new());
+        Self { disk, journal, plan, at, current, last, streams, tombstones, readable, done }
     }
 
     fn take(&mut self, piece: &Piece<'_>) -> Result<(), OfflineError> {
@@ -190,6 +233,9 @@ impl<'a> Writers<'a> {
             self.last = piece.header.previous.min(piece.header.first - 1);
         }
         self.go_to(piece.file)?;
+        if self.current.is_some() && piece.header.count > 0 {
+            self.bury(piece.header.first, piece.header.session)?;
+        }
         if let Some(current) = &mut self.current {
             if piece.header.count == 0 {
                 // What a mark vouches for may be what is lost.
@@ -218,16 +264,62 @@ impl<'a> Writers<'a> {
         Ok(())
     }
 
+    /// Writes what takes the places of lost messages below `next`.
+    fn bury(&mut self, next: u64, session: u32) -> Result<(), OfflineError> {
+        let behind = self.tombstones.split_off(&next);
+        let mut lost = std::mem::replace(&mut self.tombstones, behind).split_off(&(self.last + 1));
+        let Some(current) = &mut self.current else { return Ok(()) };
+        let mut batch = Batch::new();
+        while let Some((first, tombstone)) = lost.pop_first() {
+            tombstone.add_to(&mut batch);
+            let mut last = first;
+            let is_moved = tombstone.is_moved();
+            while let Some(next) = lost.first_entry()
+                && *next.key() == last + 1
+                && next.get().is_moved() == is_moved
+            {
+                next.remove().add_to(&mut batch);
+                last += 1;
+            }
+            current.tombstones(self.last, first, session, &batch)?;
+            batch.clear();
+            self.last = last;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, index: usize) -> Result<(), OfflineError> {
         self.at = Some(index);
         if let Some(file) = self.plan.files.get(index).filter(|file| file.is_damaged) {
+            self.tombstones = self.tombstones_of(file);
+            if index == 0
+                && let Some((lost, _)) = self.tombstones.first_key_value()
+            {
+                self.last = self.last.min(lost.saturating_sub(1));
+            }
             self.current = Some(NewSegment::create(self.disk, self.journal, file)?);
         }
         Ok(())
     }
 
+    /// None where nothing tells.
+    fn tombstones_of(&self, file: &SurveyedFile) -> Tombstones {
+        let Ok(opened) = self.disk.open(&file.path) else { return Tombstones::new() };
+        let segment = Segment {
+            number: file.number,
+            salt: file.salt,
+            path: file.path.clone(),
+            file: opened,
+            capacity: file.capacity,
+        };
+        tombstones::of(&segment, &self.streams, &self.readable).unwrap_or_default()
+    }
+
     /// Completes the present file.
     fn end(&mut self) -> Result<(), OfflineError> {
+        if let Some(session) = self.current.as_ref().map(|current| current.session) {
+            self.bury(u64::MAX, session)?;
+        }
         let (Some(mut current), Some(index)) = (self.current.take(), self.at) else {
             return Ok(());
         };
@@ -325,6 +417,26 @@ impl NewSegment {
             },
             records,
         )
+    }
+
+    /// Adds records without messages, the first with this number, as a unit that follows `previous`.
+    fn tombstones(
+        &mut self,
+        previous: u64,
+        first: u64,
+        session: u32,
+        batch: &Batch,
+    ) -> Result<(), OpenError> {
+        let records = batch.bytes.get(unit::HEADER..).unwrap_or_default();
+        let header = UnitHeader {
+            first,
+            count: batch.count,
+            digest: batch.digest.clone().finalize(),
+            length: records.len() as u64,
+            session,
+            ..self.filler_header(previous)
+        };
+        self.write(header, records)
     }
 
     /// Adds a unit that says nothing but has the numbers up to `last`.

@@ -15,7 +15,8 @@ use std::{
 use self::headers::{Found, header_at_start, headers, is_outdated, is_whole, newest_salt, read};
 use super::{Damage, Lost, tolerant::Tolerant};
 use crate::{
-    Disk, Lsn, OpenError,
+    Disk, Lsn, OpenError, encoding,
+    record::{Entry, Record},
     recovery::{
         refused,
         scan::{Chain, Leftovers, Window},
@@ -36,6 +37,20 @@ pub(super) struct Piece<'a> {
     /// are those of the whole unit.
     pub(super) header: UnitHeader,
     pub(super) records: &'a [u8],
+}
+
+impl Piece<'_> {
+    /// Shows each record: its LSN, its bytes, itself.
+    pub(super) fn each_record(&self, mut each: impl FnMut(u64, u64, Entry<'_>)) {
+        let mut reader = encoding::Reader(self.records);
+        let mut lsn = self.header.first;
+        while let Some(record) = Record::read_own(&mut reader) {
+            if let Some(entry) = record.entry() {
+                each(lsn, record.length(), entry);
+            }
+            lsn += 1;
+        }
+    }
 }
 
 /// A segment's file, or the place of one that is missing.

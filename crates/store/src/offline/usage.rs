@@ -8,15 +8,11 @@ use std::{
     path::Path,
 };
 
-use super::{
-    Damage, OfflineError, definitions, lock_to_read,
-    survey::{self, Piece},
-};
+use super::{Damage, OfflineError, definitions, lock_to_read, survey};
 use crate::{
     Disk, Lsn, Table,
-    encoding::Reader,
     live::LsnSet,
-    record::{Entry, Record},
+    record::Entry,
     segment::HEADER,
     store::JOURNAL,
     tables::{self, State},
@@ -103,7 +99,7 @@ pub fn usage(disk: &dyn Disk, dir: &Path) -> Result<StoreUsage, OfflineError> {
     let mut waiting = Waiting::default();
     let mut defining = BTreeSet::new();
     survey::survey(disk, &journal, applied, |piece| {
-        each_record(piece, |lsn, _, entry| match entry {
+        piece.each_record(|lsn, _, entry| match entry {
             Entry::Define { payload } if lsn > applied => {
                 tables::fold(&mut state, payload);
                 defining.insert(piece.file);
@@ -114,7 +110,7 @@ pub fn usage(disk: &dyn Disk, dir: &Path) -> Result<StoreUsage, OfflineError> {
     })?;
     let mut tally = Tally { waiting, ..Tally::default() };
     let survey = survey::survey(disk, &journal, applied, |piece| {
-        each_record(piece, |lsn, bytes, entry| tally.record(piece.file, lsn, bytes, entry));
+        piece.each_record(|lsn, bytes, entry| tally.record(piece.file, lsn, bytes, entry));
         Ok::<_, OfflineError>(())
     })?;
     let mut damages = survey.damages;
@@ -164,18 +160,6 @@ fn wait_for_older(segments: &mut [SegmentUsage]) {
             }
             _ => {}
         }
-    }
-}
-
-/// Shows each record of a piece: its LSN, its bytes, itself.
-fn each_record(piece: &Piece<'_>, mut each: impl FnMut(u64, u64, Entry<'_>)) {
-    let mut reader = Reader(piece.records);
-    let mut lsn = piece.header.first;
-    while let Some(record) = Record::read_own(&mut reader) {
-        if let Some(entry) = record.entry() {
-            each(lsn, record.length(), entry);
-        }
-        lsn += 1;
     }
 }
 
@@ -270,7 +254,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Batch, unit};
+    use crate::{Batch, encoding::Reader, record::Record, unit};
 
     #[test]
     fn a_message_that_waits_takes_a_bit_or_two() {
