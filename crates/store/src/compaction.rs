@@ -15,6 +15,7 @@
 //! at `1 / (r - 1)` of those that messages take, however quickly others write: at two thirds.
 
 use std::{
+    collections::VecDeque,
     io,
     time::{Duration, Instant},
 };
@@ -77,7 +78,7 @@ pub(crate) struct Stretch {
     /// How many bytes of it that was.
     pub(crate) length: u64,
     /// Whole records that follow each other, with the number of the first.
-    pub(crate) runs: Vec<(u64, Bytes)>,
+    pub(crate) runs: VecDeque<(u64, Bytes)>,
     /// Records in them, none of which need be needed.
     pub(crate) records: u64,
     /// LSN of the first record to be written; given when the writer takes it.
@@ -189,7 +190,7 @@ impl Reading {
         let mut stretch = Stretch {
             segment: self.segment.number,
             length: bytes.len() as u64,
-            runs: Vec::new(),
+            runs: VecDeque::new(),
             records: 0,
             first: 0,
             next: 0,
@@ -293,7 +294,7 @@ impl Reading {
 impl Stretch {
     /// The last stretch of a damaged segment.
     #[cfg(test)]
-    pub(crate) fn of_rest(segment: u64, runs: Vec<(u64, Bytes)>) -> Self {
+    pub(crate) fn of_rest(segment: u64, runs: VecDeque<(u64, Bytes)>) -> Self {
         Self {
             segment,
             length: 0,
@@ -310,7 +311,7 @@ impl Stretch {
 
     fn add(&mut self, bytes: &Bytes, run: &Run<'_>) {
         self.records += u64::from(run.count);
-        self.runs.push((run.first, bytes.slice_ref(run.bytes)));
+        self.runs.push_back((run.first, bytes.slice_ref(run.bytes)));
     }
 }
 
@@ -395,7 +396,7 @@ mod tests {
             let stretch = Stretch {
                 segment: 1,
                 length: bytes,
-                runs: Vec::new(),
+                runs: VecDeque::new(),
                 records: 1,
                 first: 1,
                 next: 4096,

@@ -38,13 +38,13 @@ impl Emptying {
         Self { segment, missed: None, sought: 0 }
     }
 
-    /// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else. One that is passed
-    /// over, as it cannot be read or was lost in a repair, may have been moved by a process before, and is
-    /// added if `copy` finds it.
+    /// Adds those messages of a stretch to `batch` that are not settled and lie nowhere else, and takes their records out
+    /// of the stretch. One that is passed over, as it cannot be read or was lost in a repair, may have been moved by a
+    /// process before, and is added if `copy` finds it.
     pub(crate) fn collect(
         &mut self,
         live: &Live,
-        stretch: &Stretch,
+        stretch: &mut Stretch,
         batch: &mut Batch,
         copy: impl Fn(u64) -> Option<Bytes>,
     ) -> Collected {
@@ -74,35 +74,48 @@ struct Needed<'a, C> {
 }
 
 impl<C: Fn(u64) -> Option<Bytes>> Needed<'_, C> {
-    /// Adds what is needed of the stretch's records, and of what precedes each.
-    fn add_all(&mut self, stretch: &Stretch) -> Collected {
-        for (first, records) in &stretch.runs {
+    /// Adds what is needed of the stretch's records, and of what precedes each. The next turn begins with the one before
+    /// which this ends: there may be very many.
+    fn add_all(&mut self, stretch: &mut Stretch) -> Collected {
+        let segment = stretch.segment;
+        while let Some((own, records)) = stretch.runs.front_mut() {
             let mut reader = Reader(records);
-            let mut own = *first;
+            let mut rest = reader.0;
             while let Some(record) = Record::read_own(&mut reader) {
-                let message = match record.entry() {
-                    Some(Entry::Message { queues, payload }) => {
-                        Some((own, self.live.places(stretch.segment, own, queues), payload))
-                    }
-                    Some(Entry::Moved { lsn, places, payload, .. }) => {
-                        let queues = places.map(|place| place.queue);
-                        Some((lsn, self.live.places(stretch.segment, lsn, queues), payload))
-                    }
-                    _ => None,
-                };
-                if let Some((lsn, places, payload)) = message
-                    && !places.is_empty()
-                {
-                    let collected = self.add_passed(lsn);
-                    if collected != Collected::All {
-                        return collected;
-                    }
-                    self.add(lsn, &places, payload);
+                let collected = self.add_record(segment, *own, &record);
+                if collected != Collected::All {
+                    *records = records.slice_ref(rest);
+                    return collected;
                 }
-                own += 1;
+                rest = reader.0;
+                *own += 1;
+                stretch.records = stretch.records.saturating_sub(1);
             }
+            stretch.runs.pop_front();
         }
         Collected::All
+    }
+
+    /// Adds the message of a record with the LSN `own`, if it is needed, and what precedes it.
+    fn add_record(&mut self, segment: u64, own: u64, record: &Record<'_>) -> Collected {
+        let (lsn, places, payload) = match record.entry() {
+            Some(Entry::Message { queues, payload }) => {
+                (own, self.live.places(segment, own, queues), payload)
+            }
+            Some(Entry::Moved { lsn, places, payload, .. }) => {
+                let queues = places.map(|place| place.queue);
+                (lsn, self.live.places(segment, lsn, queues), payload)
+            }
+            _ => return Collected::All,
+        };
+        if places.is_empty() {
+            return Collected::All;
+        }
+        let collected = self.add_passed(lsn);
+        if collected == Collected::All {
+            self.add(lsn, &places, payload);
+        }
+        collected
     }
 
     /// Adds a message, the next of its area.
@@ -202,26 +215,32 @@ mod tests {
         live
     }
 
-    /// What is left of the segment is the record of one message, or nothing.
-    fn stretch(of: Option<u64>) -> Stretch {
-        let runs = of.map(|lsn| {
+    /// What is left of the segment are the records of these messages.
+    fn stretch(of: impl IntoIterator<Item = u64>) -> Stretch {
+        let runs = of.into_iter().map(|lsn| {
             let mut batch = Batch::new();
             batch.message(&[7, lsn % 9], &[b"body"]);
             (lsn, Bytes::copy_from_slice(body(&batch)))
         });
-        Stretch::of_rest(1, runs.into_iter().collect())
+        Stretch::of_rest(1, runs.collect())
     }
 
     /// Empties the segment, some of whose messages are `lost` and have no copy. Answers how many turns that took.
-    fn empty(live: &mut Live, stretch: &Stretch, lost: impl Fn(u64) -> bool, bytes: usize) -> u64 {
+    fn empty(
+        live: &mut Live,
+        mut stretch: Stretch,
+        lost: impl Fn(u64) -> bool,
+        bytes: usize,
+    ) -> u64 {
         let mut emptying = Emptying::new(1);
         let mut batch = Batch::new();
         let mut next = MESSAGES + 1;
         for turn in 1.. {
             batch.clear();
             let copy = |lsn| (!lost(lsn)).then(|| Bytes::from(vec![7; bytes]));
-            let collected = emptying.collect(live, stretch, &mut batch, copy);
-            assert!(u64::from(batch.count) <= MOST_COPIES + stretch.records);
+            let most = MOST_COPIES + stretch.records;
+            let collected = emptying.collect(live, &mut stretch, &mut batch, copy);
+            assert!(u64::from(batch.count) <= most);
             assert!(batch.bytes.len() < 2 << 20, "{}", batch.bytes.len());
             live.unit(next, body(&batch), Moves::Made, |_, _| {});
             next += u64::from(batch.count);
@@ -240,23 +259,57 @@ mod tests {
     fn what_was_passed_over_is_moved_a_few_at_a_time() {
         for of in [None, Some(MESSAGES), Some(3000)] {
             let mut live = live();
-            let turns = empty(&mut live, &stretch(of), |_| false, 10);
+            let turns = empty(&mut live, stretch(of), |_| false, 10);
             assert!((MESSAGES / MOST_COPIES..30).contains(&turns), "{turns}");
             assert_eq!(left(&live), BTreeSet::new());
         }
         let mut live = live();
-        let turns = empty(&mut live, &stretch(None), |_| false, 100_000);
+        let turns = empty(&mut live, stretch(None), |_| false, 100_000);
         assert!(turns > MESSAGES / 12, "{turns}");
+        assert_eq!(left(&live), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_turn_goes_on_where_the_last_one_ended() {
+        let mut live = live();
+        // Each is behind one that was passed over.
+        let mut records = Batch::new();
+        for lsn in (1..=MESSAGES / 2).map(|number| 2 * number) {
+            let places = [7, lsn % 9].map(|queue| RecoveredPlace { queue, ..Default::default() });
+            records.moved(lsn, lsn, &places, b"body");
+        }
+        let run = Bytes::copy_from_slice(body(&records));
+        let record = run.len() as u64 / (MESSAGES / 2);
+        let mut stretch = Stretch::of_rest(1, [(1, run)].into());
+        stretch.records = MESSAGES / 2;
+        let mut emptying = Emptying::new(1);
+        let mut batch = Batch::new();
+        let mut next = MESSAGES + 1;
+        let mut collected = Collected::Part;
+        for turn in 1.. {
+            if collected != Collected::Part {
+                break;
+            }
+            let copy = |_| Some(Bytes::from_static(b"copy"));
+            collected = emptying.collect(&live, &mut stretch, &mut batch, copy);
+            let left = (MESSAGES / 2).saturating_sub(turn * MOST_COPIES);
+            assert_eq!(stretch.records, left);
+            let bytes: usize = stretch.runs.iter().map(|(_, records)| records.len()).sum();
+            assert_eq!(bytes as u64, left * record);
+            live.unit(next, body(&batch), Moves::Made, |_, _| {});
+            next += u64::from(batch.count);
+            batch.clear();
+        }
         assert_eq!(left(&live), BTreeSet::new());
     }
 
     #[test]
     fn what_is_nowhere_keeps_what_is_behind_it() {
         let mut live = live();
-        empty(&mut live, &stretch(None), |lsn| lsn == 4000, 10);
+        empty(&mut live, stretch(None), |lsn| lsn == 4000, 10);
         assert_eq!(left(&live), (4000..=MESSAGES).collect());
         // Nor does it keep a turn from ending where nothing can be found.
-        empty(&mut live, &stretch(Some(4500)), |_| true, 10);
+        empty(&mut live, stretch(Some(4500)), |_| true, 10);
         assert_eq!(left(&live), (4000..=MESSAGES).collect());
     }
 
@@ -265,9 +318,9 @@ mod tests {
         let mut live = live();
         let mut emptying = Emptying::new(1);
         let mut batch = Batch::new();
-        let stretch = stretch(None);
+        let mut stretch = stretch(None);
         let copy = |_| Some(Bytes::from_static(b"copy"));
-        assert_eq!(emptying.collect(&live, &stretch, &mut batch, copy), Collected::Part);
+        assert_eq!(emptying.collect(&live, &mut stretch, &mut batch, copy), Collected::Part);
         live.unit(MESSAGES + 1, body(&batch), Moves::Made, |_, _| {});
         batch.clear();
         let rest: Vec<_> = (MOST_COPIES + 1..=MESSAGES).map(crate::Lsn).collect();
@@ -275,7 +328,7 @@ mod tests {
         live.unit(2 * MESSAGES, body(&batch), Moves::Made, |_, _| {});
         batch.clear();
         let mut turns = 1;
-        while emptying.collect(&live, &stretch, &mut batch, |_| None) == Collected::Part {
+        while emptying.collect(&live, &mut stretch, &mut batch, |_| None) == Collected::Part {
             turns += 1;
         }
         assert!(batch.is_empty() && turns < 30, "{turns}");

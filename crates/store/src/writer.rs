@@ -400,13 +400,14 @@ impl Writer {
         };
         let mut batch = std::mem::take(&mut self.moved);
         let shared = &self.shared;
+        let segment = stretch.segment;
         let copy = |lsn| {
             let moved = shared.map.lock().find_moved(&[lsn]);
-            let is_elsewhere = moved.iter().any(|(to, _)| to.segment.number != stretch.segment);
+            let is_elsewhere = moved.iter().any(|(to, _)| to.segment.number != segment);
             let read = || shared.search(Duration::MAX).read(&[Lsn(lsn)]).ok()?.pop();
             is_elsewhere.then(read).flatten().map(|(_, payload)| payload)
         };
-        let collected = emptying.collect(&self.end.live, &stretch, &mut batch, copy);
+        let collected = emptying.collect(&self.end.live, &mut stretch, &mut batch, copy);
         if let Some(error) = stretch.error.take() {
             tracing::error!("reading journal segment {:016x} failed: {error}", stretch.segment);
         }
