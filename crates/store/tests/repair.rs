@@ -15,6 +15,7 @@ mod block_on;
 mod messages;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -94,7 +95,7 @@ fn damage(disk: &impl Disk, path: &Path) {
 }
 
 /// All files of a disk on another, durably.
-fn copy(of: &MemDisk, to: &impl Disk) {
+fn copy(of: &impl Disk, to: &impl Disk) {
     for folder in [dir().to_owned(), dir().join("journal")] {
         for name in of.list(&folder).expect("lists") {
             let path = folder.join(name);
@@ -253,6 +254,56 @@ fn a_repair_made_again_says_what_the_one_before_replaced() {
         replaced[expected.len()] += 1;
     }
     assert!(replaced.iter().all(|times| *times > 0), "{replaced:?}");
+}
+
+/// Also if one of the files was damaged again meanwhile.
+#[test]
+fn a_repair_cut_off_twice_still_says_what_the_first_one_replaced() {
+    let damaged = MemDisk::new();
+    written(&damaged);
+    let [first, other] = [1, 4].map(|index| segments(&damaged)[index].clone());
+    damage(&damaged, &first);
+    damage(&damaged, &other);
+    let is_there = |disk: &SimDisk, path: &Path| disk.open(path).is_ok();
+    let aside = first.with_extension("seg.damaged");
+    let once = (0..).find_map(|count| {
+        let disk = SimDisk::new(count);
+        copy(&damaged, &disk);
+        disk.crash_after(count);
+        offline::repair(&disk, dir(), Definitions::Optional).expect_err("cut off");
+        let disk = disk.restart();
+        let is_half =
+            is_there(&disk, &first) && is_there(&disk, &aside) && !is_there(&disk, &other);
+        is_half.then_some(disk)
+    });
+    let once = once.expect("one file has been replaced");
+    let replaced = SetAside { path: first.clone(), aside };
+    for is_damaged_again in [false, true] {
+        let mut cut_off = 0;
+        for count in 0.. {
+            let disk = SimDisk::new(count);
+            copy(&once, &disk);
+            if is_damaged_again {
+                damage(&disk, &first);
+            }
+            disk.crash_after(count);
+            if offline::repair(&disk, dir(), Definitions::Optional).is_ok() {
+                break;
+            }
+            let disk = disk.restart();
+            if !is_there(&disk, &dir().join("repair.unfinished")) {
+                continue;
+            }
+            let report = repair(&disk);
+            assert!(report.was_cut_off && report.replaced_before.contains(&replaced), "{report:?}");
+            let before = report.replaced_before.iter().map(|one| &one.path);
+            let after = report.files.iter().map(|file| &file.path);
+            let named: BTreeSet<&PathBuf> = before.chain(after).collect();
+            assert_eq!(named, BTreeSet::from([&first, &other]), "after {count} changes");
+            cut_off += 1;
+        }
+        assert!(cut_off > 5, "{cut_off}");
+    }
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub fn repair_with_streams(
         let set_aside = Some(unfinished::free_name(disk, &path)?);
         strays.push(Repaired { path, set_aside, records: 0 });
     }
-    replace(disk, dir, &files, &strays)?;
+    replace(disk, dir, &files, &strays, &report.replaced_before)?;
     report.files.extend(files.into_iter().chain(strays));
     mark(disk, &journal, applied)?;
     unfinished::finish(disk, dir)?;
@@ -166,13 +166,14 @@ fn replace(
     dir: &Path,
     files: &[Repaired],
     strays: &[Repaired],
+    replaced_before: &[SetAside],
 ) -> Result<(), OfflineError> {
     let set_aside: Vec<(&Path, &Path)> = files
         .iter()
         .chain(strays)
         .filter_map(|file| Some((&*file.path, file.set_aside.as_deref()?)))
         .collect();
-    unfinished::begin(disk, dir, &set_aside)?;
+    unfinished::begin(disk, dir, &set_aside, replaced_before)?;
     for (path, aside) in set_aside {
         disk.rename(path, aside).map_err(refused("rename", path))?;
     }

@@ -25,19 +25,24 @@ pub(crate) fn is_unfinished(disk: &dyn Disk, dir: &Path) -> Result<bool, OpenErr
     is_there(disk, &dir.join(MARK))
 }
 
-/// Says, durably, that files are about to be set aside: each with the name it gets.
+/// Says, durably, that files are about to be set aside: each with the name it gets. What one before had `replaced` comes
+/// behind these, since it may be set aside another time.
 pub(super) fn begin(
     disk: &dyn Disk,
     dir: &Path,
     files: &[(&Path, &Path)],
+    replaced: &[SetAside],
 ) -> Result<(), OpenError> {
     let inside = |path: &Path| path.strip_prefix(dir).unwrap_or(path).display().to_string();
-    let line = |(from, to): &(&Path, &Path)| format!("{} {}\n", inside(from), inside(to));
-    let lines: String = files.iter().map(line).collect();
-    let path = dir.join(MARK);
+    let line = |(from, to): (&Path, &Path)| format!("{} {}\n", inside(from), inside(to));
+    let before = replaced.iter().map(|one| (&*one.path, &*one.aside));
+    let lines: String = files.iter().copied().chain(before).map(line).collect();
+    // As long as this one cannot be read, the one of the repair before is there.
+    let path = dir.join(NEW_MARK);
     let mark = disk.create(&path).map_err(refused("create", &path))?;
     mark.write_all_at(&[lines.as_bytes()], 0).map_err(refused("write to", &path))?;
     mark.sync_data().map_err(refused("sync", &path))?;
+    disk.rename(&path, &dir.join(MARK)).map_err(refused("rename", &path))?;
     disk.sync_dir(dir).map_err(refused("sync", dir))
 }
 
@@ -97,5 +102,7 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<String, OpenError> {
 }
 
 /// The file that marks a repair as unfinished. A line has the name of a file and the one it is set aside
-/// under, both seen from the data directory.
+/// under, both seen from the data directory; the first line of a file is the last word on it.
 const MARK: &str = "repair.unfinished";
+/// That file while it is made.
+const NEW_MARK: &str = "repair.new";
