@@ -152,9 +152,11 @@ impl Reason {
 
     /// How a message with this number of deliveries died, if that is a [`mark`](Self::mark), or one for a
     /// queue that was about to be deleted.
-    pub(crate) fn marked(deliveries: u32) -> Option<Self> {
+    pub(crate) fn marked(deliveries: u32) -> Option<Marked> {
         let marked = Self::ALL.into_iter().find(|reason| reason.mark() == deliveries);
-        marked.or_else(|| Self::departed_marked(deliveries))
+        let marked = marked.map(|reason| Marked { reason, may_be_kept: true });
+        let departing = || Self::departed_marked(deliveries);
+        marked.or_else(|| Some(Marked { reason: departing()?, may_be_kept: false }))
     }
 
     /// The number of deliveries by which the journal tells a dead message that waits for the ticker
@@ -167,6 +169,14 @@ impl Reason {
     fn departed_marked(deliveries: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.departed_mark() == deliveries)
     }
+}
+
+/// What the journal tells of a dead message in a queue that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Marked {
+    pub(crate) reason: Reason,
+    /// Its queue has kept it, or was about to send it on. Otherwise it was about to be sent on for certain.
+    pub(crate) may_be_kept: bool,
 }
 
 impl From<DropReason> for Reason {

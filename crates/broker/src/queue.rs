@@ -38,6 +38,7 @@ use self::paging::Paged;
 pub(crate) use self::paging::read as read_messages;
 use self::policies::ConsumerTimeout;
 pub(crate) use self::purpose::Purpose;
+pub(crate) use self::restore::paged_entry;
 pub(crate) use self::schedule::QueueAgenda;
 use self::schedule::{Lease, NEVER};
 pub(crate) use self::spec::{QueueSpec, Settings};

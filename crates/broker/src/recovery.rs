@@ -265,7 +265,8 @@ fn restore_backlogs(
     for backlog in backlogs {
         let id = backlog.queue();
         if let Some(queue) = queues.present.get(&id) {
-            queue.restore(&backlog, stays_on_disk, broker.store());
+            let dying = queue.restore(&backlog, stays_on_disk, broker.store());
+            broker.restore_deaths(dying);
         } else if let Some(source) = queues.departed.get(&id) {
             broker.restore_dying(&backlog, source);
         } else {

@@ -14,6 +14,7 @@ use super::portion::PORTION;
 use super::{DeadLettering, Death, Onward, Reason, Strategy};
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
+use crate::queue::paged_entry;
 use crate::turn::Turn;
 
 /// Held by all deaths of a queue, through how it dead-letters, until their places are settled.
@@ -145,23 +146,20 @@ impl Broker {
     /// Has go on what was dying in a deleted queue when the process ended before, in the order in which
     /// it was published.
     pub(crate) fn restore_dying(&self, backlog: &Backlog, source: &Arc<DeadLettering>) {
-        let mut postponed = self.postponed.lock();
-        for message in backlog.messages() {
-            let Some(reason) = Reason::departed_marked(message.deliveries) else { continue };
-            let entry = PagedEntry {
-                lsn: leveret_engine::Lsn(message.lsn.0),
-                bytes: message.outline.bytes,
-                priority: message.outline.priority,
-                deadline: None,
-                deliveries: 0,
-                redelivered: message.redelivered,
-                stored: true,
-                spilled: None,
-            };
+        let dying = backlog.messages().filter_map(|message| {
+            let reason = Reason::departed_marked(message.deliveries)?;
+            let entry = PagedEntry { deliveries: 0, ..paged_entry(&message) };
             let source = Arc::clone(source);
-            let death = Death { source, entry: entry.into(), reason, past: None };
-            postponed.push(death, leveret_engine::Lsn::default());
-        }
+            Some(Death { source, entry: entry.into(), reason, past: None })
+        });
+        self.restore_deaths(dying);
+    }
+
+    /// Has go on what was dying in its queue when the process ended before.
+    pub(crate) fn restore_deaths(&self, dying: impl IntoIterator<Item = Death<AnyEntry>>) {
+        let readable = self.readable_lsn();
+        let mut postponed = self.postponed.lock();
+        dying.into_iter().for_each(|death| postponed.push(death, readable));
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use leveret_engine::{AnyEntry, Lsn, Millis};
+use leveret_engine::{AnyEntry, Lsn, Millis, PagedEntry};
 use smallvec::SmallVec;
 
 use super::{SharedQueue, State};
-use crate::dead_letter::{Death, Fate, Obstacle, Reason};
+use crate::dead_letter::{DeadLettering, Death, Fate, Marked, Obstacle, Strategy};
 use crate::turn::Turn;
 
 impl SharedQueue {
@@ -87,11 +87,23 @@ impl State {
         self.reserve();
     }
 
-    /// A dead letter the journal has kept.
-    pub(super) fn restore_letter(&mut self, entry: impl Into<AnyEntry>, reason: Reason) {
+    /// Keeps a dead letter that the journal has. Answers it if the queue keeps no such, or had not kept it: then it goes
+    /// on whatever becomes of the queue.
+    pub(super) fn restore_letter(
+        &mut self,
+        entry: PagedEntry,
+        Marked { reason, may_be_kept }: Marked,
+    ) -> Option<Death<AnyEntry>> {
+        let goes_on =
+            |source: &&Arc<DeadLettering>| !may_be_kept || source.strategy == Strategy::AtMostOnce;
+        if let Some(source) = self.dead_lettering.as_ref().filter(goes_on) {
+            let source = Arc::clone(source);
+            return Some(Death { source, entry: entry.into(), reason, past: None });
+        }
         self.kept.keep(entry, reason, None, SmallVec::new(), Obstacle::NoRoute);
         self.kept.retry_soon();
         self.reserve();
+        None
     }
 
     /// Counts the letters among what the queue holds.

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use leveret_engine::{Entry, Message, Millis, PagedEntry};
+use leveret_engine::{AnyEntry, Entry, Message, Millis, PagedEntry};
 use leveret_store::{Backlog, Lsn, RecoveredMessage, Store};
 use parking_lot::MutexGuard;
 
 use super::{Purpose, SharedQueue, State};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Death, Reason};
 
 /// Messages read at a time.
 const AT_ONCE: usize = 1024;
@@ -21,8 +21,13 @@ impl SharedQueue {
     /// they were published.
     ///
     /// They stay on disk if so told, and those of a stream in any case. What is damaged, is no message or can't be
-    /// read for long is left out.
-    pub(crate) fn restore(&self, backlog: &Backlog, stays_on_disk: bool, store: &Store) {
+    /// read for long is left out. Answers what was dying, which is to go on.
+    pub(crate) fn restore(
+        &self,
+        backlog: &Backlog,
+        stays_on_disk: bool,
+        store: &Store,
+    ) -> Vec<Death<AnyEntry>> {
         let mut state = self.state.lock();
         if let Some(stream) = &mut state.stream {
             for RecoveredMessage { lsn, outline, .. } in backlog.messages() {
@@ -30,12 +35,19 @@ impl SharedQueue {
                 stream.machine.restore(lsn, time, outline.payload);
             }
             self.reschedule(&mut state);
-            return;
+            return Vec::new();
         }
+        let mut dying = Vec::new();
         let goes_again = stays_on_disk && self.purpose != Purpose::History;
         let last_delayed = backlog.last_delayed();
         let mut needed = Vec::new();
         for message in backlog.messages() {
+            if let Some(marked) = Reason::marked(message.deliveries) {
+                // It is read when it is tried.
+                let entry = PagedEntry { deliveries: 0, ..paged_entry(&message) };
+                dying.extend(state.restore_letter(entry, marked));
+                continue;
+            }
             if !stays_on_disk || !self.purpose.is_served_by(&message.outline) {
                 needed.push(message);
                 if needed.len() == AT_ONCE {
@@ -51,20 +63,8 @@ impl SharedQueue {
             let own = self.purpose.deadline_in(&message.outline);
             let arrival = Millis(message.outline.time);
             let deadline = own.or_else(|| settings.deadline_of(life, arrival));
-            let reason = Reason::marked(message.deliveries);
-            let entry = PagedEntry {
-                lsn: leveret_engine::Lsn(message.lsn.0),
-                bytes: message.outline.bytes,
-                priority: message.outline.priority,
-                deadline: deadline.filter(|_| reason.is_none()),
-                deliveries: reason.map_or(message.deliveries, |_| 0),
-                redelivered: message.redelivered,
-                stored: true,
-                spilled: None,
-            };
-            if let Some(reason) = reason {
-                state.restore_letter(entry, reason);
-            } else if message.delayed_until > 0 {
+            let entry = PagedEntry { deadline, ..paged_entry(&message) };
+            if message.delayed_until > 0 {
                 state.machine.restore_delayed(Millis(message.delayed_until), entry);
             } else if last_delayed.is_some_and(|last| message.lsn < last) {
                 // It keeps its place when the other comes back to its own.
@@ -77,6 +77,7 @@ impl SharedQueue {
         state.page_out_restored(goes_again);
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
+        dying
     }
 
     /// Reads messages and puts them back.
@@ -140,11 +141,6 @@ impl SharedQueue {
         entry.stored = true;
         entry.deliveries = recovered.deliveries;
         entry.redelivered = recovered.redelivered;
-        if let Some(reason) = Reason::marked(entry.deliveries) {
-            entry.deliveries = 0;
-            state.restore_letter(entry, reason);
-            return;
-        }
         let arrival = entry.message.timestamp();
         let own = self.purpose.deadline(&entry.message);
         entry.deadline = own.or_else(|| state.machine.settings().deadline(&entry.message, arrival));
@@ -168,5 +164,19 @@ impl State {
         let all = leveret_engine::Lsn(u64::MAX);
         self.kept.page_out(all, usize::MAX);
         self.machine.page_out(all, 0, usize::MAX);
+    }
+}
+
+/// A message that stays on disk, without a deadline.
+pub(crate) fn paged_entry(message: &RecoveredMessage) -> PagedEntry {
+    PagedEntry {
+        lsn: leveret_engine::Lsn(message.lsn.0),
+        bytes: message.outline.bytes,
+        priority: message.outline.priority,
+        deadline: None,
+        deliveries: message.deliveries,
+        redelivered: message.redelivered,
+        stored: true,
+        spilled: None,
     }
 }

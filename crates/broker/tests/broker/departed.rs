@@ -27,8 +27,13 @@ const MESSAGES: u64 = 12_000;
 /// Publishes so many messages to `q` and rejects all of them, which have left memory, and one more turn
 /// than takes them. Answers their bodies.
 fn reject_a_crowd(world: &mut World) -> Vec<String> {
+    reject_a_crowd_in(world, &to("dead"))
+}
+
+/// The same in a queue with these arguments.
+fn reject_a_crowd_in(world: &mut World, arguments: &[(&'static str, Value<'_>)]) -> Vec<String> {
     world.declare("dead", &[]);
-    world.declare("q", &to("dead"));
+    world.declare("q", arguments);
     let bodies: Vec<String> = (0..MESSAGES).map(|number| format!("{number:0100}")).collect();
     for body in &bodies {
         world.stage("", "q", Properties::default(), body);
@@ -145,14 +150,21 @@ fn deletion(disk: &SimDisk) -> Deletion {
     found
 }
 
-/// The last piece of the marks comes with the deletion, and may be the one that is missing.
-#[test]
-fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
-    let (mut kept, mut gone) = (0, 0);
-    for operations in 1..6 {
+/// A disk that failed while a queue was deleted.
+struct Interrupted {
+    disk: SimDisk,
+    /// What had been in the queue, and how many of these were still dying there.
+    bodies: Vec<String>,
+    dying: u64,
+    deletion: Deletion,
+}
+
+impl Interrupted {
+    /// None if the deletion was not all written after so many operations.
+    fn after(operations: u64, arguments: &[(&'static str, Value<'_>)]) -> Option<Self> {
         let disk = SimDisk::new(operations);
         let mut world = World::open(Arc::new(disk.clone()), START);
-        let bodies = reject_a_crowd(&mut world);
+        let bodies = reject_a_crowd_in(&mut world, arguments);
         world.await_readable();
         let dying = MESSAGES - world.ready("dead");
         disk.crash_after(operations);
@@ -162,20 +174,34 @@ fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
         }
         let disk = disk.reboot();
         drop(world);
-        let Deletion { units, marked, last } = deletion(&disk);
-        let Some((segment, offset)) = last else { continue };
+        let deletion = deletion(&disk);
+        deletion.last?;
+        let (marked, units) = (deletion.marked, &deletion.units);
         assert!(marked == dying && units.len() > 3, "{marked} of {dying}: {units:?}");
-        let is_cut = kept == 0;
-        if is_cut {
-            let path = format!("/data/journal/{segment:016x}.seg");
-            assert!(disk.flip_bit(Path::new(&path), offset, 0));
-            if !offline::check(&disk, Path::new("/data")).unwrap().damages.is_empty() {
-                // It was vouched for already.
-                continue;
-            }
-        }
-        let Deletion { marked, .. } = deletion(&disk);
+        Some(Self { disk, bodies, dying, deletion })
+    }
 
+    /// Takes the unit away that deletes the queue. Answers how many are marked before it; none if it was vouched for
+    /// already.
+    fn cut(&self) -> Option<u64> {
+        let (segment, offset) = self.deletion.last.unwrap();
+        let path = format!("/data/journal/{segment:016x}.seg");
+        assert!(self.disk.flip_bit(Path::new(&path), offset, 0));
+        let report = offline::check(&self.disk, Path::new("/data")).unwrap();
+        report.damages.is_empty().then(|| deletion(&self.disk).marked)
+    }
+}
+
+/// The last piece of the marks comes with the deletion, and may be the one that is missing.
+#[test]
+fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
+    let (mut kept, mut gone) = (0, 0);
+    let interrupted = |operations| Interrupted::after(operations, &to("dead"));
+    for interrupted in (1..6).filter_map(interrupted) {
+        let is_cut = kept == 0;
+        let marked = if is_cut { interrupted.cut() } else { Some(interrupted.deletion.marked) };
+        let Some(marked) = marked else { continue };
+        let Interrupted { disk, bodies, dying, .. } = interrupted;
         let mut world = World::open(Arc::new(disk), START);
         assert_eq!(world.exists("q"), is_cut);
         world.pass(2_000);
@@ -194,6 +220,30 @@ fn a_crash_while_a_queue_is_deleted_loses_nothing_that_is_dying_there() {
         }
     }
     assert!(kept > 0 && gone > 0, "{kept} {gone}");
+}
+
+/// Before anything goes on: what was dying is no letter that the queue keeps and that goes with it.
+#[test]
+fn what_was_dying_in_a_queue_that_a_crash_left_outlives_its_next_deletion() {
+    let mut keeps = to("dead").to_vec();
+    keeps.extend([
+        ("x-queue-type", Value::text("quorum")),
+        ("x-overflow", Value::text("reject-publish")),
+        ("x-dead-letter-strategy", Value::text("at-least-once")),
+    ]);
+    for arguments in [&to("dead")[..], &keeps] {
+        let interrupted = |operations| Interrupted::after(operations, arguments);
+        let cut = (1..6).filter_map(interrupted).find_map(|one| Some((one.cut()?, one)));
+        let (marked, Interrupted { disk, mut bodies, dying, .. }) = cut.unwrap();
+        let mut world = World::open(Arc::new(disk), START);
+        world.session.delete_queue("q", DeleteIf::default()).unwrap();
+        world.session.finish();
+        world.pass(2_000);
+        let dead = world.drain("dead");
+        // Those that are ready again go with it.
+        bodies.truncate(usize::try_from(MESSAGES - dying + marked).unwrap());
+        assert!(dead == bodies, "{} of {} in this order", dead.len(), bodies.len());
+    }
 }
 
 /// More than go on together.
