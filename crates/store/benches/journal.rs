@@ -6,7 +6,7 @@
 
 #![allow(clippy::expect_used, missing_docs, reason = "a benchmark fails by panicking")]
 
-#[path = "../tests/support/block_on.rs"]
+#[path = "../tests/store/support/block_on.rs"]
 mod block_on;
 
 use std::{

@@ -1,21 +1,6 @@
 //! Damage to what was promised: it is refused, or found by who reads it, or means nothing; and a repair keeps
 //! the rest.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/lives.rs"]
-#[expect(dead_code, reason = "these lives have no trouble")]
-mod lives;
-#[path = "support/messages.rs"]
-mod messages;
-#[path = "support/model.rs"]
-mod model;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -30,9 +15,12 @@ use leveret_store::{
     offline::{self, Damage, Definitions, DumpedRecord, Lost},
     simulation::SimDisk,
 };
-use lives::{History, dir, each_seed, live, options};
-use model::{State, Workload};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+use crate::support::{
+    lives::{History, dir, each_seed, live, options},
+    model::{State, Workload},
+};
 
 /// A journal that so many processes have written to, on the disk as the next one finds it, and the state it
 /// holds. The last of them closed it.

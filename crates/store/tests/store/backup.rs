@@ -1,13 +1,5 @@
 //! Copies of a store that is open.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/messages.rs"]
-#[expect(dead_code, reason = "only what is in the messages matters")]
-mod messages;
-
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -18,13 +10,14 @@ use std::{
     time::Duration,
 };
 
-use block_on::block_on;
 use leveret_store::{
     Backlog, BackupDamage, BackupError, Batch, Definition, Disk, Lsn, MemDisk, OpenError,
     Recovered, Store, StoreOptions, Table,
     offline::{self, Definitions},
     simulation::{Misread, Operation, SimDisk},
 };
+
+use crate::support::{block_on::block_on, messages};
 
 fn options() -> StoreOptions {
     StoreOptions {

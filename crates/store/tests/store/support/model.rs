@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leveret_store::{Batch, Definition, Lsn, Recovered, RecoveredMessage, Store, Table};
 use rand::{RngExt, rngs::SmallRng};
 
-use crate::messages::messages;
+use super::messages::messages;
 
 /// What survives: messages by LSN with their places by queue, and definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,20 +1,13 @@
 //! The store through its public surface, on real files and in memory.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/messages.rs"]
-mod messages;
-
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, Lsn, MemDisk, OpenError, Outline, Pen, RealDisk, Recovered,
     RecoveredMessage, Store, StoreOptions, Table,
 };
-use messages::messages;
+
+use crate::support::{block_on::block_on, messages::messages};
 
 fn small() -> StoreOptions {
     StoreOptions {

@@ -1,17 +1,5 @@
 //! Damaged data directories: what a check says of them, and that a repair keeps all that is readable.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/messages.rs"]
-mod found;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -19,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
     Table,
@@ -27,6 +14,8 @@ use leveret_store::{
     simulation::{Operation, SimDisk},
 };
 use proptest::prelude::*;
+
+use crate::support::{block_on::block_on, messages as found};
 
 fn dir() -> &'static Path {
     Path::new("/data")

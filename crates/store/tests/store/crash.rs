@@ -3,20 +3,6 @@
 //! Each seed lives through several ends. After each, what was recovered must be the state after
 //! some number of whole appends, in order, and at least those that were durable.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/lives.rs"]
-mod lives;
-#[path = "support/messages.rs"]
-mod messages;
-#[path = "support/model.rs"]
-mod model;
-
 use std::{
     sync::{
         Arc,
@@ -30,9 +16,13 @@ use leveret_store::{
     Batch, Definition, Disk, Lsn, Store, StoreOptions, SyncPolicy, Table,
     simulation::{Operation, SimDisk},
 };
-use lives::{History, Trouble, check_reads, dir, each_seed, live_through, options, wait_durable};
-use model::Step;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+use crate::support::{
+    lives::{History, Trouble, check_reads, dir, each_seed, live_through, options, wait_durable},
+    messages,
+    model::Step,
+};
 
 fn run(trouble: Trouble) -> impl Fn(u64) + Sync {
     move |seed| live_through(seed, trouble, |_, _, _| {})

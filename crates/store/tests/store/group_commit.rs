@@ -1,17 +1,13 @@
 //! One sync is for all that gathered while the last one ran, and what can wait has none of its own.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::{io, path::Path, sync::Arc, thread, time::Duration};
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Disk, DiskFile, DiskLock, LockError, Lsn, MemDisk, Store, StoreOptions,
 };
 use parking_lot::{Condvar, Mutex};
+
+use crate::support::block_on::block_on;
 
 /// A disk whose syncs wait while it is held.
 #[derive(Clone, Default)]

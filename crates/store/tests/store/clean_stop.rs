@@ -1,15 +1,5 @@
 //! What the mark of a clean stop says, and that it says neither too much nor too little.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Disk, Lsn, OpenError, Recovered, Store, StoreOptions,
     offline::{self, Damage, Definitions, Lost},
     simulation::{Operation, SimDisk},
 };
+
+use crate::support::block_on::block_on;
 
 const SEGMENT: u64 = 256 << 10;
 

@@ -1,19 +1,6 @@
 //! Repairs that are cut off, that are made again, and of a journal that lacks its end or
 //! has files of other numbers.
 
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/messages.rs"]
-#[expect(dead_code, reason = "only which messages there are matters")]
-mod messages;
-
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -21,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, DiskFile, Lsn, MemDisk, OpenError, Recovered, Store, StoreOptions,
     Table,
     offline::{self, Definitions, SetAside},
     simulation::SimDisk,
 };
+
+use crate::support::{block_on::block_on, messages};
 
 fn dir() -> &'static Path {
     Path::new("/data")

@@ -19,7 +19,7 @@ use leveret_store::{
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-use crate::{
+use super::{
     messages,
     model::{State, Workload},
 };

@@ -1,22 +1,18 @@
 //! Damaged tables of definitions: the database that has them trusts what it reads, the store must not.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, MemDisk, OpenError, Recovered, Store, StoreOptions, Table,
     offline::{self, Lost, OfflineError},
 };
 use proptest::prelude::*;
+
+use crate::support::block_on::block_on;
 
 fn dir() -> &'static Path {
     Path::new("/data")

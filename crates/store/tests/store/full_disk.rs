@@ -1,7 +1,5 @@
 //! A full disk is waited out, and what is settled meanwhile ends the wait.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
 use std::{
     path::Path,
     sync::Arc,

@@ -1,22 +1,6 @@
 //! Segments taken by their summaries are what they are when they are read; a summary that is damaged,
 //! torn or of another time is not believed; and damage hidden behind one costs what was damaged.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/lives.rs"]
-mod lives;
-#[path = "support/messages.rs"]
-mod messages;
-#[path = "support/model.rs"]
-mod model;
-
 use std::{
     collections::BTreeSet,
     ops::Range,
@@ -27,13 +11,17 @@ use std::{
     },
 };
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Disk, Lsn, MemDisk, Recovered, Store, StoreOptions,
     offline::{self, Definitions, Lost},
 };
-use lives::{Trouble, check_reads, dir, each_seed, live_through};
-use model::State;
+
+use crate::support::{
+    block_on::block_on,
+    lives::{self, Trouble, check_reads, dir, each_seed, live_through},
+    messages,
+    model::State,
+};
 
 fn options() -> StoreOptions {
     lives::options(&Arc::new(AtomicBool::new(false)))

@@ -1,18 +1,11 @@
 //! The store against a naive model: any sequence of appends and restarts, no crashes.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-#[path = "support/messages.rs"]
-mod messages;
-#[path = "support/model.rs"]
-#[expect(dead_code, reason = "the random workload is for the crash tests")]
-mod model;
-
 use std::{path::Path, sync::Arc, time::Duration};
 
 use leveret_store::{Batch, Definition, Lsn, MemDisk, Store, StoreOptions, Table};
-use model::{State, Step};
 use proptest::{collection::vec, prelude::*, sample::Index};
+
+use crate::support::model::{State, Step};
 
 #[derive(Clone, Debug)]
 enum Action {

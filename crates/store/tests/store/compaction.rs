@@ -1,12 +1,5 @@
 //! Disk use stays within twice the live messages and an allowance, whatever keeps segments.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-#[path = "support/messages.rs"]
-mod messages;
-
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
@@ -15,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use block_on::block_on;
 use leveret_store::{
     Backlog, Batch, Disk, DiskFile, Lsn, MemDisk, Recovered, Store, StoreOptions,
     offline::{self, Definitions, DumpedRecord},
     simulation::{Operation, SimDisk},
 };
-use messages::messages;
+
+use crate::support::{block_on::block_on, messages::messages};
 
 const SEGMENT: u64 = 64 << 10;
 /// The segment being written, the next one, the one being emptied, and one of slack.

@@ -1,19 +1,15 @@
 //! Reading messages back while the store is open.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-#[path = "support/block_on.rs"]
-mod block_on;
-
 use std::{collections::BTreeMap, path::Path, sync::Arc, thread, time::Duration};
 
-use block_on::block_on;
 use leveret_store::{
     Batch, Definition, Disk, Lsn, Store, StoreOptions, Table,
     offline::{self, Damage, Definitions, Lost},
     simulation::{Operation, SimDisk},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
+
+use crate::support::block_on::block_on;
 
 const SEGMENT: u64 = 256 << 10;
 
