@@ -363,8 +363,9 @@ impl Broker {
         self.past_queues.get(&queue_type).map(PastQueues::read).unwrap_or_default()
     }
 
-    /// Keeps what a queue has counted that goes.
+    /// Keeps what a queue has counted that goes. A stream's offsets are nobody's then.
     pub(crate) fn count_out(&self, queue: &SharedQueue) {
+        self.store.keep_places(queue.id.0, false);
         self.connections.churn.queues_deleted.add(1);
         if let (Some(totals), Some(past)) =
             (queue.totals(), self.past_queues.get(&queue.queue_type))

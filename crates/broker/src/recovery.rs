@@ -195,6 +195,7 @@ fn restore_queue(
         policies,
     };
     let queue = SharedQueue::new(spec, &broker.agenda);
+    queue.keep_places(broker.store());
     broker.reserve_queues(value.id);
     queues.present.insert(value.id, Arc::clone(&queue));
     directory.insert_queue(queue);

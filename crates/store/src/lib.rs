@@ -19,6 +19,7 @@ mod distribution;
 mod encoding;
 mod error;
 mod folders;
+mod kept_places;
 mod live;
 mod lsn;
 mod map;

@@ -13,8 +13,9 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, map::Map, read::Search,
-    read_buffer::ReadBuffers, stats::Counters, unreadable::Unreadable, waiters::Waiters,
+    Appended, Batch, FatalError, Lsn, StoreOptions, compaction::Stretch, kept_places::KeptPlaces,
+    map::Map, read::Search, read_buffer::ReadBuffers, stats::Counters, unreadable::Unreadable,
+    waiters::Waiters,
 };
 
 /// Locks: `pending`, `map`, the lists inside the waiters and the upkeep's lock are each taken alone.
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) map: Mutex<Map>,
     pub(crate) read_buffers: ReadBuffers,
     pub(crate) unreadable: Unreadable,
+    pub(crate) kept_places: KeptPlaces,
     /// The next LSN to give out.
     next: AtomicU64,
     /// The LSN published as durable.
@@ -131,6 +133,7 @@ impl Shared {
             map: Mutex::new(map),
             read_buffers: ReadBuffers::default(),
             unreadable: Unreadable::default(),
+            kept_places: KeptPlaces::default(),
             next: AtomicU64::new(last + 1),
             durable: AtomicU64::new(last),
             readable: AtomicU64::new(last),

@@ -212,6 +212,12 @@ impl Store {
         Writable::new(Arc::clone(&self.shared), limit)
     }
 
+    /// Says whether in this queue the place of a message is its number, as in a stream: one that cannot be read any
+    /// more, and is given up so that its segment can go, stays there with an empty payload then.
+    pub fn keep_places(&self, queue: u64, keeps: bool) {
+        self.shared.kept_places.set(queue, keeps);
+    }
+
     /// Settles every message in the `queues`, which the definitions do not know.
     pub fn forget_queues(&self, queues: &[u64]) {
         let mut batch = Batch::new();

@@ -19,6 +19,7 @@ use redb::Database;
 use crate::{
     Batch, Disk, FatalError, Lsn, StoreOptions,
     compaction::{self, Compaction, Reading, Stretch},
+    live::LsnSet,
     segment::{self, Segment},
     shared::{FatalPanic, Shared, Tried},
     tables::{ApplyError, Change, Tables},
@@ -423,7 +424,7 @@ impl UpkeepThread {
         let step = compaction::step(&self.shared.options, 0);
         let readable = Compaction::readable(segment, *end, step);
         let mut batch = Batch::new();
-        let mut count = 0;
+        let (mut count, mut kept) = (0, LsnSet::default());
         for (queue, lsns) in unsettled {
             let mut lost: Vec<u64> = lsns.clone();
             lost.retain(|lsn| readable.binary_search(lsn).is_err());
@@ -431,13 +432,20 @@ impl UpkeepThread {
             let mut lost: Vec<Lsn> = lost.into_iter().map(Lsn).collect();
             lost.retain(|lsn| elsewhere.binary_search(lsn).is_err());
             count += lost.len();
-            batch.ack(*queue, &lost);
+            if self.shared.kept_places.has(*queue) {
+                lost.iter().for_each(|lsn| kept.insert(lsn.0, 1));
+            } else {
+                batch.ack(*queue, &lost);
+            }
         }
+        self.shared.kept_places.give_up(kept);
         if count > 0 {
             tracing::error!(
                 "{count} messages in {} cannot be read and are given up, so that it and those behind it can go",
                 segment.path.display()
             );
+        }
+        if !batch.is_empty() {
             self.shared.append(&mut batch);
         }
         // What is read of it from now on comes after those settlements.

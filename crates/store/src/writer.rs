@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub(crate) use self::journal_end::JournalEnd;
@@ -405,7 +406,8 @@ impl Writer {
             let moved = shared.map.lock().find_moved(&[lsn]);
             let is_elsewhere = moved.iter().any(|(to, _)| to.segment.number != segment);
             let read = || shared.search(Duration::MAX).read(&[Lsn(lsn)]).ok()?.pop();
-            is_elsewhere.then(read).flatten().map(|(_, payload)| payload)
+            let copy = is_elsewhere.then(read).flatten().map(|(_, payload)| payload);
+            copy.or_else(|| shared.kept_places.has_given_up(lsn).then(Bytes::new))
         };
         let collected = emptying.collect(&self.end.live, &mut stretch, &mut batch, copy);
         if let Some(error) = stretch.error.take() {

@@ -56,6 +56,13 @@ impl SharedQueue {
         self.queue_type == QueueType::Stream
     }
 
+    /// Has messages keep their offsets where one of a stream cannot be read any more.
+    pub(crate) fn keep_places(&self, store: &Store) {
+        if self.is_stream() {
+            store.keep_places(self.id.0, true);
+        }
+    }
+
     /// Held from before records of the stream are appended until it has what they say. Streams are
     /// locked in the order of their identities, before any queue.
     pub(crate) fn order(&self) -> MutexGuard<'_, ()> {

@@ -145,6 +145,7 @@ impl Session {
             policies,
         };
         let queue = SharedQueue::new(spec, &self.broker.agenda);
+        queue.keep_places(self.broker.store());
         let churn = &self.broker.connections().churn;
         churn.queues_declared.add(1);
         churn.queues_created.add(1);

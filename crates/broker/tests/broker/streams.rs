@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use leveret_broker::{
-    Broker, Confirmation, Consume, DeleteIf, Outcome, Progress, Session, SettleGroup, Settlement,
-    SharedQueue, Subscriber, Turn, Wake,
+    Broker, BrokerOptions, Confirmation, Consume, DeleteIf, Outcome, Progress, Session,
+    SettleGroup, Settlement, SharedQueue, Subscriber, Turn, Wake,
 };
 use leveret_codec::{Properties, Value};
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Millis, Return};
 use leveret_store::simulation::SimDisk;
-use leveret_store::{Lsn, MemDisk, Store, StoreOptions, Table};
+use leveret_store::{Disk, Lsn, MemDisk, Store, StoreOptions, Table};
 use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -142,6 +143,36 @@ impl Reader {
     fn offsets(&self) -> Vec<u64> {
         self.held().into_iter().map(|(offset, _)| offset).collect()
     }
+}
+
+/// The segment it was in goes, and a start finds the others where they were.
+#[test]
+fn a_message_that_is_given_up_leaves_the_others_their_offsets() {
+    let disk = Arc::new(MemDisk::new());
+    let (memory, patience) = (BrokerOptions::default().message_memory, Duration::from_millis(1));
+    let mut world =
+        World::open_patient(Arc::clone(&disk) as Arc<dyn Disk>, START, memory, patience);
+    world.declare_stream(&[]);
+    world.declare("q", &[]);
+    let bodies: Vec<String> = (0..20).map(|number| format!("{number:01000}")).collect();
+    let last = world.publish_all(&bodies).pop().unwrap();
+    world.wait(last);
+    let first = Path::new("/data/journal/0000000000000001.seg");
+    let file = disk.open(first).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    let body = bodies[7].as_bytes();
+    let at = bytes.windows(body.len()).position(|window| window == body).unwrap();
+    file.write_all_at(&[&[0xff; 4]], at as u64 + 500).unwrap();
+    while disk.open(first).is_ok() {
+        let _ = world.publish("", "q", &"x".repeat(1000));
+        world.drain("q");
+    }
+    let mut world = world.restart();
+    let reader = world.read_all();
+    world.serve();
+    let others = (0..).zip(bodies).filter(|(offset, _)| *offset != 7);
+    assert_eq!(reader.held(), others.collect::<Vec<(u64, String)>>());
 }
 
 fn numbered(offsets: std::ops::Range<u64>) -> Vec<(u64, String)> {
