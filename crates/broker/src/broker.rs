@@ -59,7 +59,7 @@ pub struct Broker {
     /// Queues by when they have to be looked at.
     pub(crate) agenda: Arc<QueueAgenda>,
     /// Dead letters beyond what their turns could take.
-    pub(crate) postponed: Mutex<Postponed>,
+    pub(crate) postponed: Arc<Mutex<Postponed>>,
     pub(crate) dead_letter_counters: Counters,
     pub(crate) policy_generation: AtomicU64,
     alarms: Alarms,
@@ -178,6 +178,7 @@ impl Broker {
             ..options.store.clone()
         };
         let (store, recovered) = Store::open(disk, directory, store_options)?;
+        let agenda = Arc::new(QueueAgenda::new(options));
         let broker = Self {
             store,
             access: Arc::new(
@@ -197,8 +198,8 @@ impl Broker {
             default_vhost_limits: options.default_vhost_limits.clone(),
             occupancy: Arc::default(),
             direct_replies: Arc::default(),
-            agenda: Arc::new(QueueAgenda::new(options)),
-            postponed: Mutex::default(),
+            postponed: Postponed::shared(&agenda),
+            agenda,
             dead_letter_counters: Counters::default(),
             policy_generation: AtomicU64::new(0),
             alarms: Alarms::default(),

@@ -13,6 +13,7 @@ mod counts;
 mod departed;
 mod fixed_limits;
 mod history;
+mod holding;
 mod kept;
 mod letter;
 mod line;

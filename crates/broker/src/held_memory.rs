@@ -1,4 +1,4 @@
-//! What deliveries take in memory that nobody has settled: their holders tell the pager.
+//! What deliveries take in memory that nobody has settled, and dead letters that wait: their holders tell the pager.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,8 @@ use leveret_store::{Lsn, Store};
 use crate::broker::Broker;
 use crate::queue::QueueAgenda;
 
-/// Who holds deliveries and can do without their messages in memory: a front end's connection.
+/// Who holds deliveries and can do without their messages in memory: a front end's connection. Or the dead letters
+/// that wait.
 pub trait Holder: Send + Sync {
     /// Forgets the messages of about `most` deliveries that are stored, with an LSN up to `readable`,
     /// or that nobody will need again. Whether anything went.
@@ -37,8 +38,11 @@ pub struct HeldMemory {
 impl HeldMemory {
     /// For a holder that has nothing yet.
     pub fn new(broker: &Broker, holder: Weak<dyn Holder>) -> Self {
-        let agenda = Arc::clone(&broker.agenda);
-        Self { agenda, holder, is_listed: AtomicBool::new(false) }
+        Self::of(&broker.agenda, holder)
+    }
+
+    pub(crate) fn of(agenda: &Arc<QueueAgenda>, holder: Weak<dyn Holder>) -> Self {
+        Self { agenda: Arc::clone(agenda), holder, is_listed: AtomicBool::new(false) }
     }
 
     fn changed(&self, before: u64, now: u64) {
@@ -86,6 +90,11 @@ impl HeldShare {
             let pager = &self.held.agenda.pager;
             self.step = pager.step(pager.shares());
         }
+    }
+
+    /// Its holder's.
+    pub(crate) const fn held(&self) -> &Arc<HeldMemory> {
+        &self.held
     }
 
     /// Whether the pager knows of any.

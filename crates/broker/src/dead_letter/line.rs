@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use leveret_engine::{AnyEntry, Folded};
+use leveret_engine::{AnyEntry, Entry, Folded, Lsn, Message, PagedEntry};
 
 use super::{DeadLettering, Death, Reason};
 
@@ -29,7 +29,7 @@ struct Page {
 }
 
 /// Deaths on a page at most.
-const PAGE: usize = 256;
+pub(super) const PAGE: usize = 256;
 
 impl Line {
     pub(super) fn is_empty(&self) -> bool {
@@ -88,6 +88,51 @@ impl Line {
         self.parts.append(&mut other.parts);
     }
 
+    /// The first that are in memory only and take about `left` bytes there, which become less by that.
+    pub(super) fn unstored(&self, left: &mut u64) -> Vec<(Lsn, Message)> {
+        let mut messages = Vec::new();
+        for entry in self.parts.iter().filter_map(Part::entry).filter(|entry| !entry.stored) {
+            if *left == 0 {
+                break;
+            }
+            *left = left.saturating_sub(entry.memory());
+            messages.push((entry.lsn, entry.message.clone()));
+        }
+        messages
+    }
+
+    /// Forgets the messages of those of which `paged` says what is left, of `most` that follow the first of
+    /// these. What they took in memory, in bytes.
+    pub(super) fn page_out(
+        &mut self,
+        most: usize,
+        paged: impl Fn(&Entry) -> Option<PagedEntry>,
+    ) -> u64 {
+        let goes = |part: &Part| part.entry().is_some_and(|entry| paged(entry).is_some());
+        let Some(from) = self.parts.iter().position(goes) else { return 0 };
+        let until = from.saturating_add(most).min(self.parts.len());
+        let (mut line, mut gone) = (Self::default(), 0);
+        for part in self.parts.drain(from..until) {
+            match part {
+                Part::One(mut death) => {
+                    if let AnyEntry::Hot(entry) = &death.entry
+                        && let Some(paged) = paged(entry)
+                    {
+                        gone += entry.memory();
+                        death.entry = paged.into();
+                    }
+                    line.push(death);
+                }
+                page @ Part::Page(_) => line.parts.push_back(page),
+            }
+        }
+        // What is in front of them is mostly pages, which are few.
+        for part in line.parts.into_iter().rev() {
+            self.parts.insert(from, part);
+        }
+        gone
+    }
+
     /// All of them, as they are.
     pub(super) fn iter(&self) -> impl Iterator<Item = Death<AnyEntry>> + '_ {
         self.parts.iter().flat_map(|part| {
@@ -103,6 +148,16 @@ impl Line {
     #[cfg(test)]
     pub(super) fn parts(&self) -> usize {
         self.parts.len()
+    }
+}
+
+impl Part {
+    /// The entry of one that has its message.
+    const fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::One(Death { entry: AnyEntry::Hot(entry), .. }) => Some(entry),
+            Self::One(_) | Self::Page(_) => None,
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
-use leveret_engine::{AnyEntry, Lsn, Millis, QueueId};
+use leveret_engine::{AnyEntry, Entry, Lsn, Millis, PagedEntry, QueueId};
 use leveret_store::ReadError;
 use parking_lot::Mutex;
 
 use super::line::Line;
 use super::{DeadLettering, Death, Departed, DyingPlace, PORTION_BYTES, TURN, TURN_BYTES};
+use crate::held_memory::{HeldMemory, HeldShare};
 
 /// Deaths that wait for the ticker, those of each queue in the order in which they happened.
 ///
@@ -21,8 +22,9 @@ pub(crate) struct Postponed {
     sources: HashMap<QueueId, Source>,
     /// Those of which some wait, in the order in which it is their turn; each once.
     order: VecDeque<QueueId>,
-    /// What those that wait take in memory with their messages, about, in bytes.
+    /// What those that wait take in memory with their messages, about, in bytes, and who tells the pager.
     memory: u64,
+    share: Option<HeldShare>,
     /// How many have ever lined up or gone at once.
     pushed: i64,
     /// Deleted queues whose places cannot be dropped yet.
@@ -254,8 +256,48 @@ impl Postponed {
         if self.memory >= WAITING_BYTES {
             death.page_out(readable);
         }
-        self.memory += hot_memory(&death);
+        self.remember(self.memory + hot_memory(&death));
         death
+    }
+
+    /// None yet, whose memory that is told of.
+    pub(super) fn held(share: HeldShare) -> Self {
+        Self { share: Some(share), ..Self::default() }
+    }
+
+    pub(super) fn held_memory(&self) -> Option<&Arc<HeldMemory>> {
+        self.share.as_ref().map(HeldShare::held)
+    }
+
+    /// What waits takes so much in memory now.
+    fn remember(&mut self, memory: u64) {
+        self.memory = memory;
+        if let Some(share) = &mut self.share {
+            share.set(memory);
+        }
+    }
+
+    /// Whether any has its message.
+    pub(super) const fn has_messages(&self) -> bool {
+        self.memory > 0
+    }
+
+    /// What waits, in the order in which queues have their turns.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (QueueId, &Line)> {
+        self.order.iter().filter_map(|queue| Some((*queue, &self.sources.get(queue)?.waiting)))
+    }
+
+    /// Forgets messages of a queue's line, as [`Line::page_out`]. What that frees, in bytes.
+    pub(super) fn page_out(
+        &mut self,
+        queue: QueueId,
+        most: usize,
+        paged: impl Fn(&Entry) -> Option<PagedEntry>,
+    ) -> u64 {
+        let Some(source) = self.sources.get_mut(&queue) else { return 0 };
+        let gone = source.waiting.page_out(most, paged);
+        self.remember(self.memory - gone);
+        gone
     }
 
     /// The places of what died in this queue and has not gone on, or just now.
@@ -300,7 +342,7 @@ impl Postponed {
                     std::iter::from_fn(|| source.waiting.pop()).take(most).collect();
                 source.popped += i64::try_from(of_queue.len()).unwrap_or(i64::MAX);
                 for death in of_queue {
-                    self.memory -= hot_memory(&death);
+                    self.remember(self.memory - hot_memory(&death));
                     self.hold(&death, held);
                     deaths.push_back(death);
                 }

@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use leveret_broker::{DeleteIf, Progress, Settlement};
 use leveret_codec::{ArrayBuilder, Properties, Value};
 use leveret_engine::Millis;
+use leveret_store::MemDisk;
 
-use crate::world::{World, table};
+use crate::world::{START, World, table};
 
 /// The queues that a letter goes to, `dead-0` and so on.
 const WIDTH: usize = 1000;
 /// What dies, which is a portion as long as each goes to one queue.
 const LETTERS: usize = 500;
+/// What messages may take in memory, in bytes, where that is little.
+const BUDGET: u64 = 64 << 10;
 /// Places that a turn's letters take, and one letter more.
 const TURN_PLACES: usize = 8 * 4096;
 
@@ -24,17 +27,19 @@ fn arguments() -> [(&'static str, Value<'static>); 2] {
 fn world(is_one_queue: bool) -> World {
     let mut world = World::new();
     world.declare_exchange("wide", "fanout");
-    for number in 0..WIDTH {
-        let queue = format!("dead-{number}");
-        if is_one_queue {
-            for key in 0..8 {
-                world.bind_or_declare("dead-0", &format!("{number}.{key}"));
-            }
-        } else {
-            world.bind_or_declare(&queue, "");
-        }
+    if is_one_queue {
+        lead_to_one(&mut world);
+    } else {
+        (0..WIDTH).for_each(|number| world.bind_or_declare(&format!("dead-{number}"), ""));
     }
     world
+}
+
+/// Each letter looks at all of these.
+fn lead_to_one(world: &mut World) {
+    for key in 0..8 * WIDTH {
+        world.bind_or_declare("dead-0", &key.to_string());
+    }
 }
 
 impl World {
@@ -228,6 +233,33 @@ fn publishers_wait_until_what_they_push_out_has_gone_on() {
     }
     assert!(told.load(Ordering::Relaxed) >= ticks / 2, "{ticks}");
     assert!(!publish(&mut world, "q", 1));
+}
+
+/// Whoever had them die may be gone, and come again, as often as they like.
+#[test]
+fn letters_that_wait_leave_memory_as_backlogs_do() {
+    let mut world = World::open_with(Arc::new(MemDisk::new()), START, BUDGET);
+    world.declare_exchange("wide", "fanout");
+    lead_to_one(&mut world);
+    world.declare("q", &arguments());
+    let transient = Properties { delivery_mode: Some(1), ..Properties::default() };
+    let bodies: Vec<_> =
+        (0..LETTERS).map(|number| format!("{number}{}", "x".repeat(2000))).collect();
+    for body in &bodies {
+        world.stage("", "q", transient, body);
+    }
+    world.session.flush(&mut Vec::new());
+    let got: Vec<_> = bodies.iter().map(|_| world.get("q").unwrap()).collect();
+    assert!(world.broker.message_memory() < BUDGET);
+    world.settle(Settlement::Discard, got);
+    assert!(world.ready("dead-0") < LETTERS as u64 / 4);
+    assert!(world.broker.message_memory() > 3 * LETTERS as u64 / 4 * 2000);
+    world.page();
+    // What the journal does not have may take four times the budget.
+    assert!(world.broker.message_memory() <= 4 * BUDGET, "{}", world.broker.message_memory());
+    while world.tick() == Progress::More {}
+    assert_eq!(world.drain("dead-0"), bodies);
+    assert_eq!(world.broker.message_memory(), 0);
 }
 
 /// The keys of a message route it once each, so that their number does not multiply what a letter takes.
