@@ -28,13 +28,14 @@ impl Holder for Mutex<Postponed> {
     fn page_out(&self, readable: Lsn, most: usize) -> bool {
         let mut postponed = self.lock();
         let queues: Vec<_> = postponed.lines().map(|(queue, _)| queue).take(most).collect();
-        let is_readable = |lsn: leveret_engine::Lsn| lsn.0 <= readable.0;
-        let gone = queues.into_iter().map(|queue| {
-            postponed.page_out(queue, most, |entry| {
-                (entry.stored && is_readable(entry.lsn)).then(|| PagedEntry::of(entry, None))
-            })
-        });
-        gone.sum::<u64>() > 0
+        let mut gone = 0;
+        for queue in queues {
+            gone += postponed.page_out(queue, most, |entry| {
+                let is_readable = entry.stored && entry.lsn.0 <= readable.0;
+                is_readable.then(|| PagedEntry::of(entry, None))
+            });
+        }
+        gone > 0
     }
 
     fn spill(&self, store: &Store, most: u64) -> io::Result<bool> {
