@@ -140,6 +140,11 @@ impl Exchange {
         self.deduplication.as_ref()
     }
 
+    /// Whether it goes through all headers of a message for one of them.
+    pub(super) fn looks_for_a_header(&self) -> bool {
+        self.keeper.is_some() || self.deduplication.is_some() || self.index.hashes_a_header()
+    }
+
     pub(super) fn set_keeper(&mut self, queue: QueueId) {
         self.keeper = Some(queue);
     }
@@ -225,6 +230,11 @@ pub(super) struct Routed<'a> {
 impl<'a> Routed<'a> {
     pub(super) const fn new(message: Routable<'a>) -> Self {
         Self { message, prepared: None }
+    }
+
+    /// Bytes of its headers.
+    pub(super) fn headers_len(&self) -> usize {
+        self.message.properties.headers.map_or(0, |headers| headers.as_bytes().len())
     }
 
     fn headers(&mut self) -> &MessageHeaders<'a> {
@@ -314,6 +324,11 @@ impl Index {
             Self::Consistent(index) => *index.hash_on() == HashOn::RoutingKeys,
             Self::Headers(_) | Self::JmsTopic(_) | Self::Random | Self::LocalRandom => false,
         }
+    }
+
+    /// Whether the value of a header decides.
+    fn hashes_a_header(&self) -> bool {
+        matches!(self, Self::Consistent(index) if matches!(index.hash_on(), HashOn::Header(_)))
     }
 
     /// Checks a binding, before anything is changed.

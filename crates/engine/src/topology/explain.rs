@@ -45,7 +45,8 @@ impl Topology {
         let visited = routes.exchanges.as_slice().iter();
         let exchanges = visited.filter_map(|id| self.exchanges.get(id));
         let queues = routes.as_slice().iter().filter_map(|id| self.queues.get(id));
-        let visits = exchanges.map(|exchange| self.visit(exchange, message));
+        let mut message = Routed::new(message);
+        let visits = exchanges.map(|exchange| self.visit(exchange, &mut message));
         Ok(Explanation {
             visits: visits.collect::<Result<_, _>>()?,
             queues: queues.map(|queue| &*queue.name).collect(),
@@ -55,13 +56,12 @@ impl Topology {
     fn visit<'a>(
         &'a self,
         exchange: &'a Exchange,
-        message: Routable<'_>,
+        message: &mut Routed<'_>,
     ) -> Result<Visit<'a>, TooManySteps> {
-        let is_delayed = matches!(exchange.keep(&message), Keep::Only(_));
+        let is_delayed = matches!(exchange.keep(&message.message), Keep::Only(_));
         let mut taken: Vec<BindingId> = Vec::new();
         if !is_delayed {
             let (mut search, mut steps) = (Search::default(), Steps::up_to(self.steps_max));
-            let message = &mut Routed::new(message);
             exchange.for_each_match(message, &mut search, &mut steps, |id| taken.push(id))?;
         }
         taken.sort_unstable();

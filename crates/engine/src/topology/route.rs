@@ -67,6 +67,9 @@ impl Topology {
         while let Some(id) = routes.exchanges.as_slice().get(visited) {
             visited += 1;
             let Some(exchange) = self.exchanges.get(id) else { continue };
+            if exchange.looks_for_a_header() {
+                routes.steps.compare(message.headers_len())?;
+            }
             if exchange.deduplication().is_some_and(|settings| !is_new(exchange, settings)) {
                 continue;
             }

@@ -4,7 +4,8 @@
 const COMPARED_PER_STEP: usize = 256;
 
 /// Counts steps on the way of a message: looks with one of its keys at an exchange, or at a node of a
-/// topic exchange's patterns, more of them for a long one, or comparisons of its headers with bindings.
+/// topic exchange's patterns, more of them for a long one, or comparisons of its headers with bindings, or with
+/// the name of one that an exchange looks for.
 /// They can be made to be many more than there are bindings, and so have a bound.
 #[derive(Debug, Default)]
 pub(super) struct Steps {

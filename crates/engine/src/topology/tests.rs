@@ -2,7 +2,7 @@
 
 mod model;
 
-use leveret_codec::{Properties, TableBuilder};
+use leveret_codec::{Properties, TableBuilder, Value};
 
 use super::*;
 
@@ -328,6 +328,41 @@ fn long_keys_take_more_steps() {
         assert_eq!(topology.route("x", message, &mut routes), Ok(()), "{kind}");
         topology.set_steps_max(391);
         assert_eq!(topology.route("x", message, &mut routes), Err(TooManySteps(391)), "{kind}");
+    }
+}
+
+/// Each exchange on the way that looks for a header goes through all of them, and they may be as long as a frame.
+#[test]
+fn looking_for_a_header_takes_steps() {
+    let hashed = TableBuilder::new().put("hash-header", "none-such").build();
+    let delayed = TableBuilder::new().put("x-delayed-type", "fanout").build();
+    let remembering = TableBuilder::new().put("x-cache-size", 9).build();
+    for (kind, arguments, steps) in [
+        (ExchangeKind::ConsistentHash, hashed, 390),
+        (ExchangeKind::Delayed, delayed, 390),
+        (ExchangeKind::RecentHistory, TableBuf::default(), 390),
+        (ExchangeKind::Deduplication, remembering, 390),
+        // These know without.
+        (ExchangeKind::ConsistentHash, TableBuf::default(), 0),
+        (ExchangeKind::Fanout, TableBuf::default(), 0),
+    ] {
+        let spec = ExchangeSpec { arguments, ..exchange("x", kind) };
+        let is_keeping = spec.keeper().is_some();
+        let mut topology = topology([spec]);
+        if is_keeping {
+            topology.set_keeper("x", QueueId(7));
+        }
+        bind(&mut topology, "x", "q0", "1");
+        let headers = (0..50_000).fold(TableBuilder::new(), |all, _| all.put("", Value::Void));
+        let headers = headers.build();
+        let headers = Some(headers.as_table());
+        let properties = Properties { headers, ..Properties::default() };
+        let message = Routable { keys: &["1"], properties: &properties, drawn: 0 };
+        let mut routes = RouteSet::new();
+        topology.set_steps_max(steps);
+        assert_eq!(topology.route("x", message, &mut routes), Err(TooManySteps(steps)), "{kind}");
+        topology.set_steps_max(1 + steps);
+        assert_eq!(topology.route("x", message, &mut routes), Ok(()), "{kind}");
     }
 }
 

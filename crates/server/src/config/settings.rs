@@ -424,8 +424,9 @@ static SETTINGS: &[Setting] = &[
         key: "amqp.routing_steps_max",
         about: "Most steps to find the queues of a message: looks with one of its keys at an exchange, \
                 with a word of one at a node of a topic exchange's patterns, each once more for 256 bytes \
-                of it, or comparing 256 bytes of its headers with bindings. Beyond that a publish is refused with 406, and a dead letter \
-                has no queue",
+                of it, or comparing 256 bytes of its headers with bindings, or with the name of one that an exchange \
+                looks for (delayed, deduplicating, recent history, hashing a header). Beyond that a publish is refused \
+                with 406, and a dead letter has no queue",
         live: false,
         allowed: "a number of steps from 1, or \"none\" for no limit",
         apply: |config, value| {
