@@ -280,10 +280,19 @@ impl Broker {
 
     /// Acts on what a turn left to do once no lock is held.
     pub fn finish(&self, turn: &mut Turn) {
+        self.finish_with(turn, usize::MAX);
+    }
+
+    /// As [`finish`](Self::finish). What is left of queues that nobody uses any more, once they and their bindings
+    /// are so many, goes with the next.
+    pub(crate) fn finish_with(&self, turn: &mut Turn, places: usize) {
+        let mut taken = 0;
         loop {
             turn.flush(&self.store);
-            if let Some((queue, abandoned)) = turn.next_abandoned() {
-                self.delete_abandoned(&queue, abandoned, turn);
+            if taken < places
+                && let Some((queue, abandoned)) = turn.next_abandoned()
+            {
+                taken += 1 + self.delete_abandoned(&queue, abandoned, turn);
             } else if !turn.dead.is_empty() {
                 self.dead_letter(turn);
             } else if !turn.traced.is_empty() {
@@ -334,13 +343,18 @@ impl Broker {
         })
     }
 
-    /// A queue that found a user in the meantime stays.
-    fn delete_abandoned(&self, queue: &SharedQueue, abandoned: Abandoned, turn: &mut Turn) {
-        let Some(vhost) = self.vhost(&queue.vhost) else { return };
+    /// A queue that found a user in the meantime stays. How many bindings went with it.
+    fn delete_abandoned(
+        &self,
+        queue: &SharedQueue,
+        abandoned: Abandoned,
+        turn: &mut Turn,
+    ) -> usize {
+        let Some(vhost) = self.vhost(&queue.vhost) else { return 0 };
         self.delete_queue_by(&vhost, queue, turn, |queue, turn| match abandoned {
             Abandoned::ByConsumers => queue.delete(DeleteIf { unused: true, empty: false }, turn),
             Abandoned::ByEveryone => queue.delete_expired(turn),
-        });
+        })
     }
 
     fn delete_queue_by(

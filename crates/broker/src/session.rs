@@ -57,6 +57,9 @@ use crate::vhost::Vhost;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
+/// Queues, with their bindings, that go with one [`finish`](Session::finish) because nobody uses them any more, at most.
+const ABANDONED_PLACES: usize = 4096;
+
 /// Whom a session serves.
 #[derive(Debug)]
 pub struct Client {
@@ -78,6 +81,8 @@ pub struct Session {
     routes: RouteCache,
     staging: Staging,
     turn: Turn,
+    /// See [`has_more_to_do`](Self::has_more_to_do).
+    has_more_to_do: bool,
     /// See [`placed`](Self::placed).
     placed: usize,
     /// See [`repeat_history`](Self::repeat_history).
@@ -205,6 +210,7 @@ impl Session {
             routes: RouteCache::default(),
             staging: Staging::default(),
             turn: Turn::new(),
+            has_more_to_do: false,
             placed: 0,
             history: VecDeque::new(),
             presence,
@@ -293,9 +299,22 @@ impl Session {
 
     /// Acts on what the calls so far left to do: journal records, waking writers, queues abandoned
     /// by their last consumer. Called at the end of a read batch, with no lock held.
+    ///
+    /// Of very many such queues some are [left](Self::has_more_to_do) for the next.
     pub fn finish(&mut self) {
+        self.finish_with(ABANDONED_PLACES);
+    }
+
+    fn finish_with(&mut self, places: usize) {
         self.routes.settle_counts();
-        self.broker.finish(&mut self.turn);
+        self.broker.finish_with(&mut self.turn, places);
+        self.has_more_to_do = self.turn.has_abandoned();
+    }
+
+    /// Whether something is left to do at another [`finish`](Self::finish), after others had their turn: nothing
+    /// else is to be done before.
+    pub fn has_more_to_do(&self) -> bool {
+        self.has_more_to_do
     }
 
     /// Whether clients whose consumers lost their queue hear of it at a later [`finish`](Self::finish):
@@ -307,6 +326,9 @@ impl Session {
     /// Lets memory go that an idle session doesn't need: nothing may be staged.
     pub fn release(&mut self) {
         debug_assert!(!self.has_staged(), "an idle session has nothing staged");
+        if self.has_more_to_do() {
+            return;
+        }
         self.staging = Staging::default();
         self.routes = RouteCache::default();
         let now = self.turn.now();
@@ -324,8 +346,8 @@ impl Session {
             taken += 1 + self.broker.delete_queue(&self.vhost, &queue, &mut self.turn);
         }
         self.hold_cancels(false);
-        self.finish();
-        !self.owned.is_empty()
+        self.finish_with(places - taken.min(places));
+        !self.owned.is_empty() || self.has_more_to_do()
     }
 
     /// What has to be asked outside before the session can do what it was asked for. What refers to

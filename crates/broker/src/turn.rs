@@ -128,6 +128,11 @@ impl Turn {
         self.abandoned.push((queue, abandoned));
     }
 
+    /// Whether queues are left that may have to go.
+    pub(crate) fn has_abandoned(&self) -> bool {
+        !self.abandoned.is_empty()
+    }
+
     /// A queue that may have to go, if one is left.
     pub(crate) fn next_abandoned(&mut self) -> Option<(Arc<SharedQueue>, Abandoned)> {
         self.abandoned.pop()

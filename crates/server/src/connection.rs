@@ -218,6 +218,10 @@ impl Connection {
                 next = self.repeat_history(is_short);
                 continue;
             }
+            if self.has_more_to_do() {
+                next = Next::Yield;
+                break;
+            }
             if self.session.as_ref().is_some_and(|session| session.placed() >= TURN_PLACES) {
                 next = Next::Yield;
                 break;
@@ -361,6 +365,12 @@ impl Connection {
     /// Whether the last turn published something that stays, while more waits to be written than may.
     pub(crate) fn piles_up(&self) -> bool {
         self.has_published && self.session.as_ref().is_some_and(Session::piles_up)
+    }
+
+    /// Whether queues that lost their last consumer, very many of them, have yet to go: nothing of the client
+    /// counts before.
+    pub(crate) fn has_more_to_do(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::has_more_to_do)
     }
 
     /// Whether the last turn had more die than the way of dead letters has room for.

@@ -96,6 +96,7 @@ struct Driver {
 
 /// What waiting for the client came to.
 enum Input {
+    /// Or there is something to do without.
     Bytes,
     End,
     /// Nothing for so long that the client is taken for dead, or overdue.
@@ -474,6 +475,9 @@ impl Driver {
         }
         loop {
             self.check_timeouts();
+            if self.connection.has_more_to_do() {
+                return Ok(Input::Bytes);
+            }
             if self.buffer.capacity() - self.buffer.len() < self.read_size / 2 {
                 self.buffer.reserve(self.read_size);
             }

@@ -113,6 +113,11 @@ impl Bench {
         self.others.bind(source, queue, "", none.as_table()).unwrap();
     }
 
+    /// How many there are.
+    fn queues(&self) -> usize {
+        self.others.vhost().queue_names().len()
+    }
+
     fn ready(&self, queue: &str) -> usize {
         usize::try_from(self.others.vhost().queue(queue).unwrap().status().ready).unwrap()
     }
@@ -257,12 +262,11 @@ fn very_many_exclusive_queues_go_turn_by_turn() {
         }
         .encode_frame(1, &mut input);
     }
-    let left = |bench: &Bench| bench.others.vhost().queue_names().len();
     let mut consumed = 0;
     while consumed < input.len() {
         consumed += bench.connection.receive(&input[consumed..], NOW).consumed;
     }
-    assert_eq!(left(&bench), OWN);
+    assert_eq!(bench.queues(), OWN);
     let mut close = Vec::new();
     connection::Close { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 }
         .encode_frame(0, &mut close);
@@ -271,14 +275,14 @@ fn very_many_exclusive_queues_go_turn_by_turn() {
     let (mut turns, mut before) = (1, OWN);
     while bench.connection.is_leaving() {
         assert_eq!(bench.told(), [""; 0], "it has no answer yet");
-        let now = left(&bench);
+        let now = bench.queues();
         // Each with its binding.
         assert!(before - now <= TURN_PLACES / 2, "{before}, {now}");
         before = now;
         bench.connection.leave(NOW);
         turns += 1;
     }
-    assert_eq!((turns, left(&bench)), ((2 * OWN).div_ceil(TURN_PLACES), 0));
+    assert_eq!((turns, bench.queues()), ((2 * OWN).div_ceil(TURN_PLACES), 0));
     assert_eq!(bench.told(), ["ConnectionCloseOk(CloseOk)"]);
 }
 
@@ -310,4 +314,70 @@ fn a_commit_that_is_refused_in_part_has_published() {
     let told = bench.told().pop().unwrap();
     assert!(told.contains("PRECONDITION_FAILED - partial tx completion"), "{told}");
     assert_eq!(bench.ready("q"), 1);
+}
+
+/// As many more queues than go in a turn, each with a consumer, without whom it is to go.
+const USED: usize = TURN_PLACES + 100;
+
+fn used() -> Bench {
+    let mut bench = Bench::new();
+    let mut input = Vec::new();
+    for number in 0..USED {
+        let (name, arguments) = (number.to_string(), Table::EMPTY);
+        queue::Declare {
+            queue: &name,
+            passive: false,
+            durable: false,
+            exclusive: false,
+            auto_delete: true,
+            nowait: true,
+            arguments,
+        }
+        .encode_frame(1, &mut input);
+        basic::Consume {
+            queue: &name,
+            consumer_tag: "",
+            no_local: false,
+            no_ack: true,
+            exclusive: false,
+            nowait: true,
+            arguments,
+        }
+        .encode_frame(1, &mut input);
+    }
+    let mut consumed = 0;
+    while consumed < input.len() {
+        consumed += bench.connection.receive(&input[consumed..], NOW).consumed;
+    }
+    assert_eq!(bench.queues(), USED);
+    bench
+}
+
+/// As exclusive queues do, and the client's next word counts once they are gone.
+#[test]
+fn very_many_queues_without_their_consumers_go_turn_by_turn() {
+    let mut bench = used();
+    let (mut close, mut open) = (Vec::new(), Vec::new());
+    channel::Close { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 }
+        .encode_frame(1, &mut close);
+    channel::Open {}.encode_frame(2, &mut open);
+    assert_eq!(bench.connection.receive(&close, NOW).consumed, close.len());
+    assert_eq!((bench.told().len(), bench.queues()), (1, USED - TURN_PLACES));
+    // Also if it has none.
+    assert!(bench.connection.has_more_to_do());
+    let received = bench.connection.receive(&open, NOW);
+    assert_eq!((received.consumed, received.next), (0, Next::Yield));
+    assert_eq!((bench.told().len(), bench.queues()), (0, 0));
+    assert!(!bench.connection.has_more_to_do());
+    assert_eq!(bench.connection.receive(&open, NOW).consumed, open.len());
+    assert_eq!(bench.told().len(), 1);
+}
+
+#[test]
+fn very_many_queues_without_their_consumers_go_turn_by_turn_with_their_connection() {
+    let mut bench = used();
+    bench.connection.end(NOW);
+    assert_eq!((bench.connection.is_leaving(), bench.queues()), (true, USED - TURN_PLACES));
+    bench.connection.leave(NOW);
+    assert_eq!((bench.connection.is_leaving(), bench.queues()), (false, 0));
 }
