@@ -42,6 +42,7 @@ pub use self::cache::PermissionCache;
 pub use self::fixed_limits::FIXED_LIMITS;
 use self::known_logins::{KnownLogins, Whose};
 pub use self::password::{HashingAlgorithm, PasswordError, PasswordHash};
+pub(crate) use self::pattern::PATTERN_MEMORY_MAX;
 pub use self::pattern::{Pattern, PatternError};
 pub use self::permission::{Permission, PermissionKind};
 pub use self::principal::{Principal, Rights};

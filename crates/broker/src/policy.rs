@@ -58,6 +58,9 @@ pub struct Policy {
 /// Longest definition of a policy as JSON, in bytes.
 pub(crate) const DEFINITION_BYTES_MAX: usize = 64 * 1024;
 
+/// What the patterns of a vhost's policies may take in memory once they are compiled, in bytes.
+pub(crate) const PATTERNS_BYTES_MAX: usize = 128 * 1024 * 1024;
+
 /// Whose policy it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyKind {
@@ -91,6 +94,8 @@ pub struct NamedPolicy {
     name: Arc<str>,
     policy: Policy,
     pattern: Pattern,
+    /// What that takes at most, in bytes, about.
+    pattern_memory: usize,
     /// Types of queue that don't take one of its settings, and so don't take it at all.
     skipped_by: u8,
 }
@@ -237,15 +242,16 @@ impl FromStr for ApplyTo {
 impl NamedPolicy {
     /// A policy whose pattern and settings are sound.
     pub(crate) fn new(kind: PolicyKind, name: &str, policy: Policy) -> Result<Self, InvalidPolicy> {
-        let pattern = Pattern::new(&policy.pattern).map_err(|error| match error {
-            PatternError::TooLong { .. } => InvalidPolicy::PatternTooLong,
-            PatternError::Invalid { reason, .. } => InvalidPolicy::Pattern(reason),
-            PatternError::TooComplex { .. } => InvalidPolicy::Pattern("too complex".to_owned()),
-        })?;
+        let (pattern, pattern_memory) =
+            Pattern::frugal(&policy.pattern).map_err(|error| match error {
+                PatternError::TooLong { .. } => InvalidPolicy::PatternTooLong,
+                PatternError::Invalid { reason, .. } => InvalidPolicy::Pattern(reason),
+                PatternError::TooComplex { .. } => InvalidPolicy::Pattern("too complex".to_owned()),
+            })?;
         keys::check(kind, &policy.definition)?;
         let known = policy.definition.keys().filter_map(|key| keys::find(key));
         let skipped_by = known.fold(0, |types, key| types | key.skipped_by());
-        Ok(Self { name: name.into(), policy, pattern, skipped_by })
+        Ok(Self { name: name.into(), policy, pattern, pattern_memory, skipped_by })
     }
 
     /// Refuses a definition that is longer than any use of it.

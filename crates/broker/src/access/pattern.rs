@@ -11,6 +11,12 @@ use thiserror::Error;
 pub(super) const PATTERN_BYTES_MAX: usize = 16 * 1024;
 /// Most memory one compiled pattern, and then its match cache, may take.
 pub(super) const COMPILED_BYTES_MAX: usize = 1024 * 1024;
+/// What one pattern may take of very many, in bytes: of these it counts with the first that it fits into.
+const COMPILED_BYTES: [usize; 4] = [4 << 10, 32 << 10, 256 << 10, COMPILED_BYTES_MAX];
+/// Of such a pattern its match cache takes so many times that.
+const CACHES_OF_FRUGAL: usize = 2;
+/// What such a pattern takes at most with that.
+pub(crate) const PATTERN_MEMORY_MAX: usize = (1 + CACHES_OF_FRUGAL) * COMPILED_BYTES_MAX;
 /// Deepest nesting of groups.
 const NEST_MAX: u32 = 64;
 /// Steps back one search may take: far more than a sensible pattern needs, over within milliseconds.
@@ -37,18 +43,47 @@ enum Matcher {
     SearchWithSteps(Box<fancy_regex::Regex>),
 }
 
+impl Matcher {
+    /// Of a text that needs none.
+    fn without_search(text: &str) -> Option<Self> {
+        match text {
+            "" => Some(Self::EmptyName),
+            ".*" | "^.*" | "^.*$" | ".*$" => Some(Self::Anything),
+            _ => None,
+        }
+    }
+}
+
 impl Pattern {
     /// Compiles a pattern.
     ///
     /// # Errors
     /// [`PatternError`] when it is no valid expression, or too large.
     pub fn new(text: &str) -> Result<Self, PatternError> {
-        let matcher = match text {
-            "" => Matcher::EmptyName,
-            ".*" | "^.*" | "^.*$" | ".*$" => Matcher::Anything,
-            _ => compile(text)?,
+        let matcher = match Matcher::without_search(text) {
+            Some(matcher) => matcher,
+            None => compile(text, COMPILED_BYTES_MAX, COMPILED_BYTES_MAX)?,
         };
         Ok(Self { text: text.into(), matcher })
+    }
+
+    /// Compiles a pattern that is one of very many: it remembers little of its matches. Answers as well what it
+    /// takes in memory at most, in bytes, about.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn frugal(text: &str) -> Result<(Self, usize), PatternError> {
+        if let Some(matcher) = Matcher::without_search(text) {
+            return Ok((Self { text: text.into(), matcher }, 0));
+        }
+        for size in COMPILED_BYTES {
+            let cache = CACHES_OF_FRUGAL * size;
+            if let Ok(matcher) = compile(text, size, cache) {
+                return Ok((Self { text: text.into(), matcher }, size + cache));
+            }
+        }
+        // What is wrong with it is told as always.
+        Self::new(text).map(|pattern| (pattern, PATTERN_MEMORY_MAX))
     }
 
     /// Whether the name is granted.
@@ -79,13 +114,13 @@ impl Pattern {
 
 /// RabbitMQ matches bytes: `.` is one byte and `\w`, `\d`, `\s` are ASCII. A pattern that needs
 /// characters, such as `[äöü]`, is compiled for UTF-8 instead.
-fn compile(text: &str) -> Result<Matcher, PatternError> {
+fn compile(text: &str, size: usize, cache: usize) -> Result<Matcher, PatternError> {
     if text.len() > PATTERN_BYTES_MAX {
         return Err(PatternError::TooLong { bytes: text.len() });
     }
     let pattern = || text.to_owned();
     let mut builder = RegexBuilder::new(text);
-    builder.size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).nest_limit(NEST_MAX);
+    builder.size_limit(size).dfa_size_limit(cache).nest_limit(NEST_MAX);
     match builder.unicode(false).build().or_else(|_| builder.unicode(true).build()) {
         Ok(regex) => Ok(Matcher::Search(regex)),
         Err(regex::Error::CompiledTooBig(_)) => {
@@ -96,7 +131,7 @@ fn compile(text: &str) -> Result<Matcher, PatternError> {
             if !reason.ends_with(NOT_SUPPORTED) {
                 return Err(PatternError::Invalid { pattern: pattern(), reason });
             }
-            compile_with_steps(text)
+            compile_with_steps(text, size, cache)
         }
     }
 }
@@ -104,12 +139,12 @@ fn compile(text: &str) -> Result<Matcher, PatternError> {
 /// How the `regex` crate ends its refusal of look-around and back-references.
 const NOT_SUPPORTED: &str = "not supported";
 
-fn compile_with_steps(text: &str) -> Result<Matcher, PatternError> {
+fn compile_with_steps(text: &str, size: usize, cache: usize) -> Result<Matcher, PatternError> {
     let mut builder = fancy_regex::RegexBuilder::new(text);
     builder
         .backtrack_limit(STEPS_BACK_MAX)
-        .delegate_size_limit(COMPILED_BYTES_MAX)
-        .delegate_dfa_size_limit(COMPILED_BYTES_MAX);
+        .delegate_size_limit(size)
+        .delegate_dfa_size_limit(cache);
     let mut build = |mode| builder.bytes_mode(mode).build();
     let regex = build(BytesMode::Ascii).or_else(|_| build(BytesMode::UnicodeBytes));
     regex.map(|regex| Matcher::SearchWithSteps(Box::new(regex))).map_err(|error| {

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::applied::AppliedPolicies;
 use super::invalid::InvalidPolicy;
 use super::set::PolicySet;
-use super::{NamedPolicy, Policy, PolicyKind};
+use super::{NamedPolicy, PATTERNS_BYTES_MAX, Policy, PolicyKind};
 use crate::administration::Administration;
 use crate::broker::Broker;
 use crate::definitions::{self, DefinitionError};
@@ -38,6 +38,21 @@ pub enum PolicyRefused {
         vhost: String,
         /// How many there may be.
         limit: u64,
+    },
+    /// The patterns of the vhost's policies would take too much memory.
+    #[error(
+        "cannot set {what} '{name}' in vhost '{vhost}': compiled, the patterns of its policies would take more \
+         than {limit} bytes"
+    )]
+    TooMuchToMatch {
+        /// What it is to be.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it is to be.
+        vhost: String,
+        /// What they may take.
+        limit: usize,
     },
     /// There is no policy of that name to clear.
     #[error("Parameter does not exist")]
@@ -94,7 +109,14 @@ impl Administration<'_> {
                 let vhost = vhost.name().to_string();
                 return Err(PolicyRefused::TooMany { what, name, vhost, limit });
             }
+            let before = policies.pattern_memory();
             policies.insert(kind, Arc::clone(&policy));
+            // What was set before there was a bound stays.
+            if policies.pattern_memory() > before.max(PATTERNS_BYTES_MAX) {
+                let (what, name) = (kind.words(), name.to_owned());
+                let (vhost, limit) = (vhost.name().to_string(), PATTERNS_BYTES_MAX);
+                return Err(PolicyRefused::TooMuchToMatch { what, name, vhost, limit });
+            }
             Ok(())
         };
         let commit = self.change_policies(&vhost, definition, insert, now)?;

@@ -44,6 +44,11 @@ impl PolicySet {
         }
     }
 
+    /// What their patterns take in memory at most, in bytes, about.
+    pub(crate) fn pattern_memory(&self) -> usize {
+        self.users.0.iter().chain(&self.operators.0).map(|policy| policy.pattern_memory).sum()
+    }
+
     /// What looking for the policies of a name takes, in places that messages take in queues.
     pub(crate) fn places(&self) -> usize {
         let all = self.users.0.iter().chain(&self.operators.0);

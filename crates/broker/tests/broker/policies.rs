@@ -511,3 +511,33 @@ fn expressions_that_look_around_count_for_the_turn_of_who_declares() {
     world.declare("second", &[]);
     assert_eq!(world.session.placed(), of_both);
 }
+
+/// A text of a few bytes may take a megabyte, and a vhost may have thousands of policies.
+#[test]
+fn patterns_of_policies_that_take_too_much_memory_together_are_refused() {
+    let world = World::new();
+    let set = |kind, name: &str, pattern: &str| {
+        let policy = Policy::parse(pattern, r#"{"max-length": 1}"#).unwrap();
+        let actor = Actor::program();
+        let administration = world.broker.administration(&actor);
+        administration.put_policy("/", kind, name, policy, Millis(world.now)).map(drop)
+    };
+    let large = "a{20000}";
+    for number in 0..42 {
+        set(PolicyKind::User, &number.to_string(), large).unwrap();
+    }
+    // Those of operators are in the same memory.
+    for (kind, what) in [(PolicyKind::User, "policy"), (PolicyKind::Operator, "operator policy")] {
+        assert_eq!(
+            set(kind, "more", large).unwrap_err().to_string(),
+            format!(
+                "cannot set {what} 'more' in vhost '/': compiled, the patterns of its policies would take more \
+                 than 134217728 bytes"
+            )
+        );
+    }
+    set(PolicyKind::User, "7", large).unwrap();
+    set(PolicyKind::User, "usual", "^(?!amq\\.).*").unwrap();
+    set(PolicyKind::User, "7", "^usual").unwrap();
+    set(PolicyKind::Operator, "more", large).unwrap();
+}

@@ -114,7 +114,9 @@ fn refused(error: &PolicyRefused) -> Failure {
         PolicyRefused::Invalid(invalid) => {
             Failure::bad_request(format!("Validation failed\n\n{invalid}\n"))
         }
-        PolicyRefused::TooMany { .. } => Failure::bad_request(error.to_string()),
+        PolicyRefused::TooMany { .. } | PolicyRefused::TooMuchToMatch { .. } => {
+            Failure::bad_request(error.to_string())
+        }
         PolicyRefused::NoSuchVhost(_) | PolicyRefused::NoSuchPolicy => Failure::NotFound,
     }
 }
