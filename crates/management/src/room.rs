@@ -286,6 +286,31 @@ mod tests {
         bench.server.stop().await;
     }
 
+    /// There may be very many, and they are made while nobody counts their text.
+    #[tokio::test]
+    async fn definitions_take_room_while_they_are_made() {
+        let budget = Arc::new(Budget::new(200 * KIB as u64));
+        let bench = Bench::new(&budget).await;
+        bench.send("PUT", "/api/queues/%2F/q", &json!({})).await;
+        for key in 0..300 {
+            let key = json!({ "routing_key": key.to_string() });
+            let bound = bench.send("POST", "/api/bindings/%2F/e/amq.direct/q/q", &key).await;
+            assert_eq!(bound.status(), 201);
+        }
+        for path in ["/api/definitions", "/api/definitions/%2F"] {
+            // There is room for the text, but not for all it is made of.
+            let mut others = Room::of(&budget);
+            others.hold(200 * KIB as u64);
+            assert_eq!(bench.ask(path).await.status(), 503, "{path}");
+            drop(others);
+            let unread = bench.ask(path).await;
+            assert!((20 * KIB as u64..60 * KIB as u64).contains(&budget.taken()));
+            assert_eq!(json_of(unread).await["bindings"].as_array().unwrap().len(), 300);
+        }
+        assert_eq!(budget.taken(), 0);
+        bench.server.stop().await;
+    }
+
     /// They are copies, made while nobody can bind.
     #[tokio::test]
     async fn bindings_take_room_before_they_are_written() {

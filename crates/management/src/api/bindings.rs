@@ -10,7 +10,7 @@ use leveret_broker::Vhost;
 use leveret_codec::{TableBuf, TableBuilder};
 use leveret_engine::{BindingRef, DestinationName};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::exchanges::{self, real_name};
 use crate::answer::{Answer, Failure, Outcome};
@@ -20,7 +20,7 @@ use crate::list::{self, Field, Sorting};
 use crate::space::Space;
 
 /// A binding as it is listed.
-struct Item {
+pub(crate) struct Item {
     vhost: Arc<Vhost>,
     source: String,
     destination: String,
@@ -33,6 +33,17 @@ impl Item {
     /// What it takes of memory: its arguments are the binding's.
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.source.len() + self.destination.len() + self.key.len()
+    }
+
+    /// As definitions have it, without its vhost.
+    pub(crate) fn definition(&self) -> Value {
+        json!({
+            "source": self.source,
+            "destination": self.destination,
+            "destination_type": destination_type(self.is_to_queue),
+            "routing_key": self.key,
+            "arguments": json_table::to_json(self.arguments.as_table()),
+        })
     }
 }
 
@@ -133,6 +144,19 @@ fn copies<'t>(
         Ok(item)
     });
     copied.collect()
+}
+
+/// Those of a vhost with such destinations, by their ends; without the default exchange's.
+pub(crate) fn copies_where(
+    vhost: &Arc<Vhost>,
+    is_meant: impl Fn(DestinationName<'_>) -> bool,
+    space: &mut Space,
+) -> Result<Vec<Item>, Failure> {
+    let found = vhost.topology(|topology| {
+        let found = topology.bindings().filter(|binding| is_meant(binding.destination));
+        copies(vhost, found, space)
+    });
+    Ok(sorted(found?))
 }
 
 fn from(vhost: &Arc<Vhost>, exchange: &str, space: &mut Space) -> Result<Vec<Item>, Failure> {

@@ -6,13 +6,26 @@ use serde_json::{Map, Value};
 use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::definitions;
+use crate::space::Space;
 
 pub(crate) fn export(call: &Call) -> Outcome {
-    Ok(attached(call, Answer::json(&definitions::of_node(&call.node))))
+    let mut space = Space::of(call);
+    let all = definitions::of_node(&call.node, &mut space)?;
+    Ok(attached(call, answer(all, space)?))
 }
 
 pub(crate) fn export_vhost(call: &Call) -> Outcome {
-    Ok(attached(call, Answer::json(&definitions::of_vhost(&call.node, &call.vhost()?))))
+    let mut space = Space::of(call);
+    let all = definitions::of_vhost(&call.node, &call.vhost()?, &mut space)?;
+    Ok(attached(call, answer(all, space)?))
+}
+
+/// They and their text are there at once for a while.
+fn answer(all: Value, mut space: Space) -> Outcome {
+    let text = all.to_string().into_bytes();
+    space.take(text.capacity())?;
+    drop(all);
+    Ok(space.answer(text))
 }
 
 /// To be kept as a file, if the request names one.

@@ -12,6 +12,7 @@ use crate::answer::{Answer, Failure, Outcome};
 use crate::call::Call;
 use crate::definitions;
 use crate::deliveries;
+use crate::space::Space;
 
 /// Segments of a store in memory, which are allocated whole.
 const SCRATCH_SEGMENT_BYTES: u64 = 1 << 20;
@@ -38,7 +39,9 @@ fn tried(call: &Call, given: &Map<String, Value>) -> Result<Vec<Value>, Failure>
     let options = BrokerOptions { store, create_defaults: false, ..BrokerOptions::default() };
     let scratch = Broker::open(Arc::new(MemDisk::default()), Path::new("/"), &options);
     let scratch = scratch.map_err(|_| Failure::Internal)?;
-    let (own, stop) = (definitions::of_node(&call.node), &call.node.stop);
+    let mut space = Space::of(call);
+    let own = definitions::of_node(&call.node, &mut space)?;
+    let stop = &call.node.stop;
     if let Value::Object(own) = &own {
         let accepted = TableLimits::ACCEPTED;
         definitions::import(&scratch, &call.actor, own, accepted, call.now, stop)?;

@@ -1,4 +1,4 @@
-//! What there is, as definitions.
+//! What there is, as definitions. Each of them counts as soon as it is there: there may be very many.
 
 use std::sync::Arc;
 
@@ -6,15 +6,20 @@ use ahash::AHashSet;
 use leveret_broker::access::PasswordHash;
 use leveret_broker::policy::PolicyKind;
 use leveret_broker::{Broker, Vhost, VhostLimits};
-use leveret_engine::{DestinationName, Topology};
+use leveret_engine::DestinationName;
 use serde_json::{Map, Value, json};
 
+use crate::answer::Failure;
 use crate::api::{bindings, queues as queue_api, users, vhosts};
 use crate::json_table::to_json;
 use crate::node::Node;
+use crate::space::Space;
 
 /// Definitions of the whole node.
-pub(crate) fn of_node(node: &Node) -> Value {
+///
+/// # Errors
+/// 503 when others leave no room for them.
+pub(crate) fn of_node(node: &Node, space: &mut Space) -> Result<Value, Failure> {
     let broker = &node.broker;
     let cluster = node.cluster_name();
     let mut all = versions(node);
@@ -40,42 +45,52 @@ pub(crate) fn of_node(node: &Node) -> Value {
         ("bindings", bindings),
     ];
     for (name, section) in sections {
-        let of_all = vhosts.iter().flat_map(|vhost| {
-            section(vhost).into_iter().map(|mut object| {
+        let mut of_all = Vec::new();
+        for vhost in &vhosts {
+            of_all.extend(section(vhost, space)?.into_iter().map(|mut object| {
                 object.insert("vhost".to_owned(), vhost.name().as_ref().into());
                 Value::Object(object)
-            })
-        });
-        put(name, of_all.collect());
+            }));
+        }
+        put(name, of_all.into());
     }
-    Value::Object(all)
+    Ok(Value::Object(all))
 }
 
 /// Definitions of one vhost, which may be imported into another.
-pub(crate) fn of_vhost(node: &Node, vhost: &Arc<Vhost>) -> Value {
+///
+/// # Errors
+/// As [`of_node`].
+pub(crate) fn of_vhost(
+    node: &Node,
+    vhost: &Arc<Vhost>,
+    space: &mut Space,
+) -> Result<Value, Failure> {
     let mut all = versions(node);
     let metadata = vhost.metadata();
     let mut put = |name: &str, value: Value| {
         all.insert(name.to_owned(), value);
     };
-    let section =
-        |section: Section| -> Value { section(vhost).into_iter().map(Value::Object).collect() };
+    let mut section = |section: Section| -> Result<Value, Failure> {
+        Ok(section(vhost, space)?.into_iter().map(Value::Object).collect())
+    };
     put("rabbitmq_definition_format", "single_virtual_host".into());
     put("explanation", format!("Definitions of virtual host '{}'", vhost.name()).into());
     put("original_vhost_name", vhost.name().as_ref().into());
     put("description", metadata.description.as_str().into());
     put("metadata", vhosts::metadata_json(&metadata));
     put("limits", vhosts::limits_value(vhost.limits()));
-    put("parameters", section(parameters));
-    put("policies", section(policies));
-    put("queues", section(queues));
-    put("exchanges", section(exchanges));
-    put("bindings", section(bindings));
-    Value::Object(all)
+    put("parameters", section(parameters)?);
+    put("policies", section(policies)?);
+    put("queues", section(queues)?);
+    put("exchanges", section(exchanges)?);
+    put("bindings", section(bindings)?);
+    Ok(Value::Object(all))
 }
 
 /// A part of a vhost's definitions, without the vhost's name.
-type Section = fn(&Arc<Vhost>) -> Vec<Map<String, Value>>;
+type Section = fn(&Arc<Vhost>, &mut Space) -> Result<Vec<Definition>, Failure>;
+type Definition = Map<String, Value>;
 
 fn versions(node: &Node) -> Map<String, Value> {
     let (product, version) = (node.product(), node.version());
@@ -140,7 +155,7 @@ fn topic_permissions(broker: &Broker) -> Value {
 }
 
 /// Limits and operator policies are parameters.
-fn parameters(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
+fn parameters(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Definition>, Failure> {
     let parameter = |component: &str, name: &str, value: Value| {
         object(json!({ "component": component, "name": name, "value": value }))
     };
@@ -153,20 +168,20 @@ fn parameters(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
     for policy in vhost.policies(kind) {
         all.push(parameter(kind.component(), policy.name(), policy.policy().to_json()));
     }
-    all
+    counted(all, space)
 }
 
-fn policies(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
+fn policies(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Definition>, Failure> {
     let all = vhost.policies(PolicyKind::User).into_iter().map(|policy| {
         let mut json = object(policy.policy().to_json());
         json.insert("name".to_owned(), policy.name().as_ref().into());
         json
     });
-    all.collect()
+    counted(all, space)
 }
 
 /// All but those that belong to a connection.
-fn queues(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
+fn queues(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Definition>, Failure> {
     let mut queues = vhost.queues();
     queues.retain(|queue| queue.owner().is_none());
     queues.sort_unstable_by(|a, b| a.name().cmp(b.name()));
@@ -179,31 +194,32 @@ fn queues(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
             "arguments": queue_api::arguments(queue),
         }))
     });
-    all.collect()
+    counted(all, space)
 }
 
 /// All but those every vhost has.
-fn exchanges(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
-    let of = |topology: &Topology| {
+fn exchanges(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Definition>, Failure> {
+    let mut specs: Vec<_> = vhost.topology(|topology| {
         let specs = topology.exchanges().map(|exchange| exchange.spec());
         let declared = specs.filter(|spec| !Vhost::has_from_the_start(&spec.name));
-        let all = declared.map(|spec| {
-            object(json!({
-                "name": spec.name.as_ref(),
-                "type": spec.kind.name(),
-                "durable": spec.durable,
-                "auto_delete": spec.auto_delete,
-                "internal": spec.internal,
-                "arguments": to_json(spec.arguments.as_table()),
-            }))
-        });
-        all.collect()
-    };
-    sorted_by_name(vhost.topology(of))
+        declared.cloned().collect()
+    });
+    specs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let all = specs.into_iter().map(|spec| {
+        object(json!({
+            "name": spec.name.as_ref(),
+            "type": spec.kind.name(),
+            "durable": spec.durable,
+            "auto_delete": spec.auto_delete,
+            "internal": spec.internal,
+            "arguments": to_json(spec.arguments.as_table()),
+        }))
+    });
+    counted(all, space)
 }
 
 /// All but the default exchange's and those of queues that belong to a connection.
-fn bindings(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
+fn bindings(vhost: &Arc<Vhost>, space: &mut Space) -> Result<Vec<Definition>, Failure> {
     let queues = vhost.queues();
     let exclusive = queues.iter().filter(|queue| queue.owner().is_some());
     let exclusive: AHashSet<&str> = exclusive.map(|queue| &**queue.name()).collect();
@@ -211,38 +227,36 @@ fn bindings(vhost: &Arc<Vhost>) -> Vec<Map<String, Value>> {
         DestinationName::Queue(name) => !exclusive.contains(name),
         DestinationName::Exchange(_) => true,
     };
-    let of = |topology: &Topology| {
-        let exported = topology.bindings().filter(|binding| is_exported(binding.destination));
-        let all = exported.map(|binding| {
-            let (is_to_queue, destination) = match binding.destination {
-                DestinationName::Queue(name) => (true, name),
-                DestinationName::Exchange(name) => (false, name),
-            };
-            object(json!({
-                "source": binding.source,
-                "destination": destination,
-                "destination_type": bindings::destination_type(is_to_queue),
-                "routing_key": binding.key,
-                "arguments": to_json(binding.arguments.as_table()),
-            }))
-        });
-        all.collect()
-    };
-    let mut all: Vec<Map<String, Value>> = vhost.topology(of);
-    let key = |binding: &Map<String, Value>| {
-        ["source", "destination", "routing_key"]
-            .map(|part| binding.get(part).and_then(Value::as_str).unwrap_or_default().to_owned())
-    };
-    all.sort_by_cached_key(key);
-    all
+    let all = bindings::copies_where(vhost, is_exported, space)?;
+    counted(all.into_iter().map(|binding| object(binding.definition())), space)
 }
 
-fn sorted_by_name(mut all: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
-    let name = |object: &Map<String, Value>| {
-        object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    all.sort_by_cached_key(name);
-    all
+/// As they are made, in memory.
+fn counted(
+    all: impl IntoIterator<Item = Definition>,
+    space: &mut Space,
+) -> Result<Vec<Definition>, Failure> {
+    let counted = all.into_iter().map(|one| {
+        space.take(bytes_of(&one))?;
+        Ok(one)
+    });
+    counted.collect()
+}
+
+/// What an object takes of memory, about.
+fn bytes_of(object: &Definition) -> usize {
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.len(),
+            Value::Array(all) => all.iter().map(|value| size_of::<Value>() + of(value)).sum(),
+            Value::Object(object) => bytes_of(object),
+            _ => 0,
+        }
+    }
+    let entry = size_of::<(String, Value)>();
+    let entries = object.iter().map(|(key, value)| entry + key.len() + of(value));
+    // With the place for the vhost's name.
+    entries.sum::<usize>() + 2 * entry
 }
 
 fn object(value: Value) -> Map<String, Value> {
