@@ -50,6 +50,7 @@ mod space;
 mod stalled;
 mod text_search;
 mod traces;
+mod vhost_totals;
 mod web;
 
 pub use definitions::load as load_definitions;

@@ -11,6 +11,7 @@ use crate::api::{connections, exchanges, overview};
 use crate::message_stats::{self, ASIDE, READY, UNACKED};
 use crate::node::{Node, now};
 use crate::rates::{INTERVAL, Key, Values};
+use crate::vhost_totals::VhostTotals;
 
 /// Samples until the broker stops. Reading takes no lock for longer than one object.
 pub(crate) async fn run(node: Arc<Node>, stop: CancellationToken) {
@@ -30,6 +31,7 @@ pub(crate) async fn run(node: Arc<Node>, stop: CancellationToken) {
 
 fn readings(broker: &Broker) -> Vec<(Key, Values)> {
     let mut all = vec![(Key::Node, overview::churn_reading(&broker.churn()))];
+    let totals = VhostTotals::read(broker);
     for vhost in broker.vhosts() {
         let mut lengths = Lengths::default();
         for queue in vhost.queues() {
@@ -54,8 +56,8 @@ fn readings(broker: &Broker) -> Vec<(Key, Values)> {
                 .into_iter()
                 .map(|(name, values)| (Key::Exchange(Arc::clone(vhost.name()), name), values)),
         );
-        let totals = vhost_totals(broker, &vhost);
-        all.push((Key::Vhost(Arc::clone(vhost.name())), lengths.beside(&totals)));
+        let values = lengths.beside(&totals.of(&vhost));
+        all.push((Key::Vhost(Arc::clone(vhost.name())), values));
     }
     let noted_at = Duration::from_millis(now().0);
     for connection in broker.connections().all() {
@@ -120,15 +122,4 @@ impl From<QueueCounts> for Lengths {
             aside: counts.delayed + counts.dead_letters,
         }
     }
-}
-
-/// What all channels of a vhost have counted, those that are closed included.
-pub(crate) fn vhost_totals(broker: &Broker, vhost: &Arc<Vhost>) -> ChannelTotals {
-    let mut totals = vhost.past_channels();
-    for connection in broker.connections().all() {
-        if Arc::ptr_eq(connection.vhost(), vhost) {
-            connection.channels().iter().for_each(|one| totals.add(&one.counters.read()));
-        }
-    }
-    totals
 }

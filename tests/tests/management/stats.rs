@@ -2,7 +2,7 @@
 
 use leveret_tests::codec::{Value as Field, basic, connection, queue};
 use leveret_tests::{
-    ack, bind, confirm_select, consume, declare, delete, eventually, get, nack, qos, table,
+    Login, ack, bind, confirm_select, consume, declare, delete, eventually, get, nack, qos, table,
 };
 use serde_json::{Value, json};
 
@@ -56,6 +56,34 @@ fn channels_have_no_consumers_of_queues_that_are_gone() {
     let names = all.as_array().unwrap().iter().filter_map(|one| one["name"].as_str());
     let name = names.into_iter().find(|name| name.starts_with(&address)).unwrap();
     eventually(|| channel_of(&api, name, 1)["consumer_count"] == 1);
+}
+
+/// Also of a channel that is closed.
+#[test]
+fn each_vhost_counts_what_goes_through_its_own_channels() {
+    let Some((broker, api)) = managed() else { return };
+    api.put("/vhosts/other", &Value::Null);
+    api.put("/permissions/other/guest", &json!({ "configure": ".*", "write": ".*", "read": ".*" }));
+    let other = Login { vhost: "other", ..Login::default() };
+    let (connection, other) = (broker.connect(), broker.connect_as(&other).unwrap());
+    for (connection, channels) in [(&connection, 1..=2), (&other, 1..=3)] {
+        for number in channels {
+            let channel = connection.channel(number);
+            channel.call(&declare("q"));
+            channel.publish("", "q", "hello");
+            channel.call(&declare("q"));
+            if number == 1 {
+                channel.close();
+            }
+        }
+    }
+    let published = |path: &str| api.get(path)["message_stats"]["publish"].clone();
+    assert_eq!(published("/vhosts/%2F"), 2);
+    assert_eq!(published("/vhosts/other"), 3);
+    let listed = api.get("/vhosts");
+    let listed = listed.as_array().unwrap().iter().map(|one| &one["message_stats"]["publish"]);
+    assert_eq!(listed.collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(published("/overview"), 5);
 }
 
 #[test]

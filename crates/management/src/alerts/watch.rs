@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leveret_broker::{Broker, ChannelTotals, Resource};
+use leveret_broker::{Broker, Resource};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use super::machine::{Look, NodeSample, QueueSample};
 use super::notice::Telling;
 use super::silence::Silences;
 use crate::node::{Node, now};
-use crate::sampler::vhost_totals;
+use crate::vhost_totals::VhostTotals;
 
 /// Looks at the rules until the broker stops.
 pub(crate) async fn run(node: Arc<Node>, stop: CancellationToken) {
@@ -107,10 +107,7 @@ fn look_at_queues(broker: &Broker, look: &mut Look<'_>) {
 }
 
 fn node_sample(broker: &Broker) -> NodeSample {
-    let mut totals = ChannelTotals::default();
-    for vhost in broker.vhosts() {
-        totals.add(&vhost_totals(broker, &vhost));
-    }
+    let totals = VhostTotals::read(broker).sum();
     let memory = broker.alarms().status(Resource::Memory);
     let disk = broker.alarms().status(Resource::Disk);
     NodeSample {

@@ -14,8 +14,9 @@ use crate::login;
 use crate::message_stats::{self, ASIDE, Names, OF_CHANNEL, READY, UNACKED, details};
 use crate::node::Node;
 use crate::rates::{Key, PerSecond, Values};
-use crate::sampler::{self, Lengths};
+use crate::sampler::Lengths;
 use crate::shared_readings::SharedReadings;
+use crate::vhost_totals::VhostTotals;
 
 /// What is counted for overviews at the moment, by how much of it is seen: every queue is looked at for it.
 pub(crate) type Overviews = SharedReadings<Sight, Totals>;
@@ -109,10 +110,10 @@ impl Sight {
 
     /// What there is to see, whoever has asked.
     fn totals(&self, node: &Node) -> Totals {
-        let mut totals = Totals::default();
+        let (mut totals, of_vhosts) = (Totals::default(), VhostTotals::read(&node.broker));
         let vhosts = self.vhosts.iter().filter_map(|name| node.broker.vhost(name));
         for vhost in vhosts {
-            totals.of_channels.add(&sampler::vhost_totals(&node.broker, &vhost));
+            totals.of_channels.add(&of_vhosts.of(&vhost));
             totals.rates.add(&node.rates.of(&Key::Vhost(Arc::clone(vhost.name()))));
             for queue in vhost.queues() {
                 let counts = queue.counts();

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use leveret_broker::access::Change;
 use leveret_broker::{
@@ -18,13 +18,16 @@ use crate::list::{self, Field};
 use crate::message_stats::{self, ASIDE, OF_CHANNEL, READY, UNACKED, details};
 use crate::node::Node;
 use crate::rates::{Key, PerSecond};
-use crate::sampler::{self, Lengths};
+use crate::sampler::Lengths;
+use crate::vhost_totals::VhostTotals;
 
 /// A vhost as it is listed.
 struct Item {
     node: Arc<Node>,
     vhost: Arc<Vhost>,
     metadata: VhostMetadata,
+    /// Read once for all that are listed.
+    totals: Arc<OnceLock<VhostTotals>>,
     numbers: OnceCell<Numbers>,
 }
 
@@ -39,7 +42,10 @@ impl Item {
     fn numbers(&self) -> &Numbers {
         self.numbers.get_or_init(|| Numbers {
             lengths: Lengths::of(&self.vhost),
-            totals: sampler::vhost_totals(&self.node.broker, &self.vhost),
+            totals: self
+                .totals
+                .get_or_init(|| VhostTotals::read(&self.node.broker))
+                .of(&self.vhost),
             rates: self.node.rates.of(&Key::Vhost(Arc::clone(self.vhost.name()))),
         })
     }
@@ -68,11 +74,12 @@ const FIELDS: &[Field<Item>] = &[
 
 pub(crate) fn list(call: &Call) -> Outcome {
     let vhosts = call.vhosts()?.into_iter();
-    list::list(call, vhosts.map(|vhost| item(call, vhost)).collect(), FIELDS)
+    let totals = Arc::default();
+    list::list(call, vhosts.map(|vhost| item(call, vhost, &totals)).collect(), FIELDS)
 }
 
 pub(crate) fn show(call: &Call) -> Outcome {
-    Ok(list::object(call, &item(call, named(call)?), FIELDS))
+    Ok(list::object(call, &item(call, named(call)?, &Arc::default()), FIELDS))
 }
 
 /// `/api/leveret/entry/<vhost>`: whether the user may do there what clients do. RabbitMQ has no such
@@ -213,9 +220,9 @@ pub(crate) fn limit_mut<'a>(
     }
 }
 
-fn item(call: &Call, vhost: Arc<Vhost>) -> Item {
-    let metadata = vhost.metadata();
-    Item { node: Arc::clone(&call.node), metadata, vhost, numbers: OnceCell::new() }
+fn item(call: &Call, vhost: Arc<Vhost>, totals: &Arc<OnceLock<VhostTotals>>) -> Item {
+    let (node, totals) = (Arc::clone(&call.node), Arc::clone(totals));
+    Item { node, metadata: vhost.metadata(), vhost, totals, numbers: OnceCell::new() }
 }
 
 fn named(call: &Call) -> Result<Arc<Vhost>, Failure> {

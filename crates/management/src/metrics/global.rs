@@ -1,11 +1,11 @@
 //! Counters of the whole node by protocol and type of queue: they outlive what they count.
 
-use leveret_broker::{ChannelTotals, QueueTotals, QueueType, SIZE_CLASSES};
+use leveret_broker::{QueueTotals, QueueType, SIZE_CLASSES};
 
 use super::exposition::{Exposition, Kind};
 use super::objects::type_label;
 use crate::call::Call;
-use crate::sampler;
+use crate::vhost_totals::VhostTotals;
 
 /// A counter of queues: part of its name, of its help, and how to get it.
 type Counted = (&'static str, &'static str, fn(&QueueTotals) -> u64);
@@ -20,11 +20,8 @@ pub(super) fn write(call: &Call, out: &mut Exposition) {
 }
 
 fn by_protocol(call: &Call, out: &mut Exposition) {
-    let mut totals = ChannelTotals::default();
+    let totals = VhostTotals::read(call.broker()).sum();
     let (mut publishers, mut consumers) = (0_u64, 0);
-    for vhost in call.broker().vhosts() {
-        totals.add(&sampler::vhost_totals(call.broker(), &vhost));
-    }
     for channel in call.broker().connections().all().iter().flat_map(|one| one.channels()) {
         publishers += u64::from(channel.counters.publish.get() > 0);
         consumers += channel.consumers.get();
