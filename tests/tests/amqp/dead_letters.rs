@@ -1,9 +1,9 @@
 //! What dies in a queue goes to its dead-letter exchange.
 
-use leveret_tests::codec::{Properties, TableBuilder, Value, basic, queue, tx};
+use leveret_tests::codec::{Properties, TableBuilder, Value, basic, exchange, queue, tx};
 use leveret_tests::{
     Account, Answer, Broker, Channel, Login, bind, confirm_select, consume, declare,
-    declare_exchange, eventually, get, nack, passive, publish, reject, table,
+    declare_exchange, eventually, get, nack, passive, publish, qos, reject, table,
 };
 
 use crate::check;
@@ -134,6 +134,48 @@ fn the_rejected_are_delivered() {
         assert_eq!(delivery, format!("basic.deliver c {number} redelivered '' dead: {body}"));
         assert_eq!(last_death(&delivery), "q rejected 1");
     }
+}
+
+/// Each looks at so many bindings that few of them make a turn. Whoever rejects them is not listened to until
+/// they have gone, or could have ever more wait.
+#[test]
+fn who_rejects_waits_for_dead_letters_that_take_long() {
+    const BINDINGS: usize = 20_000;
+    const LETTERS: usize = 50;
+    let broker = Broker::start();
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    channel.call(&exchange::Declare { auto_delete: true, ..declare_exchange("wide", "fanout") });
+    channel.call(&declare("dead"));
+    let mut requests = Vec::new();
+    for number in 0..BINDINGS {
+        queue::Bind { nowait: true, ..bind("dead", "wide", &number.to_string()) }
+            .encode_frame(1, &mut requests);
+    }
+    connection.send_bytes(&requests);
+    let arguments = table([(DLX, Value::text("wide"))]);
+    channel.call(&queue::Declare { arguments: arguments.as_table(), ..declare("q") });
+    let own = connection.channel(2);
+    own.call(&consume("q", "rejects"));
+    let mut rejected = 0;
+    let mut reject_some = |each: &dyn Fn(u64)| {
+        (0..LETTERS).for_each(|_| channel.publish("", "q", ""));
+        own.recv_many(LETTERS);
+        let first = rejected + 1;
+        rejected += LETTERS as u64;
+        (first..=rejected).for_each(each);
+        // In the turn of the last of them, or behind it.
+        own.call(&qos(0));
+        let all = format!("queue.declare-ok dead {rejected} 0");
+        assert_eq!(channel.call(&passive("dead")), all);
+    };
+    reject_some(&|tag| own.send(&basic::Reject { requeue: false, ..reject(tag) }));
+    reject_some(&|tag| own.send(&basic::Nack { requeue: false, ..nack(tag) }));
+    reject_some(&|tag| {
+        if tag % LETTERS as u64 == 0 {
+            own.send(&basic::Nack { requeue: false, multiple: true, ..nack(tag) });
+        }
+    });
 }
 
 #[test]
