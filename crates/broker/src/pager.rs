@@ -32,7 +32,7 @@ pub(crate) struct Pager {
     budget: u64,
     /// Above this messages are written that the journal does not have.
     spill_limit: u64,
-    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
+    /// What ready messages, unsettled deliveries and dead letters that wait take in memory, about, in bytes.
     memory: AtomicU64,
     /// Queues with messages in memory.
     holders: AtomicU64,
@@ -261,7 +261,7 @@ impl Pager {
         self.wake.notify_all();
     }
 
-    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
+    /// What ready messages, unsettled deliveries and dead letters that wait take in memory, about, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.memory.load(Ordering::Relaxed)
     }
@@ -427,7 +427,7 @@ impl Broker {
         let _ = self.agenda.pager.relief.set(listener);
     }
 
-    /// What ready messages and unsettled deliveries take in memory, about, in bytes.
+    /// What ready messages, unsettled deliveries and dead letters that wait take in memory, about, in bytes.
     pub fn message_memory(&self) -> u64 {
         self.agenda.pager.memory()
     }

@@ -343,14 +343,14 @@ fn what_is_taken_away_is_gone_at_once() {
         "connection.close 320 0.0 CONNECTION_FORCED - user 'guest' is deleted"
     );
     assert_eq!(api.call("GET", "/whoami", &Value::Null).status, 401);
-    assert!(broker.connect_as(&leveret_tests::Login::default()).is_err());
+    assert!(broker.connect_as(&Login::default()).is_err());
 }
 
 #[test]
 fn a_vhost_goes_with_its_connections() {
     let Some((broker, api)) = managed() else { return };
     api.put("/vhosts/v", &Value::Null);
-    let login = leveret_tests::Login { vhost: "v", ..leveret_tests::Login::default() };
+    let login = Login { vhost: "v", ..Login::default() };
     let connection = broker.connect_as(&login).unwrap();
     assert_eq!(api.call("DELETE", "/vhosts/v", &Value::Null).status, 204);
     assert_eq!(

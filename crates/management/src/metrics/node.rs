@@ -225,11 +225,11 @@ fn admissions(call: &Call, out: &mut Exposition) {
     out.metric_named(name, Kind::Gauge, "Bytes that clients have not read, about");
     out.sample_named(name, &[], unread.taken());
     let name = "leveret_http_request_bytes";
-    let help = "Bytes that requests over HTTP have brought, what is made of them, and answers that have not left, about";
+    let help = "Bytes that requests over HTTP have brought, what is made of them, and answers that have not left, about: of one that is longer than web.memory_max only that";
     out.metric_named(name, Kind::Gauge, help);
     out.sample_named(name, &[], requests.taken());
     let name = "leveret_message_memory_bytes";
-    let help = "Bytes that messages take in memory, ready or not yet acknowledged, about";
+    let help = "Bytes that messages take in memory, ready, not yet acknowledged or waiting to be dead-lettered, about";
     out.metric_named(name, Kind::Gauge, help);
     out.sample_named(name, &[], call.broker().message_memory());
     let name = "leveret_deduplication_bytes";
