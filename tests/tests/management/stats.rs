@@ -58,6 +58,27 @@ fn channels_have_no_consumers_of_queues_that_are_gone() {
     eventually(|| channel_of(&api, name, 1)["consumer_count"] == 1);
 }
 
+/// More of them than go in a turn, and their client says nothing more.
+#[test]
+fn all_queues_go_that_lose_their_last_consumer() {
+    let Some((broker, api)) = managed() else { return };
+    let connection = broker.connect();
+    let channel = connection.channel(1);
+    let mut requests = Vec::new();
+    for number in 0..4200 {
+        let name = number.to_string();
+        queue::Declare { auto_delete: true, nowait: true, ..declare(&name) }
+            .encode_frame(1, &mut requests);
+        basic::Consume { nowait: true, ..consume(&name, &name) }.encode_frame(1, &mut requests);
+    }
+    connection.send_bytes(&requests);
+    let queues = || api.get("/overview")["object_totals"]["queues"].clone();
+    channel.call(&qos(1));
+    assert_eq!(queues(), 4200);
+    channel.close();
+    eventually(|| queues() == 0);
+}
+
 /// Also of a channel that is closed.
 #[test]
 fn each_vhost_counts_what_goes_through_its_own_channels() {
