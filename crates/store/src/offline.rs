@@ -7,6 +7,7 @@ mod check;
 mod damage;
 mod definitions;
 mod dump;
+mod new_segment;
 mod repair;
 mod survey;
 mod tolerant;
