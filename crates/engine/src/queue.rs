@@ -25,6 +25,7 @@ pub use browse::Standing;
 pub use consumers::{ConsumeRefused, ConsumerSpec, ConsumerStatus, RemovedConsumer};
 pub use delayed::DelayedRetry;
 pub use effect::{DropReason, Effect, Pushed, Return};
+pub(crate) use entry::sent_len;
 pub use entry::{ENTRY_MEMORY, Entry};
 pub use gate::{Admission, Gate};
 pub use paging::{Got, PageRequest};
@@ -233,7 +234,7 @@ impl Queue {
                     continue;
                 }
                 let Some(entry) = self.ready.pop() else { return };
-                gate.delivered(id, entry.message.size());
+                gate.delivered(id, sent_len(&entry.message));
                 self.paging.reads_ahead = true;
                 if consumers.delivered(id) {
                     self.unacked.add(entry.bytes());

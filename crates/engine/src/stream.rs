@@ -22,7 +22,7 @@ pub use start::StartAt;
 
 use crate::ids::{ConsumerId, Lsn, Millis};
 use crate::message::Message;
-use crate::queue::{Admission, Entry, Gate};
+use crate::queue::{Admission, Entry, Gate, sent_len};
 use log::Log;
 use names::Names;
 use progress::Progress;
@@ -218,8 +218,9 @@ impl Stream {
                     halt = Some(Halt::Blocked);
                     break;
                 }
-                gate.delivered(id, message.size());
-                allowance.bytes = allowance.bytes.saturating_sub(message.size());
+                let bytes = sent_len(message);
+                gate.delivered(id, bytes);
+                allowance.bytes = allowance.bytes.saturating_sub(bytes);
                 reader.delivered();
                 run.push(Entry::new(Lsn(reader.next), message.clone()));
             }

@@ -57,6 +57,11 @@ pub const ENTRY_MEMORY: u64 = 200;
 /// The part of that which is for names and properties.
 const HEAD_MEMORY: usize = 128;
 
+/// What a delivery sends of a message, about, in bytes: the properties if they are large as well.
+pub(crate) fn sent_len(message: &Message) -> usize {
+    message.size() + message.head_len().saturating_sub(HEAD_MEMORY)
+}
+
 /// As [`Entry::large_head`].
 pub(crate) fn large_head(message: &Message) -> u64 {
     message.head_len().saturating_sub(HEAD_MEMORY) as u64
