@@ -140,17 +140,31 @@ impl Page {
         }
     }
 
-    /// Whether an entry in `place` with so many bytes can be added.
+    /// Whether an entry in `place` with so many bytes can be added, behind the [holes](Self::fill_to) there are
+    /// before it.
     pub(super) const fn takes(&self, place: u64, bytes: u64) -> bool {
         self.request == 0
             && self.spilled.is_none()
-            && self.goes_on_at(place)
+            && self.end() <= place
+            && place - self.start < PAGE_SLOTS as u64
             && (self.len == 0 || self.size() + bytes <= PAGE_BYTES)
     }
 
-    /// As [`takes`](Self::takes), of a page that is being made of what was spilled.
+    /// Whether what is in `place` can be added next, to a page that is being made.
     pub(super) const fn goes_on_at(&self, place: u64) -> bool {
-        self.start + self.list.slots() as u64 == place && self.list.slots() < PAGE_SLOTS
+        self.end() == place && self.list.slots() < PAGE_SLOTS
+    }
+
+    /// The place behind its last.
+    const fn end(&self) -> u64 {
+        self.start + self.list.slots() as u64
+    }
+
+    /// Has what is added next be in this place.
+    pub(super) fn fill_to(&mut self, place: u64) {
+        while self.end() < place {
+            self.push(None);
+        }
     }
 
     pub(super) fn push(&mut self, slot: Option<PagedSlot>) {

@@ -39,10 +39,23 @@ impl Ring {
             return;
         }
         let runs = runs(chunk.start, std::mem::take(&mut chunk.slots));
-        let behind = self.chunks.split_off(at + 1);
-        self.chunks.pop_back();
-        self.chunks.extend(runs.into_iter().map(Chunk::Hot));
-        self.chunks.extend(behind);
+        self.replace(at, runs);
+    }
+
+    /// Puts runs in the place of a chunk. Of many chunks as few are moved as can be.
+    fn replace(&mut self, at: usize, mut runs: Vec<Slots>) {
+        if let Some(last) = runs.pop()
+            && let Some(chunk) = self.chunks.get_mut(at)
+        {
+            *chunk = Chunk::Hot(last);
+        } else {
+            self.chunks.remove(at);
+        }
+        if !runs.is_empty() {
+            self.chunks.rotate_left(at);
+            runs.into_iter().rev().for_each(|run| self.chunks.push_front(Chunk::Hot(run)));
+            self.chunks.rotate_right(at);
+        }
     }
 }
 
@@ -80,6 +93,8 @@ mod tests {
     use crate::Millis;
     use crate::ids::Lsn;
     use crate::message::{Body, Message, MessageArena};
+    use crate::queue::due::DueIndex;
+    use crate::queue::page::PageOut;
 
     fn entry(lsn: u64) -> Entry {
         static MESSAGE: std::sync::LazyLock<Message> = std::sync::LazyLock::new(|| {
@@ -127,6 +142,25 @@ mod tests {
         assert!(ring.room() <= 4 * 200 + CHUNK, "{}", ring.room());
         let left = std::iter::from_fn(|| ring.pop()).map(|(_, entry)| entry.lsn.0);
         assert!(left.eq((0..10_000).step_by(50)));
+    }
+
+    /// As those of a chunk do that is full.
+    #[test]
+    fn few_that_stay_go_to_common_pages() {
+        let mut ring = Ring::default();
+        let places: Vec<_> = (0..10_000).map(|lsn| ring.push(entry(lsn))).collect();
+        for (lsn, place) in (0..).zip(places) {
+            if lsn % 50 > 0 {
+                ring.take(place).unwrap();
+            }
+        }
+        let mut due = DueIndex::default();
+        let mut how = PageOut::new(&|_| true, 0, usize::MAX, 0, &mut due);
+        ring.page_out(&mut how);
+        assert_eq!(how.gone, 200);
+        assert!(ring.chunks.len() <= 10_000 / CHUNK + 1, "{}", ring.chunks.len());
+        let slots = ring.slots().map(|slot| slot.lsn().0);
+        assert!(slots.eq((0..10_000).step_by(50)));
     }
 
     proptest! {

@@ -44,6 +44,7 @@ impl Ring {
         }
         if let Some(Chunk::Paged(page)) = self.chunks.back_mut() {
             let before = page.deadline;
+            page.fill_to(place);
             page.push(Some(slot));
             due.change_page(level, PagePlace::Ring(Place(page.start)), before, page.deadline);
         }
@@ -170,10 +171,31 @@ impl Ring {
         spilled: &Spilled,
         how: &mut PageOut<'_>,
     ) {
-        let Some(at) = self.chunk_of(block.last) else { return };
-        let Some(Chunk::Hot(chunk)) = self.chunks.get_mut(at) else { return };
-        let (start, slots) = (chunk.start, std::mem::take(&mut chunk.slots));
+        let Some(last) = self.chunk_of(block.last) else { return };
+        // It was one chunk when it was named.
+        for at in (self.chunk_of(block.first).unwrap_or(0)..=last).rev() {
+            self.spilled_of(at, block, spilled, how);
+        }
+        self.drop_holes();
+    }
+
+    /// The same of one chunk.
+    fn spilled_of(
+        &mut self,
+        at: usize,
+        block: &SpillBlock,
+        spilled: &Spilled,
+        how: &mut PageOut<'_>,
+    ) {
         let places = block.first.0..=block.last.0;
+        let Some(Chunk::Hot(chunk)) = self.chunks.get_mut(at) else { return };
+        let is_in = |(place, slot): (u64, &Option<Entry>)| {
+            places.contains(&place) && slot.as_ref().is_some_and(|entry| !entry.stored)
+        };
+        if !(chunk.start..).zip(&chunk.slots).any(is_in) {
+            return;
+        }
+        let (start, slots) = (chunk.start, std::mem::take(&mut chunk.slots));
         // In the order of their places; and a place may be another entry's since, in a ring made anew.
         let mut written = block.messages.iter().map(|(lsn, _)| *lsn);
         let mut pieces: Vec<Chunk> = Vec::new();
@@ -208,7 +230,6 @@ impl Ring {
         for (index, piece) in (at..).zip(pieces) {
             self.chunks.insert(index, piece);
         }
-        self.drop_holes();
     }
 
     /// The first pages, of about so many bytes together.
@@ -320,6 +341,7 @@ fn put_paged(pieces: &mut Vec<Chunk>, place: u64, entry: &Entry, how: &mut PageO
     let slot = how.goes(DueSlot::Ring(Place(place)), entry);
     match pieces.last_mut() {
         Some(Chunk::Paged(page)) if page.takes(place, slot.bytes + entry.large_head()) => {
+            page.fill_to(place);
             page.push_of(slot, entry);
         }
         _ => {
