@@ -222,6 +222,7 @@ impl Broker {
         let mut turn = Turn::new();
         turn.begin(now, &self.store);
         self.dead_letter_departed(&mut turn);
+        self.mark_postponed();
         for vhost in self.vhosts.read().values() {
             for stream in vhost.queues().iter().filter(|queue| queue.is_stream()) {
                 let _order = stream.order();

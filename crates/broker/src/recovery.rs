@@ -266,8 +266,8 @@ fn restore_backlogs(
     for backlog in backlogs {
         let id = backlog.queue();
         if let Some(queue) = queues.present.get(&id) {
-            let dying = queue.restore(&backlog, stays_on_disk, broker.store());
-            broker.restore_deaths(dying);
+            let goes_on = |dying| broker.restore_deaths(dying);
+            queue.restore(&backlog, stays_on_disk, broker.store(), goes_on);
         } else if let Some(source) = queues.departed.get(&id) {
             broker.restore_dying(&backlog, source);
         } else {

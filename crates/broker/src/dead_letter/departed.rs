@@ -143,6 +143,25 @@ impl Broker {
         Some(Definition::Put { table: Table::DepartedQueues, key, value })
     }
 
+    /// Marks all that waits, in units of their own, so that the next start goes on with it: after an orderly stop
+    /// it would be ready in its queue again, as what nobody has had. A full disk has no space for that.
+    pub(crate) fn mark_postponed(&self) {
+        if self.store().is_full() {
+            return;
+        }
+        let mut records = Batch::new();
+        let postponed = self.postponed.lock();
+        for queue in postponed.waiting() {
+            let mut places = postponed.places(queue).peekable();
+            while places.peek().is_some() {
+                let marked = |place: DyingPlace| (place.lsn, place.reason.departed_mark());
+                let marks: Vec<_> = places.by_ref().take(PORTION).map(marked).collect();
+                records.returned(queue.0, &marks);
+                self.store().append(&mut records);
+            }
+        }
+    }
+
     /// Has go on what was dying in a deleted queue when the process ended before, in the order in which
     /// it was published.
     pub(crate) fn restore_dying(&self, backlog: &Backlog, source: &Arc<DeadLettering>) {

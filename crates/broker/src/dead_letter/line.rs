@@ -83,9 +83,9 @@ impl Line {
         })
     }
 
-    /// Adds those of another line behind all others.
-    pub(super) fn append(&mut self, mut other: Self) {
-        self.parts.append(&mut other.parts);
+    /// Puts those of another line in front: they are few, and those that wait may be many.
+    pub(super) fn prepend(&mut self, other: Self) {
+        other.parts.into_iter().rev().for_each(|part| self.parts.push_front(part));
     }
 
     /// The first that are in memory only and take about `left` bytes there, which become less by that.

@@ -196,9 +196,8 @@ impl Drop for Lot<'_> {
                 source.unread_until = None;
             }
             let was_empty = source.waiting.is_empty();
-            if let Some(mut line) = left.remove(queue) {
-                line.append(std::mem::take(&mut source.waiting));
-                source.waiting = line;
+            if let Some(line) = left.remove(queue) {
+                source.waiting.prepend(line);
             }
             if source.waiting.is_empty() {
                 postponed.sources.remove(queue);
@@ -216,6 +215,11 @@ impl Postponed {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// The queues of which some wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.order.iter().copied()
     }
 
     /// Whether some of what died in this queue waits for its turn, and for nothing else.

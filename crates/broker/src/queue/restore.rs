@@ -21,13 +21,14 @@ impl SharedQueue {
     /// they were published.
     ///
     /// They stay on disk if so told, and those of a stream in any case. What is damaged, is no message or can't be
-    /// read for long is left out. Answers what was dying, which is to go on.
+    /// read for long is left out. What was dying, which is to go on, `goes_on` is given, some at a time.
     pub(crate) fn restore(
         &self,
         backlog: &Backlog,
         stays_on_disk: bool,
         store: &Store,
-    ) -> Vec<Death<AnyEntry>> {
+        goes_on: impl Fn(Vec<Death<AnyEntry>>),
+    ) {
         let mut state = self.state.lock();
         if let Some(stream) = &mut state.stream {
             for RecoveredMessage { lsn, outline, .. } in backlog.messages() {
@@ -35,7 +36,7 @@ impl SharedQueue {
                 stream.machine.restore(lsn, time, outline.payload);
             }
             self.reschedule(&mut state);
-            return Vec::new();
+            return;
         }
         let mut dying = Vec::new();
         let goes_again = stays_on_disk && self.purpose != Purpose::History;
@@ -46,6 +47,9 @@ impl SharedQueue {
                 // It is read when it is tried.
                 let entry = PagedEntry { deliveries: 0, ..paged_entry(&message) };
                 dying.extend(state.restore_letter(entry, marked));
+                if dying.len() == AT_ONCE {
+                    goes_on(std::mem::take(&mut dying));
+                }
                 continue;
             }
             if !stays_on_disk || !self.purpose.is_served_by(&message.outline) {
@@ -77,7 +81,7 @@ impl SharedQueue {
         state.page_out_restored(goes_again);
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
-        dying
+        goes_on(dying);
     }
 
     /// Reads messages and puts them back.

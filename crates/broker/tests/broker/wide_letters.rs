@@ -42,6 +42,22 @@ fn lead_to_one(world: &mut World) {
     }
 }
 
+/// They would be ready again where they died, as what nobody has had.
+#[test]
+fn what_waits_when_the_broker_stops_goes_on_at_the_next_start() {
+    let mut world = world(true);
+    world.declare("q", &arguments());
+    let bodies = world.reject_crowd("q", LETTERS);
+    world.session.finish();
+    let gone = world.ready("dead-0");
+    assert!((1..bodies.len() as u64).contains(&gone), "{gone}");
+    let mut world = world.restart();
+    assert_eq!((world.ready("q"), world.ready("dead-0")), (0, gone));
+    while world.tick() == Progress::More {}
+    assert_eq!(world.drain("dead-0"), bodies);
+    assert_eq!(world.ready("q"), 0);
+}
+
 impl World {
     fn bind_or_declare(&mut self, queue: &str, key: &str) {
         if !self.exists(queue) {
