@@ -94,21 +94,24 @@ impl<'a> Administration<'a> {
         let key = definitions::key(&[name.as_bytes()]);
         let value = definitions::encode(&metadata);
         let after = json!(metadata);
+        if vhost.is_none()
+            && let Some(limit) =
+                reached(self.broker.limits.vhosts, self.broker.vhosts().len() as u64)
+        {
+            return Err(TooManyVhosts { name: name.to_owned(), limit });
+        }
+        // Before anybody finds it, and defines what is in it.
+        let commit = define(self.broker, &[Definition::Put { table: Table::Vhosts, key, value }]);
         let (change, before) = match vhost {
             Some(vhost) => {
                 let before = std::mem::replace(&mut *vhost.metadata.write(), metadata);
                 (Change::Updated, json!(before))
             }
             None => {
-                let limit = reached(self.broker.limits.vhosts, self.broker.vhosts().len() as u64);
-                if let Some(limit) = limit {
-                    return Err(TooManyVhosts { name: name.to_owned(), limit });
-                }
                 self.broker.insert_vhost(name, metadata);
                 (Change::Created, Value::Null)
             }
         };
-        let commit = define(self.broker, &[Definition::Put { table: Table::Vhosts, key, value }]);
         self.record_change("vhost", json!({ "vhost": name }), before, after);
         let mut defaults = self.broker.default_vhost_limits.iter();
         let fitting = defaults.find(|one| one.pattern.matches(name));
