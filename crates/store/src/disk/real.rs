@@ -106,7 +106,18 @@ impl Disk for RealDisk {
             file.set_len(text.len() as u64)
         };
         write_pid(&mut file).map_err(failed)?;
-        Ok(DiskLock::new(file))
+        Ok(DiskLock::new(Locked(file)))
+    }
+}
+
+/// A file that is locked until this is dropped, whoever else has a copy of its descriptor: a child has, from its fork
+/// until it runs a program of its own.
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // To close it does the same if nobody has.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
