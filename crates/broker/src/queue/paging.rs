@@ -222,6 +222,15 @@ pub(crate) fn read(
     lsns: &[leveret_engine::Lsn],
     spilled: &[Spilled],
 ) -> Result<Vec<(leveret_engine::Lsn, Message)>, ReadError> {
+    read_with_places(store, lsns, spilled).map(|(messages, _)| messages)
+}
+
+/// As [`read`]; and of how many there is a place without a message, as a stream keeps of those that it has lost.
+pub(super) fn read_with_places(
+    store: &Store,
+    lsns: &[leveret_engine::Lsn],
+    spilled: &[Spilled],
+) -> Result<(Vec<(leveret_engine::Lsn, Message)>, usize), ReadError> {
     let lsns: Vec<Lsn> = lsns.iter().map(|lsn| Lsn(lsn.0)).collect();
     let mut payloads = if lsns.is_empty() { Vec::new() } else { store.read(&lsns)? };
     if !spilled.is_empty() {
@@ -230,8 +239,9 @@ pub(crate) fn read(
         payloads.sort_unstable_by_key(|(lsn, _)| *lsn);
         payloads.dedup_by_key(|(lsn, _)| *lsn);
     }
-    // Where a repair has lost the message of a stream its place is there without one.
+    let all = payloads.len();
     payloads.retain(|(_, payload)| !payload.is_empty());
+    let places = all - payloads.len();
     let messages =
         payloads.into_iter().filter_map(|(lsn, payload)| match Message::from_stored(payload) {
             Ok(message) => Some((leveret_engine::Lsn(lsn.0), message)),
@@ -240,7 +250,7 @@ pub(crate) fn read(
                 None
             }
         });
-    Ok(messages.collect())
+    Ok((messages.collect(), places))
 }
 
 /// Reads a block. One that can't be read is lost, as transient messages may be: to wait for it would

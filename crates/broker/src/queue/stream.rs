@@ -139,14 +139,15 @@ impl SharedQueue {
         let Some(stream) = &mut state.stream else { return Ok(()) };
         if let Some(request) = stream.machine.next_pages(window) {
             drop(state);
-            let read = paging::read(store, request.lsns(), &[]);
+            let read = paging::read_with_places(store, request.lsns(), &[]);
             state = self.state.lock();
             let Some(stream) = &mut state.stream else { return Ok(()) };
             match read {
-                Ok(messages) => {
+                Ok((messages, places)) => {
                     let lost = stream.machine.page_in(&request, &messages);
                     state.paged.is_unreadable = false;
-                    self.say_lost(lost.len());
+                    // Of the others that was said when they were lost.
+                    self.say_lost(lost.len().saturating_sub(places));
                 }
                 Err(error) => {
                     stream.machine.abandon();
