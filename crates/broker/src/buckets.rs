@@ -120,7 +120,7 @@ impl Buckets {
         self.has_streams = false;
         self.index.clear();
         let used = std::mem::take(&mut self.used);
-        let kept = ROOM / used.max(1);
+        let kept = (ROOM / used.max(1)).max(FEW);
         for bucket in self.buckets.iter_mut().take(used) {
             if let Some(queue) = bucket.queue.take() {
                 for incoming in &mut bucket.incoming {
@@ -201,6 +201,8 @@ impl Buckets {
 /// Messages for which there stays room, in the buckets that were used: for a long turn to one queue, or a short
 /// one to many.
 const ROOM: usize = 8192;
+/// Room that any of them keeps.
+const FEW: usize = 4;
 /// Buckets that stay.
 const BUCKETS: usize = 1024;
 /// Buckets among which a search finds one fast.
