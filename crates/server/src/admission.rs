@@ -7,7 +7,7 @@
 //! attacker keeps out itself and whoever shares its address, and a crowd of clients that come back
 //! at once from one machine doesn't throw its own members out again.
 
-mod strangers;
+mod log_lines;
 mod turned_away;
 
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ use leveret_engine::Millis;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-pub(crate) use self::strangers::LINES_MAX;
-use self::strangers::Strangers;
+use self::log_lines::LogLines;
+pub(crate) use self::log_lines::{ERRORS_MAX, LINES_MAX};
 use self::turned_away::{Reason, TurnedAway};
 use crate::config::AmqpConfig;
 use crate::tls::Tls;
@@ -48,7 +48,7 @@ const DESCRIPTORS_KEPT_MIN: u64 = 64;
 pub struct Admission {
     table: Mutex<Table>,
     /// What the log says of those who have not logged in.
-    pub(crate) strangers: Strangers,
+    pub(crate) log_lines: LogLines,
     /// Connections that descriptors allow.
     places: u64,
     /// Bytes that there are for everything.
@@ -124,7 +124,7 @@ impl Admission {
         let guests_auto = guests_of(memory, GUEST_BYTES);
         Self {
             table: Mutex::new(Table { guests_auto, ..Table::default() }),
-            strangers: Strangers::default(),
+            log_lines: LogLines::default(),
             places: connections_of(resources::descriptors_max().unwrap_or(u64::MAX)),
             memory,
         }
@@ -144,7 +144,7 @@ impl Admission {
 
     /// Logs how many were turned away or not let in, when it is time to.
     pub(crate) fn tick(&self, now: Millis) {
-        self.strangers.tick(now);
+        self.log_lines.tick(now);
         let line = self.table.lock().turned_away.tick(now);
         if let Some(line) = line {
             line.log();
@@ -154,12 +154,12 @@ impl Admission {
     /// Whether the log has room for a line about a login over HTTP that was refused: whoever can connect causes
     /// them. One that it has none for is counted, and told of later.
     pub fn may_log_http_login(&self) -> bool {
-        self.strangers.http.have_room(clock::now())
+        self.log_lines.http.have_room(clock::now())
     }
 
     /// Logs what there would be to log later.
     pub(crate) fn stop(&self) {
-        self.strangers.stop();
+        self.log_lines.stop();
     }
 
     /// A place for a new connection, if there is one. It may be that of another guest.
@@ -346,8 +346,8 @@ mod tests {
 
     fn admission(places: u64) -> Arc<Admission> {
         let table = Table { guests_auto: 4, ..Table::default() };
-        let strangers = Strangers::default();
-        Arc::new(Admission { table: Mutex::new(table), strangers, places, memory: 0 })
+        let log_lines = LogLines::default();
+        Arc::new(Admission { table: Mutex::new(table), log_lines, places, memory: 0 })
     }
 
     fn amqp() -> AmqpConfig {

@@ -435,8 +435,15 @@ impl Connection {
 
     /// Whether a line of the log may be about it: before its login there are so many only.
     pub(crate) fn may_log(&self) -> bool {
-        let strangers = &self.context.admission.strangers;
-        self.principal.is_some() || strangers.handshakes.have_room(clock::now())
+        let lines = &self.context.admission.log_lines;
+        self.principal.is_some() || lines.handshakes.have_room(clock::now())
+    }
+
+    /// Whether one may be about an error of it: a client can make thousands a second.
+    fn may_log_error(&self) -> bool {
+        let lines = &self.context.admission.log_lines;
+        let lines = if self.principal.is_some() { &lines.errors } else { &lines.handshakes };
+        lines.have_room(clock::now())
     }
 
     fn greet(&mut self, greeting: Greeting) -> Next {
@@ -537,7 +544,7 @@ impl Connection {
 
     /// Ends the connection for an error of its own.
     fn fail(&mut self, error: AmqpError) {
-        if self.may_log() {
+        if self.may_log_error() {
             tracing::error!(
                 "error on AMQP connection ({}): operation {} caused a connection exception {}: {}",
                 self.label(),

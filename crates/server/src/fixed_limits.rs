@@ -3,7 +3,7 @@
 use leveret_broker::{Figure, FixedLimit};
 use leveret_codec::TableLimits;
 
-use crate::admission::LINES_MAX;
+use crate::admission::{ERRORS_MAX, LINES_MAX};
 use crate::connection::{FRAME_MAX_MIN, INITIAL_FRAME_MAX};
 use crate::driver::{CLOSE_TIMEOUT, LOGIN_PENALTY};
 
@@ -42,6 +42,12 @@ pub(crate) const FIXED_LIMITS: &[FixedLimit] = &[
                 and of TLS handshakes each",
         figures: &[Figure::Count(LINES_MAX)],
         why: "anybody can cause them; a further line says how many more there were",
+    },
+    FixedLimit {
+        limit: "lines of the log about errors of channels and connections",
+        value: "{} a minute",
+        figures: &[Figure::Count(ERRORS_MAX)],
+        why: "a client can cause thousands a second; a further line says how many more there were",
     },
     FixedLimit {
         limit: "a client's agreement to a close",

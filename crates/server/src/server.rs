@@ -394,7 +394,7 @@ async fn serve_proxy(
             return;
         }
         Err(error) => {
-            if context.admission.strangers.handshakes.have_room(clock::now()) {
+            if context.admission.log_lines.handshakes.have_room(clock::now()) {
                 tracing::warn!("closing connection of the proxy ({peer}): {error}");
             }
             return;
@@ -430,7 +430,7 @@ async fn serve_tls(
             tracing::debug!("closing connection ({peer}): TLS handshake: {error}");
         }
         Err(error) => {
-            if context.admission.strangers.tls.have_room(clock::now()) {
+            if context.admission.log_lines.tls.have_room(clock::now()) {
                 tracing::warn!("closing connection ({peer}): TLS handshake: {error}");
             }
         }

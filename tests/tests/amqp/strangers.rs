@@ -1,7 +1,7 @@
-//! What those who have not logged in can have the log say.
+//! What clients, and those who have not logged in, can have the log say.
 
-use leveret_tests::codec::{PROTOCOL_HEADER, Value, connection};
-use leveret_tests::{Broker, Connection, table};
+use leveret_tests::codec::{PROTOCOL_HEADER, Value, channel, connection};
+use leveret_tests::{Broker, Connection, passive, table};
 
 const BECAUSE: &str = "reads its log";
 
@@ -65,4 +65,23 @@ fn a_strangers_name_is_cut_in_the_log() {
     for line in log.lines() {
         assert!(line.len() < 1000, "{line}");
     }
+}
+
+/// One client can have thousands in a second.
+#[test]
+fn errors_of_clients_write_some_lines_and_their_number() {
+    let Some(mut broker) = Broker::own(BECAUSE) else { return };
+    let connection = broker.connect();
+    for _ in 0..1100 {
+        let channel = connection.channel(1);
+        assert!(channel.call(&passive("none")).starts_with("channel.close 404 "));
+        channel.send(&channel::CloseOk {});
+    }
+    broker.terminate();
+    let log = broker.log();
+    let text = "caused a channel exception not_found: no queue 'none' in vhost '/'";
+    let more = "more errors of channels and connections within a minute";
+    let (lines, numbers) = told(&log, text, more);
+    // The last is that the broker stops.
+    assert_eq!((lines.len(), numbers), (1000, vec![101]));
 }

@@ -123,14 +123,16 @@ impl Connection {
         if self.channels.get(&number).is_none_or(|channel| channel.is_closing) {
             return;
         }
-        tracing::error!(
-            "channel error on connection ({}), channel {number}: operation {} caused a channel \
-             exception {}: {}",
-            self.label(),
-            error.method(),
-            error.code().name().to_ascii_lowercase(),
-            error.text()
-        );
+        if self.may_log_error() {
+            tracing::error!(
+                "channel error on connection ({}), channel {number}: operation {} caused a channel \
+                 exception {}: {}",
+                self.label(),
+                error.method(),
+                error.code().name().to_ascii_lowercase(),
+                error.text()
+            );
+        }
         self.release_channel(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.is_closing = true;

@@ -163,10 +163,10 @@ impl Connection {
     }
 
     fn may_log_refusal(&self, refused: &Refused) -> bool {
-        let strangers = &self.context.admission.strangers;
+        let lines = &self.context.admission.log_lines;
         let lines = match refused.because {
-            Because::Throttled => &strangers.throttled,
-            Because::Wrong | Because::Unknown => &strangers.refused,
+            Because::Throttled => &lines.throttled,
+            Because::Wrong | Because::Unknown => &lines.refused,
         };
         lines.have_room(clock::now())
     }

@@ -1,18 +1,20 @@
-//! Lines of the log about those who have not logged in.
+//! Lines of the log that clients cause, and those who have not logged in.
 //!
-//! Whoever can connect causes them, and is not to fill the disk: of each kind there are so many a
-//! minute, and then one that says how many more there would have been.
+//! They are not to fill the disk: of each kind there are so many a minute, and then one that says how many more
+//! there would have been.
 
 use leveret_engine::Millis;
 use parking_lot::Mutex;
 
-/// Lines of a kind in a minute.
+/// Lines in a minute of a kind that whoever can connect causes.
 pub(crate) const LINES_MAX: usize = 20;
+/// Lines in a minute about errors of clients that have logged in.
+pub(crate) const ERRORS_MAX: usize = 1000;
 const PERIOD: Millis = Millis(60_000);
 
 /// The kinds, each with lines of its own: one is not to hide the others.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers {
+#[derive(Debug)]
+pub(crate) struct LogLines {
     /// Logins that were refused.
     pub(crate) refused: Lines,
     /// Logins that were not looked at.
@@ -23,11 +25,30 @@ pub(crate) struct Strangers {
     pub(crate) tls: Lines,
     /// Logins over HTTP that were refused.
     pub(crate) http: Lines,
+    /// Errors of channels and connections, of clients that have logged in.
+    pub(crate) errors: Lines,
+}
+
+impl Default for LogLines {
+    fn default() -> Self {
+        let few = || Lines::up_to(LINES_MAX);
+        Self {
+            refused: few(),
+            throttled: few(),
+            handshakes: few(),
+            tls: few(),
+            http: few(),
+            errors: Lines::up_to(ERRORS_MAX),
+        }
+    }
 }
 
 /// The lines of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Lines(Mutex<Minute>);
+#[derive(Debug)]
+pub(crate) struct Lines {
+    max: usize,
+    minute: Mutex<Minute>,
+}
 
 #[derive(Debug, Default)]
 struct Minute {
@@ -38,11 +59,15 @@ struct Minute {
 }
 
 impl Lines {
+    fn up_to(max: usize) -> Self {
+        Self { max, minute: Mutex::default() }
+    }
+
     /// Whether there is room for a line. One that has none is counted.
     pub(crate) fn have_room(&self, now: Millis) -> bool {
-        let mut minute = self.0.lock();
+        let mut minute = self.minute.lock();
         minute.began.get_or_insert(now);
-        let has_room = minute.written < LINES_MAX;
+        let has_room = minute.written < self.max;
         let count = if has_room { &mut minute.written } else { &mut minute.left_out };
         *count += 1;
         has_room
@@ -50,13 +75,13 @@ impl Lines {
 
     /// How many were left out, if the minute is over.
     fn tick(&self, now: Millis) -> usize {
-        let mut minute = self.0.lock();
+        let mut minute = self.minute.lock();
         let is_over = minute.began.is_some_and(|began| now >= began.saturating_add(PERIOD));
         if is_over { std::mem::take(&mut *minute).left_out } else { 0 }
     }
 }
 
-impl Strangers {
+impl LogLines {
     /// Time has passed: says how many lines were left out, when it is time to.
     pub(super) fn tick(&self, now: Millis) {
         self.tell(|lines| lines.tick(now));
@@ -68,13 +93,14 @@ impl Strangers {
     }
 
     fn tell(&self, left_out: impl Fn(&Lines) -> usize) {
-        let Self { refused, throttled, handshakes, tls, http } = self;
+        let Self { refused, throttled, handshakes, tls, http, errors } = self;
         for (lines, protocol, what) in [
             (refused, "AMQP", "logins refused"),
             (throttled, "AMQP", "logins refused after too many wrong passwords"),
             (handshakes, "AMQP", "connections that did not come to a login"),
             (tls, "AMQP", "TLS handshakes that failed"),
             (http, "HTTP", "logins refused"),
+            (errors, "AMQP", "errors of channels and connections"),
         ] {
             let more = left_out(lines);
             if more > 0 {
@@ -90,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_minute_has_so_many_lines_and_the_number_of_the_others() {
-        let lines = Lines::default();
+        let lines = Lines::up_to(LINES_MAX);
         assert_eq!(lines.tick(Millis(0)), 0);
         let written = (1..=500).filter(|now| lines.have_room(Millis(*now))).count();
         assert_eq!(written, LINES_MAX);
