@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 
 /// How often the counters are read: RabbitMQ's `collect_statistics_interval`.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+/// No interval counts as shorter: two readings may follow each other when the first was late.
+const SECONDS_MIN: f64 = 1.0;
 
 /// Counters of one object; their meaning is the object's.
 pub(crate) type Values = [u64; 16];
@@ -39,6 +41,8 @@ pub(crate) struct Rates {
 #[derive(Default)]
 struct State {
     last: Millis,
+    /// How long the last interval was: with very many objects a reading takes its time.
+    seconds: f64,
     round: u64,
     objects: HashMap<Key, Sampled>,
 }
@@ -82,6 +86,8 @@ impl Rates {
         let mut state = self.state.lock();
         state.round += 1;
         let round = state.round;
+        let passed = Duration::from_millis(now.0.saturating_sub(state.last.0));
+        state.seconds = passed.as_secs_f64().max(SECONDS_MIN);
         for (key, values) in readings {
             match state.objects.get_mut(&key) {
                 Some(object) => {
@@ -108,7 +114,7 @@ impl Rates {
     pub(crate) fn of(&self, key: &Key) -> PerSecond {
         let state = self.state.lock();
         let Some(object) = state.objects.get(key) else { return PerSecond::default() };
-        let seconds = INTERVAL.as_secs_f64();
+        let seconds = state.seconds;
         let mut rates = [0.0; 16];
         for (rate, change) in rates.iter_mut().zip(object.changes.iter()) {
             *rate = *change as f64 / seconds;
@@ -146,6 +152,10 @@ mod tests {
         assert_eq!(rates.of(&key).sum(&[0, 1]), -2.0);
         rates.sample(Millis(15_000), [(key.clone(), values(140))]);
         assert_eq!(rates.of(&key).at(0), 0.0);
+        rates.sample(Millis(25_000), [(key.clone(), values(240))]);
+        assert_eq!(rates.of(&key).at(0), 10.0, "the reading was late");
+        rates.sample(Millis(25_001), [(key.clone(), values(243))]);
+        assert_eq!(rates.of(&key).at(0), 3.0);
     }
 
     #[test]
