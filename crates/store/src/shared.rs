@@ -61,6 +61,8 @@ pub(crate) struct Pending {
     pub(crate) closing: bool,
     /// Messages of an old segment, those of which that are needed are to be written again.
     pub(crate) stretch: Option<Stretch>,
+    /// Definitions have reached their tables: the segments they came from may be needed no longer.
+    pub(crate) applied: bool,
     /// Buffers of large units, to be used again.
     pub(crate) pool: Vec<Vec<u8>>,
 }

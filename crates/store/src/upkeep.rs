@@ -523,6 +523,9 @@ impl UpkeepThread {
                 }
                 if let Some(&(lsn, _)) = changes.last() {
                     self.upkeep.applied.store(lsn, Ordering::Release);
+                    // Perhaps nothing else wakes it for long.
+                    self.shared.pending.lock().applied = true;
+                    self.shared.writer_wake.notify_one();
                 }
                 Ok(())
             }

@@ -65,6 +65,8 @@ enum Work {
     /// Units have been taken, maybe none; sync if so.
     Units(Sync),
     Mark,
+    /// Segments may be needed no longer.
+    Free,
     Compact,
     Close,
     /// Nothing to do, before that time at least.
@@ -155,6 +157,11 @@ impl Writer {
                 self.mark_at = None;
                 self.end.mark(0)
             }
+            Work::Free => {
+                self.free();
+                self.compact();
+                Ok(())
+            }
             Work::Compact => {
                 self.compact_at = None;
                 self.compact();
@@ -215,6 +222,7 @@ impl Writer {
         is_sooner
             || !pending.units.is_empty()
             || pending.stretch.is_some()
+            || pending.applied
             || pending.closing
             || self.has_stopped
     }
@@ -247,6 +255,7 @@ impl Writer {
         let must_write =
             write_due.is_some_and(|due| due <= now) || pending.size >= options.max_lazy_bytes;
         let has_moves = pending.stretch.is_some();
+        let has_applied = std::mem::take(&mut pending.applied);
         if pending.closing || pending.urgent || is_due || must_write || has_moves {
             let sync = match options.sync {
                 _ if is_due || pending.closing => Sync::Now,
@@ -272,6 +281,9 @@ impl Writer {
             pending.urgent = false;
             self.unwritten_since = None;
             return if pending.closing { Work::Close } else { Work::Units(sync) };
+        }
+        if has_applied {
+            return Work::Free;
         }
         let until = match [due, write_due].into_iter().flatten().min() {
             Some(due) => Some(due),

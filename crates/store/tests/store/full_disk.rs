@@ -100,6 +100,44 @@ fn names_for_which_there_is_no_space_are_waited_for() {
     assert!(refused >= 2, "{refused}");
 }
 
+/// Nobody need write anything for that.
+#[test]
+fn a_segment_goes_once_its_definitions_are_in_the_tables() {
+    let disk = SimDisk::new(1);
+    let options = StoreOptions {
+        segment_bytes: SEGMENT,
+        first_segment_bytes: SEGMENT,
+        apply_definitions: Duration::from_millis(1),
+        full_disk_retry: Duration::from_millis(5),
+        on_fatal: Arc::new(|_| {}),
+        ..StoreOptions::default()
+    };
+    let (store, _) =
+        Store::open(Arc::new(disk.clone()), Path::new("/data"), options).expect("opens");
+    let mut backlog = Vec::new();
+    while disk.used() < 3 * SEGMENT {
+        backlog.push(publish(&store, 1, BODY));
+    }
+    // There is no space for tables.
+    disk.set_capacity(Some(disk.used()));
+    let mut batch = Batch::new();
+    batch.define(&[Definition::Put { table: Table::Users, key: vec![1], value: vec![2] }]);
+    let defined = store.append(&mut batch).last;
+    wait(&store, || store.durable_lsn() >= defined);
+    let before = store.stats().segments;
+    while store.stats().segments == before {
+        backlog.push(publish(&store, 1, BODY));
+    }
+    batch.ack(1, &backlog);
+    batch.set_durable();
+    let last = store.append(&mut batch).last;
+    wait(&store, || store.durable_lsn() >= last && store.is_full());
+    wait(&store, || store.stats().live_places == 0);
+    assert!(store.stats().segments > 1, "{:?}", store.stats());
+    disk.set_capacity(None);
+    wait(&store, || store.stats().segments == 1);
+}
+
 /// Who is held publishes nothing, so what is needed of the oldest segment has to leave it without.
 #[test]
 fn one_old_message_does_not_keep_the_disk_full() {
