@@ -536,14 +536,16 @@ impl Reader {
             let place = (index, self.files.get(index).map_or(HEADER, |file| file.end));
             self.lose(place, acknowledged);
         }
-        // A unit cut off behind the last one is no damage, and of no use.
-        if let Some(tail) = tail
-            && !self.chain.clean_stop
-            && let Some(Some(segment)) = self.segments.get(tail)
-            && let Some(file) = self.files.get(tail)
-            && let Ok(leftovers) = Leftovers::find(segment, file.end)
-        {
-            self.torn_bytes = leftovers.end - file.end;
+        // Units cut off behind the last one are no damage, and of no use.
+        if !self.chain.clean_stop {
+            let at = tail.unwrap_or_default();
+            let mut start = self.files.get(at).map_or(HEADER, |file| file.end);
+            for segment in self.segments.iter().skip(at).flatten() {
+                if let Ok(leftovers) = Leftovers::find(segment, start) {
+                    self.torn_bytes += leftovers.end - start;
+                }
+                start = HEADER;
+            }
         }
         for damage in &mut self.damages {
             // Of a tail nobody can say what it held.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use leveret_store::{
-    Batch, Definition, Disk, Lsn, Store, StoreOptions, SyncPolicy, Table,
+    Batch, Definition, Disk, Lsn, Store, StoreOptions, SyncPolicy, Table, offline,
     simulation::{Operation, SimDisk},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -123,6 +123,36 @@ fn promises_hold_wherever_the_same_life_is_cut_off() {
             check_reads(&store, &recovered, &disk);
         }
     });
+}
+
+/// Also where the segment before had no room for it.
+#[test]
+fn a_check_counts_what_a_start_cuts() {
+    let disk = SimDisk::new(1);
+    let options = || StoreOptions {
+        segment_bytes: 4096,
+        first_segment_bytes: 4096,
+        // Nothing vouches for the last message.
+        idle_mark: Duration::from_secs(3600),
+        on_fatal: Arc::new(|_| {}),
+        ..StoreOptions::default()
+    };
+    let (store, _) = Store::open(Arc::new(disk.clone()), dir(), options()).expect("opens");
+    let mut batch = Batch::new();
+    for _ in 0..2 {
+        batch.message(&[1], &[&[7; 3000]]);
+        let last = store.append(&mut batch).last;
+        wait_durable(&store, &disk, last);
+    }
+    let disk = disk.restart();
+    drop(store);
+    assert!(disk.flip_bit(&dir().join("journal/0000000000000002.seg"), 1000, 3));
+    let checked = offline::check(&disk, dir()).expect("can be checked");
+    assert_eq!(checked.damages, []);
+    let (_, recovered) = Store::open(Arc::new(disk), dir(), options()).expect("opens");
+    let torn_bytes = recovered.report.torn_bytes;
+    assert!((3000..4096).contains(&torn_bytes), "{torn_bytes}");
+    assert_eq!(checked.torn_bytes, torn_bytes);
 }
 
 #[test]
