@@ -129,23 +129,12 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     /// Searches `segment` from `start`, a multiple of 8.
     pub(crate) fn find(segment: &Segment, start: u64) -> io::Result<Self> {
-        Self::find_before(segment, start, segment.capacity)
-    }
-
-    /// Whether a process went on behind the mark of a clean stop, where `chain` ends at `end`, though what
-    /// it wrote there first cannot be read.
-    pub(crate) fn are_behind(segment: &Segment, end: u64, chain: &Chain) -> io::Result<bool> {
-        let limit = segment.capacity.min(end.saturating_add(BEHIND));
-        Ok(Self::find_before(segment, end, limit)?.session > chain.session)
-    }
-
-    fn find_before(segment: &Segment, start: u64, limit: u64) -> io::Result<Self> {
         let mut found = Self { durable: 0, session: 0, end: start };
         let (mut buffer, mut failed) = (Vec::new(), None);
         let mut at = start.max(HEADER);
         loop {
             // Each piece overlaps the next by a header, less the 8 bytes it was already tried at.
-            let size = (limit - at.min(limit)).min(PIECE);
+            let size = (segment.capacity - at.min(segment.capacity)).min(PIECE);
             buffer.resize(usize::try_from(size).map_err(io::Error::other)?, 0);
             // There is perhaps nothing where it can't be read, and other units tell of those that are there.
             let unreadable = read_around(&*segment.file, &mut buffer, at);
@@ -175,10 +164,12 @@ impl Leftovers {
         }
         Ok(found)
     }
-}
 
-/// Bytes that are searched behind a clean stop: more than damage and what was written then take, with the
-/// largest message there may be. The rest of a segment would only make starts slow.
-const BEHIND: u64 = 32 << 20;
+    /// Whether a process went on behind the mark of a clean stop, where `chain` ends at `end`, though what
+    /// it wrote there first cannot be read. The next header may be anywhere: a unit may take all of the segment.
+    pub(crate) fn are_behind(segment: &Segment, end: u64, chain: &Chain) -> io::Result<bool> {
+        Ok(Self::find(segment, end)?.session > chain.session)
+    }
+}
 
 const PIECE: u64 = 1 << 20;

@@ -139,6 +139,33 @@ fn a_damaged_mark_behind_a_clean_stop_is_refused_and_repaired() {
     }
 }
 
+/// The next header that is left may be far behind it.
+#[test]
+fn a_damaged_mark_before_a_large_message_is_refused() {
+    let large = 33 << 20;
+    let options =
+        || StoreOptions { segment_bytes: 40 << 20, first_segment_bytes: 40 << 20, ..options() };
+    let disk = SimDisk::new(1);
+    let (store, _) = open_with(&disk, options()).expect("opens");
+    publish(&store, b"first");
+    store.close();
+    let stopped = read(&disk);
+    let (store, _) = open_with(&disk, options()).expect("opens");
+    publish(&store, &vec![7; large]);
+    publish(&store, b"last");
+    let disk = disk.restart();
+    drop(store);
+    let mark = first_change(&stopped, &read(&disk));
+    // And the header of the large one.
+    overwrite(&disk, mark, &[0xff; 128]);
+
+    let refused = open_with(&disk, options()).map(drop).expect_err("it is damaged");
+    let offset = mark as u64;
+    assert!(matches!(refused, OpenError::Damaged { offset: at, .. } if at == offset), "{refused}");
+    let damages = offline::check(&disk, Path::new("/data")).expect("can be checked").damages;
+    assert_eq!(damages.first().map(|damage| damage.offset), Some(offset));
+}
+
 /// What could not be synced may be gone any time, also if a process has come and gone since.
 #[test]
 fn a_clean_stop_that_could_not_be_synced_is_written_again_by_who_writes_next() {
