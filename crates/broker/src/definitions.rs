@@ -69,6 +69,9 @@ pub(crate) struct QueueValue {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StreamValue {
     pub(crate) offset: u64,
+    /// Of a beginning: messages below this LSN are no longer in the stream. Releases before did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lsn: Option<u64>,
 }
 
 /// A durable binding, all of it in its key.

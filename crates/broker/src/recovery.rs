@@ -7,7 +7,7 @@ use leveret_codec::TableBuf;
 use leveret_engine::{
     DestinationName, ENTRY_MEMORY, ExchangeKind, ExchangeSpec, Message, QueueId, StoredOutline,
 };
-use leveret_store::{Backlog, Definition, Outline, Recovered, Table};
+use leveret_store::{Backlog, Definition, Lsn, Outline, Recovered, Table};
 
 use crate::access::{Permission, PermissionKey, TopicPermission, TopicPermissionKey, User};
 use crate::arguments;
@@ -230,10 +230,12 @@ fn restore_stream(
     queues: &mut Queues,
 ) -> Result<(), DefinitionError> {
     let (id, reader) = definitions::stream_from_key(key)?;
-    let StreamValue { offset } = definitions::decode(value)?;
+    let StreamValue { offset, lsn } = definitions::decode(value)?;
     broker.reserve_queues(id.0);
     match queues.present.get(&id.0) {
-        Some(stream) if reader.is_empty() => stream.restore_first_offset(offset),
+        Some(stream) if reader.is_empty() => {
+            stream.restore_beginning(offset, Lsn(lsn.unwrap_or_default()));
+        }
         Some(stream) => stream.restore_position(reader, offset),
         // Recorded while its stream was deleted.
         None => {

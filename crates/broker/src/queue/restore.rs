@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use leveret_engine::{AnyEntry, Entry, Message, Millis, PagedEntry};
-use leveret_store::{Backlog, Lsn, RecoveredMessage, Store};
+use leveret_store::{Backlog, Batch, Lsn, RecoveredMessage, Store};
 use parking_lot::MutexGuard;
 
 use super::{Purpose, SharedQueue, State};
@@ -31,11 +31,18 @@ impl SharedQueue {
     ) {
         let mut state = self.state.lock();
         if let Some(stream) = &mut state.stream {
+            let mut dropped = Vec::new();
             for RecoveredMessage { lsn, outline, .. } in backlog.messages() {
+                if lsn < stream.begins {
+                    dropped.push(lsn);
+                    continue;
+                }
                 let (lsn, time) = (leveret_engine::Lsn(lsn.0), Millis(outline.time));
                 stream.machine.restore(lsn, time, outline.payload);
             }
             self.reschedule(&mut state);
+            drop(state);
+            self.settle_dropped(&dropped, store);
             return;
         }
         let mut dying = Vec::new();
@@ -82,6 +89,15 @@ impl SharedQueue {
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
         goes_on(dying);
+    }
+
+    /// Settles once more what retention had dropped, where a repair lost that.
+    fn settle_dropped(&self, dropped: &[Lsn], store: &Store) {
+        let mut records = Batch::new();
+        for lsns in dropped.chunks(AT_ONCE) {
+            records.ack(self.id.0, lsns);
+            store.append(&mut records);
+        }
     }
 
     /// Reads messages and puts them back.

@@ -29,6 +29,8 @@ const RECORD_AFTER: Millis = Millis(100);
 /// A stream behind its queue's lock.
 pub(super) struct StreamState {
     pub(super) machine: Stream,
+    /// Messages below it are no longer there, whether the journal still has them or not.
+    pub(super) begins: Lsn,
     /// It is going to be told when its first uncommitted message is on disk.
     is_awaiting: bool,
     /// It is going to be asked to go on.
@@ -40,7 +42,7 @@ pub(super) struct StreamState {
 impl StreamState {
     pub(super) fn new(settings: StreamSettings) -> Self {
         let machine = Stream::new(settings);
-        Self { machine, is_awaiting: false, is_behind: false, record_at: NEVER }
+        Self { machine, begins: Lsn(0), is_awaiting: false, is_behind: false, record_at: NEVER }
     }
 
     /// When it has to be looked at.
@@ -223,14 +225,17 @@ impl SharedQueue {
         }
         let mut dropped = Vec::new();
         stream.machine.retain(now, &mut dropped);
-        let offset = stream.machine.first_offset();
+        if let Some(last) = dropped.last() {
+            stream.begins = Lsn(last.0 + 1);
+        }
+        let beginning = stream.beginning();
         self.reschedule(&mut state);
         self.tell_pager(&mut state);
         drop(state);
         let dropped: Vec<Lsn> = dropped.into_iter().map(|lsn| Lsn(lsn.0)).collect();
         let mut records = Batch::new();
         records.ack(self.id.0, &dropped);
-        records.define(&[self.offset_record("", Some(offset))]);
+        records.define(&[self.offset_record("", Some(beginning))]);
         store.append(&mut records);
     }
 
@@ -252,7 +257,10 @@ impl SharedQueue {
         stream.machine.take_changed_names(&mut changes);
         drop(state);
         let changes = changes.iter();
-        let changes = changes.map(|NameChange { name, offset }| self.offset_record(name, *offset));
+        let changes = changes.map(|NameChange { name, offset }| {
+            let value = offset.map(|offset| StreamValue { offset, lsn: None });
+            self.offset_record(name, value)
+        });
         let mut records = Batch::new();
         records.define(&changes.collect::<Vec<_>>());
         store.append(&mut records);
@@ -288,17 +296,19 @@ impl SharedQueue {
             return Err(next);
         }
         stream.machine.begin_at(offset);
+        let beginning = stream.beginning();
         drop(state);
         let mut records = Batch::new();
-        records.define(&[self.offset_record("", Some(offset))]);
+        records.define(&[self.offset_record("", Some(beginning))]);
         store.append(&mut records);
         Ok(())
     }
 
     /// Where it begins, as recorded; before any message is restored.
-    pub(crate) fn restore_first_offset(&self, offset: u64) {
+    pub(crate) fn restore_beginning(&self, offset: u64, lsn: Lsn) {
         if let Some(stream) = &mut self.state.lock().stream {
             stream.machine.begin_at(offset);
+            stream.begins = lsn;
         }
     }
 
@@ -320,19 +330,20 @@ impl SharedQueue {
     }
 
     /// The record of an offset: of the reader of this name, or of the stream's beginning.
-    fn offset_record(&self, name: &str, offset: Option<u64>) -> Definition {
+    fn offset_record(&self, name: &str, value: Option<StreamValue>) -> Definition {
         let (table, key) = (Table::Streams, definitions::stream_key(self.id, name));
-        match offset {
-            Some(offset) => {
-                let value = definitions::encode(&StreamValue { offset });
-                Definition::Put { table, key, value }
-            }
+        match value {
+            Some(value) => Definition::Put { table, key, value: definitions::encode(&value) },
             None => Definition::Delete { table, key },
         }
     }
 }
 
 impl StreamState {
+    fn beginning(&self) -> StreamValue {
+        StreamValue { offset: self.machine.first_offset(), lsn: Some(self.begins.0) }
+    }
+
     fn note_changes(&mut self, now: Millis) {
         if self.record_at == NEVER && self.machine.has_changed_names() {
             self.record_at = now.saturating_add(RECORD_AFTER);

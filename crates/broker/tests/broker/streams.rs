@@ -12,7 +12,7 @@ use leveret_broker::{
 use leveret_codec::{Properties, Value};
 use leveret_engine::{Admission, AnyEntry, ConsumerId, Entry, Millis, Return};
 use leveret_store::simulation::SimDisk;
-use leveret_store::{Disk, Lsn, MemDisk, Store, StoreOptions, Table};
+use leveret_store::{Disk, Lsn, MemDisk, Store, StoreOptions, Table, offline};
 use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -173,6 +173,44 @@ fn a_message_that_is_given_up_leaves_the_others_their_offsets() {
     world.serve();
     let others = (0..).zip(bodies).filter(|(offset, _)| *offset != 7);
     assert_eq!(reader.held(), others.collect::<Vec<(u64, String)>>());
+}
+
+/// It would take the offsets of those behind it, which readers remember.
+#[test]
+fn what_retention_dropped_stays_away_though_a_repair_loses_that() {
+    let disk = Arc::new(MemDisk::new());
+    let mut world = World::open(Arc::clone(&disk) as Arc<dyn Disk>, START);
+    world.declare_stream(&[
+        ("x-stream-max-segment-size-bytes", Value::I32(1)),
+        ("x-max-age", Value::text("2s")),
+    ]);
+    world.publish_and_wait(&["m0", "m1"]);
+    world.pass(1000);
+    world.publish_and_wait(&["m2"]);
+    world.pass(1000);
+    assert_eq!(world.read_all().held(), numbered(2..3));
+    world.session.close(usize::MAX);
+    world.broker.close(Millis(world.now));
+    drop(world);
+
+    let file = disk.open(Path::new("/data/journal/0000000000000001.seg")).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    // The settlement stands before the offset, first in its unit.
+    let begins_unit = &bytes[64..68];
+    let offset = bytes.windows(6).rposition(|window| window == b"offset").unwrap();
+    let unit = bytes[..offset].windows(4).rposition(|window| window == begins_unit).unwrap();
+    file.write_all_at(&[&[0xff; 8]], unit as u64 + 64 + 16).unwrap();
+    let repaired =
+        offline::repair(&*disk, Path::new("/data"), offline::Definitions::Optional).unwrap();
+    assert_eq!(repaired.damages.len(), 1);
+
+    let mut world = World::open(disk, START + 2000);
+    assert_eq!(world.read_all().held(), numbered(2..3));
+    let mut world = world.restart();
+    assert_eq!(world.broker.store().stats().live_places, 1);
+    world.publish_and_wait(&["m3"]);
+    assert_eq!(world.read_all().held(), numbered(2..4));
 }
 
 fn numbered(offsets: std::ops::Range<u64>) -> Vec<(u64, String)> {
