@@ -63,19 +63,27 @@ pub struct ConsumerStatus {
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     rows: AHashMap<ConsumerId, Consumer>,
-    /// By priority, then by when they lined up.
-    ready: Line,
+    ready: ReadyLine,
     /// Of a single-active queue all, by priority and then by when they subscribed: who is to be the active
     /// one comes first.
     ranks: Line,
     mode: Mode,
     next_seat: u64,
-    next_turn: Turn,
     exclusive: bool,
 }
 
 /// Highest priority first, and of those with the same the lowest number.
 type Line = BTreeMap<(Reverse<i32>, u64), ConsumerId>;
+
+/// Those that are ready.
+#[derive(Debug, Default)]
+struct ReadyLine {
+    /// By priority, then by when they lined up.
+    line: Line,
+    next_turn: Turn,
+    /// What they have together: a full queue asks for it with each message, and they may be very many.
+    credit: u128,
+}
 
 /// Grows with each place in the line that is given.
 type Turn = u64;
@@ -121,16 +129,28 @@ impl Consumer {
     }
 
     /// Goes to the end of the line of its priority.
-    fn join(&mut self, ready: &mut Line, next_turn: &mut Turn) {
-        let turn = *next_turn;
-        *next_turn += 1;
+    fn join(&mut self, ready: &mut ReadyLine) {
+        let turn = ready.next_turn;
+        ready.next_turn += 1;
         self.turn = Some(turn);
-        ready.insert(self.place(turn), self.spec.id);
+        ready.line.insert(self.place(turn), self.spec.id);
+        ready.credit += u128::from(self.credit());
     }
 
-    fn leave(&mut self, ready: &mut Line) {
+    fn leave(&mut self, ready: &mut ReadyLine) {
         if let Some(turn) = self.turn.take() {
-            ready.remove(&self.place(turn));
+            ready.line.remove(&self.place(turn));
+            ready.credit -= u128::from(self.credit());
+        }
+    }
+
+    /// Has so many deliveries from now on, wherever it is in the line.
+    fn hold(&mut self, outstanding: u32, ready: &mut ReadyLine) {
+        let before = self.credit();
+        self.outstanding = outstanding;
+        if self.turn.is_some() {
+            ready.credit -= u128::from(before);
+            ready.credit += u128::from(self.credit());
         }
     }
 }
@@ -191,7 +211,7 @@ impl Consumers {
             })
             .collect();
         ids.sort_unstable();
-        self.ready.clear();
+        self.ready = ReadyLine::default();
         self.ranks.clear();
         if on {
             self.ranks.extend(self.rows.values().map(|row| (row.place(row.seat), row.spec.id)));
@@ -202,20 +222,12 @@ impl Consumers {
 
     /// The consumer next in turn.
     pub(super) fn next_ready(&self) -> Option<ConsumerId> {
-        self.ready.first_key_value().map(|(_, id)| *id)
+        self.ready.line.first_key_value().map(|(_, id)| *id)
     }
 
     /// Whether the ready consumers would take so many messages, if nothing blocks them.
     pub(super) fn would_take(&self, messages: u64) -> bool {
-        let mut left = messages;
-        for row in self.ready.values().filter_map(|id| self.rows.get(id)) {
-            // Each takes one at least: no more of them are looked at than there are messages.
-            if left == 0 {
-                break;
-            }
-            left = left.saturating_sub(row.credit());
-        }
-        left == 0
+        u128::from(messages) <= self.ready.credit
     }
 
     /// Books a delivery to the consumer [`next_ready`](Self::next_ready) named and moves it to
@@ -224,13 +236,13 @@ impl Consumers {
         let Some(row) = self.rows.get_mut(&id) else { return false };
         let no_ack = row.spec.no_ack;
         if !no_ack {
-            row.outstanding = row.outstanding.saturating_add(1);
+            row.hold(row.outstanding.saturating_add(1), &mut self.ready);
         }
         if row.credit() == 0 {
             row.leave(&mut self.ready);
-        } else if self.ready.len() > 1 {
+        } else if self.ready.line.len() > 1 {
             row.leave(&mut self.ready);
-            row.join(&mut self.ready, &mut self.next_turn);
+            row.join(&mut self.ready);
         }
         !no_ack
     }
@@ -238,7 +250,7 @@ impl Consumers {
     /// Gives back the credit of `count` deliveries.
     pub(super) fn settled(&mut self, id: ConsumerId, count: u32) {
         if let Some(row) = self.rows.get_mut(&id) {
-            row.outstanding = row.outstanding.saturating_sub(count);
+            row.hold(row.outstanding.saturating_sub(count), &mut self.ready);
             self.line_up(id);
         }
     }
@@ -282,6 +294,6 @@ impl Consumers {
         if row.turn.is_some() || row.blocked || row.credit() == 0 || !self.mode.serves(id) {
             return;
         }
-        row.join(&mut self.ready, &mut self.next_turn);
+        row.join(&mut self.ready);
     }
 }

@@ -110,6 +110,9 @@ enum Event {
     Dropped { lsn: u64, reason: &'static str },
 }
 
+/// More than there are messages, or credit of those that have a limit.
+const UNLIMITED: u64 = 1_000_000;
+
 impl Model {
     /// The message next to be delivered.
     fn front(&self) -> Option<Line> {
@@ -157,7 +160,7 @@ impl Model {
     fn credit(&self, id: ConsumerId) -> u64 {
         let consumer = self.consumers.iter().find(|it| it.spec.id == id).unwrap();
         match consumer.spec {
-            ConsumerSpec { no_ack: true, .. } | ConsumerSpec { prefetch: 0, .. } => 1_000_000,
+            ConsumerSpec { no_ack: true, .. } | ConsumerSpec { prefetch: 0, .. } => UNLIMITED,
             ConsumerSpec { prefetch, .. } => {
                 u64::from(prefetch).saturating_sub(consumer.outstanding.into())
             }
@@ -196,11 +199,15 @@ impl Model {
         self.consumers.iter_mut().find(|it| it.spec.id == id)
     }
 
+    /// What those that can take a message would take together.
+    fn credit_of_all(&self) -> u64 {
+        self.turns.iter().map(|&id| self.credit(id)).sum()
+    }
+
     fn push(&mut self, line: Line) -> bool {
-        let credit: u64 = self.turns.iter().map(|&id| self.credit(id)).sum();
         let refused = self.settings.overflow != Overflow::DropHead
             && self.is_over(self.reserved.0 + 1, self.reserved.1 + line.bytes)
-            && credit <= self.ready.len() as u64;
+            && self.credit_of_all() <= self.ready.len() as u64;
         if !refused {
             self.ready.push(line);
         }
@@ -687,6 +694,9 @@ impl Pair {
         prop_assert_eq!(queue.unacked_len(), model.unacked);
         prop_assert_eq!(queue.unacked_bytes(), model.unacked_bytes);
         prop_assert_eq!(queue.unacked_len(), self.held.len() as u64);
+        let credit = model.credit_of_all();
+        prop_assert!(queue.would_be_taken(credit));
+        prop_assert_eq!(queue.would_be_taken(credit + 1), credit >= UNLIMITED);
         let paged = || self.held.iter().filter(|(_, entry)| entry.is_paged());
         prop_assert_eq!(queue.unacked_paged_len(), paged().count() as u64);
         let bytes = paged().map(|(_, entry)| entry.bytes()).sum::<u64>();
