@@ -161,6 +161,8 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use leveret_codec::Properties;
 
     use super::*;
@@ -250,6 +252,29 @@ mod tests {
         assert_eq!(shown.remove(0), 300, "what came back is ahead of what never left");
         shown.insert(299, 300);
         assert_eq!(shown, expected);
+    }
+
+    /// Of the messages of several publishers a later one may have the lower number.
+    #[test]
+    fn messages_are_found_on_pages_whatever_their_order() {
+        let number = |at: u64| if at % 256 == 100 { at + 10_000 } else { at ^ 0x8f };
+        let mut queue = queue((0..1024).map(|at| (number(at), None)));
+        assert_eq!(queue.page_out(Lsn(u64::MAX), 0, usize::MAX), 1024);
+        let on_page = |page: u64| (256 * page..256 * (page + 1)).map(number);
+        for page in 0..4 {
+            for wanted in on_page(page) {
+                let mut wanted = [wanted, 5000].map(Lsn);
+                wanted.sort_unstable();
+                let request = queue.pages_of(&wanted).unwrap();
+                assert!(request.lsns().iter().map(|lsn| lsn.0).eq(on_page(page)));
+                queue.abandon(request);
+            }
+        }
+        let wanted: Vec<Lsn> =
+            (0..1024).map(number).collect::<BTreeSet<_>>().into_iter().map(Lsn).collect();
+        let request = queue.pages_of(&wanted).unwrap();
+        page_in(&mut queue, request);
+        assert_eq!(queue.take(&wanted, NOW).len(), 1024);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(super) struct Page {
     pub(super) heads: u64,
     /// The earliest of their deadlines.
     pub(super) deadline: Option<Millis>,
+    /// The lowest and the highest of their LSNs. In a ring these need not ascend.
+    lowest: Lsn,
+    highest: Lsn,
     /// Number of the request it is being read for; 0 if it isn't.
     pub(super) request: u32,
     /// Where the messages are, if not in the journal.
@@ -134,6 +137,8 @@ impl Page {
             bytes: 0,
             heads: 0,
             deadline: None,
+            lowest: Lsn(u64::MAX),
+            highest: Lsn(0),
             request: 0,
             spilled: None,
             list: PagedList::default(),
@@ -173,6 +178,8 @@ impl Page {
         self.len += 1;
         self.bytes = self.bytes.saturating_add(slot.bytes);
         self.deadline = [self.deadline, slot.deadline].into_iter().flatten().min();
+        self.lowest = self.lowest.min(slot.lsn);
+        self.highest = self.highest.max(slot.lsn);
     }
 
     /// Adds an entry that was in memory.
@@ -210,6 +217,16 @@ impl Page {
     /// The LSN of the last of its entries.
     pub(super) const fn last_lsn(&self) -> Lsn {
         self.list.last_lsn()
+    }
+
+    /// How many of these LSNs, which ascend, are on it: mostly none is even near.
+    pub(super) fn count_of(&self, lsns: &[Lsn]) -> usize {
+        let from = lsns.partition_point(|lsn| *lsn < self.lowest);
+        let near = lsns.get(from..).unwrap_or_default();
+        if near.first().is_none_or(|first| *first > self.highest) {
+            return 0;
+        }
+        self.iter().flatten().filter(|slot| near.binary_search(&slot.lsn).is_ok()).count()
     }
 
     /// Its entries with the messages that `find` has, by place. `due` says where one is, given how

@@ -419,12 +419,21 @@ impl Ready {
 
     /// Adds the pages to a request on which some of these are, which ascend.
     pub(super) fn request_pages(&mut self, lsns: &[Lsn], request: &mut PageRequest) {
+        let mut left = lsns.len();
         for (level, row) in (0..=u8::MAX).zip(&mut self.levels) {
-            for page in row.returned.pages_with(lsns) {
-                request.add((level, PagePlace::Returned(Lsn(page.start))), page);
-            }
-            for page in row.ring.pages_with(lsns) {
-                request.add((level, PagePlace::Ring(ring::Place(page.start))), page);
+            let returned = row.returned.pages(u64::MAX);
+            let returned = returned.map(|page| (PagePlace::Returned(Lsn(page.start)), page));
+            let pushed = row.ring.pages(u64::MAX);
+            let pushed = pushed.map(|page| (PagePlace::Ring(ring::Place(page.start)), page));
+            for (place, page) in returned.chain(pushed) {
+                if left == 0 {
+                    return;
+                }
+                let count = page.count_of(lsns);
+                if count > 0 {
+                    left = left.saturating_sub(count);
+                    request.add((level, place), page);
+                }
             }
         }
     }

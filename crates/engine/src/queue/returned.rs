@@ -6,7 +6,7 @@ use super::browse::View;
 use super::due::{DueIndex, DueSlot};
 use super::entry::Entry;
 use super::page::{Page, PageOut, PagePlace, PagedIn};
-use super::ring::{Slot, is_among};
+use super::ring::Slot;
 use super::spill::Spilled;
 use crate::ids::Lsn;
 use crate::message::Message;
@@ -268,12 +268,6 @@ impl Returned {
             sum += page.size().max(1);
             is_wanted
         })
-    }
-
-    /// The pages on which some of these are, which ascend.
-    pub(super) fn pages_with(&mut self, lsns: &[Lsn]) -> impl Iterator<Item = &mut Page> {
-        self.pages(u64::MAX)
-            .filter(|page| page.iter().flatten().any(|slot| is_among(lsns, slot.lsn)))
     }
 
     /// The page in front, if it is one.

@@ -211,17 +211,6 @@ impl Ring {
         }
     }
 
-    /// The pages on which some of these are, which ascend.
-    pub(super) fn pages_with(&mut self, lsns: &[Lsn]) -> impl Iterator<Item = &mut Page> {
-        self.chunks.iter_mut().filter_map(|chunk| match chunk {
-            Chunk::Hot(_) => None,
-            Chunk::Paged(page) => {
-                let has_some = page.iter().flatten().any(|slot| is_among(lsns, slot.lsn));
-                has_some.then_some(page.as_mut())
-            }
-        })
-    }
-
     /// Where entries in memory are that have one of these LSNs, which ascend, and that `which` is
     /// true of.
     pub(super) fn places(&self, lsns: &[Lsn], which: impl Fn(&Entry) -> bool) -> Vec<Place> {
@@ -279,6 +268,6 @@ impl Ring {
 }
 
 /// Whether an LSN is one of these, which ascend: mostly it is not even near.
-pub(super) fn is_among(lsns: &[Lsn], lsn: Lsn) -> bool {
+fn is_among(lsns: &[Lsn], lsn: Lsn) -> bool {
     lsns.first() <= Some(&lsn) && Some(&lsn) <= lsns.last() && lsns.binary_search(&lsn).is_ok()
 }
