@@ -21,14 +21,15 @@ mod portion;
 mod postponed;
 mod reading;
 mod router;
+mod taken;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use leveret_engine::{AnyEntry, DropReason, Entry, MessageArena, Millis, PagedEntry, QueueId};
 use leveret_store::{Appended, Batch, Lsn};
-use smallvec::SmallVec;
 
 pub(crate) use self::counts::Counters;
 pub use self::counts::{DeadLetterCounts, DeathsByReason};
@@ -314,16 +315,22 @@ pub(crate) struct DeadLetters {
 /// What became of a dead letter that its queue answers for.
 pub(crate) enum Fate {
     /// It is kept: what there is in its way, and who has it already.
-    Kept(Death, SmallVec<[QueueId; 2]>, Obstacle),
+    Kept(Death, Arc<[QueueId]>, Obstacle),
     /// It was kept, with so many body bytes, and has gone on, or is lost.
     Released(u64, Past),
 }
 
 impl Fate {
     fn kept(death: &Death, queues: &[Arc<SharedQueue>], obstacle: Obstacle) -> Self {
-        let before = death.past.iter().flat_map(|past| past.taken_by.iter().copied());
-        let taken_by = before.chain(queues.iter().map(|queue| queue.id)).collect();
-        Self::Kept(death.clone(), taken_by, obstacle)
+        let before = death.past.as_ref().map(|past| Arc::clone(&past.taken_by));
+        let before = before.unwrap_or_default();
+        if queues.is_empty() {
+            return Self::Kept(death.clone(), before, obstacle);
+        }
+        let mut taken_by = before.to_vec();
+        taken_by.extend(queues.iter().map(|queue| queue.id));
+        taken_by.sort_unstable();
+        Self::Kept(death.clone(), taken_by.into(), obstacle)
     }
 
     /// `None` for what was not kept before.
@@ -462,10 +469,16 @@ fn answerable<E>(broker: &Broker, deaths: &[Death<E>]) -> Option<Arc<SharedQueue
 /// Asks the queues of messages that must not be lost whether they take them.
 #[derive(Default)]
 pub(crate) struct WayOn {
-    /// Queues that have refused one: the next must not overtake it.
-    full: SmallVec<[QueueId; 2]>,
-    /// What queues are about to get.
-    promised: SmallVec<[(QueueId, u64, u64); 2]>,
+    /// What queues are about to get, which may be thousands. `None` for those that have refused one: the
+    /// next must not overtake it.
+    promised: AHashMap<QueueId, Option<Promised>>,
+}
+
+/// Messages that a queue is about to get, and their body bytes.
+#[derive(Clone, Copy, Default)]
+struct Promised {
+    count: u64,
+    bytes: u64,
 }
 
 impl WayOn {
@@ -486,7 +499,7 @@ impl WayOn {
                 return Some(Obstacle::Refused);
             }
             None => {}
-            Some(past) => queues.retain(|queue| !past.taken_by.contains(&queue.id)),
+            Some(past) => queues.retain(|queue| past.taken_by.binary_search(&queue.id).is_err()),
         }
         let mut obstacle = None;
         queues.retain(|queue| {
@@ -501,24 +514,10 @@ impl WayOn {
 
     /// Whether a queue has room for one more message, besides those it is about to get.
     pub(crate) fn takes(&mut self, queue: &SharedQueue, bytes: u64) -> bool {
-        if self.full.contains(&queue.id) {
-            return false;
-        }
-        let known = self.promised.iter().position(|(id, ..)| *id == queue.id);
-        let index = known.unwrap_or_else(|| {
-            self.promised.push((queue.id, 0, 0));
-            self.promised.len() - 1
-        });
-        let Some((_, promised, promised_bytes)) = self.promised.get_mut(index) else {
-            return false;
-        };
-        let takes = queue.has_room(*promised + 1, *promised_bytes + bytes);
-        if takes {
-            *promised += 1;
-            *promised_bytes += bytes;
-        } else {
-            self.full.push(queue.id);
-        }
-        takes
+        let promised = self.promised.entry(queue.id).or_insert_with(|| Some(Promised::default()));
+        let Some(Promised { count, bytes: before }) = *promised else { return false };
+        let more = Promised { count: count + 1, bytes: before + bytes };
+        *promised = Some(more).filter(|more| queue.has_room(more.count, more.bytes));
+        promised.is_some()
     }
 }

@@ -5,11 +5,12 @@
 //! leaves memory as those of the queue do, and is read for each try then.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use leveret_engine::{AnyEntry, Folded, Lsn, Millis, PagedEntry, QueueId};
-use smallvec::SmallVec;
 
 use super::Reason;
+use super::taken::TakenBy;
 
 /// The dead letters of one queue that could not go on.
 #[derive(Default)]
@@ -23,7 +24,9 @@ pub(crate) struct KeptLetters {
     loose: usize,
     /// Those of them at most for which there was no page when some were made.
     single: usize,
-    /// What they take in memory, about, in bytes.
+    /// The queues that have some of `waiting`.
+    taken_by: TakenBy,
+    /// What the entries of `waiting` take in memory, about, in bytes.
     memory: u64,
     /// Those that are on disk only, and their body bytes.
     paged: u64,
@@ -56,8 +59,8 @@ impl KeptLetter {
 pub(crate) struct Past {
     /// Its place among the kept ones of its queue.
     number: u64,
-    /// Queues that have it already.
-    pub(crate) taken_by: SmallVec<[QueueId; 2]>,
+    /// Queues that have it already, sorted.
+    pub(crate) taken_by: Arc<[QueueId]>,
     obstacle: Obstacle,
 }
 
@@ -109,7 +112,7 @@ impl KeptLetters {
 
     /// What those that wait take in memory, about, in bytes.
     pub(crate) const fn memory(&self) -> u64 {
-        self.memory
+        self.memory + self.taken_by.memory()
     }
 
     /// Whether some of them wait for room: what dies now has to wait behind them.
@@ -128,7 +131,7 @@ impl KeptLetters {
         entry: impl Into<AnyEntry>,
         reason: Reason,
         past: Option<&Past>,
-        taken_by: SmallVec<[QueueId; 2]>,
+        taken_by: Arc<[QueueId]>,
         obstacle: Obstacle,
     ) {
         let entry = entry.into();
@@ -154,7 +157,8 @@ impl KeptLetters {
         }
     }
 
-    fn put(&mut self, number: u64, letter: KeptLetter) {
+    fn put(&mut self, number: u64, mut letter: KeptLetter) {
+        self.taken_by.share(&mut letter.past.taken_by);
         self.memory += letter.entry.memory();
         self.loose += usize::from(letter.is_loose());
         if letter.entry.is_paged() {
@@ -175,11 +179,12 @@ impl KeptLetters {
                 let Some(entry) = entry else { continue };
                 self.paged -= 1;
                 self.paged_bytes -= entry.bytes;
-                let past = Past { number, taken_by: SmallVec::new(), obstacle };
+                let past = Past { number, taken_by: Arc::default(), obstacle };
                 self.put(number, KeptLetter { entry: entry.into(), reason, past });
             }
         }
         let (_, letter) = self.waiting.pop_first()?;
+        self.taken_by.leave(&letter.past.taken_by);
         self.memory -= letter.entry.memory();
         self.loose -= usize::from(letter.is_loose());
         self.single = self.single.min(self.loose);
@@ -365,8 +370,7 @@ mod tests {
         let mut kept = KeptLetters::default();
         let mut keep = |number, taken_by: &[QueueId]| {
             let entry = PagedEntry::of(&entry(number), None);
-            let taken_by = SmallVec::from_slice(taken_by);
-            kept.keep(entry, Reason::Rejected, None, taken_by, Obstacle::Refused);
+            kept.keep(entry, Reason::Rejected, None, taken_by.into(), Obstacle::Refused);
             kept.pages.len()
         };
         // There is no page for every other one.
@@ -378,6 +382,33 @@ mod tests {
         assert!(*pages.last().unwrap() >= 2);
         let looked = pages.chunk_by(|one, next| one == next).count() - 1;
         assert!(looked <= 2, "{looked} times");
+    }
+
+    #[test]
+    fn queues_that_have_a_letter_count_once_for_all_that_wait_with_it() {
+        let mut kept = KeptLetters::default();
+        let keep = |kept: &mut KeptLetters, number, past: Option<&Past>, queues: u64| {
+            let before = kept.memory();
+            let taken_by = (0..queues).map(QueueId).collect();
+            kept.keep(entry(number), Reason::Rejected, past, taken_by, Obstacle::Refused);
+            kept.memory() - before
+        };
+        let alone = keep(&mut kept, 1, None, 0);
+        let list = 10_000 * size_of::<QueueId>() as u64;
+        assert_eq!(keep(&mut kept, 2, None, 10_000), alone + list);
+        assert_eq!(keep(&mut kept, 3, None, 10_000), alone);
+        kept.schedule(Millis(0), false);
+        let tried = kept.take_due(WAIT_MAX);
+        assert_eq!((tried.len(), kept.memory()), (3, 0));
+        // One more has the second by now.
+        let added = tried.iter().zip([0, 10_001, 10_000]).map(|(letter, queues)| {
+            keep(&mut kept, letter.entry.lsn().0, Some(&letter.past), queues)
+        });
+        let added: Vec<u64> = added.collect();
+        let longer = list + size_of::<QueueId>() as u64;
+        assert_eq!(added, [alone, alone + longer, alone + list]);
+        kept.purge(|_, _| ());
+        assert_eq!(kept.memory(), 0);
     }
 
     proptest! {
@@ -393,7 +424,7 @@ mod tests {
                     Step::Die { is_refused, count } => {
                         for _ in 0..count {
                             died += 1;
-                            let none = SmallVec::new();
+                            let none = Arc::default();
                             let entry = entry(died);
                             kept.keep(entry, Reason::Rejected, None, none, obstacle(is_refused));
                             kept.schedule(now, false);
@@ -426,7 +457,7 @@ mod tests {
                         let KeptLetter { entry, reason, past } = one;
                         let line = model.iter_mut().find(|(number, _)| *number == entry.lsn().0);
                         line.unwrap().1 = is_refused;
-                        let taken_by = past.taken_by.clone();
+                        let taken_by = Arc::clone(&past.taken_by);
                         kept.keep(entry, reason, Some(&past), taken_by, obstacle(is_refused));
                         kept.schedule(now, false);
                     }

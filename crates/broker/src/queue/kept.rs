@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use leveret_engine::{AnyEntry, Lsn, Millis, PagedEntry};
-use smallvec::SmallVec;
 
 use super::{SharedQueue, State};
 use crate::dead_letter::{DeadLettering, Death, Fate, Marked, Obstacle, Strategy};
@@ -100,7 +99,7 @@ impl State {
             let source = Arc::clone(source);
             return Some(Death { source, entry: entry.into(), reason, past: None });
         }
-        self.kept.keep(entry, reason, None, SmallVec::new(), Obstacle::NoRoute);
+        self.kept.keep(entry, reason, None, Arc::default(), Obstacle::NoRoute);
         self.kept.retry_soon();
         self.reserve();
         None
