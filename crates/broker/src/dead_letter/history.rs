@@ -3,6 +3,9 @@
 //! As RabbitMQ 4.x writes them. `x-death` is an array of tables, one per queue and reason, the
 //! latest death first; `x-first-death-*` stay as the first death set them, `x-last-death-*` follow
 //! the latest.
+//!
+//! RabbitMQ's grow with each queue a message dies in, by all the keys it has. Here they have a bound, so
+//! that a small message does not become a large one behind a row of queues.
 
 use leveret_codec::{Array, ArrayBuf, ArrayBuilder, Table, TableBuf, TableBuilder, Value};
 use leveret_engine::Millis;
@@ -25,7 +28,13 @@ pub(super) struct Event<'a> {
     pub(super) expiration: Option<Millis>,
 }
 
+/// Bytes of deaths beyond which those between the first and the latest don't tell their keys.
+pub(super) const KEYS_BYTES: usize = 64 * 1024;
+/// Deaths that are told, besides the first.
+pub(super) const DEATHS_MAX: usize = 256;
+
 const DEATHS: &str = "x-death";
+const KEYS: &str = "routing-keys";
 const FIRST: [&str; 3] = ["x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
 const LAST: [&str; 3] = ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"];
 
@@ -43,7 +52,7 @@ pub(super) fn add(headers: Table<'_>, has_died: bool, event: &Event<'_>) -> (Tab
             rest = rest.remove(header);
         }
     }
-    let deaths = with(deaths, event);
+    let deaths = bounded(with(deaths, event), headers);
     rest = rest.put(DEATHS, deaths.as_array());
     let reports = if has_died { &[LAST][..] } else { &[FIRST, LAST] };
     for [exchange, queue, reason] in reports {
@@ -55,7 +64,7 @@ pub(super) fn add(headers: Table<'_>, has_died: bool, event: &Event<'_>) -> (Tab
 
 /// The queues that a message comes round to without a client's doing if it reaches them again: it died
 /// there before, and was not rejected then or since. RabbitMQ drops it rather than have it run in
-/// circles.
+/// circles. If it has died so often since that not all of it can be told, these are all queues.
 #[derive(Debug, Default)]
 pub(super) struct Circle<'a>(SmallVec<[&'a str; 4]>);
 
@@ -72,7 +81,7 @@ impl<'a> Circle<'a> {
     }
 
     pub(super) fn contains(&self, queue: &str) -> bool {
-        self.0.binary_search(&queue).is_ok()
+        self.0.len() >= DEATHS_MAX || self.0.binary_search(&queue).is_ok()
     }
 }
 
@@ -95,6 +104,29 @@ fn with(deaths: Array<'_>, event: &Event<'_>) -> ArrayBuf {
     others.fold(array, |array, death| array.push(death)).build()
 }
 
+/// What is told of the deaths of a message that had these headers.
+fn bounded(all: ArrayBuf, headers: Table<'_>) -> ArrayBuf {
+    let deaths = all.as_array();
+    let (bytes, count) = (deaths.as_bytes().len(), deaths.iter().count());
+    if bytes <= KEYS_BYTES && count <= DEATHS_MAX {
+        return all;
+    }
+    let [_, queue, reason] = FIRST.map(|header| headers.get(header));
+    let is_first = |death: Value<'_>| {
+        let says = |key, value| death.as_table().and_then(|death| death.get(key)) == value;
+        queue.is_some() && says("queue", queue) && says("reason", reason)
+    };
+    let first = deaths.iter().position(is_first).unwrap_or_else(|| count.saturating_sub(1));
+    let told = (0..).zip(&deaths).filter(|(at, _)| *at < DEATHS_MAX || *at == first);
+    let array = told.fold(ArrayBuilder::new(), |array, (at, death)| match death.as_table() {
+        Some(between) if bytes > KEYS_BYTES && at > 0 && at != first => {
+            array.push(TableBuilder::from_table(between).remove(KEYS).build().as_table())
+        }
+        _ => array.push(death),
+    });
+    array.build()
+}
+
 /// An entry for the first death of its kind, fields in RabbitMQ's order.
 fn first(event: &Event<'_>) -> TableBuf {
     let mut table = TableBuilder::new();
@@ -109,6 +141,66 @@ fn first(event: &Event<'_>) -> TableBuf {
         .put("queue", event.queue)
         .put("time", Value::Timestamp(event.time.0 / 1000))
         .put("exchange", event.exchange)
-        .put("routing-keys", keys.as_array())
+        .put(KEYS, keys.as_array())
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The deaths after each of so many, in `q-0` and so on.
+    fn die(count: usize, reason: Reason, routing_keys: &[&str]) -> Vec<ArrayBuf> {
+        let mut headers = TableBuf::default();
+        let one = |number| {
+            let queue = format!("q-{number}");
+            let (time, exchange, expiration) = (Millis(0), "x", None);
+            let event = Event { queue: &queue, reason, time, exchange, routing_keys, expiration };
+            let deaths;
+            (headers, deaths) = add(headers.as_table(), number > 0, &event);
+            deaths
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn queues(deaths: &ArrayBuf, has_keys: bool) -> Vec<String> {
+        let deaths = deaths.as_array().iter().filter_map(|death| death.as_table());
+        let deaths = deaths.filter(|death| death.get(KEYS).is_some() == has_keys);
+        deaths.map(|death| death.get("queue").unwrap().as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn deaths_do_not_tell_many_keys_again_and_again() {
+        let keys: Vec<String> = (0..4000).map(|number| format!("key-{number}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let deaths = die(60, Reason::Expired, &keys);
+        let size = |deaths: &ArrayBuf| deaths.as_array().as_bytes().len();
+        let most = deaths.iter().map(size).max().unwrap();
+        assert!(most <= 2 * size(&deaths[0]) + KEYS_BYTES, "{most}");
+        let last = &deaths[59];
+        assert_eq!(queues(last, true), ["q-59", "q-0"]);
+        assert_eq!(queues(last, false).len(), 58);
+        let circle = Circle::of(last.as_array());
+        assert!(circle.contains("q-0") && circle.contains("q-30") && !circle.contains("q-60"));
+        // Where they are few they are all told.
+        assert_eq!(queues(&die(60, Reason::Expired, &["key"])[59], false), [""; 0]);
+    }
+
+    #[test]
+    fn of_very_many_deaths_the_first_and_the_latest_are_told() {
+        let deaths = die(3 * DEATHS_MAX, Reason::Rejected, &["key"]);
+        let told = queues(deaths.last().unwrap(), true);
+        let latest = (0..3 * DEATHS_MAX).rev().take(DEATHS_MAX).chain([0]);
+        assert!(told.into_iter().eq(latest.map(|number| format!("q-{number}"))));
+        assert!(!Circle::of(deaths.last().unwrap().as_array()).contains("other"));
+    }
+
+    /// It could come round to one that is not told any more.
+    #[test]
+    fn a_message_that_has_died_very_often_without_a_rejection_goes_nowhere() {
+        for (before, deaths) in die(DEATHS_MAX + 2, Reason::Expired, &["key"]).iter().enumerate() {
+            let circle = Circle::of(deaths.as_array());
+            assert_eq!(circle.contains("other"), before + 1 >= DEATHS_MAX, "{before}");
+        }
+    }
 }

@@ -417,3 +417,24 @@ fn an_explosion_is_spread_over_ticks() {
     let ways: u64 = 1 + ways.sum::<u64>();
     assert_eq!(counts(&world).dead_lettered.max_length, ways);
 }
+
+/// It could not tell of all its deaths, nor be seen to come round.
+#[test]
+fn a_row_of_very_many_queues_has_an_end() {
+    const QUEUES: usize = 257;
+    let mut world = World::new();
+    world.declare(&format!("q{QUEUES}"), &[]);
+    for number in 0..QUEUES {
+        let next = format!("q{}", number + 1);
+        let [exchange, key] = to(&next);
+        world.declare(&format!("q{number}"), &[exchange, key, (MAX_LENGTH, Value::I32(0))]);
+    }
+    for (first, arrives) in [(0, false), (1, false), (2, true)] {
+        let _ = world.publish("", &format!("q{first}"), "m");
+        while world.tick() == Progress::More {}
+        let got = world.get(&format!("q{QUEUES}"));
+        let deaths = got.map(|got| got.deaths().len());
+        assert_eq!(deaths, arrives.then_some(QUEUES - first));
+    }
+    assert_eq!(counts(&world).unroutable, 2);
+}
