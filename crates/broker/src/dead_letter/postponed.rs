@@ -38,8 +38,8 @@ struct Source {
     held: Option<Vec<DyingPlace>>,
     /// Its messages could not be read when that was tried last; not before this time again.
     unread_until: Option<Millis>,
-    /// How many have lined up or gone at once, and how many were taken and not put back. Both from where the count of all
-    /// stood when there were none: no [`Behind`] of before is met again.
+    /// How many have lined up or gone at once, and how many were taken and not put back. Both from where
+    /// the count of all stood when there were none: no [`Behind`] of before is met again.
     pushed: i64,
     popped: i64,
 }
